@@ -1,0 +1,1 @@
+"""One program per stage: `python -m cfia.bin.<verb>`, argument parsing and nothing more."""

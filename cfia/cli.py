@@ -1,0 +1,49 @@
+"""The one place for command-line errors: 1 for a mistake that a message explains, 2 for usage."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+from collections.abc import Callable, Sequence
+
+from cfia.errors import UserError
+
+
+def parser(prog: str, description: str, example: str) -> argparse.ArgumentParser:
+    """An argument parser whose help ends in an example, with exit code 2 on a usage error."""
+    return argparse.ArgumentParser(
+        prog=f"cfia {prog}",
+        description=description,
+        epilog=f"example:\n  {example}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+
+
+def boolean(text: str) -> bool:
+    """`true` or `false`, as in the shell's flags, and nothing else."""
+    if text not in ("true", "false"):
+        raise argparse.ArgumentTypeError(f"expected true or false, not {text!r}")
+    return text == "true"
+
+
+def run(main: Callable[[Sequence[str] | None], None], argv: Sequence[str] | None = None) -> None:
+    """Run a program: log to stderr, turn a `UserError` into one line and exit code 1."""
+    logging.basicConfig(
+        level=os.environ.get("CFIA_LOG", "INFO"), format="%(message)s", stream=sys.stderr
+    )
+    try:
+        main(argv)
+    except UserError as error:
+        sys.stdout.flush()
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        print("interrupted; run the same command again to go on", file=sys.stderr)
+        sys.exit(130)
+    except BrokenPipeError:
+        # The reader (head, less) has gone: nothing is wrong, and nothing more is wanted.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)

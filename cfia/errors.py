@@ -1,0 +1,8 @@
+"""The one exception for mistakes that a user can mend."""
+
+
+class UserError(Exception):
+    """One sentence: which file or utterance, what is wrong, and what to do.
+
+    Programs print it without a traceback and exit with 1 (`cfia.cli.run`).
+    """

@@ -1,0 +1,98 @@
+"""Files that appear whole or not at all, and digests of them."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any
+
+from cfia.errors import UserError
+
+
+@contextlib.contextmanager
+def atomic_write(path: str | os.PathLike[str], mode: str = "w") -> Iterator[IO[Any]]:
+    """Open a temporary file beside `path`; rename it to `path` when the block ends well.
+
+    `mode` is "w" (UTF-8, "\\n" newlines) or "wb". Nothing is left behind on an error. The
+    temporary name ends in the process id, so that two processes cannot write into one file.
+    """
+    target = Path(path)
+    temporary = target.with_name(f".{target.name}.tmp.{os.getpid()}")
+    text = {} if "b" in mode else {"encoding": "utf-8", "newline": "\n"}
+    try:
+        with open(temporary, mode, **text) as handle:  # type: ignore[call-overload]
+            yield handle
+            handle.flush()
+            os.fsync(handle.fileno())
+        os.replace(temporary, target)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def atomic_directory(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Fill a temporary directory beside `path`; it replaces `path` when the block ends well."""
+    target = Path(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}.tmp.", dir=target.parent))
+    temporary.chmod(0o777 & ~_umask())
+    try:
+        yield temporary
+        if target.exists():
+            # Two renames, not one: for a moment neither name exists, which a reader takes
+            # for "not made yet", never for a mixture of the old and the new.
+            old = temporary.with_name(temporary.name + ".old")
+            os.replace(target, old)
+            os.replace(temporary, target)
+            shutil.rmtree(old)
+        else:
+            os.replace(temporary, target)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def write_json(path: str | os.PathLike[str], value: Any) -> None:
+    """Write `value` as indented JSON, keys in the order given, whole or not at all."""
+    with atomic_write(path) as handle:
+        json.dump(value, handle, indent=1, ensure_ascii=False, allow_nan=False)
+        handle.write("\n")
+
+
+def read_json(path: str | os.PathLike[str]) -> Any:
+    """Read a JSON file that one of our programs wrote; `UserError` if it is not JSON."""
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UserError(f"{path} is not valid JSON ({error}); delete it and run the stage again")
+
+
+def sha256(path: str | os.PathLike[str]) -> str:
+    """SHA-256 of a file's bytes, in hexadecimal."""
+    with open(path, "rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def digest(value: Any) -> str:
+    """SHA-256 of a value's canonical JSON: for lists and mappings of strings and numbers."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+
+
+def stat_digest(paths: list[Path], root: Path) -> str:
+    """Digest of names, sizes and times: what stands for the bytes of audio, which are too many."""
+    rows = []
+    for path in sorted(paths):
+        status = path.stat()
+        rows.append([os.path.relpath(path, root), status.st_size, status.st_mtime_ns])
+    return digest(rows)

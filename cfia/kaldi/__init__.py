@@ -1,0 +1,1 @@
+"""Kaldi data directories, tables and archives. Knows nothing of emotions or of torch."""

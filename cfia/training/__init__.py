@@ -1,0 +1,1 @@
+"""Folds, datasets, batches, the training loop and its checkpoints."""
