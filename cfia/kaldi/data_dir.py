@@ -1,0 +1,190 @@
+"""Kaldi data directories: wav.scp, text, utt2spk and the tables beside them."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from cfia import marker
+from cfia.errors import UserError
+from cfia.files import atomic_directory
+from cfia.kaldi.table import read_table, write_table
+
+
+class Segment(NamedTuple):
+    """A piece of a recording, in seconds; an `end` of -1 is the recording's end, as in Kaldi."""
+
+    recording: str
+    start: float
+    end: float
+
+
+@dataclass(frozen=True)
+class DataDir:
+    """A data directory in memory: one dictionary per table, empty where there is no file.
+
+    All are keyed by the utterance id, but `wav_scp` where there are segments (by the recording
+    id), `spk2gender` (by the speaker id) and `skipped` (utterances that were left out -> why).
+    """
+
+    path: Path
+    wav_scp: dict[str, str]
+    text: dict[str, str]
+    utt2spk: dict[str, str]
+    utt2dur: dict[str, float]
+    utt2emo: dict[str, str] = field(default_factory=dict)
+    utt2session: dict[str, str] = field(default_factory=dict)
+    utt2type: dict[str, str] = field(default_factory=dict)
+    utt2dialogue: dict[str, str] = field(default_factory=dict)
+    spk2gender: dict[str, str] = field(default_factory=dict)
+    segments: dict[str, Segment] = field(default_factory=dict)
+    skipped: dict[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> DataDir:
+        """Read a data directory.
+
+        Raises:
+            UserError: the directory, wav.scp, text, utt2spk or utt2dur is missing; a table is
+                malformed; or the tables do not name the same utterances.
+        """
+        directory = Path(path)
+        if not directory.is_dir():
+            raise UserError(f"no such data directory {directory}; run stage 1")
+        segments = {u: _segment(directory, u, v) for u, v in _read(directory, "segments").items()}
+        data = cls(
+            path=directory,
+            wav_scp=read_table(directory / "wav.scp"),
+            text=read_table(directory / "text"),
+            utt2spk=read_table(directory / "utt2spk"),
+            utt2dur={
+                u: _duration(directory, u, v) for u, v in read_table(directory / "utt2dur").items()
+            },
+            utt2emo=_read(directory, "utt2emo"),
+            utt2session=_read(directory, "utt2session"),
+            utt2type=_read(directory, "utt2type"),
+            utt2dialogue=_read(directory, "utt2dialogue"),
+            spk2gender=_read(directory, "spk2gender"),
+            segments=segments,
+            skipped=_read(directory, "skipped"),
+        )
+        data._check_utterances()
+        return data
+
+    @property
+    def utterances(self) -> list[str]:
+        """The utterance ids in C-locale order."""
+        return sorted(self.utt2spk)
+
+    def audio(self, utterance: str) -> tuple[str, float | None, float | None]:
+        """The arguments of `cfia.kaldi.audio.load`: wav.scp entry, start and end in seconds."""
+        if not self.segments:
+            return self.wav_scp[utterance], None, None
+        recording, start, end = self.segments[utterance]
+        return self.wav_scp[recording], start, None if end == -1 else end
+
+    def _check_utterances(self) -> None:
+        tables: dict[str, Mapping[str, Any]] = {
+            "segments" if self.segments else "wav.scp": self.segments or self.wav_scp,
+            "text": self.text,
+            "utt2dur": self.utt2dur,
+            "utt2emo": self.utt2emo,
+            "utt2session": self.utt2session,
+            "utt2type": self.utt2type,
+            "utt2dialogue": self.utt2dialogue,
+        }
+        for name, table in tables.items():
+            if table and table.keys() != self.utt2spk.keys():
+                _raise_difference(self.path, name, table.keys(), self.utt2spk.keys())
+        for utterance, segment in self.segments.items():
+            if segment.recording not in self.wav_scp:
+                raise UserError(
+                    f"{self.path}/segments: {utterance} is in the recording {segment.recording}, "
+                    "which wav.scp lacks; add it there"
+                )
+
+
+def classes(data: DataDir) -> list[str]:
+    """The distinct labels of utt2emo, in C-locale order: the order of the network's outputs.
+
+    Raises:
+        UserError: the data directory has no utt2emo.
+    """
+    if not data.utt2emo:
+        raise UserError(f"no such file {data.path}/utt2emo; run stage 1 on a labelled corpus")
+    return sorted(set(data.utt2emo.values()))
+
+
+def spk2utt(utt2spk: Mapping[str, str]) -> dict[str, str]:
+    """Invert utt2spk: speaker -> its utterances in C-locale order, separated by spaces."""
+    utterances: dict[str, list[str]] = {}
+    for utterance in sorted(utt2spk):
+        utterances.setdefault(utt2spk[utterance], []).append(utterance)
+    return {speaker: " ".join(of) for speaker, of in utterances.items()}
+
+
+def write_data_dir(
+    path: str | os.PathLike[str],
+    tables: Mapping[str, Mapping[str, str]],
+    options: dict[str, Any],
+    inputs: dict[str, str],
+) -> None:
+    """Write `tables` (file name -> rows), spk2utt and the marker; whole or not at all.
+
+    An empty table is not written, so that `skipped` exists only where something was skipped.
+
+    Raises:
+        UserError: a row cannot stand in a table (`cfia.kaldi.table.write_table`).
+    """
+    with atomic_directory(path) as temporary:
+        for name, rows in {**tables, "spk2utt": spk2utt(tables["utt2spk"])}.items():
+            if rows:
+                write_table(temporary / name, rows)
+        marker.finish(temporary, options, inputs)
+
+
+def _read(directory: Path, name: str) -> dict[str, str]:
+    path = directory / name
+    return read_table(path) if path.exists() else {}
+
+
+def _segment(directory: Path, utterance: str, value: str) -> Segment:
+    """Parse `<recording> <start> <end>`, the value of a line of segments."""
+    try:
+        recording, start, end = value.split()
+        segment = Segment(recording, float(start), float(end))
+    except ValueError:
+        segment = None
+    if segment is None or not 0 <= segment.start < (math.inf if segment.end == -1 else segment.end):
+        raise UserError(
+            f"{directory}/segments: {utterance} has {value!r} where a recording, a start and a "
+            "later end in seconds are wanted; mend the line"
+        )
+    return segment
+
+
+def _duration(directory: Path, utterance: str, value: str) -> float:
+    try:
+        seconds = float(value)
+    except ValueError:
+        seconds = math.nan
+    if not 0 < seconds < math.inf:
+        raise UserError(
+            f"{directory}/utt2dur: the duration of {utterance} is {value!r}, not a positive number "
+            "of seconds; mend the line"
+        )
+    return seconds
+
+
+def _raise_difference(path: Path, name: str, found: Iterable[str], wanted: Iterable[str]) -> None:
+    missing, extra = sorted(set(wanted) - set(found)), sorted(set(found) - set(wanted))
+    what = f"lacks {missing[0]}" if missing else f"has {extra[0]}, which utt2spk lacks"
+    more = len(missing) + len(extra) - 1
+    raise UserError(
+        f"{path}/{name} {what}{f' ({more} more differ)' if more else ''}; "
+        "utils/fix_data_dir.sh keeps what all the tables have"
+    )
