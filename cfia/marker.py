@@ -6,7 +6,8 @@ A directory that a stage makes holds one `.done.json`:
 
 `options` are the flags that can change the bytes of the output (so not nj, ngpu, verbose), under
 the flags' own names; `inputs` are digests. A stage that can be resumed in the middle (dump,
-training) writes its marker with the state "running" first.
+training) writes its marker with the state "running" first. A single file that is made in a
+directory with a marker of its own (posteriors, beside a training) has a marker of another name.
 """
 
 from __future__ import annotations
@@ -31,17 +32,23 @@ class State(enum.Enum):
 
 
 def check(
-    directory: Path, options: dict[str, Any], inputs: dict[str, str], *, force: bool = False
+    directory: Path,
+    options: dict[str, Any],
+    inputs: dict[str, str],
+    *,
+    force: bool = False,
+    name: str = NAME,
 ) -> State:
     """Compare a directory's marker with what is asked for now.
 
-    With `force`, a directory made differently is removed and the answer is FRESH.
+    With `force`, a directory made differently is removed (with another `name`, its marker alone)
+    and the answer is FRESH.
 
     Raises:
         UserError: the directory was made with other options or inputs and `force` is false;
             it names the first difference and the ways out.
     """
-    path = directory / NAME
+    path = directory / name
     if not path.exists():
         return State.FRESH
     found = read_json(path)
@@ -49,11 +56,15 @@ def check(
     if difference is None:
         return State.DONE if found["state"] == "done" else State.RESUME
     if not force:
+        what = directory if name == NAME else f"{directory / Path(name).stem.lstrip('.')}"
         raise UserError(
-            f"{directory} was made differently ({difference}); --force true makes it and what "
+            f"{what} was made differently ({difference}); --force true makes it and what "
             "follows again, --tag NAME keeps both"
         )
-    shutil.rmtree(directory)
+    if name == NAME:
+        shutil.rmtree(directory)
+    else:
+        path.unlink()
     return State.FRESH
 
 
@@ -80,9 +91,11 @@ def start(directory: Path, options: dict[str, Any], inputs: dict[str, str]) -> N
     write_json(directory / NAME, {"state": "running", "options": options, "inputs": inputs})
 
 
-def finish(directory: Path, options: dict[str, Any], inputs: dict[str, str]) -> None:
+def finish(
+    directory: Path, options: dict[str, Any], inputs: dict[str, str], *, name: str = NAME
+) -> None:
     """Mark a directory as finished. The last thing a stage does."""
-    write_json(directory / NAME, {"state": "done", "options": options, "inputs": inputs})
+    write_json(directory / name, {"state": "done", "options": options, "inputs": inputs})
 
 
 def output_digest(directory: Path, made_by: str) -> str:

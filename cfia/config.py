@@ -1,0 +1,222 @@
+"""Typed configuration: dataclasses, filled from YAML files and from `key=value` overrides.
+
+A configuration is flat: every key of `ModelConfig` and `TrainConfig` stands at the top of the
+YAML file, under the name that METHOD gives the option. Later sources win:
+
+    the defaults below < the recipe's conf/train.yaml < the system's YAML < --train_args
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+import typing
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from cfia.errors import UserError
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """The network and its loss. The defaults are the configuration `cfia_net`."""
+
+    network: Literal["cfia", "concat"] = "cfia"
+    # Input
+    normalisation: Literal["none", "global", "utterance"] = "none"
+    frame_average: int = 1  # mean of so many neighbouring audio frames, at load
+    max_frames: int = 512  # longer input is cut here; `align: pad` pads to here
+    # Bi-GRU and the linear layer to C x T x F
+    hidden: int = 128  # per direction
+    layers: int = 1
+    channels: int = 32
+    features: int = 16
+    align: Literal["interpolate", "pad"] = "interpolate"
+    mask: Literal["full", "none"] = "full"
+    # CFIA modules
+    n_modules: int = 3
+    mlp: Literal["two", "split"] = "two"
+    reduction: int = 16
+    gate_conv: Literal["pointwise", "mixing"] = "pointwise"
+    kernel: int = 1  # along T
+    unimodal: Literal["gate", "bypass"] = "gate"
+    # Classifier
+    classifier_input: Literal["fusion", "sum", "concat"] = "fusion"
+    classifier_hidden: int = 0
+    dropout: float = 0.0
+    # Self-consistency: one weight per pair of a deeper and a shallower module, in the order
+    # (3,1), (3,2), (2,1); an empty list leaves the loss out.
+    consistency: list[float] = field(default_factory=lambda: [5e-4, 3e-4, 1e-4])
+    consistency_loss: Literal["mean", "sum_per_utt", "norm"] = "mean"
+    detach: Literal["deep", "none"] = "deep"
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Optimisation and selection; what the paper says, and METHOD where it is silent."""
+
+    optimizer: Literal["adam"] = "adam"
+    lr: float = 1e-4
+    weight_decay: float = 0.0
+    schedule: Literal["constant", "cosine", "plateau"] = "constant"
+    batch_size: int = 32
+    epochs: int = 100
+    patience: int = 15  # epochs without a better validation UA
+    clip_grad: float = 0.0  # largest norm of the gradient; 0: no clipping
+    class_weights: Literal["none", "balanced"] = "none"
+
+
+@dataclass(frozen=True)
+class Config:
+    """Everything a training needs to know besides its data."""
+
+    model: ModelConfig
+    train: TrainConfig
+
+    def flat(self) -> dict[str, Any]:
+        """All keys in one mapping, as they stand in a YAML file."""
+        return {**dataclasses.asdict(self.model), **dataclasses.asdict(self.train)}
+
+
+def n_pairs(n_modules: int) -> int:
+    """How many pairs of a deeper and a shallower module there are."""
+    return n_modules * (n_modules - 1) // 2
+
+
+def build(values: Mapping[str, Any], source: str = "the configuration") -> Config:
+    """Check `values` (flat) against the dataclasses and fill in the defaults.
+
+    Raises:
+        UserError: an unknown key, a value of the wrong type or outside the legal ones; the
+            message names `source` and lists what is legal.
+    """
+    known = {f.name for cls in (ModelConfig, TrainConfig) for f in dataclasses.fields(cls)}
+    for key in values:
+        if key not in known:
+            raise UserError(f"{source}: unknown key {key!r}; the keys are {', '.join(sorted(known))}")
+    model = ModelConfig(**_checked(ModelConfig, values, source))
+    train = TrainConfig(**_checked(TrainConfig, values, source))
+    _check_ranges(model, train, source)
+    return Config(model, train)
+
+
+def load(files: Iterable[Path], overrides: Iterable[str] = ()) -> Config:
+    """Merge YAML files (later ones win) and `key=value` overrides into a `Config`.
+
+    Each step is checked, so that a message names the file at fault.
+
+    Raises:
+        UserError: as `build`; a missing file; YAML that is not a mapping.
+    """
+    merged: dict[str, Any] = {}
+    for path in files:
+        merged.update(read_yaml(path))
+        build(merged, str(path))
+    merged.update(_override(text) for text in overrides)
+    return build(merged, "--train_args")
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Read a YAML mapping, safely; an empty file is an empty mapping."""
+    import yaml
+
+    try:
+        value = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file; give the name of a file in conf/ or a path") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise UserError(f"{path} must hold `key: value` lines, not a {type(value).__name__}")
+    return value
+
+
+def write_yaml(path: Path, value: Mapping[str, Any]) -> None:
+    """Write a mapping as YAML, keys in their order, whole or not at all."""
+    import yaml
+
+    from cfia.files import atomic_write
+
+    with atomic_write(path) as handle:
+        yaml.safe_dump(dict(value), handle, sort_keys=False, allow_unicode=True, width=100)
+
+
+def _override(text: str) -> tuple[str, Any]:
+    import yaml
+
+    key, equals, value = text.partition("=")
+    if not equals or not key:
+        raise UserError(f"--train_args: expected key=value, not {text!r}")
+    try:
+        return key, yaml.safe_load(value)
+    except yaml.YAMLError:
+        raise UserError(f"--train_args: the value of {text!r} is not valid YAML") from None
+
+
+def _checked(cls: type, values: Mapping[str, Any], source: str) -> dict[str, Any]:
+    hints = typing.get_type_hints(cls)
+    return {
+        f.name: _coerce(f.name, values[f.name], hints[f.name], source)
+        for f in dataclasses.fields(cls)
+        if f.name in values
+    }
+
+
+def _coerce(key: str, value: Any, hint: Any, source: str) -> Any:
+    if typing.get_origin(hint) is Literal:
+        legal = typing.get_args(hint)
+        # YAML reads a bare `none` as a string, but `null` and `~` as None.
+        if value not in legal:
+            raise UserError(f"{source}: {key} is {value!r}; legal values are {', '.join(legal)}")
+        return value
+    if isinstance(hint, types.GenericAlias):
+        if not isinstance(value, list):
+            raise UserError(f"{source}: {key} is {value!r}; expected a list such as [5e-4, 3e-4, 1e-4]")
+        return [_coerce(key, item, typing.get_args(hint)[0], source) for item in value]
+    return _number(key, value, hint, source)
+
+
+def _number(key: str, value: Any, hint: type, source: str) -> int | float:
+    # YAML 1.1 takes 1e-4, without a dot, for a string: a trap that every recipe falls into.
+    if isinstance(value, str):
+        try:
+            value = float(value)
+        except ValueError:
+            raise UserError(f"{source}: {key} is {value!r}; expected a number") from None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise UserError(f"{source}: {key} is {value!r}; expected a number")
+    if hint is int:
+        if int(value) != value:
+            raise UserError(f"{source}: {key} is {value!r}; expected a whole number")
+        return int(value)
+    return float(value)
+
+
+def _check_ranges(model: ModelConfig, train: TrainConfig, source: str) -> None:
+    positive = ("frame_average", "max_frames", "hidden", "layers", "channels", "features", "reduction")
+    for key in positive:
+        if getattr(model, key) < 1:
+            raise UserError(f"{source}: {key} is {getattr(model, key)}; legal values are 1 and more")
+    for key in ("lr", "batch_size", "epochs", "patience"):
+        if not getattr(train, key) > 0:
+            raise UserError(f"{source}: {key} is {getattr(train, key)}; legal values are above 0")
+    for key, value in (("weight_decay", train.weight_decay), ("clip_grad", train.clip_grad)):
+        if not value >= 0:
+            raise UserError(f"{source}: {key} is {value}; legal values are 0 and more")
+    if not 0 <= model.dropout < 1:
+        raise UserError(f"{source}: dropout is {model.dropout}; legal values are 0 to below 1")
+    if model.kernel < 1 or model.kernel % 2 == 0:
+        raise UserError(f"{source}: kernel is {model.kernel}; legal values are odd: 1, 3, 5, ...")
+    if model.n_modules < 0 or model.classifier_hidden < 0:
+        raise UserError(f"{source}: n_modules and classifier_hidden must not be negative")
+    modules = model.n_modules if model.network == "cfia" else 0
+    pairs = n_pairs(modules)
+    if len(model.consistency) not in (0, pairs):
+        raise UserError(
+            f"{source}: {modules} CFIA modules have {pairs} pairs for the consistency loss, but "
+            f"`consistency` has {len(model.consistency)} weights; give as many, or [] for no such loss"
+        )

@@ -1,0 +1,135 @@
+"""From frozen features to the intermediate features `X_a`, `X_t` of shape C x T x F."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+
+from cfia.config import ModelConfig
+
+
+@dataclass
+class Sequences:
+    """A batch of sequences of one modality.
+
+    Attributes:
+        data: (B, T, D), 0 beyond each length.
+        lengths: (B,), on the CPU, at least 1.
+    """
+
+    data: Tensor
+    lengths: Tensor
+
+    def valid(self) -> Tensor:
+        """(B, T) in {0, 1}: the positions within each length, in the type of `data`."""
+        return position_mask(self.lengths, self.data.shape[1]).to(self.data)
+
+
+def position_mask(lengths: Tensor, size: int) -> Tensor:
+    """(B,) lengths to (B, size) booleans, true within each length."""
+    return torch.arange(size) < lengths[:, None]
+
+
+class Normaliser(nn.Module):
+    """Input normalisation: none, per utterance, or by statistics of the training utterances.
+
+    The statistics are buffers, so that a checkpoint holds them.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, dim: int, kind: str):
+        super().__init__()
+        self.kind = kind
+        if kind == "global":
+            self.register_buffer("mean", torch.zeros(dim))
+            self.register_buffer("std", torch.ones(dim))
+
+    def forward(self, x: Sequences) -> Tensor:
+        """(B, T, D) to the same shape, 0 beyond each length."""
+        if self.kind == "none":
+            return x.data
+        valid = x.valid().unsqueeze(2)
+        if self.kind == "global":
+            return (x.data - self.mean) / self.std * valid
+        count = valid.sum(dim=1, keepdim=True)
+        centred = (x.data - x.data.sum(dim=1, keepdim=True) / count) * valid
+        variance = centred.square().sum(dim=1, keepdim=True) / count
+        return centred / (variance + STD_FLOOR**2).sqrt()
+
+
+STD_FLOOR = 1e-5  # keeps a dimension that never varies finite
+
+
+class Encoder(nn.Module):
+    """Normalisation, Bi-GRU and `Linear(2H -> C*F)` of one modality (section 2.1)."""
+
+    def __init__(self, dim: int, config: ModelConfig):
+        super().__init__()
+        self.shape = (config.channels, config.features)
+        self.masked = config.mask == "full"
+        self.max_frames = config.max_frames
+        self.normaliser = Normaliser(dim, config.normalisation)
+        self.gru = nn.GRU(
+            dim, config.hidden, config.layers, batch_first=True, bidirectional=True
+        )
+        self.linear = nn.Linear(2 * config.hidden, config.channels * config.features)
+
+    def forward(self, x: Sequences) -> Tensor:
+        """(B, T, D) to (B, T', C*F).
+
+        With `mask: full`, T' = T, the GRU does not run over padding, and the output is exactly 0
+        beyond each length. With `mask: none`, input padded with zeros to T' = `max_frames` goes
+        through everything.
+        """
+        data = self.normaliser(x)
+        if not self.masked:
+            data = nn.functional.pad(data, (0, 0, 0, self.max_frames - data.shape[1]))
+            unmasked: Tensor = self.linear(self.gru(data)[0])
+            return unmasked
+        packed = pack_padded_sequence(data, x.lengths, batch_first=True, enforce_sorted=False)
+        hidden, _ = pad_packed_sequence(
+            self.gru(packed)[0], batch_first=True, total_length=data.shape[1]
+        )
+        masked: Tensor = self.linear(hidden) * x.valid().unsqueeze(2)
+        return masked
+
+    def to_channels(self, y: Tensor) -> Tensor:
+        """(B, T, C*F) to (B, C, T, F)."""
+        return y.unflatten(2, self.shape).transpose(1, 2)
+
+
+def spread(y: Tensor, lengths: Tensor, targets: Tensor, size: int) -> Tensor:
+    """Stretch each utterance's tokens over its audio frames by linear interpolation.
+
+    Token 0 stands on frame 0, the last token on the last frame (METHOD, `align: interpolate`).
+
+    Args:
+        y: (B, L, K), the tokens.
+        lengths: (B,), the number of tokens of each utterance.
+        targets: (B,), the number of audio frames of each utterance.
+        size: the number of frames of the output.
+
+    Returns:
+        (B, size, K), exactly 0 beyond `targets`.
+    """
+    frames = torch.arange(size)
+    # In float64, since a float32 step accumulates errors over long audio.
+    step = (lengths - 1).double() / (targets - 1).clamp(min=1).double()
+    position = (frames * step[:, None]).minimum((lengths - 1)[:, None].double())  # (B, size)
+    left = position.floor().long()
+    right = (left + 1).minimum((lengths - 1)[:, None])
+    share = (position - left).to(y)
+    within = position_mask(targets, size).to(y)
+    weight_right = (share * within).unsqueeze(2)
+    weight_left = ((1 - share.to(y.device)) * within).unsqueeze(2)
+    return _take(y, left) * weight_left + _take(y, right) * weight_right
+
+
+def _take(y: Tensor, index: Tensor) -> Tensor:
+    """Rows `index` (B, N) of `y` (B, L, K): (B, N, K)."""
+    return y.gather(1, index.to(y.device).unsqueeze(2).expand(-1, -1, y.shape[2]))

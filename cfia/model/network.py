@@ -1,0 +1,90 @@
+"""CFIA-Net: two encoders, the CFIA stack, and a classifier (Figure 1)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from cfia.config import ModelConfig
+from cfia.model.encoder import Encoder, Sequences, position_mask, spread
+from cfia.model.equations import EquationStack, mean_over_time
+
+
+@dataclass
+class Output:
+    """What a network returns.
+
+    Attributes:
+        logits: (B, classes).
+        terms: (pairs,), the unweighted self-consistency losses; empty where there are none.
+    """
+
+    logits: Tensor
+    terms: Tensor
+
+
+class Classifier(nn.Sequential):
+    """(B, K) to logits (B, classes): dropout, a hidden layer if asked for, one linear layer."""
+
+    def __init__(self, size: int, n_classes: int, config: ModelConfig):
+        layers: list[nn.Module] = [nn.Flatten(), nn.Dropout(config.dropout)]
+        if config.classifier_hidden:
+            layers += [nn.Linear(size, config.classifier_hidden), nn.ReLU()]
+            size = config.classifier_hidden
+        super().__init__(*layers, nn.Linear(size, n_classes))
+
+
+class CFIANet(nn.Module):
+    """The network of the paper, bimodal, audio-only or text-only.
+
+    Args:
+        dims: the width of the features of each modality used, of "audio" and "text". Where one
+            is missing its `X` is 0, so that a CFIA module becomes a gate on the other, and its
+            self-consistency terms are dropped; `unimodal: bypass` leaves the modules out.
+    """
+
+    def __init__(self, dims: dict[str, int], n_classes: int, config: ModelConfig):
+        super().__init__()
+        self.config = config
+        self.encoders = nn.ModuleDict({name: Encoder(dim, config) for name, dim in dims.items()})
+        bypassed = len(dims) == 1 and config.unimodal == "bypass"
+        self.stack = None if bypassed else EquationStack(config)
+        double = self.stack is not None and config.classifier_input == "concat"
+        size = (2 if double else 1) * config.channels * config.features
+        self.classifier = Classifier(size, n_classes, config)
+
+    def forward(self, batch: dict[str, Sequences]) -> Output:
+        """Features of each modality used to logits and self-consistency losses."""
+        X, valid = self.intermediate(batch)
+        given = next(iter(X.values()))
+        if self.stack is None:
+            return Output(self.classifier(mean_over_time(given, valid)), given.new_zeros(0))
+        X_a = X["audio"] if "audio" in X else torch.zeros_like(given)
+        X_t = X["text"] if "text" in X else torch.zeros_like(given)
+        fused = self.stack(X_a, X_t, valid, tuple(X))
+        return Output(self.classifier(fused.pooled), fused.terms)
+
+    def intermediate(self, batch: dict[str, Sequences]) -> tuple[dict[str, Tensor], Tensor]:
+        """Features to the aligned `X` (B, C, T, F) of each modality and `valid` (B, T)."""
+        y = {name: encoder(batch[name]) for name, encoder in self.encoders.items()}
+        lengths = {name: batch[name].lengths for name in y}
+        if len(y) == 2:
+            y["text"], lengths["text"] = self._align(y, lengths)
+        size = max(part.shape[1] for part in y.values())
+        y = {name: nn.functional.pad(part, (0, 0, 0, size - part.shape[1])) for name, part in y.items()}
+        longest = torch.stack(list(lengths.values())).max(dim=0).values
+        if self.config.mask == "none":
+            longest = torch.full_like(longest, size)  # every mean divides by max_frames
+        valid = position_mask(longest, size).to(next(iter(y.values())))
+        return {name: self.encoders[name].to_channels(part) for name, part in y.items()}, valid
+
+    def _align(
+        self, y: dict[str, Tensor], lengths: dict[str, Tensor]
+    ) -> tuple[Tensor, Tensor]:
+        """The text's (B, T, C*F) on the time axis of the audio, and its lengths there."""
+        if self.config.align == "pad":
+            return y["text"], lengths["text"]
+        size = y["audio"].shape[1]
+        return spread(y["text"], lengths["text"], lengths["audio"], size), lengths["audio"]

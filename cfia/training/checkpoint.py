@@ -1,0 +1,61 @@
+"""Checkpoints: written whole, with the same bytes for the same content; read without code."""
+
+from __future__ import annotations
+
+import io
+import pickle
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from cfia.errors import UserError
+from cfia.files import atomic_write
+
+
+def save(path: Path, content: dict[str, Any]) -> None:
+    """Write `content` whole or not at all.
+
+    Through a buffer, since `torch.save` writes the name of its file into the file.
+    """
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    with atomic_write(path, "wb") as handle:
+        handle.write(buffer.getbuffer())
+
+
+def load(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
+    """Read a checkpoint: tensors and plain values, never code.
+
+    Raises:
+        UserError: the file is missing or is no checkpoint.
+    """
+    try:
+        content: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
+    except FileNotFoundError:
+        raise UserError(f"{path} is not there; run stage 5 (training) first") from None
+    except (RuntimeError, pickle.UnpicklingError, EOFError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(f"{path} is no checkpoint of ours ({reason}); train again") from None
+    return content
+
+
+def load_state(model: torch.nn.Module, state: dict[str, torch.Tensor], path: Path) -> None:
+    """Load weights into a model; every key must be there, and no other.
+
+    Raises:
+        UserError: a missing or surplus key, or a tensor of another shape, named.
+    """
+    own = model.state_dict()
+    for key in own:
+        if key not in state:
+            raise UserError(f"{path} lacks the weight {key!r}; it was made by another network")
+        if own[key].shape != state[key].shape:
+            raise UserError(
+                f"{path}: the weight {key!r} has the shape {tuple(state[key].shape)}, but the "
+                f"network and its features need {tuple(own[key].shape)}"
+            )
+    for key in state:
+        if key not in own:
+            raise UserError(f"{path} holds the unknown weight {key!r}; another network made it")
+    model.load_state_dict(state)

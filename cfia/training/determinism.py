@@ -1,0 +1,35 @@
+"""Threads, device and random states: the same command gives the same bytes on one machine."""
+
+from __future__ import annotations
+
+import os
+
+import torch
+
+from cfia.errors import UserError
+
+
+def set_up(num_threads: int, ngpu: int) -> torch.device:
+    """Fix what results depend on; call it before anything is computed.
+
+    Raises:
+        UserError: a GPU was asked for and torch sees none.
+    """
+    # cuBLAS is repeatable only with a fixed workspace, set before its first use.
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.set_num_threads(num_threads)
+    torch.use_deterministic_algorithms(True)
+    if ngpu == 0:
+        return torch.device("cpu")
+    if not torch.cuda.is_available():
+        raise UserError("--ngpu 1 was asked for, but torch sees no GPU here; use --ngpu 0")
+    return torch.device("cuda")
+
+
+def seed_epoch(seed: int, epoch: int) -> None:
+    """Seed every generator from the run's seed and the epoch.
+
+    So an epoch's dropout does not depend on the epochs before it, and a resumed training
+    draws what an undisturbed one draws. Epoch 0 stands for the drawing of the weights.
+    """
+    torch.manual_seed(seed * 1_000_003 + epoch)

@@ -1,0 +1,250 @@
+"""One training of one fold and seed: from names of files to what the trainer and predict need.
+
+Imports torch only where something is computed, so that a finished job says so at once.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cfia import marker
+from cfia.config import Config, build, read_yaml, write_yaml
+from cfia.errors import UserError
+from cfia.files import digest, sha256
+from cfia.kaldi.table import read_table
+
+if TYPE_CHECKING:
+    from cfia.training.dataset import Dataset
+
+log = logging.getLogger(__name__)
+
+PARTS = ("train", "valid", "test")
+
+
+@dataclass(frozen=True)
+class Job:
+    """What identifies a training, as config.yaml in its directory records it.
+
+    Attributes:
+        data: the data directory; folds: the directory of the scheme's fold lists.
+        dumps: the dump directory of each modality used, of "audio" and "text".
+        facts: what the tables print besides: system, scheme, cv, validation, corpus, ...
+    """
+
+    directory: Path
+    config: Config
+    data: Path
+    folds: Path
+    fold: int
+    seed: int
+    selection: str
+    num_threads: int
+    dumps: dict[str, Path]
+    facts: dict[str, Any]
+
+    def classes(self) -> list[str]:
+        """The labels of the data directory, in C-locale order."""
+        return sorted(set(self.utt2emo().values()))
+
+    def utt2emo(self) -> dict[str, str]:
+        """Utterance to class."""
+        return read_table(self.data / "utt2emo")
+
+    def options(self) -> dict[str, Any]:
+        """What can change the bytes of the checkpoint, for the marker."""
+        flat = {f"train_args {key}": value for key, value in self.config.flat().items()}
+        return {
+            **flat,
+            "seeds": self.seed,
+            "selection": self.selection,
+            "num_threads": self.num_threads,
+        }
+
+    def inputs(self) -> dict[str, str]:
+        """Digests of what is read, for the marker."""
+        lists = [sha256(self._list(part)) for part in PARTS]
+        made_by = {"audio": "stage 3", "text": "stage 4"}
+        dumps = {
+            f"{name} features": marker.output_digest(path, made_by[name])
+            for name, path in self.dumps.items()
+        }
+        return {"fold lists": digest(lists), "utt2emo": sha256(self.data / "utt2emo"), **dumps}
+
+    def _list(self, part: str) -> Path:
+        path = self.folds / str(self.fold) / part
+        if not path.exists():
+            raise UserError(f"{path} is not there; run stage 2 (folds) first")
+        return path
+
+    def dataset(self, part: str) -> Dataset:
+        """The utterances of the fold's "train", "valid" or "test" list."""
+        from cfia.training.dataset import load
+
+        utts = [line.split()[0] for line in self._list(part).read_text("utf-8").splitlines()]
+        return load(utts, self.utt2emo(), self.classes(), self.dumps, self.config)
+
+    def write_config(self) -> None:
+        """Write config.yaml: every option of the run, resolved."""
+        self.directory.mkdir(parents=True, exist_ok=True)
+        values = {
+            **self.facts,
+            "data": str(self.data),
+            "folds_dir": str(self.folds),
+            "folds": sum(1 for path in self.folds.iterdir() if path.name.isdigit()),
+            "fold": self.fold,
+            "seed": self.seed,
+            "selection": self.selection,
+            "num_threads": self.num_threads,
+            "classes": self.classes(),
+            "dumps": {name: str(path) for name, path in self.dumps.items()},
+            **self.config.flat(),
+        }
+        write_yaml(self.directory / "config.yaml", values)
+
+
+FACTS = ("system", "scheme", "cv", "validation", "labels", "corpus", "text_tags")
+
+
+def read_job(directory: Path) -> Job:
+    """The job that a training directory's config.yaml records.
+
+    Raises:
+        UserError: there is no config.yaml, or it is not one of ours.
+    """
+    path = directory / "config.yaml"
+    if not path.exists():
+        raise UserError(f"{path} is not there; run stage 5 (training) first")
+    values = read_yaml(path)
+    keys = Config(*_defaults()).flat()
+    try:
+        return Job(
+            directory=directory,
+            config=build({key: values[key] for key in keys}, str(path)),
+            data=Path(values["data"]),
+            folds=Path(values["folds_dir"]),
+            fold=values["fold"],
+            seed=values["seed"],
+            selection=values["selection"],
+            num_threads=values["num_threads"],
+            dumps={name: Path(dump) for name, dump in values["dumps"].items()},
+            facts={key: values[key] for key in FACTS},
+        )
+    except KeyError as error:
+        raise UserError(f"{path} lacks the key {error}; train again with --force true") from None
+
+
+def _defaults() -> tuple[Any, Any]:
+    from cfia.config import ModelConfig, TrainConfig
+
+    return ModelConfig(), TrainConfig()
+
+
+def train(job: Job, ngpu: int, *, force: bool) -> None:
+    """Train a job's network, or go on with it, or say that it is there."""
+    options, inputs = job.options(), job.inputs()
+    state = marker.check(job.directory, options, inputs, force=force)
+    if state is marker.State.DONE:
+        log.info("%s: already trained, skipping", job.directory)
+        return
+    if state is marker.State.FRESH:
+        job.write_config()
+        marker.start(job.directory, options, inputs)
+    _fit(job, ngpu)
+    marker.finish(job.directory, options, inputs)
+
+
+def _fit(job: Job, ngpu: int) -> None:
+    from cfia.provenance import provenance
+    from cfia.training.determinism import set_up
+    from cfia.training.trainer import Run, Trainer
+
+    device = set_up(job.num_threads, ngpu)
+    front = {name: read_yaml(path / "frontend.yaml") for name, path in job.dumps.items()}
+    made = provenance(job.num_threads, str(device))
+    write_yaml(job.directory / "provenance.yaml", {**made, "audio": None, "text": None, **front})
+    parts = {part: job.dataset(part) for part in PARTS}
+    _check(job, parts)
+    run = Run(
+        directory=job.directory,
+        config=job.config,
+        seed=job.seed,
+        selection=job.selection,
+        classes=job.classes(),
+        train=parts["train"],
+        select=parts["test" if job.selection == "test" else "valid"],
+        device=device,
+    )
+    Trainer(run).fit()
+
+
+def _check(job: Job, parts: dict[str, Dataset]) -> None:
+    from cfia.training.dataset import skipped
+
+    left_out = skipped(job.dumps)
+    if left_out:
+        log.warning(
+            "%d utterances have no features and are left out: %s",
+            len(left_out), ", ".join(sorted(left_out)),
+        )  # fmt: skip
+    for part, data in parts.items():
+        log.info("%s: %d utterances", part, len(data))
+        if not len(data):
+            raise UserError(f"{job.folds / str(job.fold) / part} names no utterance with features")
+        missing = set(range(len(job.classes()))) - set(data.targets.tolist())
+        names = ", ".join(job.classes()[i] for i in sorted(missing))
+        if missing and part == "train":
+            raise UserError(
+                f"{job.folds / str(job.fold) / part} has no utterance of the class {names}; "
+                "choose another --validation or --labels"
+            )
+        if missing:
+            log.warning("%s: no utterance of the class %s; UA is over the others", part, names)
+
+
+def predict(job: Job, ngpu: int, *, force: bool) -> None:
+    """Write the posteriors of a job's test fold, or say that they are there."""
+    name = ".posteriors.json"
+    options = {"num_threads": job.num_threads}
+    inputs = {"checkpoint": _trained(job)}
+    state = marker.check(job.directory, options, inputs, force=force, name=name)
+    if state is marker.State.DONE and (job.directory / "posteriors.tsv").exists():
+        log.info("%s: posteriors already made, skipping", job.directory)
+        return
+    _write_posteriors(job, ngpu)
+    marker.finish(job.directory, options, inputs, name=name)
+
+
+def _trained(job: Job) -> str:
+    marker.output_digest(job.directory, "stage 5 (training)")
+    return sha256(job.directory / "best.pt")
+
+
+def _write_posteriors(job: Job, ngpu: int) -> None:
+    import torch
+
+    from cfia.model import registry
+    from cfia.posteriors import write_posteriors
+    from cfia.training import checkpoint
+    from cfia.training.determinism import set_up
+    from cfia.training.evaluate import logits
+
+    device = set_up(job.num_threads, ngpu)
+    path = job.directory / "best.pt"
+    best = checkpoint.load(path)
+    data = job.dataset("test")
+    if best["classes"] != job.classes():
+        raise UserError(f"{path} was trained on {best['classes']}, the data has {job.classes()}")
+    dims = {name: rows[0].shape[1] for name, rows in data.features.items()}
+    model = registry.build(dims, len(best["classes"]), job.config.model)
+    checkpoint.load_state(model, best["model"], path)
+    found = logits(model.to(device), data, job.config.train.batch_size, device)
+    write_posteriors(
+        job.directory / "posteriors.tsv",
+        best["classes"],
+        data.utts,
+        [best["classes"][i] for i in data.targets.tolist()],
+        torch.softmax(found, dim=1).numpy(),
+    )

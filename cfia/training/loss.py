@@ -1,0 +1,56 @@
+"""The training objective of a batch, and how much of its gradient is the consistency loss."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from cfia.model.consistency import weighted_sum
+from cfia.model.network import Output
+
+
+@dataclass
+class Loss:
+    """The two parts of Eq. 12: cross entropy, and the weighted self-consistency losses."""
+
+    cross_entropy: Tensor
+    consistency: Tensor
+
+    def total(self) -> Tensor:
+        """What is minimised."""
+        return self.cross_entropy + self.consistency
+
+
+def objective(
+    output: Output, targets: Tensor, weights: list[float], class_weights: Tensor | None
+) -> Loss:
+    """Eq. 12 for a batch; `weights` are alpha, beta, gamma, or empty for no consistency loss."""
+    cross_entropy = nn.functional.cross_entropy(output.logits, targets, weight=class_weights)
+    if not len(output.terms):
+        return Loss(cross_entropy, cross_entropy.new_zeros(()))
+    return Loss(cross_entropy, weighted_sum(weights, output.terms))
+
+
+def balanced_weights(targets: Tensor, n_classes: int) -> Tensor:
+    """(K,) weights in inverse proportion to the class counts, with mean 1 over the utterances."""
+    counts = torch.bincount(targets, minlength=n_classes).float()
+    return len(targets) / (n_classes * counts)
+
+
+def consistency_share(loss: Loss, parameters: list[nn.Parameter]) -> float:
+    """The norm of the consistency loss's gradient, relative to the cross entropy's."""
+    if not loss.consistency.requires_grad:
+        return 0.0
+    norms = [
+        torch.linalg.vector_norm(
+            torch.cat([g.flatten() for g in _gradients(part, parameters) if g is not None])
+        )
+        for part in (loss.consistency, loss.cross_entropy)
+    ]
+    return float(norms[0] / norms[1])
+
+
+def _gradients(part: Tensor, parameters: list[nn.Parameter]) -> tuple[Tensor | None, ...]:
+    return torch.autograd.grad(part, parameters, retain_graph=True, allow_unused=True)

@@ -1,0 +1,241 @@
+"""The training loop: epochs, selection by validation, checkpoints, exact resume."""
+
+from __future__ import annotations
+
+import csv
+import io
+import logging
+import math
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from tqdm import tqdm
+
+from cfia.config import Config
+from cfia.errors import UserError
+from cfia.files import atomic_write
+from cfia.model import registry
+from cfia.training import batches, checkpoint
+from cfia.training.dataset import Dataset, global_statistics
+from cfia.training.determinism import seed_epoch
+from cfia.training.evaluate import evaluate
+from cfia.training.loss import balanced_weights, consistency_share, objective
+
+log = logging.getLogger(__name__)
+
+# Rows of history.csv, in the order of its columns.
+Row = dict[str, float]
+
+
+@dataclass(frozen=True)
+class Run:
+    """What one training is given.
+
+    Attributes:
+        directory: where checkpoint.pt, best.pt, history.csv and tensorboard/ go.
+        selection: "valid" or "test": the epoch with the best UA on `select`; "last": the last.
+        select: the utterances that `selection` looks at; the test fold for "test" alone.
+    """
+
+    directory: Path
+    config: Config
+    seed: int
+    selection: str
+    classes: list[str]
+    train: Dataset
+    select: Dataset
+    device: torch.device
+
+
+class Trainer:
+    """Trains one network; made anew, it goes on at the last epoch that was written."""
+
+    def __init__(self, run: Run):
+        self.run = run
+        self.model = build_model(run).to(run.device)
+        config = run.config.train
+        self.optimizer = torch.optim.Adam(
+            self.model.parameters(), lr=config.lr, weight_decay=config.weight_decay
+        )
+        self.scheduler = _scheduler(self.optimizer, run.config)
+        self.class_weights = None
+        if config.class_weights == "balanced":
+            weights = balanced_weights(run.train.targets, len(run.classes))
+            self.class_weights = weights.to(run.device)
+        self.history: list[Row] = []
+
+    def fit(self) -> None:
+        """Train to the end, writing best.pt, checkpoint.pt and history.csv after each epoch."""
+        from torch.utils.tensorboard import SummaryWriter
+
+        self._resume()
+        board = SummaryWriter(
+            str(self.run.directory / "tensorboard"), purge_step=len(self.history) + 1
+        )
+        epochs = range(len(self.history) + 1, self.run.config.train.epochs + 1)
+        progress = tqdm(epochs, desc=self.run.directory.name, unit="epoch", disable=None)
+        started, first = time.monotonic(), len(self.history)
+        for epoch in progress:
+            if self._out_of_patience():
+                break
+            self._epoch(epoch, board)
+            seconds = (time.monotonic() - started) / (epoch - first)
+            self._report(seconds, (epochs[-1] - epoch) * seconds)
+        board.close()
+        best = self.history[self._best() - 1]
+        log.info(
+            "best epoch %d of %d by %s: WA %.2f, UA %.2f on %s",
+            best["epoch"], len(self.history), self.run.selection, best["valid_wa"],
+            best["valid_ua"], "the test fold (oracle)" if self._oracle() else "validation",
+        )  # fmt: skip
+
+    def _epoch(self, epoch: int, board: Any) -> None:
+        seed_epoch(self.run.seed, epoch)
+        lr = self.optimizer.param_groups[0]["lr"]
+        row: Row = {"epoch": epoch, "lr": lr, **self._train_epoch(epoch)}
+        scores = evaluate(self.model, self.run.select, self.run.config, self.run.device)
+        row.update(valid_loss=scores.loss, valid_wa=scores.wa, valid_ua=scores.ua)
+        self.history.append(row)
+        self._step_scheduler(scores.ua)
+        self._write()
+        for name, value in row.items():
+            board.add_scalar(name.replace("_", "/", 1), value, epoch)
+
+    def _train_epoch(self, epoch: int) -> Row:
+        self.model.train()
+        sums = {"train_loss": 0.0, "train_ce": 0.0, "train_con": 0.0}
+        share = 0.0
+        size = self.run.config.train.batch_size
+        for number, indices in enumerate(
+            batches.shuffled(len(self.run.train), size, self.run.seed, epoch)
+        ):
+            loss = self._loss(indices)
+            if number == 0:  # a second backward pass: once an epoch is enough to see the trend
+                share = consistency_share(loss, list(self.model.parameters()))
+            self._step(loss.total())
+            for name, value in zip(
+                sums, (loss.total(), loss.cross_entropy, loss.consistency), strict=True
+            ):
+                sums[name] += float(value.detach()) * len(indices)
+        return {name: value / len(self.run.train) for name, value in sums.items()} | {
+            "con_share": share
+        }
+
+    def _loss(self, indices: list[int]) -> Any:
+        output = self.model(self.run.train.batch(indices, self.run.device))
+        targets = self.run.train.targets[indices].to(self.run.device)
+        loss = objective(output, targets, self.run.config.model.consistency, self.class_weights)
+        if not math.isfinite(float(loss.total().detach())):
+            names = ", ".join(self.run.train.utts[i] for i in indices)
+            raise UserError(
+                f"the loss is not finite in the batch of {names}; try a lower lr, or clip_grad=1"
+            )
+        return loss
+
+    def _step(self, total: torch.Tensor) -> None:
+        self.optimizer.zero_grad(set_to_none=True)
+        total.backward()  # type: ignore[no-untyped-call]
+        if self.run.config.train.clip_grad > 0:
+            nn.utils.clip_grad_norm_(self.model.parameters(), self.run.config.train.clip_grad)
+        self.optimizer.step()
+
+    def _step_scheduler(self, ua: float) -> None:
+        if isinstance(self.scheduler, torch.optim.lr_scheduler.ReduceLROnPlateau):
+            self.scheduler.step(ua)
+        elif self.scheduler is not None:
+            self.scheduler.step()
+
+    def _best(self) -> int:
+        """The selected epoch: the best UA, ties by the lower loss, then the earlier one."""
+        if self.run.selection == "last":
+            return len(self.history)
+        keys = [(-row["valid_ua"], row["valid_loss"]) for row in self.history]
+        return keys.index(min(keys)) + 1
+
+    def _out_of_patience(self) -> bool:
+        if self.run.selection == "last" or not self.history:
+            return False
+        return len(self.history) - self._best() >= self.run.config.train.patience
+
+    def _oracle(self) -> bool:
+        return self.run.selection == "test"
+
+    def _report(self, seconds: float, left: float) -> None:
+        row = self.history[-1]
+        log.info(
+            "epoch %d/%d  loss %.4f  consistency %.1e of the gradient  %s loss %.4f WA %.2f UA %.2f"
+            "  best UA at epoch %d  %.1f s an epoch, at most %s left",
+            row["epoch"], self.run.config.train.epochs, row["train_loss"], row["con_share"],
+            "test (oracle)" if self._oracle() else "valid", row["valid_loss"], row["valid_wa"],
+            row["valid_ua"], self._best(), seconds, tqdm.format_interval(left),
+        )  # fmt: skip
+
+    def _write(self) -> None:
+        """First best.pt, then checkpoint.pt: a kill between the two repeats the epoch."""
+        best = self._best()
+        if best == len(self.history):
+            state = {key: value.cpu() for key, value in self.model.state_dict().items()}
+            content = {"epoch": best, "model": state, "classes": self.run.classes}
+            checkpoint.save(self.run.directory / "best.pt", content)
+        checkpoint.save(self.run.directory / "checkpoint.pt", self._state())
+        write_history(self.run.directory / "history.csv", self.history, best)
+
+    def _state(self) -> dict[str, Any]:
+        return {
+            "history": self.history,
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "scheduler": self.scheduler.state_dict() if self.scheduler else None,
+        }
+
+    def _resume(self) -> None:
+        path = self.run.directory / "checkpoint.pt"
+        if not path.exists():
+            return
+        state = checkpoint.load(path, self.run.device)
+        checkpoint.load_state(self.model, state["model"], path)
+        self.optimizer.load_state_dict(state["optimizer"])
+        if self.scheduler is not None:
+            self.scheduler.load_state_dict(state["scheduler"])
+        self.history = state["history"]
+        # A kill may have come between the two files.
+        write_history(self.run.directory / "history.csv", self.history, self._best())
+        log.info("%s: going on after epoch %d", self.run.directory, len(self.history))
+
+
+def build_model(run: Run) -> nn.Module:
+    """The network for a run's features, its weights drawn from the run's seed."""
+    seed_epoch(run.seed, 0)
+    dims = {name: rows[0].shape[1] for name, rows in run.train.features.items()}
+    model = registry.build(dims, len(run.classes), run.config.model)
+    if run.config.model.normalisation == "global":
+        for name, rows in run.train.features.items():
+            mean, std = global_statistics(rows)
+            normaliser = model.get_submodule(f"encoders.{name}.normaliser")
+            normaliser.load_state_dict({"mean": mean, "std": std})
+    return model
+
+
+def _scheduler(optimizer: torch.optim.Optimizer, config: Config) -> Any:
+    if config.train.schedule == "cosine":
+        return torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, config.train.epochs)
+    if config.train.schedule == "plateau":
+        return torch.optim.lr_scheduler.ReduceLROnPlateau(
+            optimizer, mode="max", patience=config.train.patience // 3
+        )
+    return None
+
+
+def write_history(path: Path, history: list[Row], best: int) -> None:
+    """Write history.csv: a row per epoch, `selected` 1 for the selected epoch."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, [*history[0], "selected"], lineterminator="\n")
+    writer.writeheader()
+    for row in history:
+        writer.writerow({**row, "selected": int(row["epoch"] == best)})
+    with atomic_write(path) as handle:
+        handle.write(text.getvalue())
