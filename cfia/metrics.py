@@ -1,0 +1,95 @@
+"""Scores of a classifier as functions of its confusion matrix, in percent.
+
+A confusion matrix counts utterances: rows are references, columns are hypotheses. Every score
+takes an array of shape (..., K, K) and returns one of shape (...), so that the scores of all
+folds, speakers or resamples come from one call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+
+Counts = npt.NDArray[np.int64]
+Array = npt.NDArray[np.float64]
+
+
+def confusion(refs: npt.ArrayLike, hyps: npt.ArrayLike, n_classes: int) -> Counts:
+    """Confusion matrix (K, K) of class indices `refs` and `hyps`, both (N,)."""
+    one_group = np.zeros(np.shape(refs), int)
+    return grouped_confusion(refs, hyps, one_group, n_classes, 1).reshape(n_classes, n_classes)
+
+
+def grouped_confusion(
+    refs: npt.ArrayLike,
+    hyps: npt.ArrayLike,
+    groups: npt.ArrayLike,
+    n_classes: int,
+    n_groups: int,
+) -> Counts:
+    """One confusion matrix per group: (G, K, K), `groups` (N,) holding 0 ... G-1."""
+    counts = np.zeros((n_groups, n_classes, n_classes), np.int64)
+    np.add.at(counts, (np.asarray(groups), np.asarray(refs), np.asarray(hyps)), 1)
+    return counts
+
+
+def wa(counts: npt.ArrayLike) -> Array:
+    """Weighted accuracy, the share of utterances that are right; 0 where there are none."""
+    n = np.asarray(counts, float)
+    return 100 * _ratio(_hits(n).sum(-1), n.sum((-2, -1)))
+
+
+def ua(counts: npt.ArrayLike) -> Array:
+    """Unweighted accuracy, the mean recall over the classes that have references."""
+    n = np.asarray(counts, float)
+    present = n.sum(-1) > 0
+    return 100 * _ratio(_ratio(_hits(n), n.sum(-1)).sum(-1), present.sum(-1))
+
+
+def wf1(counts: npt.ArrayLike) -> Array:
+    """Weighted F1, the mean of the classes' F1 weighted by their references."""
+    n = np.asarray(counts, float)
+    return 100 * _ratio((f1(n) * n.sum(-1)).sum(-1), n.sum((-2, -1)))
+
+
+def macro_f1(counts: npt.ArrayLike) -> Array:
+    """The mean F1 over the classes that occur, as a reference or as a hypothesis.
+
+    So does `sklearn.metrics.f1_score(average="macro")` when no labels are named.
+    """
+    n = np.asarray(counts, float)
+    present = n.sum(-1) + n.sum(-2) > 0
+    return 100 * _ratio(f1(n).sum(-1), present.sum(-1))
+
+
+def f1(counts: npt.ArrayLike) -> Array:
+    """F1 of each class, (..., K), from 0 to 1; 0 for a class that does not occur."""
+    n = np.asarray(counts, float)
+    return _ratio(2 * _hits(n), n.sum(-1) + n.sum(-2))
+
+
+def recall(counts: npt.ArrayLike) -> Array:
+    """Recall of each class, (..., K), from 0 to 1; 0 for a class without references."""
+    n = np.asarray(counts, float)
+    return _ratio(_hits(n), n.sum(-1))
+
+
+METRICS: dict[str, Callable[[npt.ArrayLike], Array]] = {
+    "wa": wa,
+    "ua": ua,
+    "wf1": wf1,
+    "macro_f1": macro_f1,
+}
+
+
+def _hits(n: Array) -> Array:
+    return np.diagonal(n, axis1=-2, axis2=-1)
+
+
+def _ratio(numerator: Array, denominator: Array) -> Array:
+    """Quotient, 0 where the denominator is 0."""
+    return np.divide(
+        numerator, denominator, out=np.zeros(np.shape(numerator)), where=np.asarray(denominator) > 0
+    )
