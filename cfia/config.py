@@ -95,7 +95,9 @@ def build(values: Mapping[str, Any], source: str = "the configuration") -> Confi
     known = {f.name for cls in (ModelConfig, TrainConfig) for f in dataclasses.fields(cls)}
     for key in values:
         if key not in known:
-            raise UserError(f"{source}: unknown key {key!r}; the keys are {', '.join(sorted(known))}")
+            raise UserError(
+                f"{source}: unknown key {key!r}; the keys are {', '.join(sorted(known))}"
+            )
     model = ModelConfig(**_checked(ModelConfig, values, source))
     train = TrainConfig(**_checked(TrainConfig, values, source))
     _check_ranges(model, train, source)
@@ -125,7 +127,9 @@ def read_yaml(path: Path) -> dict[str, Any]:
     try:
         value = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise UserError(f"{path}: no such file; give the name of a file in conf/ or a path") from None
+        raise UserError(
+            f"{path}: no such file; give the name of a file in conf/ or a path"
+        ) from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
     if value is None:
@@ -175,7 +179,9 @@ def _coerce(key: str, value: Any, hint: Any, source: str) -> Any:
         return value
     if isinstance(hint, types.GenericAlias):
         if not isinstance(value, list):
-            raise UserError(f"{source}: {key} is {value!r}; expected a list such as [5e-4, 3e-4, 1e-4]")
+            raise UserError(
+                f"{source}: {key} is {value!r}; expected a list such as [5e-4, 3e-4, 1e-4]"
+            )
         return [_coerce(key, item, typing.get_args(hint)[0], source) for item in value]
     return _number(key, value, hint, source)
 
@@ -197,10 +203,20 @@ def _number(key: str, value: Any, hint: type, source: str) -> int | float:
 
 
 def _check_ranges(model: ModelConfig, train: TrainConfig, source: str) -> None:
-    positive = ("frame_average", "max_frames", "hidden", "layers", "channels", "features", "reduction")
+    positive = (
+        "frame_average",
+        "max_frames",
+        "hidden",
+        "layers",
+        "channels",
+        "features",
+        "reduction",
+    )
     for key in positive:
         if getattr(model, key) < 1:
-            raise UserError(f"{source}: {key} is {getattr(model, key)}; legal values are 1 and more")
+            raise UserError(
+                f"{source}: {key} is {getattr(model, key)}; legal values are 1 and more"
+            )
     for key in ("lr", "batch_size", "epochs", "patience"):
         if not getattr(train, key) > 0:
             raise UserError(f"{source}: {key} is {getattr(train, key)}; legal values are above 0")
@@ -218,5 +234,5 @@ def _check_ranges(model: ModelConfig, train: TrainConfig, source: str) -> None:
     if len(model.consistency) not in (0, pairs):
         raise UserError(
             f"{source}: {modules} CFIA modules have {pairs} pairs for the consistency loss, but "
-            f"`consistency` has {len(model.consistency)} weights; give as many, or [] for no such loss"
+            f"`consistency` has {len(model.consistency)} weights; give as many, or [] for none"
         )

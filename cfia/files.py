@@ -75,7 +75,9 @@ def read_json(path: str | os.PathLike[str]) -> Any:
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except ValueError as error:
-        raise UserError(f"{path} is not valid JSON ({error}); delete it and run the stage again")
+        raise UserError(
+            f"{path} is not valid JSON ({error}); delete it and run the stage again"
+        ) from None
 
 
 def sha256(path: str | os.PathLike[str]) -> str:

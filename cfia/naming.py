@@ -59,9 +59,7 @@ def names(options: Mapping[str, str], recipe: Path, root: Path) -> Names:
     text_suffix = "_keep" if options["text_tags"] == "keep" else ""
     if options["text_file"]:
         text_suffix += f"_{Path(options['text_file']).stem}"
-    audio = upstream_name(
-        options["audio_upstream"], options["audio_model"], options["audio_layer"]
-    )
+    audio = upstream_name(options["audio_upstream"], options["audio_model"], options["audio_layer"])
     text = upstream_name(options["text_upstream"], options["text_model"], options["text_layer"])
     cv, validation, selection = options["cv"], options["validation"], options["selection"]
     folds = cv if validation == "random20" else f"{cv}-{validation}"

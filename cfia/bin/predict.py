@@ -12,7 +12,9 @@ from cfia.training.job import predict, read_job
 def main(argv: Sequence[str] | None = None) -> None:
     """Write posteriors.tsv beside the checkpoint, or skip."""
     p = parser(
-        "predict", __doc__ or "", "python -m cfia.bin.predict exp/cfia_net_fbank/session/fold1_seed1"
+        "predict",
+        __doc__ or "",
+        "python -m cfia.bin.predict exp/cfia_net_fbank/session/fold1_seed1",
     )
     p.add_argument("directory", type=Path, help="a directory that stage 5 made")
     p.add_argument("--ngpu", type=int, default=0, choices=(0, 1))

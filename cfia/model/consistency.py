@@ -38,7 +38,8 @@ class PairLoss:
             deep = deep.detach()
         difference = (deep - shallow).flatten(1)  # 0 where not valid
         if self.reduction == "norm":
-            return torch.linalg.vector_norm(difference, dim=1).mean()
+            norms: Tensor = torch.linalg.vector_norm(difference, dim=1)
+            return norms.mean()
         squares = difference.square().sum(dim=1)  # (B,)
         if self.reduction == "sum_per_utt":
             return squares.mean()

@@ -70,13 +70,10 @@ class Encoder(nn.Module):
 
     def __init__(self, dim: int, config: ModelConfig):
         super().__init__()
-        self.shape = (config.channels, config.features)
         self.masked = config.mask == "full"
         self.max_frames = config.max_frames
         self.normaliser = Normaliser(dim, config.normalisation)
-        self.gru = nn.GRU(
-            dim, config.hidden, config.layers, batch_first=True, bidirectional=True
-        )
+        self.gru = nn.GRU(dim, config.hidden, config.layers, batch_first=True, bidirectional=True)
         self.linear = nn.Linear(2 * config.hidden, config.channels * config.features)
 
     def forward(self, x: Sequences) -> Tensor:
@@ -97,10 +94,6 @@ class Encoder(nn.Module):
         )
         masked: Tensor = self.linear(hidden) * x.valid().unsqueeze(2)
         return masked
-
-    def to_channels(self, y: Tensor) -> Tensor:
-        """(B, T, C*F) to (B, C, T, F)."""
-        return y.unflatten(2, self.shape).transpose(1, 2)
 
 
 def spread(y: Tensor, lengths: Tensor, targets: Tensor, size: int) -> Tensor:

@@ -100,7 +100,8 @@ class CFIA(nn.Module):
         I_a = X_a + X_t1  # Eq. 5
         I_t = X_t + X_a1  # Eq. 6
         A_a, A_t = self.gate(I_a, I_t)  # Eq. 7-10
-        return X_a * A_a + X_t * A_t  # Eq. 11
+        fusion: Tensor = X_a * A_a + X_t * A_t  # Eq. 11
+        return fusion
 
 
 class EquationStack(nn.Module):
@@ -113,7 +114,9 @@ class EquationStack(nn.Module):
         self.pair_loss = PairLoss(config.consistency_loss, config.detach)
         self.pairs = pairs(config.n_modules) if config.consistency else []
 
-    def forward(self, X_a: Tensor, X_t: Tensor, valid: Tensor, used: tuple[str, ...]) -> StackOutput:
+    def forward(
+        self, X_a: Tensor, X_t: Tensor, valid: Tensor, used: tuple[str, ...]
+    ) -> StackOutput:
         """Fuse the two modalities.
 
         Args:
@@ -131,7 +134,10 @@ class EquationStack(nn.Module):
                 outputs[name].append(inputs[name])
         terms = [
             sum(
-                (self.pair_loss(outputs[name][deep], outputs[name][shallow], valid) for name in used),
+                (
+                    self.pair_loss(outputs[name][deep], outputs[name][shallow], valid)
+                    for name in used
+                ),
                 start=fusion.new_zeros(()),
             )  # Eq. 13-15
             for deep, shallow in self.pairs

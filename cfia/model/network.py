@@ -73,16 +73,22 @@ class CFIANet(nn.Module):
         if len(y) == 2:
             y["text"], lengths["text"] = self._align(y, lengths)
         size = max(part.shape[1] for part in y.values())
-        y = {name: nn.functional.pad(part, (0, 0, 0, size - part.shape[1])) for name, part in y.items()}
+        y = {
+            name: nn.functional.pad(part, (0, 0, 0, size - part.shape[1]))
+            for name, part in y.items()
+        }
         longest = torch.stack(list(lengths.values())).max(dim=0).values
         if self.config.mask == "none":
             longest = torch.full_like(longest, size)  # every mean divides by max_frames
         valid = position_mask(longest, size).to(next(iter(y.values())))
-        return {name: self.encoders[name].to_channels(part) for name, part in y.items()}, valid
+        return {name: self._to_channels(part) for name, part in y.items()}, valid
 
-    def _align(
-        self, y: dict[str, Tensor], lengths: dict[str, Tensor]
-    ) -> tuple[Tensor, Tensor]:
+    def _to_channels(self, y: Tensor) -> Tensor:
+        """(B, T, C*F) to (B, C, T, F)."""
+        shape = (*y.shape[:2], self.config.channels, self.config.features)
+        return y.reshape(shape).transpose(1, 2)
+
+    def _align(self, y: dict[str, Tensor], lengths: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
         """The text's (B, T, C*F) on the time axis of the audio, and its lengths there."""
         if self.config.align == "pad":
             return y["text"], lengths["text"]

@@ -50,7 +50,7 @@ class Dataset:
 
 
 def average_frames(matrix: np.ndarray, k: int) -> np.ndarray:
-    """(T, D) to (ceil(T/k), D): the mean of each k neighbouring frames; the last may be of fewer."""
+    """(T, D) to (ceil(T/k), D): means of k neighbouring frames, of fewer at the end."""
     if k == 1:
         return matrix
     starts = np.arange(0, len(matrix), k)

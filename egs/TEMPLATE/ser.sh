@@ -1,0 +1,301 @@
+#!/usr/bin/env bash
+# The stages of every recipe. A recipe's run.sh calls this file with its own settings, then "$@".
+
+if [ -z "${BASH_VERSION:-}" ]; then
+    echo "run.sh: this script needs bash; run it as ./run.sh or bash run.sh" >&2
+    exit 2
+fi
+set -euo pipefail
+
+caller_dir=${PWD}
+recipe_dir=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+root_dir=$(cd "${recipe_dir}/../.." && pwd)
+
+# Options. Each is also a flag: --name value.
+# General
+stage=0                    # first stage to run
+stop_stage=8               # last stage to run
+skip_stages=               # stages to leave out, such as "3 4"
+nj=$(getconf _NPROCESSORS_ONLN) # jobs at a time; changes no result
+ngpu=0                     # GPUs per job: 0 or 1
+num_threads=1              # threads per job
+force=false                # make again what was made with other options or inputs, and what follows
+dry_run=false              # print the plan of a study (not built yet)
+verbose=false              # say more in the logs
+# Corpus
+corpus_dir=                # the corpus, as it is distributed
+labels=4                   # label set: a file of conf/labels, without its ending
+skip_bad=false             # leave out unreadable audio and list it, instead of stopping
+allow_partial=false        # accept a corpus of which parts are missing (not built yet)
+text_tags=strip            # annotators' tags such as [LAUGHTER] in transcripts: strip or keep
+text_file=                 # a Kaldi text that replaces the transcripts, such as a recogniser's output
+# Folds
+cv=session                 # the scheme of stages 5 to 8: session or speaker
+validation=random20        # random20, partner, next_speaker or next_session
+# Features
+audio_upstream=emotion2vec # audio encoder: fbank, whisper (not built yet: emotion2vec, wavlm, ...)
+audio_model=               # its model: hub id or directory (default: the encoder's own)
+audio_layer=               # its layer (default: the last)
+text_upstream=bert         # text encoder: bert, minilm
+text_model=                # its model: hub id or directory (default: the encoder's own)
+text_layer=                # its layer (default: the last)
+hub=hf                     # where model ids are looked up: hf (not built yet: ms)
+allow_contaminated=false   # accept an encoder that saw the corpus's labels (not built yet)
+feature_cache=ram          # how training holds features: ram (not built yet: mmap, none)
+# Training
+systems="audio_text audio text" # systems to train: [<config>_]audio_text, [<config>_]audio, ...
+train_config=cfia_net      # the configuration of systems that name none: in conf/, or a YAML file
+train_args=                # "key=value ..." that win over the configuration
+seeds=1                    # one training per fold and seed, such as "1 2 3"
+selection=valid            # epoch taken: valid, last, or test (an oracle, and shown as such)
+tag=                       # suffix of the systems' names, to keep variants apart
+study=                     # the tables of a study: paper, readings, smoke (not built yet)
+# Directories, relative to the recipe's
+datadir=data               # data directories and fold lists
+dumpdir=dump               # features
+expdir=exp                 # models, scores, tables
+# End of options.
+
+# What a recipe may set besides, by exporting it.
+corpus_script=${corpus_script:-local/corpus.sh} # stage 0: makes or fetches the corpus
+data_script=${data_script:-local/data.sh}       # stage 1: corpus to data directory
+default_labels=${default_labels:-4}             # the label set that leaves no trace in names
+
+log() { echo "$(date '+%Y-%m-%dT%H:%M:%S') (run.sh) $*"; }
+
+usage_error() {
+    echo "run.sh: $*" >&2
+    exit 2
+}
+
+# Usage, with the values that the recipe and the command line give ("$@").
+usage() {
+    local line name
+    while [ $# -gt 0 ]; do
+        name=${1#--}; name=${name%%=*}; name=${name//-/_}
+        case $1 in
+            --help | -h) shift; continue ;;
+            --*=*) [ -z "${!name+set}" ] || printf -v "${name}" %s "${1#*=}"; shift ;;
+            --*) [ -z "${!name+set}" ] || printf -v "${name}" %s "${2:-}"; shift $(($# > 1 ? 2 : 1)) ;;
+            *) shift ;;
+        esac
+    done
+    cat <<EOF
+Usage: ./run.sh [options]
+Speech emotion recognition from audio and text, from a corpus to a table of scores.
+
+  ./run.sh --stage 5 --stop_stage 8 --cv speaker --seeds "1 2 3"
+
+Stages:
+  0 corpus           make or fetch the corpus, where the recipe can
+  1 data             the corpus to a Kaldi data directory, validated
+  2 folds            train, validation and test lists of every scheme
+  3 audio features   dumped as Kaldi archives
+  4 text features    dumped as Kaldi archives
+  5 training         one run per system, fold and seed
+  6 posteriors       of the test utterances
+  7 scores           WA, UA, WF1, macro F1 with intervals
+  8 tables, plots    exp/RESULTS.md, exp/tables, PNG
+  9 pack             (not built yet)
+
+Options (value here: the recipe's setting; --config FILE is sourced first):
+EOF
+    while IFS= read -r line; do
+        case ${line} in
+            "# End of options."*) break ;;
+            "# "*) printf '%s:\n' "${line#\# }" ;;
+            [a-z]*=*"# "*)
+                name=${line%%=*}
+                printf '  --%-20s %s [%s]\n' "${name}" "${line#*\# }" "${!name}" ;;
+        esac
+    done < <(sed -n '/^# General/,/^# End of options/p' "${BASH_SOURCE[0]}")
+}
+
+help_message=
+case " $* " in
+    *" --help "* | *" -h "*) help_message=$(usage "$@") ;;
+esac
+# The name under which messages speak of this script: that of the one which the user called.
+# shellcheck disable=SC2034
+program_name=run.sh
+# shellcheck source=../../utils/parse_options.sh
+. "${root_dir}/utils/parse_options.sh"
+[ $# -eq 0 ] || usage_error "unexpected argument '$1'; options start with --, try --help"
+
+check_number() { # name, smallest value
+    [[ ${!1} =~ ^[0-9]+$ && ${!1} -ge $2 ]] || usage_error "--$1 is '${!1}'; expected a whole number from $2"
+}
+
+not_built() { # name, the one value that works
+    [ "${!1}" = "$2" ] || usage_error "--$1 ${!1} is not built yet${2:+; use --$1 $2}"
+}
+
+for name in stage stop_stage; do check_number "${name}" 0; done
+for name in nj num_threads; do check_number "${name}" 1; done
+[[ ${ngpu} =~ ^[01]$ ]] || usage_error "--ngpu is '${ngpu}'; a job uses 0 or 1"
+[ "${stage}" -lt 9 ] && [ "${stop_stage}" -lt 9 ] || usage_error "stage 9 (pack) is not built yet"
+[[ ${skip_stages} =~ ^[0-8\ ]*$ ]] || usage_error "--skip_stages is '${skip_stages}'; expected stages such as \"3 4\""
+[[ ${seeds//,/ } =~ ^\ *[0-9]+(\ +[0-9]+)*\ *$ ]] || usage_error "--seeds is '${seeds}'; expected numbers such as \"1 2 3\""
+seeds=${seeds//,/ }
+not_built study ""
+not_built hub hf
+not_built feature_cache ram
+for name in dry_run allow_partial allow_contaminated; do not_built "${name}" false; done
+
+# A path that the user gave, from where they stand; models may be hub ids, which stay as they are.
+from_caller() { # name
+    local path=${!1}
+    [[ -z ${path} || ${path} == /* ]] || printf -v "$1" %s "${caller_dir}/${path}"
+}
+for name in corpus_dir text_file; do from_caller "${name}"; done
+[[ ${train_config} != *.y*ml ]] || from_caller train_config
+for name in audio_model text_model; do
+    if [ -d "${caller_dir}/${!name}" ] && [ -n "${!name}" ]; then
+        from_caller "${name}"
+    elif [[ ${!name} == /* || ${!name} == .* ]] && [ ! -d "${!name}" ]; then
+        usage_error "--${name}: no such directory ${!name}"
+    fi
+done
+[ -z "${text_file}" ] || [ -f "${text_file}" ] || usage_error "--text_file: no such file ${text_file}"
+cd "${recipe_dir}"
+[ -f "conf/labels/${labels}.yaml" ] || usage_error \
+    "--labels is '${labels}'; this recipe has $(cd conf/labels && printf '%s ' *.yaml | sed 's/\.yaml//g')"
+
+# The names of this run's directories (cfia/naming.py says what they are made of).
+names=$(PYTHONPATH=${root_dir} PYTHONDONTWRITEBYTECODE=1 python3 -m cfia.bin.names \
+    --recipe "${recipe_dir}" --root "${root_dir}" --cv "${cv}" --validation "${validation}" \
+    --selection "${selection}" --labels "${labels}" --default_labels "${default_labels}" \
+    --text_tags "${text_tags}" --text_file "${text_file}" --audio_upstream "${audio_upstream}" \
+    --audio_model "${audio_model}" --audio_layer "${audio_layer}" --text_upstream "${text_upstream}" \
+    --text_model "${text_model}" --text_layer "${text_layer}" --train_config "${train_config}" \
+    --systems "${systems}" --tag "${tag}")
+eval "${names}"
+data=${datadir}/${data_name:?}
+folds=${datadir}/folds/${folds_scheme:?}
+audio_dump=${dumpdir}/${audio_name:?}
+text_dump=${dumpdir}/${text_name:?}
+
+. ./path.sh
+. ./cmd.sh
+if [ "${ngpu}" -gt 0 ]; then run_cmd="${cuda_cmd:?} --gpu ${ngpu}"; else run_cmd=${train_cmd:?}; fi
+run_cmd="${run_cmd} --max-jobs-run ${nj} --num-threads ${num_threads}"
+# One number of threads for every library of a job; results depend on it, so nothing guesses it.
+export OMP_NUM_THREADS=${num_threads} MKL_NUM_THREADS=${num_threads} OPENBLAS_NUM_THREADS=${num_threads}
+if ${verbose}; then export CFIA_LOG=DEBUG; fi
+
+wanted() { # stage number
+    [ "${stage}" -le "$1" ] && [ "${stop_stage}" -ge "$1" ] && [[ " ${skip_stages} " != *" $1 "* ]]
+}
+
+uses() { # modality: does any system use it?
+    [[ ",$(IFS=,; echo "${system_modalities[*]:?}")," == *",$1,"* ]]
+}
+
+# Features of one modality: a plan of batches, nj jobs that work it off, and one feats.scp.
+dump_features() { # modality, upstream, model, layer, directory
+    local jobs dir=$5
+    jobs=$(python -m cfia.bin.dump_plan --modality "$1" --upstream "$2" --model "$3" --layer "$4" \
+        --data "${data}" --dir "${dir}" --nj "${nj}" --num_threads "${num_threads}" \
+        --skip_bad "${skip_bad}" --force "${force}")
+    [ "${jobs}" -gt 0 ] || return 0
+    log "${jobs} jobs; logs are ${dir}/log/dump.*.log"
+    # shellcheck disable=SC2086
+    ${run_cmd} JOB=1:"${jobs}" "${dir}/log/dump.JOB.log" \
+        python -m cfia.bin.dump --dir "${dir}" --data "${data}" --job JOB
+    python -m cfia.bin.dump_merge --dir "${dir}"
+}
+
+# Run a program for every system, seed and fold: "$2" is a function that fills `arguments`.
+for_each_run() { # log name, function
+    local i seed dir n_folds
+    n_folds=$(find "${folds}" -mindepth 1 -maxdepth 1 -type d -name '[0-9]*' 2> /dev/null | wc -l)
+    [ "${n_folds}" -gt 0 ] || { echo "error: there are no folds in ${folds}; run stage 2" >&2; exit 1; }
+    for i in "${!system_names[@]}"; do
+        for seed in ${seeds}; do
+            dir=${expdir}/${system_names[i]}/${scheme:?}/foldJOB_seed${seed}
+            log "${system_names[i]}, ${scheme}, seed ${seed}: ${n_folds} folds; logs are ${dir//JOB/*}/$1.log"
+            arguments=()
+            "$2" "${i}" "${seed}" "${dir}"
+            # shellcheck disable=SC2086
+            ${run_cmd} JOB=1:"${n_folds}" "${dir}/$1.log" python -m "cfia.bin.$1" "${arguments[@]}"
+        done
+    done
+}
+
+train_arguments() { # system's index, seed, directory
+    arguments=(--config)
+    [ ! -f conf/train.yaml ] || arguments+=(conf/train.yaml)
+    arguments+=("${system_configs[$1]:?}" --train_args "${train_args}" --data "${data}"
+        --folds "${folds}" --fold JOB --seed "$2" --selection "${selection}"
+        --system "${system_names[$1]}" --scheme "${scheme}" --cv "${cv}" --validation "${validation}"
+        --labels "${labels}" --corpus "${recipe_dir##*/}" --text_tags "${text_tags}"
+        --num_threads "${num_threads}" --ngpu "${ngpu}" --force "${force}")
+    [[ ,${system_modalities[$1]}, != *,audio,* ]] || arguments+=(--audio_dump "${audio_dump}")
+    [[ ,${system_modalities[$1]}, != *,text,* ]] || arguments+=(--text_dump "${text_dump}")
+    arguments+=("$3")
+}
+
+predict_arguments() { # system's index, seed, directory
+    arguments=(--ngpu "${ngpu}" --force "${force}" "$3")
+}
+
+if wanted 0; then
+    if [ -f "${corpus_script}" ]; then
+        log "Stage 0: making the corpus in ${corpus_dir}"
+        "./${corpus_script}" --force "${force}" "${corpus_dir}"
+    else
+        log "Stage 0: nothing to make; the corpus is yours to bring"
+    fi
+fi
+
+if wanted 1; then
+    [ -n "${corpus_dir}" ] || usage_error "stage 1 needs --corpus_dir DIR, the corpus as it is distributed"
+    log "Stage 1: data directory ${data} from ${corpus_dir}"
+    "./${data_script}" --labels "${labels}" --text_tags "${text_tags}" --text_file "${text_file}" \
+        --skip_bad "${skip_bad}" --allow_partial "${allow_partial}" --force "${force}" \
+        "${corpus_dir}" "${data}"
+fi
+
+if wanted 2; then
+    log "Stage 2: folds in ${datadir}/folds"
+    python -m cfia.bin.folds --data "${data}" --out "${datadir}/folds" --cv "${cv}" \
+        --validation "${validation}" --scheme_suffix "${folds_scheme#"${cv}"}" --force "${force}"
+fi
+
+if wanted 3; then
+    log "Stage 3: audio features in ${audio_dump}"
+    if uses audio; then
+        dump_features audio "${audio_upstream}" "${audio_model}" "${audio_layer}" "${audio_dump}"
+    else
+        log "no system of this run uses audio"
+    fi
+fi
+
+if wanted 4; then
+    log "Stage 4: text features in ${text_dump}"
+    if uses text; then
+        dump_features text "${text_upstream}" "${text_model}" "${text_layer}" "${text_dump}"
+    else
+        log "no system of this run uses text"
+    fi
+fi
+
+if wanted 5; then
+    log "Stage 5: training"
+    for_each_run train train_arguments
+fi
+
+if wanted 6; then
+    log "Stage 6: posteriors"
+    for_each_run predict predict_arguments
+fi
+
+if wanted 7; then
+    log "Stage 7: scores of all finished runs in ${expdir}"
+    python -m cfia.bin.score --expdir "${expdir}"
+fi
+
+if wanted 8; then
+    log "Stage 8: tables and plots in ${expdir}"
+    python -m cfia.bin.report --expdir "${expdir}"
+fi

@@ -1,0 +1,20 @@
+#!/usr/bin/env bash
+# EmoDB (Berlin Database of Emotional Speech): ten German speakers, ten sentences, each said in
+# several emotions. Give the corpus by --corpus_dir: wav/*.wav as it is distributed, or FLAC.
+
+if [ -z "${BASH_VERSION:-}" ]; then
+    echo "run.sh: this script needs bash; run it as ./run.sh or bash run.sh" >&2
+    exit 2
+fi
+set -euo pipefail
+
+recipe_dir=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+CFIA_COMMAND=$(printf '%q ' egs/emodb/run.sh "$@")
+export CFIA_COMMAND
+
+"${recipe_dir}/ser.sh" \
+    --cv speaker \
+    --audio_upstream fbank \
+    --text_upstream minilm \
+    --systems "audio_text audio text" \
+    "$@"

@@ -1,0 +1,19 @@
+#!/usr/bin/env bash
+# IEMOCAP. Give IEMOCAP_full_release, as the licence holder has it, by --corpus_dir.
+
+if [ -z "${BASH_VERSION:-}" ]; then
+    echo "run.sh: this script needs bash; run it as ./run.sh or bash run.sh" >&2
+    exit 2
+fi
+set -euo pipefail
+
+recipe_dir=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+CFIA_COMMAND=$(printf '%q ' egs/iemocap/run.sh "$@")
+export CFIA_COMMAND
+
+"${recipe_dir}/ser.sh" \
+    --cv session \
+    --audio_upstream emotion2vec \
+    --text_upstream bert \
+    --systems "audio_text audio text" \
+    "$@"

@@ -1,0 +1,86 @@
+"""Configuration: what a user may write, and what they are told when they write something else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from cfia.config import build, load, read_yaml, write_yaml
+from cfia.errors import UserError
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_every_configuration_file_of_the_project_loads() -> None:
+    systems = sorted((ROOT / "conf").glob("*.yaml"))
+    recipes = sorted((ROOT / "egs").glob("*/conf/train.yaml"))
+    assert systems
+    assert recipes
+    for recipe in recipes:
+        for system in systems:
+            assert load([recipe, system]).model.network in ("cfia", "concat")
+
+
+def test_later_sources_win(tmp_path: Path) -> None:
+    recipe, system = tmp_path / "train.yaml", tmp_path / "mine.yaml"
+    recipe.write_text("lr: 1e-3\nepochs: 7\n")
+    system.write_text("epochs: 8\n")
+    assert load([recipe]).train.epochs == 7
+    config = load([recipe, system], ["epochs=9", "consistency=[1e-3, 0, 2]"])
+    assert (config.train.epochs, config.train.lr) == (9, 1e-3)
+    assert config.model.consistency == [1e-3, 0.0, 2.0]
+
+
+def test_flat_configuration_reads_back(tmp_path: Path) -> None:
+    config = build({"align": "pad", "dropout": 0.25, "n_modules": 1, "consistency": []})
+    write_yaml(tmp_path / "config.yaml", config.flat())
+    assert build(read_yaml(tmp_path / "config.yaml")) == config
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ({"algn": "pad"}, "unknown key 'algn'; the keys are align,"),
+        ({"align": "cut"}, "align is 'cut'; legal values are interpolate, pad"),
+        ({"epochs": 2.5}, "epochs is 2.5; expected a whole number"),
+        ({"epochs": 0}, "epochs is 0; legal values are above 0"),
+        ({"lr": "fast"}, "lr is 'fast'; expected a number"),
+        ({"lr": float("nan")}, "lr is nan"),
+        ({"dropout": 1}, "dropout is 1.0; legal values are 0 to below 1"),
+        ({"dropout": True}, "dropout is True; expected a number"),
+        ({"kernel": 4}, "kernel is 4; legal values are odd"),
+        ({"consistency": 0.1}, "consistency is 0.1; expected a list"),
+        ({"n_modules": 2}, "2 CFIA modules have 1 pairs for the consistency loss"),
+        ({"network": "concat"}, "0 CFIA modules have 0 pairs"),
+    ],
+)
+def test_mistakes_are_named(values: dict[str, object], expected: str) -> None:
+    with pytest.raises(UserError, match="the configuration: ") as error:
+        build(values)
+    assert expected in str(error.value)
+
+
+def test_mistakes_name_their_file(tmp_path: Path) -> None:
+    path = tmp_path / "a b.yaml"
+    path.write_text("align: cut\n")
+    with pytest.raises(UserError, match=r"a b\.yaml: align is 'cut'"):
+        load([path])
+    with pytest.raises(UserError, match=r"none\.yaml: no such file"):
+        load([tmp_path / "none.yaml"])
+    path.write_text("- a\n")
+    with pytest.raises(UserError, match="must hold `key: value` lines"):
+        load([path])
+    path.write_text("a: [\n")
+    with pytest.raises(UserError, match="is not valid YAML"):
+        load([path])
+    with pytest.raises(UserError, match="expected key=value, not 'epochs'"):
+        load([], ["epochs"])
+
+
+def test_yaml_runs_no_code(tmp_path: Path) -> None:
+    path = tmp_path / "bad.yaml"
+    path.write_text(f"lr: !!python/object/apply:os.mkdir ['{tmp_path}/made']\n")
+    with pytest.raises(UserError, match="is not valid YAML"):
+        load([path])
+    assert not (tmp_path / "made").exists()
