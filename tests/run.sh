@@ -1,0 +1,49 @@
+#!/usr/bin/env bash
+# All checks: lint, types, tests. Makes the environment first where it is missing.
+
+if [ -z "${BASH_VERSION:-}" ]; then
+    echo "tests/run.sh: this script needs bash" >&2
+    exit 2
+fi
+set -euo pipefail
+
+usage() {
+    cat <<'EOF'
+Usage: tests/run.sh [--slow] [pytest arguments]
+Lint, types and tests; exits 0 if all pass.
+
+  tests/run.sh                                    # a few minutes; what CI runs
+  tests/run.sh --slow                             # the long drivers too
+  tests/run.sh tests/unit/test_equations.py       # some tests alone, no lint
+
+  --slow   also the tests marked slow: simulations, whole recipes
+EOF
+}
+
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+selection="not slow"
+case ${1:-} in
+    --help | -h) usage; exit 0 ;;
+    --slow) selection=; shift ;;
+    --*) echo "tests/run.sh: invalid option $1; try --help" >&2; exit 2 ;;
+esac
+
+CFIA_WITH_TESTS=true
+export CFIA_WITH_TESTS
+. egs/TEMPLATE/path.sh
+# Every job of a test computes on one thread, as a recipe's jobs do by default.
+export OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 TQDM_DISABLE=1
+
+if [ $# -eq 0 ]; then
+    echo "== ruff"
+    ruff check .
+    ruff format --check .
+    echo "== mypy"
+    mypy cfia utils tests
+    for script in egs/*/local/*.py; do mypy "${script}"; done
+    echo "== shellcheck"
+    git ls-files '*.sh' .ci/run | grep -v '/ser.sh$\|/path.sh$\|/cmd.sh$' | xargs shellcheck -x
+    shellcheck -x egs/TEMPLATE/*.sh
+fi
+echo "== pytest"
+exec python -m pytest -m "${selection}" "$@"
