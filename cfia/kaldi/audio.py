@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import re
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +18,13 @@ from cfia.errors import UserError
 # How far a segment may reach beyond the end of its recording, in seconds: Kaldi's
 # extract-segments has the same default, for times that were rounded.
 OVERSHOOT = 0.5
+
+# What libsndfile notes where the data chunk of a WAV promises more bytes than there are.
+_CUT = re.compile(r"^data\s*:\s*(\d+) \(should be (\d+)\)", re.MULTILINE)
+# A program that writes WAV into a pipe cannot know the length, and promises about this much.
+_LENGTH_UNKNOWN = 0x7F000000
+# A size that is off by a few bytes is a careless header; this share of the data, a lost end.
+_CUT_TOLERANCE = 0.01
 
 
 def load(
@@ -53,7 +61,7 @@ def duration(spec: str) -> float:
     """The length of one wav.scp entry in seconds: from the header, or by running the pipe.
 
     Raises:
-        UserError: as `load`, but a damaged file with a sound header is not noticed.
+        UserError: as `load`, but damage behind the header is noticed only where a WAV is cut short.
     """
     with _open(spec) as sound:
         return float(sound.frames / sound.samplerate)
@@ -74,7 +82,18 @@ def _open(spec: str) -> Iterator[soundfile.SoundFile]:
     with sound:
         if sound.frames <= 0:
             raise _unreadable(spec, "it holds no samples")
+        if _is_cut(sound):
+            raise _unreadable(spec, "it ends before its header says")
         yield sound
+
+
+def _is_cut(sound: soundfile.SoundFile) -> bool:
+    """Whether a WAV's end is missing, which libsndfile itself passes over in silence."""
+    noted = _CUT.search(sound.extra_info)
+    if noted is None:
+        return False
+    promised, found = map(int, noted.groups())
+    return promised < _LENGTH_UNKNOWN and promised - found > _CUT_TOLERANCE * promised
 
 
 def _existing(spec: str) -> str:
