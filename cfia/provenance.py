@@ -41,7 +41,7 @@ def provenance(num_threads: int, device: str) -> dict[str, Any]:
         "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "environment": {
             "python": platform.python_version(),
-            "torch": torch.__version__,
+            "torch": str(torch.__version__),
             "numpy": numpy.__version__,
             "platform": platform.platform(),
             "cpu": _processor(),

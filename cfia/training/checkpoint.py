@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import pickle
+import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +21,25 @@ def save(path: Path, content: dict[str, Any]) -> None:
     Through a buffer, since `torch.save` writes the name of its file into the file.
     """
     buffer = io.BytesIO()
-    torch.save(content, buffer)
+    torch.save(_canonical(content), buffer)
     with atomic_write(path, "wb") as handle:
         handle.write(buffer.getbuffer())
+
+
+def _canonical(value: Any) -> Any:
+    """A copy in which equal strings are one object and containers are shared by none.
+
+    Pickle writes an object that it has met before as a reference. Whether two equal strings are
+    one object depends on where they came from (a resumed run's are from a file), and without
+    this the bytes of a checkpoint would too.
+    """
+    if isinstance(value, str):
+        return sys.intern(value)
+    if isinstance(value, Mapping):
+        return {_canonical(key): _canonical(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(_canonical(item) for item in value)
+    return value
 
 
 def load(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
