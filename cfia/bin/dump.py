@@ -1,0 +1,31 @@
+"""Stages 3 and 4, second part: extract the features of one job."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from cfia.cli import parser, run
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run a job of a dump; see `cfia.upstream.dump.run_job`."""
+    p = parser(
+        "dump",
+        "Extract the features of one job of a dump that `cfia dump_plan` has planned. Killed and "
+        "run again, it goes on behind the last batch that was finished.",
+        "cfia dump --data data/all --dir dump/fbank --job 1",
+    )
+    p.add_argument("--data", type=Path, required=True, help="the data directory")
+    p.add_argument("--dir", type=Path, required=True, help="the dump directory")
+    p.add_argument("--job", type=int, required=True, help="the job's number, from 1")
+    args = p.parse_args(argv)
+
+    from cfia.kaldi.data_dir import DataDir
+    from cfia.upstream.dump import run_job
+
+    run_job(args.dir, DataDir.load(args.data), args.job)
+
+
+if __name__ == "__main__":
+    run(main)

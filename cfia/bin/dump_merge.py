@@ -1,0 +1,28 @@
+"""Stages 3 and 4, last part: one feats.scp from all jobs of a dump."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from cfia.cli import parser, run
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Finish a dump; see `cfia.upstream.merge.merge`."""
+    p = parser(
+        "dump_merge",
+        "Concatenate the scp files of a dump's jobs to feats.scp, and check that no utterance is "
+        "missing.",
+        "cfia dump_merge --dir dump/fbank",
+    )
+    p.add_argument("--dir", type=Path, required=True, help="the dump directory")
+    args = p.parse_args(argv)
+
+    from cfia.upstream.merge import merge
+
+    merge(args.dir)
+
+
+if __name__ == "__main__":
+    run(main)

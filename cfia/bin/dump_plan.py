@@ -1,0 +1,78 @@
+"""Stages 3 and 4, first part: fix the batches and jobs of a dump."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from cfia.cli import boolean, parser, run
+from cfia.upstream.registry import FAMILIES
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Plan a dump; see `cfia.upstream.plan.make`. Prints the number of jobs."""
+    p = parser(
+        "dump_plan",
+        "Fix the batches and jobs of a feature dump, and print the number of jobs: 0 if the dump "
+        "is complete. A dump that was begun keeps its plan.",
+        "cfia dump_plan --modality audio --upstream fbank --data data/all --dir dump/fbank --nj 4",
+    )
+    p.add_argument("--modality", choices=("audio", "text"), required=True)
+    p.add_argument("--upstream", required=True, metavar="NAME", help="the encoder's name")
+    p.add_argument("--model", default="", help="hub id or directory (default: the encoder's)")
+    p.add_argument("--layer", type=_layer, default=None, help="of hidden_states (default: last)")
+    p.add_argument("--data", type=Path, required=True, help="the data directory")
+    p.add_argument("--dir", type=Path, required=True, help="the dump directory")
+    p.add_argument("--nj", type=_positive, default=1, help="the most jobs (default: 1)")
+    p.add_argument("--num_threads", type=_positive, default=1, help="per job (default: 1)")
+    p.add_argument(
+        "--compression_method",
+        type=int,
+        default=0,
+        help="Kaldi's number: 0 float32, 2 one byte, 3 two bytes a value (default: 0)",
+    )
+    p.add_argument("--skip_bad", type=boolean, default=False, help="list unreadable audio, go on")
+    p.add_argument("--force", type=boolean, default=False, help="remove a dump made differently")
+    args = p.parse_args(argv)
+    _check_name(p, args.modality, args.upstream)
+
+    from cfia.kaldi.archive import COMPRESSION_METHODS
+    from cfia.kaldi.data_dir import DataDir
+    from cfia.upstream.plan import Settings, make
+
+    if args.compression_method not in COMPRESSION_METHODS:
+        p.error(f"--compression_method: choose from {COMPRESSION_METHODS}")
+    settings = Settings(
+        modality=args.modality,
+        upstream=args.upstream,
+        model=args.model or None,
+        layer=args.layer,
+        num_threads=args.num_threads,
+        compression_method=args.compression_method,
+        skip_bad=args.skip_bad,
+    )
+    print(make(args.dir, DataDir.load(args.data), settings, args.nj, force=args.force))
+
+
+def _check_name(p: argparse.ArgumentParser, modality: str, name: str) -> None:
+    legal = [n for n, family in FAMILIES.items() if family.modality == modality]
+    if name not in legal:
+        p.error(f"--upstream {name}: the {modality} upstreams are {', '.join(legal)}")
+
+
+def _layer(text: str) -> int | None:
+    """A number from 0, or nothing for the last layer."""
+    if text and not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"expected a layer's number or nothing, not {text!r}")
+    return int(text) if text else None
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a number from 1, not {text!r}")
+    return int(text)
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,62 @@
+"""What every frozen encoder offers, whatever library runs it."""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Features = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Description:
+    """What made a dump: the keys of `frontend.yaml`, in its order."""
+
+    kind: str  # "audio" or "text"
+    name: str
+    model: str | None  # hub id or directory as the user gave it; None without weights
+    revision: str | None  # commit on the hub; None for a directory
+    layer: int | None  # index into transformers' hidden_states; None without layers
+    dim: int
+    frame_shift: float | None  # seconds; None for text
+    sample_rate: int | None  # Hz; None for text
+    weights: str | None  # SHA-256 of the weights (`checkpoint.Checkpoint.weights_digest`)
+
+
+class Upstream(abc.ABC):
+    """A frozen encoder. One subclass per family, in a file of its own.
+
+    Attributes:
+        description: what it is, for `frontend.yaml`.
+        shortest: the fewest samples at `sample_rate` that give a frame.
+    """
+
+    description: Description
+    shortest: int = 1
+
+    @property
+    def sample_rate(self) -> int | None:
+        """The rate in Hz at which `extract` wants its waveforms; None for text."""
+        return self.description.sample_rate
+
+    @abc.abstractmethod
+    def extract(self, batch: Sequence[Any]) -> list[Features]:
+        """Encode waveforms (float32, shape (samples,), at `sample_rate`) or transcripts.
+
+        Returns:
+            One float32 matrix (frames, dim) per item, in the order of the batch. How items are
+            grouped into batches changes no value by more than 1e-4.
+        """
+
+    def left_out(self, item: Any) -> str | None:
+        """What `extract` would leave out of an item, as a clause for a warning; None: nothing."""
+        return None
+
+    def describe(self) -> dict[str, Any]:
+        """The description as a mapping, for `frontend.yaml`."""
+        return asdict(self.description)

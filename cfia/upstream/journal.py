@@ -1,0 +1,205 @@
+"""What one job of a dump has finished, batch by batch, so that a killed job can go on.
+
+`.raw_<name>.JOB.journal` has one JSON line for the plan and the encoder, then one per batch,
+written after the batch's bytes are on the disk in `.raw_<name>.JOB.ark`. A job that is run again
+cuts the archive to the last batch that the journal knows and goes on from there. The archive gets
+its final name when the job is finished; the journal stays until the dump is merged.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import logging
+import os
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from cfia.errors import UserError
+from cfia.kaldi.table import write_table
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """A finished batch: the archive's size after it, and what became of its utterances."""
+
+    batch: int
+    end: int  # bytes
+    offsets: dict[str, int]
+    frames: dict[str, int]
+    skipped: dict[str, str]  # utterance -> reason
+
+
+@dataclass(frozen=True)
+class JobFiles:
+    """The names of one job's files in a dump directory."""
+
+    directory: Path
+    name: str
+    job: int
+
+    @property
+    def ark(self) -> Path:
+        """The finished archive; its path stands in the scp, so it is absolute."""
+        return self.directory.absolute() / f"raw_{self.name}.{self.job}.ark"
+
+    @property
+    def scp(self) -> Path:
+        """The finished scp."""
+        return self.ark.with_suffix(".scp")
+
+    @property
+    def unfinished(self) -> Path:
+        """The archive while it grows."""
+        return self.ark.with_name(f".{self.ark.name}")
+
+    @property
+    def journal(self) -> Path:
+        """The job's journal."""
+        return self.unfinished.with_suffix(".journal")
+
+
+class Journal:
+    """A job's journal and growing archive, held open and locked; see `opened`."""
+
+    def __init__(self, files: JobFiles, handle: int, done: list[Batch]) -> None:
+        self.files = files
+        self.done = done
+        self._handle = handle
+
+    @property
+    def end(self) -> int:
+        """The archive's size in bytes."""
+        return self.done[-1].end if self.done else 0
+
+    def append(self, archive: bytes, batch: Batch) -> None:
+        """Write a batch's archive entries, then the journal's line, each through to the disk."""
+        with _writing(self.files.unfinished), open(self.files.unfinished, "ab") as ark:
+            ark.write(archive)
+            ark.flush()
+            os.fsync(ark.fileno())
+        with _writing(self.files.journal):
+            _append(self._handle, asdict(batch))
+        self.done.append(batch)
+
+    def finish(self) -> None:
+        """Write the scp and give the archive its name, which says that the job is finished."""
+        offsets = {u: at for batch in self.done for u, at in batch.offsets.items()}
+        with _writing(self.files.scp):
+            write_table(self.files.scp, {u: f"{self.files.ark}:{at}" for u, at in offsets.items()})
+            os.replace(self.files.unfinished, self.files.ark)
+
+
+@contextlib.contextmanager
+def opened(files: JobFiles, plan: str, frontend: dict[str, Any]) -> Iterator[Journal | None]:
+    """Lock and open a job's journal behind the last whole batch that it knows.
+
+    The lock keeps apart two copies of one job, such as the orphan of a lost node and the job
+    that replaces it: the second waits, and then finds the job finished.
+
+    Args:
+        files: the job's files.
+        plan: digest of the plan, and
+        frontend: description of the encoder, from which all batches of the job must come.
+
+    Yields:
+        The journal; None if the job is finished.
+
+    Raises:
+        UserError: the job was begun with another encoder, another run has finished or begun
+            the dump in the meantime, or the disk cannot be written.
+    """
+    with _writing(files.journal):
+        handle = os.open(files.journal, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
+    try:
+        _lock(handle, files)
+        done = _begin(files, handle, plan, frontend)
+        yield None if finished(files, plan) else Journal(files, handle, done)
+    finally:
+        os.close(handle)
+
+
+def read(files: JobFiles) -> tuple[dict[str, Any], list[Batch]]:
+    """The header and the finished batches of a journal; nothing of either if there is none.
+
+    A last line that a kill has cut is left out.
+    """
+    if not files.journal.exists():
+        return {}, []
+    lines = files.journal.read_bytes().split(b"\n")[:-1]
+    if not lines:
+        return {}, []
+    return json.loads(lines[0]), [Batch(**json.loads(line)) for line in lines[1:]]
+
+
+def finished(files: JobFiles, plan: str) -> bool:
+    """Whether a job's archive is there, whole and made by this plan."""
+    header, done = read(files)
+    whole = files.ark.exists() and files.scp.exists() and bool(done)
+    return whole and header["plan"] == plan and files.ark.stat().st_size == done[-1].end
+
+
+def _begin(files: JobFiles, handle: int, plan: str, frontend: dict[str, Any]) -> list[Batch]:
+    """Cut journal and archive back to the last batch that both hold whole; those batches."""
+    header, done = read(files)
+    if header and header["plan"] == plan and header["frontend"] != frontend:
+        raise UserError(
+            f"{files.journal}: the job was begun with another encoder than there is now; put the "
+            "old model back, or dump again with --force true"
+        )
+    if finished(files, plan):
+        return done
+    size = files.unfinished.stat().st_size if files.unfinished.exists() else 0
+    done = [batch for batch in done if header["plan"] == plan and batch.end <= size]
+    with _writing(files.unfinished):
+        with open(files.unfinished, "ab") as ark:
+            ark.truncate(done[-1].end if done else 0)
+        lines = [_line({"plan": plan, "frontend": frontend}), *(_line(asdict(b)) for b in done)]
+        if done:
+            os.ftruncate(handle, sum(len(line) for line in lines))
+        else:
+            os.ftruncate(handle, 0)
+            _append(handle, {"plan": plan, "frontend": frontend})
+    return done
+
+
+def _lock(handle: int, files: JobFiles) -> None:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        _log.info("another process is at work on job %d; waiting for its end", files.job)
+        fcntl.flock(handle, fcntl.LOCK_EX)
+    except OSError as error:
+        # Some network file systems have no locks. Then it is the scheduler's business.
+        _log.warning("%s cannot be locked (%s)", files.journal, error.strerror)
+    if os.fstat(handle).st_nlink == 0:
+        raise UserError(
+            f"{files.directory} was finished or begun again by another run; run the stage again"
+        )
+
+
+def _append(handle: int, value: dict[str, Any]) -> None:
+    with open(handle, "ab", closefd=False) as journal:
+        journal.write(_line(value))
+    os.fsync(handle)
+
+
+def _line(value: dict[str, Any]) -> bytes:
+    return json.dumps(value, ensure_ascii=False).encode() + b"\n"
+
+
+@contextlib.contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    """Turn a full disk and the like into one sentence."""
+    try:
+        yield
+    except OSError as error:
+        raise UserError(
+            f"{path} cannot be written ({error.strerror}); free some space or mend the "
+            "permissions, and run the same command again: it goes on from where it was"
+        ) from None

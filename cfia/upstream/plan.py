@@ -1,0 +1,185 @@
+"""The plan of a dump: which utterances are encoded together, and by which job.
+
+How utterances are batched can change the last bits of their features. So the batches are fixed
+from the whole list of utterances before they are dealt out to jobs, and kept in `plan.json`:
+neither the number of jobs nor a killed job regroups them.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from cfia import marker
+from cfia.errors import UserError
+from cfia.files import digest, read_json, sha256, stat_digest, write_json
+from cfia.kaldi.audio import is_pipe
+from cfia.kaldi.data_dir import DataDir
+from cfia.upstream.registry import model_digest, upstream_name
+
+NAME = "plan.json"
+
+# The largest batch, padding included: seconds of audio, characters of text (four or five of which
+# make a token). A batch is also what a killed job loses, so it should take seconds, not minutes.
+BATCH_SECONDS = 60.0
+BATCH_CHARACTERS = 4000.0
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What is dumped: the options of `cfia dump_plan` that can change a feature."""
+
+    modality: str
+    upstream: str
+    model: str | None
+    layer: int | None
+    num_threads: int
+    compression_method: int
+    skip_bad: bool
+
+    @property
+    def name(self) -> str:
+        """The `<name>` of raw_<name>.JOB.ark."""
+        return upstream_name(self.upstream, self.model, self.layer)
+
+    def options(self) -> dict[str, Any]:
+        """The marker's options, under the recipe's names of the flags.
+
+        The model is not among them: its digest is an input, so that a directory may move.
+        """
+        shared = {
+            f"{self.modality}_upstream": self.upstream,
+            f"{self.modality}_layer": self.layer,
+            "num_threads": self.num_threads,
+            "compression_method": self.compression_method,
+        }
+        return shared | ({"skip_bad": self.skip_bad} if self.modality == "audio" else {})
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Settings, batches (lists of utterances), and per job the numbers of its batches."""
+
+    settings: Settings
+    batches: list[list[str]]
+    jobs: list[list[int]]
+
+    def digest(self) -> str:
+        """What a job's journal is bound to."""
+        return digest(asdict(self))
+
+    def utterances(self) -> list[str]:
+        """All planned utterances, in C-locale order."""
+        return sorted(utterance for batch in self.batches for utterance in batch)
+
+    @classmethod
+    def load(cls, directory: Path) -> Plan:
+        """Read the plan of a dump directory.
+
+        Raises:
+            UserError: there is none.
+        """
+        path = directory / NAME
+        if not path.exists():
+            raise UserError(f"no such file {path}; run `cfia dump_plan` first")
+        value = read_json(path)
+        return cls(Settings(**value["settings"]), value["batches"], value["jobs"])
+
+
+def make(directory: Path, data: DataDir, settings: Settings, nj: int, *, force: bool) -> int:
+    """Plan a dump, or find the plan that an earlier run began with.
+
+    Returns:
+        The number of jobs; 0 if the dump is complete.
+
+    Raises:
+        UserError: the directory was dumped differently and `force` is false; no such upstream
+            or model; an audio file is missing and bad audio is not skipped.
+    """
+    options, inputs = settings.options(), _inputs(data, settings)
+    state = marker.check(directory, options, inputs, force=force)
+    if state is marker.State.DONE:
+        remove_unfinished(directory)
+        _log.info("%s: already made, skipping", directory)
+        return 0
+    if state is marker.State.RESUME and (directory / NAME).exists():
+        return len(Plan.load(directory).jobs)
+    # Without a marker whatever lies there is of unknown origin.
+    remove_unfinished(directory)
+    directory.mkdir(parents=True, exist_ok=True)
+    plan = _plan(data, settings, nj)
+    write_json(directory / NAME, asdict(plan))
+    marker.start(directory, options, inputs)
+    return len(plan.jobs)
+
+
+def remove_unfinished(directory: Path) -> None:
+    """Remove what jobs leave for themselves: journals and archives under temporary names."""
+    for path in directory.glob(".raw_*"):
+        path.unlink()
+
+
+def make_batches(lengths: Mapping[str, float], budget: float) -> list[list[str]]:
+    """Group utterances of similar length so that (count x longest) stays within the budget.
+
+    The longest come first, so that a run that needs too much memory fails at once. Ties are in
+    C-locale order. An utterance over the budget is a batch of its own.
+    """
+    batches: list[list[str]] = []
+    for utterance in sorted(lengths, key=lambda u: (-lengths[u], u)):
+        if batches and (len(batches[-1]) + 1) * lengths[batches[-1][0]] <= budget:
+            batches[-1].append(utterance)
+        else:
+            batches.append([utterance])
+    return batches
+
+
+def split_jobs(weights: list[float], nj: int) -> list[list[int]]:
+    """Deal batches out to at most `nj` jobs of about equal weight, none of them empty.
+
+    The heaviest batch that is left goes to the lightest job.
+    """
+    jobs: list[list[int]] = [[] for _ in range(min(nj, len(weights)))]
+    loads = [0.0] * len(jobs)
+    for batch in sorted(range(len(weights)), key=lambda b: (-weights[b], b)):
+        lightest = min(range(len(jobs)), key=lambda j: (loads[j], j))
+        jobs[lightest].append(batch)
+        loads[lightest] += weights[batch]
+    return [sorted(job) for job in jobs]
+
+
+def _plan(data: DataDir, settings: Settings, nj: int) -> Plan:
+    if settings.modality == "audio":
+        lengths, budget = dict(data.utt2dur), BATCH_SECONDS
+    else:
+        lengths, budget = {u: float(len(t)) for u, t in data.text.items()}, BATCH_CHARACTERS
+    batches = make_batches(lengths, budget)
+    weights = [sum(lengths[utterance] for utterance in batch) for batch in batches]
+    return Plan(settings, batches, split_jobs(weights, nj))
+
+
+def _inputs(data: DataDir, settings: Settings) -> dict[str, str]:
+    """Digests of what the features, and their batches, are made from."""
+    model = model_digest(settings.modality, settings.upstream, settings.model)
+    inputs = {} if model is None else {"model": model}
+    if settings.modality == "text":
+        return inputs | {"text": sha256(data.path / "text")}
+    tables = ["wav.scp", "utt2dur", *(["segments"] if data.segments else [])]
+    inputs |= {name: sha256(data.path / name) for name in tables}
+    return inputs | {"audio": _audio_digest(data, skip_bad=settings.skip_bad)}
+
+
+def _audio_digest(data: DataDir, *, skip_bad: bool) -> str:
+    files = [Path(spec) for spec in data.wav_scp.values() if not is_pipe(spec)]
+    missing = [path for path in files if not path.exists()]
+    if missing and not skip_bad:
+        raise UserError(
+            f"no such audio file {missing[0]}; mend {data.path}/wav.scp or the corpus, or leave it "
+            "out with --skip_bad true"
+        )
+    return stat_digest([path for path in files if path.exists()], data.path)

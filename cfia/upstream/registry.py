@@ -1,0 +1,89 @@
+"""Names of upstreams: which there are, what they are called in a path, how they are built."""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from cfia import naming
+from cfia.errors import UserError
+
+if TYPE_CHECKING:  # base imports numpy, which `--help` should not wait for
+    from cfia.upstream.base import Upstream
+
+
+@dataclass(frozen=True)
+class Family:
+    """A name of `--audio_upstream` or `--text_upstream`.
+
+    `module` has `build(name, model, layer, num_threads)` and `model_digest(name, model)`; it is
+    imported only when it is used. No module: the name is known, its encoder not built yet.
+    """
+
+    modality: str
+    module: str | None = None
+
+
+FAMILIES = {
+    "fbank": Family("audio", "cfia.upstream.fbank"),
+    "whisper": Family("audio", "cfia.upstream.whisper"),
+    "emotion2vec": Family("audio"),
+    "wav2vec2": Family("audio"),
+    "hubert": Family("audio"),
+    "wavlm": Family("audio"),
+    "bert": Family("text", "cfia.upstream.text"),
+    "minilm": Family("text", "cfia.upstream.text"),
+}
+
+
+def names(modality: str) -> list[str]:
+    """The upstreams of a modality ("audio" or "text") that can be used."""
+    return [n for n, family in FAMILIES.items() if family.modality == modality and family.module]
+
+
+def build(
+    modality: str, name: str, model: str | None, layer: int | None, num_threads: int
+) -> Upstream:
+    """Load a frozen encoder.
+
+    Args:
+        modality: "audio" or "text".
+        name: one of `names(modality)`.
+        model: hub id or local directory; None or "" is the family's default.
+        layer: index into transformers' `hidden_states` (0 is the input of the first block);
+            None is the last.
+        num_threads: CPU threads that this process may use.
+
+    Raises:
+        UserError: no such upstream, or its model cannot be found or loaded whole.
+    """
+    module = importlib.import_module(_module(modality, name))
+    upstream: Upstream = module.build(name, model or None, layer, num_threads)
+    return upstream
+
+
+def model_digest(modality: str, name: str, model: str | None) -> str | None:
+    """The digest of a model's files (None: it has none), without loading the model.
+
+    Raises:
+        UserError: no such upstream or model.
+    """
+    module = importlib.import_module(_module(modality, name))
+    digest: str | None = module.model_digest(name, model or None)
+    return digest
+
+
+def upstream_name(name: str, model: str | None, layer: int | None) -> str:
+    """What a dump is called: the name, or the last part of the model's id; `_l<layer>` if given."""
+    return naming.upstream_name(name, model or "", "" if layer is None else str(layer))
+
+
+def _module(modality: str, name: str) -> str:
+    family = FAMILIES.get(name)
+    legal = ", ".join(names(modality))
+    if family is None or family.modality != modality:
+        raise UserError(f"there is no {modality} upstream {name!r}; choose from {legal}")
+    if family.module is None:
+        raise UserError(f"the {modality} upstream {name} is not built yet; choose from {legal}")
+    return family.module

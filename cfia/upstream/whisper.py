@@ -1,0 +1,131 @@
+"""The encoder of OpenAI's Whisper models, through transformers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from cfia.errors import UserError
+from cfia.upstream import checkpoint
+from cfia.upstream.base import Description, Features, Upstream
+
+SAMPLE_RATE = 16000
+FRAME = 320  # samples per output frame: 50 a second
+WINDOW = 30 * SAMPLE_RATE  # samples that the encoder takes, no more and no fewer
+
+# Pieces that go through the encoder at once. On a CPU two are as fast as one and more are slower
+# (tiny.en, one thread: 0.49 s a piece for one or two, 0.58 for eight): a piece is already 1500
+# frames. One makes the features independent of how utterances are batched, to the last bit.
+PIECES = 1
+
+
+class Whisper(Upstream):
+    """Whisper's encoder; the decoder is dropped after loading.
+
+    Each utterance is padded to 30 s, and the output is cut to ceil(50 * seconds) frames. Longer
+    audio goes through in consecutive pieces of 30 s, joined in time.
+    """
+
+    def __init__(self, files: checkpoint.Checkpoint, encoder: Any, mel: Any, layer: int) -> None:
+        self.description = Description(
+            kind="audio",
+            name="whisper",
+            model=files.model,
+            revision=files.revision,
+            layer=layer,
+            dim=encoder.config.d_model,
+            frame_shift=FRAME / SAMPLE_RATE,
+            sample_rate=SAMPLE_RATE,
+            weights=files.weights_digest(),
+        )
+        self._layer = layer
+        self._mel = mel
+        self._encoder = encoder
+        # Blocks above the wanted layer need not run. The one just above stays, because the last
+        # of hidden_states, and no other, is taken after the final layer norm.
+        del self._encoder.layers[layer + 1 :]
+
+    def extract(self, batch: Sequence[Any]) -> list[Features]:
+        """Waveforms at 16 kHz to matrices (ceil(50 * seconds), dim); see `Upstream.extract`."""
+        pieces = [
+            samples[start : start + WINDOW]
+            for samples in batch
+            for start in range(0, len(samples), WINDOW)
+        ]
+        encoded: list[Features] = []
+        for first in range(0, len(pieces), PIECES):
+            encoded += self._encode(pieces[first : first + PIECES])
+        states = iter(encoded)
+        return [
+            np.concatenate([next(states) for _ in range(0, len(samples), WINDOW)])
+            for samples in batch
+        ]
+
+    def _encode(self, pieces: list[Features]) -> list[Features]:
+        import torch
+
+        inputs = self._mel(
+            pieces, sampling_rate=SAMPLE_RATE, padding="max_length", return_tensors="pt"
+        )
+        with torch.inference_mode():
+            # (pieces, mel bins, 3000) -> (pieces, 1500, dim)
+            output = self._encoder(inputs.input_features, output_hidden_states=True)
+        states = output.hidden_states[self._layer].numpy()
+        return [states[i, : -(-len(piece) // FRAME)].copy() for i, piece in enumerate(pieces)]
+
+
+def build(name: str, model: str | None, layer: int | None, num_threads: int) -> Upstream:
+    """Load the encoder of a Whisper model; see `cfia.upstream.registry.build`.
+
+    Raises:
+        UserError: no model was named; it is not a whole Whisper model; no such layer.
+    """
+    import torch
+    from transformers import WhisperModel
+
+    torch.set_num_threads(num_threads)
+    files = _resolve(name, model)
+    layer = checkpoint.check_layer("audio_layer", layer, _layers(files), files.model)
+    encoder = checkpoint.load(WhisperModel, files, unused="decoder").encoder
+    return Whisper(files, encoder, _mel(files), layer)
+
+
+def model_digest(name: str, model: str | None) -> str | None:
+    """Digest of the model's files; see `cfia.upstream.registry.model_digest`."""
+    return _resolve(name, model).digest()
+
+
+def _resolve(name: str, model: str | None) -> checkpoint.Checkpoint:
+    if model is None:
+        raise UserError(
+            f"{name} comes in several sizes; name one with --audio_model, such as "
+            "openai/whisper-tiny.en or a directory"
+        )
+    return checkpoint.resolve(model)
+
+
+def _layers(files: checkpoint.Checkpoint) -> int:
+    config = files.config()
+    if config.get("model_type") != "whisper":
+        raise UserError(
+            f"{files.model} is a model of the type {config.get('model_type')}, not whisper; give "
+            "a Whisper model or another --audio_upstream"
+        )
+    return int(config["encoder_layers"])
+
+
+def _mel(files: checkpoint.Checkpoint) -> Any:
+    from transformers import WhisperFeatureExtractor
+
+    try:
+        mel = WhisperFeatureExtractor.from_pretrained(str(files.directory), local_files_only=True)
+    except (OSError, ValueError, TypeError) as error:
+        raise checkpoint.unloadable(files, error) from None
+    if (mel.sampling_rate, mel.n_samples) != (SAMPLE_RATE, WINDOW):
+        raise UserError(
+            f"{files.model}: preprocessor_config.json asks for windows of {mel.n_samples} samples "
+            f"at {mel.sampling_rate} Hz, where Whisper has {WINDOW} at {SAMPLE_RATE}; mend it"
+        )
+    return mel
