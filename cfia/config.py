@@ -26,7 +26,7 @@ class ModelConfig:
     network: Literal["cfia", "concat"] = "cfia"
     # Input
     normalisation: Literal["none", "global", "utterance"] = "none"
-    frame_average: int = 1  # mean of so many neighbouring audio frames, at load
+    frame_rate: float = 0.0  # Hz: neighbouring audio frames are averaged to about this; 0: as is
     max_frames: int = 512  # longer input is cut here; `align: pad` pads to here
     # Bi-GRU and the linear layer to C x T x F
     hidden: int = 128  # per direction
@@ -204,7 +204,6 @@ def _number(key: str, value: Any, hint: type, source: str) -> int | float:
 
 def _check_ranges(model: ModelConfig, train: TrainConfig, source: str) -> None:
     positive = (
-        "frame_average",
         "max_frames",
         "hidden",
         "layers",
@@ -220,7 +219,11 @@ def _check_ranges(model: ModelConfig, train: TrainConfig, source: str) -> None:
     for key in ("lr", "batch_size", "epochs", "patience"):
         if not getattr(train, key) > 0:
             raise UserError(f"{source}: {key} is {getattr(train, key)}; legal values are above 0")
-    for key, value in (("weight_decay", train.weight_decay), ("clip_grad", train.clip_grad)):
+    for key, value in (
+        ("weight_decay", train.weight_decay),
+        ("clip_grad", train.clip_grad),
+        ("frame_rate", model.frame_rate),
+    ):
         if not value >= 0:
             raise UserError(f"{source}: {key} is {value}; legal values are 0 and more")
     if not 0 <= model.dropout < 1:

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cfia.config import Config
+from cfia.config import Config, read_yaml
 from cfia.errors import UserError
 from cfia.kaldi.archive import load_features
 from cfia.kaldi.table import read_table
@@ -59,6 +59,12 @@ def average_frames(matrix: np.ndarray, k: int) -> np.ndarray:
     return means.astype(matrix.dtype)
 
 
+def averaging(dump: Path, frame_rate: float) -> int:
+    """How many neighbouring frames of a dump make one at about `frame_rate` Hz (0: one)."""
+    shift = read_yaml(dump / "frontend.yaml").get("frame_shift")
+    return max(1, round(1 / (shift * frame_rate))) if frame_rate and shift else 1
+
+
 def skipped(dumps: Mapping[str, Path]) -> dict[str, str]:
     """Utterances that `--skip_bad true` left without features in any dump, and why."""
     found: dict[str, str] = {}
@@ -92,7 +98,7 @@ def load(
     features = {}
     for name, directory in dumps.items():
         matrices = load_features(directory / "feats.scp", list(utts))
-        k = config.model.frame_average if name == "audio" else 1
+        k = averaging(directory, config.model.frame_rate) if name == "audio" else 1
         features[name] = [
             torch.from_numpy(average_frames(matrices[utt], k)[: config.model.max_frames].copy())
             for utt in utts

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import os
 import random
 import shutil
@@ -10,7 +11,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -18,10 +18,10 @@ import pytest
 import torch
 
 from cfia.bin import predict, train
-from cfia.config import build
+from cfia.config import build, write_yaml
 from cfia.errors import UserError
 from cfia.training import batches, checkpoint
-from cfia.training.dataset import Dataset, average_frames, global_statistics
+from cfia.training.dataset import Dataset, average_frames, averaging, global_statistics
 from cfia.training.job import read_job
 from tests.unit.experiment import CLASSES, make, train_command
 
@@ -100,7 +100,9 @@ def test_other_options_stop_and_force_trains_again(trained: Path, experiment: Pa
     assert not (copy / "posteriors.tsv").exists()
 
 
-def test_changed_features_stop_the_next_run(trained: Path, experiment: Path, tmp_path: Path) -> None:
+def test_changed_features_stop_the_next_run(
+    trained: Path, experiment: Path, tmp_path: Path
+) -> None:
     root = tmp_path / "moved"
     shutil.copytree(experiment, root)
     directory = root / trained.relative_to(experiment)
@@ -110,10 +112,10 @@ def test_changed_features_stop_the_next_run(trained: Path, experiment: Path, tmp
 
 
 @pytest.fixture
-def killed_runs(experiment: Path, tmp_path: Path) -> Iterator[tuple[Path, list[str]]]:
+def killed_runs(experiment: Path, tmp_path: Path) -> tuple[Path, list[str]]:
     directory = tmp_path / "fold1_seed1"
     command = [sys.executable, "-m", "cfia.bin.train", *train_command(experiment, directory)]
-    yield directory, command
+    return directory, command
 
 
 def test_killed_anywhere_it_ends_with_the_same_bytes(
@@ -203,12 +205,14 @@ def test_bytes_do_not_depend_on_the_name_of_the_directory(
         assert (tmp_path / "another name" / name).read_bytes() == (trained / name).read_bytes()
 
 
-def test_average_frames_and_statistics() -> None:
+def test_average_frames_and_statistics(tmp_path: Path) -> None:
     matrix = np.arange(14, dtype=np.float32).reshape(7, 2)
     np.testing.assert_array_equal(
         average_frames(matrix, 3), [matrix[:3].mean(0), matrix[3:6].mean(0), matrix[6]]
     )
     assert average_frames(matrix, 1) is matrix
+    write_yaml(tmp_path / "frontend.yaml", {"frame_shift": 0.01})
+    assert [averaging(tmp_path, rate) for rate in (0, 25, 33, 100, 200)] == [1, 4, 3, 1, 1]
     rows = [torch.randn(5, 3), torch.randn(2, 3) * 4 + 1]
     mean, std = global_statistics(rows)
     together = torch.cat(rows)
@@ -218,7 +222,7 @@ def test_average_frames_and_statistics() -> None:
 
 def test_batches_are_random_and_repeatable() -> None:
     first = batches.shuffled(100, 32, 1, 1)
-    assert sorted(sum(first, [])) == list(range(100))
+    assert sorted(itertools.chain(*first)) == list(range(100))
     assert [len(batch) for batch in first] == [32, 32, 32, 4]
     assert batches.shuffled(100, 32, 1, 1) == first
     assert batches.shuffled(100, 32, 1, 2) != first
@@ -226,7 +230,13 @@ def test_batches_are_random_and_repeatable() -> None:
 
 
 def test_each_option_of_training_changes_the_result(experiment: Path, tmp_path: Path) -> None:
-    changes = ["", "schedule=cosine", "class_weights=balanced", "weight_decay=0.1", "clip_grad=0.01"]
+    changes = [
+        "",
+        "schedule=cosine",
+        "class_weights=balanced",
+        "weight_decay=0.1",
+        "clip_grad=0.01",
+    ]
     seen = set()
     for i, change in enumerate(changes):
         directory = tmp_path / str(i)

@@ -1,0 +1,187 @@
+"""The mini recipe, reduced, through run.sh: from nothing to a table, and what users do next."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+SMALL = ["--train_args", "epochs=3 hidden=8 channels=4 features=4", "--nj", "2"]
+SYSTEMS = ["cfia_net_fbank_minilm", "cfia_net_fbank", "cfia_net_minilm"]
+
+
+class Recipe:
+    """A copy of the project, so that nothing in the checkout is touched, and its mini recipe."""
+
+    def __init__(self, root: Path):
+        self.root = root
+        ignore = shutil.ignore_patterns("downloads", "data", "dump", "exp", "__pycache__")
+        for name in ("egs", "utils", "conf", "cfia"):
+            shutil.copytree(ROOT / name, root / name, symlinks=True, ignore=ignore)
+        for name in ("setup.py", "requirements.txt"):
+            shutil.copy(ROOT / name, root / name)
+        self.directory = root / "egs" / "mini_iemocap"
+        self.corpus = root / "corpus"
+
+    def command(self, *arguments: str) -> list[str]:
+        return [
+            str(self.directory / "run.sh"),
+            "--corpus_dir",
+            str(self.corpus),
+            *SMALL,
+            *arguments,
+        ]
+
+    def run(self, *arguments: str, code: int = 0) -> str:
+        """Run it from another directory; returns what it printed."""
+        done = subprocess.run(
+            self.command(*arguments), capture_output=True, text=True, cwd=self.root.parent
+        )
+        said = done.stdout + done.stderr
+        assert done.returncode == code, said
+        return said
+
+    def files(self) -> dict[str, bytes]:
+        """What a run promises to be the same bytes, by path; scp files with the root replaced."""
+        exact = (
+            "text",
+            "utt2emo",
+            "utt2dur",
+            "ark",
+            "pt",
+            "tsv",
+            "json",
+            "csv",
+            "png",
+            "md",
+            "tex",
+        )
+        found = {}
+        for path in sorted(self.directory.rglob("*")):
+            kept = path.name in exact or path.suffix[1:] in (*exact, "scp")
+            # Markers hold digests of files with absolute paths, RESULTS.md the environment.
+            if path.name.startswith(".") or path.name == "RESULTS.md" or not kept:
+                continue
+            if path.is_file() and "log" not in path.parts:
+                found[str(path.relative_to(self.directory))] = path.read_bytes().replace(
+                    str(self.root).encode(), b"ROOT"
+                )
+        return found
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Recipe:
+    """The recipe, run once from nothing."""
+    recipe = Recipe(tmp_path_factory.mktemp("one") / "a project ü")
+    make_corpus(recipe)
+    said = recipe.run()
+    assert "WA" in said
+    assert "UA" in said
+    return recipe
+
+
+def make_corpus(recipe: Recipe) -> None:
+    """A smaller corpus than the recipe's own, made by the recipe's own synthesiser."""
+    script = '. ./path.sh && local/corpus.sh --utterances_per_speaker 20 "$1"'
+    subprocess.run(
+        ["bash", "-c", script, "-", str(recipe.corpus)], check=True, cwd=recipe.directory
+    )
+
+
+def test_everything_is_where_people_expect_it(finished: Recipe) -> None:
+    d = finished.directory
+    for name in ("wav.scp", "text", "utt2spk", "spk2utt", "utt2dur", "utt2emo", "utt2session"):
+        assert (d / "data" / "all" / name).is_file(), name
+    for k in range(1, 6):
+        for part in ("train", "valid", "test"):
+            assert (d / "data" / "folds" / "session" / str(k) / part).is_file()
+    assert (d / "data" / "folds" / "speaker" / "10" / "test").is_file()
+    for name in ("fbank", "minilm"):
+        for file in ("feats.scp", "frontend.yaml", f"raw_{name}.1.ark", "log/dump.1.log"):
+            assert (d / "dump" / name / file).is_file(), file
+    for system in SYSTEMS:
+        for k in range(1, 6):
+            fold = d / "exp" / system / "session" / f"fold{k}_seed1"
+            for file in (
+                "config.yaml",
+                "train.log",
+                "history.csv",
+                "checkpoint.pt",
+                "posteriors.tsv",
+            ):
+                assert (fold / file).is_file(), file
+        for file in ("scores.json", "confusion.png", "learning_curves.png"):
+            assert (d / "exp" / system / "session" / file).is_file(), file
+    assert (d / "exp" / "RESULTS.md").is_file()
+
+
+def test_scores_have_the_agreed_layout(finished: Recipe) -> None:
+    path = finished.directory / "exp" / SYSTEMS[0] / "session" / "scores.json"
+    scores = json.loads(path.read_text())
+    assert set(scores) == {"pooled", "folds", "fold_mean", "fold_std", "seeds", "protocol"}
+    assert set(scores["pooled"]) >= {"wa", "ua", "wf1", "macro_f1", "n", "ci95"}
+    low, high = scores["pooled"]["ci95"]["ua"]
+    assert low <= scores["pooled"]["ua"] <= high
+    assert list(scores["folds"]) == ["1", "2", "3", "4", "5"]
+    utts = (finished.directory / "data" / "all" / "utt2emo").read_text().splitlines()
+    assert scores["pooled"]["n"] == len(utts)
+    assert scores["seeds"]["1"]["pooled"]["ua"] == scores["pooled"]["ua"]
+
+
+def test_results_say_what_made_them_and_that_the_corpus_is_synthetic(finished: Recipe) -> None:
+    text = (finished.directory / "exp" / "RESULTS.md").read_text()
+    for part in (*SYSTEMS, "run.sh", "random20", "synthetic", "torch"):
+        assert part in text, part
+    assert str(finished.root) not in text.replace(str(finished.corpus), "")
+
+
+def test_run_again_it_skips_everything_and_changes_no_byte(finished: Recipe) -> None:
+    before = finished.files()
+    times = {path: path.stat().st_mtime_ns for path in finished.directory.rglob("*.ark")}
+    said = finished.run()
+    assert said.count("skipping") >= 4
+    assert "epoch" not in said
+    assert finished.files() == before
+    assert {path: path.stat().st_mtime_ns for path in finished.directory.rglob("*.ark")} == times
+
+
+def test_other_options_stop_and_a_tag_keeps_both(finished: Recipe) -> None:
+    more = ["--systems", "text", "--train_args", "epochs=1 hidden=8 channels=4 features=4"]
+    said = finished.run("--stage", "5", *more, code=1)
+    assert "--train_args epochs was 3, now 1" in said
+    assert "--tag" in said
+    finished.run("--stage", "5", "--stop_stage", "6", "--tag", "short", *more)
+    assert (finished.directory / "exp" / "cfia_net_minilm_short" / "session").is_dir()
+    shutil.rmtree(finished.directory / "exp" / "cfia_net_minilm_short")
+
+
+def test_stages_can_be_run_one_by_one_and_skipped(finished: Recipe) -> None:
+    said = finished.run("--stage", "1", "--stop_stage", "4", "--skip_stages", "2 3")
+    assert [n for n in range(9) if f"Stage {n}:" in said] == [1, 4]
+
+
+def test_killed_at_random_moments_it_ends_with_the_same_bytes(
+    finished: Recipe, tmp_path: Path
+) -> None:
+    recipe = Recipe(tmp_path / "a project ü")
+    shutil.copytree(finished.corpus, recipe.corpus, copy_function=shutil.copy2)
+    for seconds in (4, 9, 14):
+        process = subprocess.Popen(
+            recipe.command(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )  # fmt: skip
+        time.sleep(seconds)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        time.sleep(0.2)
+    recipe.run()
+    ours, theirs = recipe.files(), finished.files()
+    assert sorted(ours) == sorted(theirs)
+    assert [name for name in ours if ours[name] != theirs[name]] == []

@@ -1,0 +1,150 @@
+"""The recipes' command line: help and usage errors."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+RECIPES = ("mini_iemocap", "emodb", "iemocap")
+
+FLAGS = (
+    "--stage",
+    "--stop_stage",
+    "--skip_stages",
+    "--corpus_dir",
+    "--nj",
+    "--ngpu",
+    "--num_threads",
+    "--cv",
+    "--validation",
+    "--selection",
+    "--labels",
+    "--seeds",
+    "--systems",
+    "--tag",
+    "--audio_upstream",
+    "--audio_model",
+    "--audio_layer",
+    "--hub",
+    "--text_upstream",
+    "--text_model",
+    "--text_layer",
+    "--text_file",
+    "--text_tags",
+    "--train_config",
+    "--train_args",
+    "--datadir",
+    "--dumpdir",
+    "--expdir",
+    "--feature_cache",
+    "--skip_bad",
+    "--allow_partial",
+    "--allow_contaminated",
+    "--force",
+    "--study",
+    "--dry_run",
+    "--verbose",
+)
+
+
+def run(
+    *arguments: str, recipe: str = "mini_iemocap", shell: str = "bash", cwd: Path | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run a recipe where no environment can be found or made: PATH has only the system's tools."""
+    environment = {"PATH": os.environ["PATH"], "HOME": "/nonexistent"}
+    return subprocess.run(
+        [shell, str(ROOT / "egs" / recipe / "run.sh"), *arguments],
+        capture_output=True, text=True, cwd=cwd, env=environment,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_help_lists_every_flag_and_stage(recipe: str, tmp_path: Path) -> None:
+    done = run("--help", recipe=recipe, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    listed = re.findall(r"^  (--\w+)", done.stdout, re.MULTILINE)
+    assert set(FLAGS) <= set(listed)
+    assert "./run.sh --stage 5" in done.stdout
+    for stage in range(10):
+        assert re.search(rf"^  {stage} \w", done.stdout, re.MULTILINE), stage
+    for flag in ("--study", "--dry_run", "--allow_partial"):
+        assert re.search(rf"^  {flag} .*not built yet", done.stdout, re.MULTILINE)
+
+
+def test_help_shows_the_recipes_values_and_the_users() -> None:
+    shown = run("--help", "--nj", "7").stdout
+    assert re.search(r"--audio_upstream .*\[fbank\]", shown)
+    assert re.search(r"--nj .*\[7\]", shown)
+    assert re.search(r"--audio_upstream .*\[emotion2vec\]", run("--help", recipe="iemocap").stdout)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--no_such", "1"], "run.sh: invalid option --no_such"),
+        (["--stage"], "--stage"),
+        (["--stage", "two"], "--stage is 'two'; expected a whole number from 0"),
+        (["--stage", "9"], "stage 9 (pack) is not built yet"),
+        (["--ngpu", "2"], "--ngpu is '2'"),
+        (["--force", "yes"], "--force"),
+        (["--seeds", "a b"], "--seeds is 'a b'"),
+        (["--study", "paper"], "--study paper is not built yet"),
+        (["--hub", "ms"], "--hub ms is not built yet; use --hub hf"),
+        (["--cv", "dialogue"], "--cv is 'dialogue'; legal values are session, speaker"),
+        (["--validation", "partner"], "--validation partner needs --cv speaker"),
+        (["--systems", "nonsense"], "no system 'nonsense'"),
+        (["--labels", "5"], "--labels is '5'; this recipe has 4"),
+        (["--text_file", "none.txt"], "--text_file: no such file"),
+        (["--audio_model", "./none"], "--audio_model: no such directory"),
+        (["--config", "none.sh"], "none.sh"),
+        (["--train_config", "none.yaml"], "no such file"),
+        (["positional"], "unexpected argument 'positional'"),
+    ],
+)
+def test_usage_errors_exit_2_with_one_sentence(
+    arguments: list[str], message: str, tmp_path: Path
+) -> None:
+    done = run(*arguments, cwd=tmp_path)
+    assert done.returncode == 2, done.stderr
+    assert message in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_no_environment_is_made_or_looked_for_before_the_command_line_is_right(
+    tmp_path: Path,
+) -> None:
+    copy = tmp_path / "a copy ü"
+    shutil.copytree(
+        ROOT / "egs",
+        copy / "egs",
+        symlinks=True,
+        ignore=shutil.ignore_patterns("downloads", "data", "dump", "exp"),
+    )
+    for name in ("utils", "conf", "cfia"):
+        shutil.copytree(ROOT / name, copy / name)
+    for arguments, code in ((["--help"], 0), (["--stage", "x"], 2), (["--cv", "x"], 2)):
+        done = subprocess.run(
+            ["bash", str(copy / "egs" / "emodb" / "run.sh"), *arguments],
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == code, done.stderr
+    assert not (copy / ".venv").exists()
+
+
+@pytest.mark.skipif(
+    "bash" in Path(os.path.realpath("/bin/sh")).name, reason="here sh is bash, which runs it"
+)
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_under_sh_it_says_that_it_needs_bash(recipe: str) -> None:
+    done = run("--help", recipe=recipe, shell="sh")
+    assert done.returncode == 2
+    assert done.stderr.strip() == (
+        "run.sh: this script needs bash; run it as ./run.sh or bash run.sh"
+    )
