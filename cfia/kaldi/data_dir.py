@@ -13,6 +13,7 @@ from cfia import marker
 from cfia.errors import UserError
 from cfia.files import atomic_directory
 from cfia.kaldi.table import read_table, write_table
+from cfia.kaldi.validate import Wanted, validate
 
 
 class Segment(NamedTuple):
@@ -136,14 +137,17 @@ def write_data_dir(
     """Write `tables` (file name -> rows), spk2utt and the marker; whole or not at all.
 
     An empty table is not written, so that `skipped` exists only where something was skipped.
+    What is written is validated before it gets its name.
 
     Raises:
-        UserError: a row cannot stand in a table (`cfia.kaldi.table.write_table`).
+        UserError: a row cannot stand in a table (`cfia.kaldi.table.write_table`), or the tables
+            do not agree (`cfia.kaldi.validate`).
     """
     with atomic_directory(path) as temporary:
         for name, rows in {**tables, "spk2utt": spk2utt(tables["utt2spk"])}.items():
             if rows:
                 write_table(temporary / name, rows)
+        validate(temporary, Wanted(feats=False), shown=path)
         marker.finish(temporary, options, inputs)
 
 

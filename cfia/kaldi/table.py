@@ -20,10 +20,11 @@ _COLUMNS = re.compile(r"[ \t]+")
 _NOT_IN_KEY = re.compile(r"[ \t\r\n]")
 
 
-def read_table(path: str | os.PathLike[str]) -> dict[str, str]:
+def read_table(path: str | os.PathLike[str], *, allow_empty: bool = False) -> dict[str, str]:
     """Read a table: first column -> the rest of the line, without the blanks around it.
 
     The order of the file is kept, and need not be sorted (`cfia.kaldi.validate` looks at that).
+    With `allow_empty` a key may stand alone; its value is then "".
 
     Raises:
         UserError: the file is missing, empty, not UTF-8, lacks its final newline (it was
@@ -34,11 +35,11 @@ def read_table(path: str | os.PathLike[str]) -> dict[str, str]:
         key, *value = _COLUMNS.split(line.strip(BLANKS), maxsplit=1)
         if not key:
             raise UserError(f"{path}, line {number}: the line is empty; delete it")
-        if not value:
+        if not value and not allow_empty:
             raise UserError(f"{path}, line {number}: {key} has no value; add it or delete the line")
         if key in table:
             raise UserError(f"{path}, line {number}: {key} stands there twice; delete one line")
-        table[key] = value[0]
+        table[key] = value[0] if value else ""
     return table
 
 
