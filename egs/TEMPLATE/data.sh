@@ -1,0 +1,49 @@
+#!/usr/bin/env bash
+# A corpus to a validated Kaldi data directory, by the prepare_*.py that stands beside this file.
+# Run it in the recipe's directory, whose conf/ has the label sets.
+
+if [ -z "${BASH_VERSION:-}" ]; then
+    echo "data.sh: this script needs bash; run it as local/data.sh" >&2
+    exit 2
+fi
+set -euo pipefail
+
+echo "$0 $*" >&2 # print the command line for logging
+
+labels=4            # label set: a file of conf/labels, without its ending
+text_tags='strip'   # annotators' tags such as [LAUGHTER] in transcripts: strip or keep
+text_file=          # a Kaldi text that replaces the transcripts
+skip_bad=false      # leave out unreadable audio and list it, instead of stopping
+allow_partial=false # accept a corpus of which parts are missing (not built yet)
+force=false         # make the data directory again if it was made otherwise
+
+# shellcheck disable=SC2034
+help_message="Usage: local/data.sh [options] <corpus_dir> <data_dir>
+A corpus to a Kaldi data directory: wav.scp text utt2spk spk2utt utt2dur utt2emo ...
+
+  local/data.sh --labels 4 /corpora/the_corpus data/all
+
+  --labels         label set: a file of conf/labels, without its ending [${labels}]
+  --text_tags      annotators' tags such as [LAUGHTER] in transcripts: strip or keep [${text_tags}]
+  --text_file      a Kaldi text that replaces the transcripts, such as a recogniser's output
+  --skip_bad       leave out unreadable audio and list it, instead of stopping [${skip_bad}]
+  --allow_partial  accept a corpus of which parts are missing (not built yet) [${allow_partial}]
+  --force          make the data directory again if it was made otherwise [${force}]"
+
+# Not resolved: a recipe's local/data.sh is a link to this file.
+local_dir=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+# shellcheck source=utils/parse_options.sh
+. "${local_dir}/../../../utils/parse_options.sh"
+
+if [ $# -ne 2 ]; then
+    echo "data.sh: expected <corpus_dir> <data_dir>, got $# arguments; try --help" >&2
+    exit 2
+fi
+
+# The recipe's environment, unless run.sh has set it up.
+# shellcheck source=/dev/null
+if ! command -v validate_data_dir.sh > /dev/null; then . ./path.sh; fi
+
+exec python "${local_dir}"/prepare_*.py --labels "${labels}" --text_tags "${text_tags}" \
+    --text_file "${text_file}" --skip_bad "${skip_bad}" --allow_partial "${allow_partial}" \
+    --force "${force}" "$1" "$2"
