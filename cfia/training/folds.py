@@ -1,0 +1,250 @@
+"""Folds: which utterances train, validate and test, for every scheme that a corpus has.
+
+A scheme holds out one session, or one speaker, per fold. Its lists are in
+`<scheme>/<k>/{train,valid,test}`, one utterance id a line; k runs from 1 in C-locale order of
+what is held out.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from cfia import marker
+from cfia.errors import UserError
+from cfia.files import atomic_directory, atomic_write, sha256
+from cfia.kaldi.data_dir import DataDir, classes
+from cfia.kaldi.table import read_lines
+from cfia.training.fold_check import check
+
+log = logging.getLogger(__name__)
+
+PARTS = ("train", "valid", "test")
+RANDOM_SHARE = 0.2  # of the training utterances that `random20` takes for validation
+SEED = 1  # of `random20`
+
+
+class ImpossibleError(UserError):
+    """The corpus does not have what a scheme or its validation needs."""
+
+
+class MissingClassError(UserError):
+    """A class is missing from the training part of a fold."""
+
+
+@dataclass(frozen=True)
+class Fold:
+    """One fold: utterance ids in C-locale order."""
+
+    train: list[str]
+    valid: list[str]
+    test: list[str]
+
+
+def make_folds(data: DataDir, cv: str, validation: str) -> dict[str, Fold]:
+    """The folds of one scheme.
+
+    Args:
+        cv: `session` or `speaker`, what is held out for the test.
+        validation: `random20`, `partner`, `next_speaker` or `next_session` (METHOD, "Training
+            and selection").
+
+    Returns:
+        What is held out -> its fold, in C-locale order.
+
+    Raises:
+        ImpossibleError: the corpus has no sessions, a speaker in several of them, or too few
+            speakers or sessions for the validation.
+        MissingClassError: a class is missing from the training part of a fold.
+    """
+    labels = classes(data)
+    groups = _held_out(data, cv)
+    folds = {}
+    for number, name in enumerate(sorted(set(groups.values())), start=1):
+        test = {u for u, group in groups.items() if group == name}
+        rest = set(groups) - test
+        valid = _validation(data, validation, name, test, rest)
+        fold = Fold(sorted(rest - valid), sorted(valid), sorted(test))
+        _check_parts(fold, cv, validation, number, name)
+        _check_classes(data, labels, fold, f"fold {number} ({name} is tested)")
+        folds[name] = fold
+    return folds
+
+
+def make_scheme(
+    data: DataDir, directory: Path, cv: str, validation: str, *, force: bool = False
+) -> None:
+    """Write the folds of one scheme to `directory`, with a marker, and check what was written.
+
+    Folds that are there already are checked again, for somebody may have edited a list.
+
+    Raises:
+        UserError: as `make_folds` and `cfia.training.fold_check.check`, or the directory was
+            made differently and `force` is false.
+    """
+    options = {"cv": cv, "validation": validation}
+    tables = [data.path / name for name in ("utt2spk", "utt2emo", "utt2session")]
+    inputs = {path.name: sha256(path) for path in tables if path.exists()}
+    if marker.check(directory, options, inputs, force=force) is marker.State.DONE:
+        check(data.path, directory, cv, validation)
+        log.info("%s: already made, skipping", directory)
+        return
+    folds = make_folds(data, cv, validation)
+    with atomic_directory(directory) as temporary:
+        _write(temporary, folds.values())
+        reports = check(data.path, temporary, cv, validation, shown=directory)
+        marker.finish(temporary, options, inputs)
+    for report in reports:
+        log.info("%s %s", directory, report.line())
+
+
+def read_folds(directory: Path) -> dict[int, Fold]:
+    """Read the folds of a scheme, by their number.
+
+    Raises:
+        UserError: there are none, or a list is missing or damaged.
+    """
+    n_folds = sum(1 for path in directory.glob("[0-9]*") if path.is_dir())
+    if n_folds == 0:
+        raise UserError(f"there are no folds in {directory}; run stage 2 (folds)")
+    return {
+        number: Fold(*(_read(directory / str(number) / part) for part in PARTS))
+        for number in range(1, n_folds + 1)
+    }
+
+
+def _read(path: Path) -> list[str]:
+    """The utterance ids of a list, which stand first on each line."""
+    return [line.split(" ")[0] for line in read_lines(path)]
+
+
+def _write(directory: Path, folds: Iterable[Fold]) -> None:
+    for number, fold in enumerate(folds, start=1):
+        where = directory / str(number)
+        where.mkdir()
+        for part in PARTS:
+            with atomic_write(where / part) as handle:
+                handle.writelines(f"{utterance}\n" for utterance in getattr(fold, part))
+
+
+def _held_out(data: DataDir, cv: str) -> Mapping[str, str]:
+    """Utterance -> the session or speaker whose fold tests it."""
+    if cv == "session" and not data.utt2session:
+        raise ImpossibleError(f"{data.path} has no sessions (utt2session); use --cv speaker")
+    groups = data.utt2session if cv == "session" else data.utt2spk
+    if len(set(groups.values())) < 2:
+        raise ImpossibleError(f"{data.path} has one {cv} only, so none can be held out for a test")
+    if cv == "session":
+        _check_speaker_sessions(data)
+    return groups
+
+
+def _check_speaker_sessions(data: DataDir) -> None:
+    sessions: dict[str, str] = {}
+    for utterance, speaker in data.utt2spk.items():
+        session = data.utt2session[utterance]
+        if sessions.setdefault(speaker, session) != session:
+            raise ImpossibleError(
+                f"{data.path}: {speaker} speaks in {sessions[speaker]} and in {session}, so "
+                "sessions do not keep speakers apart; use --cv speaker --validation random20"
+            )
+
+
+def _validation(
+    data: DataDir, validation: str, name: str, test: set[str], rest: set[str]
+) -> set[str]:
+    """The utterances of `rest` that validate the fold which tests `name`, all of `test`."""
+    if validation == "random20":
+        return _random20(data, name, rest)
+    if validation == "next_speaker":
+        return _next(data.utt2spk, test, rest)
+    if not data.utt2session:
+        raise ImpossibleError(f"--validation {validation} needs sessions; {data.path} has none")
+    _check_speaker_sessions(data)
+    if validation == "next_session":
+        sessions = _values(data.utt2session, test)
+        return _next(
+            data.utt2session, test, {u for u in rest if data.utt2session[u] not in sessions}
+        )
+    return _partner(data, name, test, rest)
+
+
+def _next(table: Mapping[str, str], test: set[str], rest: set[str]) -> set[str]:
+    """The utterances of the first speaker or session of `rest` after the last of `test`.
+
+    After the last of all comes the first.
+    """
+    last, others = max(_values(table, test)), sorted(_values(table, rest))
+    following = next((other for other in others if other > last), others[0] if others else None)
+    return {u for u in rest if table[u] == following}
+
+
+def _values(table: Mapping[str, str], utterances: set[str]) -> set[str]:
+    return {table[utterance] for utterance in utterances}
+
+
+def _partner(data: DataDir, name: str, test: set[str], rest: set[str]) -> set[str]:
+    """The utterances of the other speaker of the session of `test`."""
+    sessions = _values(data.utt2session, test)
+    partner = {u for u in rest if data.utt2session[u] in sessions}
+    if not partner and len(_values(data.utt2spk, test)) > 1:
+        raise ImpossibleError(
+            "--validation partner needs --cv speaker: with --cv session both speakers are tested"
+        )
+    if len(_values(data.utt2spk, partner)) != 1:
+        raise ImpossibleError(
+            f"--validation partner needs two speakers in each session; in {data.path} that of "
+            f"{name} has {1 + len(_values(data.utt2spk, partner))}"
+        )
+    return partner
+
+
+def _random20(data: DataDir, name: str, rest: set[str]) -> set[str]:
+    """A fifth of `rest`, of each class in proportion, and never all of a class.
+
+    Utterances are ranked by a hash of their id, the fold and a fixed seed: the draw depends on
+    no library's generator. What rounding leaves goes to the classes with the largest remainders,
+    as in sklearn's StratifiedShuffleSplit, which refuses a class of one utterance; here such an
+    utterance stays in training.
+    """
+    ranked: dict[str, list[str]] = {}
+    for utterance in sorted(rest, key=lambda u: _hash(f"{SEED} {name} {u}")):
+        ranked.setdefault(data.utt2emo[utterance], []).append(utterance)
+    quota = {label: int(RANDOM_SHARE * len(of)) for label, of in ranked.items()}
+    missing = max(1, round(RANDOM_SHARE * len(rest))) - sum(quota.values())
+    by_remainder = sorted(
+        (label for label in ranked if quota[label] + 1 < len(ranked[label])),
+        key=lambda label: (quota[label] - RANDOM_SHARE * len(ranked[label]), label),
+    )
+    for label in by_remainder[:missing]:
+        quota[label] += 1
+    return {utterance for label, of in ranked.items() for utterance in of[: quota[label]]}
+
+
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _check_parts(fold: Fold, cv: str, validation: str, number: int, name: str) -> None:
+    for part in PARTS:
+        if not getattr(fold, part):
+            raise ImpossibleError(
+                f"--cv {cv} --validation {validation} leaves the {part} list of fold {number} "
+                f"({name} is tested) empty; use another --validation"
+            )
+
+
+def _check_classes(data: DataDir, labels: list[str], fold: Fold, where: str) -> None:
+    for part in PARTS:
+        present = {data.utt2emo[utterance] for utterance in getattr(fold, part)}
+        missing = ", ".join(label for label in labels if label not in present)
+        if missing and part == "train":
+            raise MissingClassError(
+                f"{where} of {data.path} has no training utterance of the class {missing}; use "
+                "another --validation or --labels"
+            )
+        if missing:
+            log.warning("%s: its %s part has no utterance of the class %s", where, part, missing)
