@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import pickle
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,9 @@ WEIGHTS = (
 )
 # Configuration, tokenizer and feature extractor.
 SETTINGS = ("*.json", "vocab.txt", "merges.txt", "*.model")
+
+# What transformers raises for files that are missing, cut, or of another kind of model.
+_FAULTS = (OSError, EOFError, ImportError, LookupError, RuntimeError, TypeError, ValueError)
 
 
 @dataclass(frozen=True)
@@ -145,7 +149,12 @@ def load(model_class: Any, checkpoint: Checkpoint, unused: str) -> Any:
             ignore_mismatched_sizes=True,  # reported with the other wrong keys, below
             output_loading_info=True,
         )
-    except (OSError, ValueError, TypeError, KeyError, RuntimeError, SafetensorError) as error:
+    except pickle.UnpicklingError:
+        raise UserError(
+            f"the weights of {checkpoint.model} are a pickle that is cut or holds more than "
+            "tensors; get the model as safetensors"
+        ) from None
+    except (*_FAULTS, SafetensorError) as error:
         raise unloadable(checkpoint, error) from None
     _check_keys(checkpoint, model, info, unused)
     return model.eval().requires_grad_(False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +21,23 @@ LEAST_KEPT = 0.95
 _log = logging.getLogger(__name__)
 
 
+@dataclass
+class _Result:
+    """What the jobs did: rows of feats.scp, utt2num_frames and skipped, and their encoders."""
+
+    scp: dict[str, str] = field(default_factory=dict)
+    frames: dict[str, str] = field(default_factory=dict)
+    skipped: dict[str, str] = field(default_factory=dict)
+    frontends: list[dict[str, Any]] = field(default_factory=list)
+
+
 def merge(directory: Path) -> None:
     """Write feats.scp, utt2num_frames, frontend.yaml and, if any, skipped; finish the marker.
 
     Raises:
         UserError: there is no plan; a job is not finished; jobs used different encoders;
-            utterances are missing; under 95 % of them could be encoded.
+            utterances are missing, or were skipped and are not to be; under 95 % of them could
+            be encoded.
     """
     plan = Plan.load(directory)
     found = _marker(directory)
@@ -33,33 +45,35 @@ def merge(directory: Path) -> None:
         remove_unfinished(directory)
         _log.info("%s: already made, skipping", directory)
         return
-    scp: dict[str, str] = {}
-    frames: dict[str, str] = {}
-    skipped: dict[str, str] = {}
-    frontends: list[dict[str, Any]] = []
+    result = _collect(directory, plan)
+    _check_count(directory, plan, result)
+    write_table(directory / "feats.scp", result.scp)
+    write_table(directory / "utt2num_frames", result.frames)
+    if result.skipped:
+        write_table(directory / "skipped", result.skipped)
+    write_yaml(directory / "frontend.yaml", result.frontends[0])
+    marker.finish(directory, found["options"], found["inputs"])
+    remove_unfinished(directory)
+    _log.info("%s: %d utterances", directory, len(result.scp))
+
+
+def _collect(directory: Path, plan: Plan) -> _Result:
+    result = _Result()
     for job in range(1, len(plan.jobs) + 1):
         files = journal.JobFiles(directory, plan.settings.name, job)
         header, batches = _finished(files, plan)
-        frontends.append(header["frontend"])
-        scp |= read_table(files.scp) if any(batch.offsets for batch in batches) else {}
+        result.frontends.append(header["frontend"])
+        if any(batch.offsets for batch in batches):
+            result.scp |= read_table(files.scp)
         for batch in batches:
-            frames |= {utterance: str(count) for utterance, count in batch.frames.items()}
-            skipped |= batch.skipped
-    if any(frontend != frontends[0] for frontend in frontends):
+            result.frames |= {utterance: str(n) for utterance, n in batch.frames.items()}
+            result.skipped |= batch.skipped
+    if any(frontend != result.frontends[0] for frontend in result.frontends):
         raise UserError(
             f"the jobs of {directory} used different encoders; run the stage again with "
             "--force true"
         )
-    _check_count(directory, plan, scp, frames, skipped)
-    write_table(directory / "feats.scp", scp)
-    write_table(directory / "utt2num_frames", frames)
-    (directory / "skipped").unlink(missing_ok=True)
-    if skipped:
-        write_table(directory / "skipped", skipped)
-    write_yaml(directory / "frontend.yaml", frontends[0])
-    marker.finish(directory, found["options"], found["inputs"])
-    remove_unfinished(directory)
-    _log.info("%s: %d utterances", directory, len(scp))
+    return result
 
 
 def _marker(directory: Path) -> dict[str, Any]:
@@ -87,34 +101,29 @@ def _finished(files: journal.JobFiles, plan: Plan) -> tuple[dict[str, Any], list
     return header, batches
 
 
-def _check_count(
-    directory: Path,
-    plan: Plan,
-    scp: dict[str, str],
-    frames: dict[str, str],
-    skipped: dict[str, str],
-) -> None:
-    planned = plan.utterances()
-    lost = [u for u in planned if u not in skipped and not (u in scp and u in frames)]
-    if lost or len(scp) + len(skipped) != len(planned):
+def _check_count(directory: Path, plan: Plan, result: _Result) -> None:
+    planned, skipped = plan.utterances(), sorted(result.skipped)
+    found = result.scp.keys() & result.frames.keys()
+    lost = [utterance for utterance in planned if utterance not in found | result.skipped.keys()]
+    if lost or len(found) + len(skipped) != len(planned):
         raise UserError(
             f"{directory} lacks the features of {len(lost)} of {len(planned)} utterances "
             f"({_some(lost)}); run the stage again with --force true"
         )
-    if len(scp) < LEAST_KEPT * len(planned):
+    if skipped and not plan.settings.skip_bad:
+        raise UserError(
+            f"{directory} lacks bad audio that was skipped ({_some(skipped)}); go on with "
+            "--skip_bad true, or mend the corpus and give --force true"
+        )
+    if len(found) < LEAST_KEPT * len(planned):
         raise UserError(
             f"{directory}: {len(skipped)} of {len(planned)} utterances had to be skipped "
-            f"({_some(sorted(skipped))}), more than 5 %; mend the corpus, then run the stage again "
-            "with --force true"
+            f"({_some(skipped)}), more than 5 %; mend the corpus, then run the stage again with "
+            "--force true"
         )
     if skipped:
-        _log.warning(
-            "%s: skipped %d of %d utterances: %s",
-            directory,
-            len(skipped),
-            len(planned),
-            " ".join(sorted(skipped)),
-        )
+        count = f"{len(skipped)} of {len(planned)} utterances"
+        _log.warning("%s: skipped %s: %s", directory, count, " ".join(skipped))
 
 
 def _some(utterances: list[str]) -> str:

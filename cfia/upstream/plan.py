@@ -8,8 +8,9 @@ neither the number of jobs nor a killed job regroups them.
 from __future__ import annotations
 
 import logging
+import shutil
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -50,15 +51,16 @@ class Settings:
     def options(self) -> dict[str, Any]:
         """The marker's options, under the recipe's names of the flags.
 
-        The model is not among them: its digest is an input, so that a directory may move.
+        The model is not among them: its digest is an input, so that a directory may move. Nor
+        is skip_bad, so that a dump that met a bad file can go on with it; `make` and the merge
+        see to it that nothing is skipped without it.
         """
-        shared = {
+        return {
             f"{self.modality}_upstream": self.upstream,
             f"{self.modality}_layer": self.layer,
             "num_threads": self.num_threads,
             "compression_method": self.compression_method,
         }
-        return shared | ({"skip_bad": self.skip_bad} if self.modality == "audio" else {})
 
 
 @dataclass(frozen=True)
@@ -70,8 +72,8 @@ class Plan:
     jobs: list[list[int]]
 
     def digest(self) -> str:
-        """What a job's journal is bound to."""
-        return digest(asdict(self))
+        """What a job's journal is bound to: all but skip_bad, which may change on the way."""
+        return digest(asdict(replace(self, settings=replace(self.settings, skip_bad=False))))
 
     def utterances(self) -> list[str]:
         """All planned utterances, in C-locale order."""
@@ -98,23 +100,40 @@ def make(directory: Path, data: DataDir, settings: Settings, nj: int, *, force: 
         The number of jobs; 0 if the dump is complete.
 
     Raises:
-        UserError: the directory was dumped differently and `force` is false; no such upstream
-            or model; an audio file is missing and bad audio is not skipped.
+        UserError: the directory was dumped differently, or lacks bad audio that is not to be
+            skipped now, and `force` is false; no such upstream or model; an audio file is
+            missing and bad audio is not skipped.
     """
     options, inputs = settings.options(), _inputs(data, settings)
     state = marker.check(directory, options, inputs, force=force)
+    if state is marker.State.DONE and not settings.skip_bad and (directory / "skipped").exists():
+        if not force:
+            raise UserError(
+                f"{directory} lacks bad audio, which it lists in the file skipped; go on with "
+                "--skip_bad true, or mend the corpus and give --force true"
+            )
+        shutil.rmtree(directory)
+        state = marker.State.FRESH
     if state is marker.State.DONE:
         remove_unfinished(directory)
         _log.info("%s: already made, skipping", directory)
         return 0
     if state is marker.State.RESUME and (directory / NAME).exists():
-        return len(Plan.load(directory).jobs)
+        return _resume(directory, settings)
     # Without a marker whatever lies there is of unknown origin.
     remove_unfinished(directory)
     directory.mkdir(parents=True, exist_ok=True)
     plan = _plan(data, settings, nj)
     write_json(directory / NAME, asdict(plan))
     marker.start(directory, options, inputs)
+    return len(plan.jobs)
+
+
+def _resume(directory: Path, settings: Settings) -> int:
+    plan = Plan.load(directory)
+    if plan.settings.skip_bad != settings.skip_bad:
+        kept = replace(plan.settings, skip_bad=settings.skip_bad)
+        write_json(directory / NAME, asdict(replace(plan, settings=kept)))
     return len(plan.jobs)
 
 

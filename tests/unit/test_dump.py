@@ -1,0 +1,547 @@
+"""Dumps: the same features however they are split, killed or resumed; every fault is named."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+import soxr
+import torch
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from cfia.bin import dump, dump_merge, dump_plan
+from cfia.errors import UserError
+from cfia.kaldi.archive import load_features
+from cfia.kaldi.table import read_table, write_table
+from cfia.upstream import build
+from cfia.upstream.plan import make_batches, split_jobs
+from tests.unit import tiny_models
+
+ROOT = Path(__file__).parents[2]
+UTTERANCES = [f"s{i % 3}-{i:02d}" for i in range(12)]
+
+
+def noise(seconds: float, rate: int = 16000, seed: int = 0) -> NDArray[np.float32]:
+    rng = np.random.default_rng(seed)
+    return (0.1 * rng.normal(size=round(seconds * rate))).astype(np.float32)
+
+
+def write_data(directory: Path, waves: dict[str, NDArray[np.float32]], rate: int = 16000) -> Path:
+    """A data directory with one WAV file per utterance."""
+    (directory / "wav ü").mkdir(parents=True)
+    tables: dict[str, dict[str, str]] = {name: {} for name in ("wav.scp", "text", "utt2spk")}
+    durations = {}
+    for utterance, wave in waves.items():
+        path = directory / "wav ü" / f"{utterance}.wav"
+        soundfile.write(path, wave, rate, subtype="PCM_16")
+        tables["wav.scp"][utterance] = str(path)
+        tables["text"][utterance] = f"the cat sat on {utterance}"
+        tables["utt2spk"][utterance] = utterance.partition("-")[0]
+        durations[utterance] = f"{len(wave) / rate:.3f}"
+    for name, rows in {**tables, "utt2dur": durations}.items():
+        write_table(directory / name, rows)
+    return directory
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Twelve utterances of 16 to 21.5 s, at 8 kHz to keep the files small: five batches."""
+    waves = {u: noise(16 + i / 2, 8000, i) for i, u in enumerate(UTTERANCES)}
+    return write_data(tmp_path_factory.mktemp("a corpus") / "data", waves, 8000)
+
+
+@pytest.fixture(scope="module")
+def whole(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The data's features, dumped without a disturbance by one job."""
+    directory = tmp_path_factory.mktemp("a dump") / "fbank"
+    assert plan(directory, data) == 1
+    run_dump(directory, data, 1)
+    return directory
+
+
+def plan(directory: Path, data: Path, *flags: str, upstream: str = "fbank", nj: int = 1) -> int:
+    """Run dump_plan; the number of jobs that it prints, which is all that it prints."""
+    from contextlib import redirect_stdout
+    from io import StringIO
+
+    modality = "text" if upstream in ("bert", "minilm") else "audio"
+    printed = StringIO()
+    with redirect_stdout(printed):
+        dump_plan.main(
+            [
+                f"--modality={modality}",
+                f"--upstream={upstream}",
+                f"--data={data}",
+                f"--dir={directory}",
+                f"--nj={nj}",
+                *flags,
+            ]
+        )
+    return int(printed.getvalue())
+
+
+def run_job(directory: Path, data: Path, job: int) -> None:
+    dump.main(["--dir", str(directory), "--data", str(data), "--job", str(job)])
+
+
+def run_dump(directory: Path, data: Path, jobs: int) -> None:
+    for job in range(1, jobs + 1):
+        run_job(directory, data, job)
+    dump_merge.main(["--dir", str(directory)])
+
+
+def start_job(directory: Path, data: Path, prefix: str = "") -> subprocess.Popen[str]:
+    """Job 1 in a process of its own, in a process group that a test can kill."""
+    command = f'{prefix} exec "$0" -m cfia.bin.dump --dir "$1" --data "$2" --job 1'
+    return subprocess.Popen(
+        ["bash", "-c", command, sys.executable, str(directory), str(data)],
+        cwd=ROOT,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def features(directory: Path) -> dict[str, NDArray[np.float32]]:
+    return load_features(directory / "feats.scp", read_table(directory / "feats.scp"))
+
+
+def contents(directory: Path) -> dict[str, bytes]:
+    """Every file of a dump, with its own path replaced in scp files."""
+    own = str(directory).encode()
+    return {
+        path.name: path.read_bytes().replace(own, b"DIR")
+        for path in directory.iterdir()
+        if path.is_file() and path.name != ".done.json"
+    }
+
+
+def same(first: dict[str, NDArray[np.float32]], second: dict[str, NDArray[np.float32]]) -> bool:
+    return first.keys() == second.keys() and all(np.array_equal(first[u], second[u]) for u in first)
+
+
+# What a dump holds.
+
+
+def test_a_dump_holds_what_design_says(whole: Path) -> None:
+    assert sorted(contents(whole)) == [
+        "feats.scp",
+        "frontend.yaml",
+        "plan.json",
+        "raw_fbank.1.ark",
+        "raw_fbank.1.scp",
+        "utt2num_frames",
+    ]
+    assert list(read_table(whole / "feats.scp")) == sorted(UTTERANCES)
+    assert all(Path(v).is_absolute() for v in read_table(whole / "feats.scp").values())
+    frames = {u: str(len(m)) for u, m in features(whole).items()}
+    assert read_table(whole / "utt2num_frames") == frames
+    frontend = yaml.safe_load((whole / "frontend.yaml").read_text())
+    assert frontend == build("audio", "fbank", None, None, 1).describe()
+
+
+def test_the_features_are_those_of_the_resampled_audio(whole: Path, data: Path) -> None:
+    found = features(whole)
+    fbank = build("audio", "fbank", None, None, 1)
+    for utterance in UTTERANCES[:3]:
+        samples, _ = soundfile.read(read_table(data / "wav.scp")[utterance], dtype="float32")
+        (expected,) = fbank.extract([soxr.resample(samples, 8000, 16000)])
+        assert np.array_equal(found[utterance], expected)
+
+
+def test_stereo_is_averaged(tmp_path: Path) -> None:
+    left, right = noise(2, seed=1), noise(2, seed=2)
+    data = write_data(tmp_path / "data", {"s0-mono": 0.5 * left + 0.5 * right, "s0-stereo": left})
+    stereo = np.stack([left, right], axis=1)
+    soundfile.write(read_table(data / "wav.scp")["s0-stereo"], stereo, 16000, subtype="FLOAT")
+    run_dump(tmp_path / "dump", data, plan(tmp_path / "dump", data))
+    found = features(tmp_path / "dump")
+    assert np.abs(found["s0-stereo"] - found["s0-mono"]).max() < 0.1  # 16 bits against float
+    assert np.corrcoef(found["s0-stereo"].ravel(), found["s0-mono"].ravel())[0, 1] > 0.9999
+
+
+def test_segments_of_files_and_pipes(tmp_path: Path) -> None:
+    waves = {"s0-a": noise(2, seed=1), "s0-b": noise(3, seed=2)}
+    cut = write_data(tmp_path / "cut", {"s0-1": waves["s0-a"][8000:24000], "s0-2": waves["s0-b"]})
+    data = write_data(tmp_path / "data", {"s0-1": waves["s0-a"], "s0-2": waves["s0-b"]})
+    paths = read_table(data / "wav.scp")
+    write_table(data / "wav.scp", {"rec-a": f"cat '{paths['s0-1']}' |", "rec-b": paths["s0-2"]})
+    write_table(data / "segments", {"s0-1": "rec-a 0.5 1.5", "s0-2": "rec-b 0 -1"})
+    write_table(data / "utt2dur", {"s0-1": "1.0", "s0-2": "3.0"})
+    for name, source in (("x", cut), ("y", data)):
+        run_dump(tmp_path / name, source, plan(tmp_path / name, source))
+    assert same(features(tmp_path / "x"), features(tmp_path / "y"))
+
+
+@pytest.mark.parametrize(("method", "tolerance"), [(2, 0.5), (3, 1e-3)])
+def test_compression(
+    whole: Path, data: Path, tmp_path: Path, method: int, tolerance: float
+) -> None:
+    run_dump(tmp_path, data, plan(tmp_path, data, "--compression_method", str(method)))
+    plain, compressed = features(whole), features(tmp_path)
+    assert plain.keys() == compressed.keys()
+    difference = max(float(np.abs(plain[u] - compressed[u]).max()) for u in plain)
+    assert 0 < difference < tolerance
+
+
+def test_a_text_dump(tmp_path: Path, data: Path) -> None:
+    run_dump(tmp_path, data, plan(tmp_path, data, upstream="minilm"))
+    text = read_table(data / "text")
+    minilm = build("text", "minilm", None, None, 1)
+    found = features(tmp_path)
+    assert list(found) == sorted(UTTERANCES)
+    for utterance, matrix in found.items():
+        assert np.abs(matrix - minilm.extract([text[utterance]])[0]).max() < 1e-4
+    assert yaml.safe_load((tmp_path / "frontend.yaml").read_text())["frame_shift"] is None
+
+
+def test_a_transcript_over_the_limit_is_named(
+    tmp_path: Path, data: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    mine = Path(shutil.copytree(data, tmp_path / "data"))
+    text = read_table(mine / "text") | {UTTERANCES[4]: "cat" + " cat" * 59}
+    write_table(mine / "text", text)
+    tiny_models.save_bert(tmp_path / "bert")
+    flags = ["--model", str(tmp_path / "bert"), "--layer", "1"]
+    run_dump(tmp_path / "dump", mine, plan(tmp_path / "dump", mine, *flags, upstream="bert"))
+    warnings = [record.message for record in caplog.records if record.levelname == "WARNING"]
+    assert warnings == [f"{UTTERANCES[4]}: only the first 40 of its 62 tokens are encoded"]
+    assert (tmp_path / "dump" / "raw_bert_l1.1.ark").exists()
+
+
+# Plans.
+
+
+@given(
+    lengths=st.dictionaries(
+        st.text("abc", min_size=1, max_size=4), st.floats(0.1, 90), min_size=1, max_size=40
+    ),
+    nj=st.integers(1, 50),
+)
+def test_every_utterance_is_in_one_batch_of_one_job(lengths: dict[str, float], nj: int) -> None:
+    batches = make_batches(lengths, 60)
+    assert sorted(u for batch in batches for u in batch) == sorted(lengths)
+    for batch in batches:
+        assert len(batch) == 1 or len(batch) * max(lengths[u] for u in batch) <= 60
+    weights = [sum(lengths[u] for u in batch) for batch in batches]
+    jobs = split_jobs(weights, nj)
+    assert sorted(b for job in jobs for b in job) == list(range(len(batches)))
+    assert all(jobs)
+    assert len(jobs) == min(nj, len(batches))
+    loads = [sum(weights[b] for b in job) for job in jobs]
+    assert max(loads) - min(loads) <= max(weights)
+
+
+@pytest.mark.parametrize(("nj", "jobs"), [(2, 2), (3, 3), (50, 5)])
+def test_the_number_of_jobs_changes_no_feature(
+    whole: Path, data: Path, tmp_path: Path, nj: int, jobs: int
+) -> None:
+    assert plan(tmp_path, data, nj=nj) == jobs
+    run_dump(tmp_path, data, jobs)
+    assert same(features(whole), features(tmp_path))
+    for name in ("utt2num_frames", "frontend.yaml"):
+        assert (tmp_path / name).read_bytes() == (whole / name).read_bytes()
+
+
+def test_a_resumed_dump_keeps_its_plan(data: Path, tmp_path: Path) -> None:
+    assert plan(tmp_path, data, nj=3) == 3
+    first = (tmp_path / "plan.json").read_bytes()
+    run_job(tmp_path, data, 2)
+    assert plan(tmp_path, data, nj=2) == 3
+    assert (tmp_path / "plan.json").read_bytes() == first
+    run_dump(tmp_path, data, 3)
+    assert plan(tmp_path, data, nj=2) == 0
+
+
+def test_a_finished_dump_is_skipped_and_a_different_one_refused(
+    whole: Path, data: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    mine, directory = tmp_path / "data", tmp_path / "dump"
+    shutil.copytree(data, mine)
+    write_table(
+        mine / "wav.scp",
+        {u: str(mine / "wav ü" / f"{u}.wav") for u in UTTERANCES},
+    )
+    run_dump(directory, mine, plan(directory, mine))
+    before = contents(directory)
+    assert plan(directory, mine, nj=3) == 0
+    assert "already made, skipping" in caplog.text
+    with pytest.raises(UserError, match=r"--num_threads was 1, now 2.*--force true"):
+        plan(directory, mine, "--num_threads", "2")
+    tiny_models.save_whisper(tmp_path / "w")
+    with pytest.raises(UserError, match="--audio_upstream was fbank, now whisper"):
+        plan(directory, mine, "--model", str(tmp_path / "w"), upstream="whisper")
+    soundfile.write(mine / "wav ü" / f"{UTTERANCES[0]}.wav", noise(16, 8000, 99), 8000)
+    with pytest.raises(UserError, match="input audio has changed"):
+        plan(directory, mine)
+    assert contents(directory) == before
+    run_dump(directory, mine, plan(directory, mine, "--force", "true"))
+    changed, original = features(directory), features(whole)
+    assert [u for u in original if not np.array_equal(changed[u], original[u])] == UTTERANCES[:1]
+
+
+def test_another_model_under_the_same_name_is_refused(data: Path, tmp_path: Path) -> None:
+    flags = ["--model", str(tmp_path / "bert")]
+    tiny_models.save_bert(tmp_path / "bert", seed=0)
+    run_dump(tmp_path / "dump", data, plan(tmp_path / "dump", data, *flags, upstream="bert"))
+    tiny_models.save_bert(tmp_path / "bert", seed=1)
+    with pytest.raises(UserError, match="input model has changed"):
+        plan(tmp_path / "dump", data, *flags, upstream="bert")
+
+
+def test_a_model_that_changes_during_a_dump_is_noticed(data: Path, tmp_path: Path) -> None:
+    flags = ["--model", str(tmp_path / "bert")]
+    mine = Path(shutil.copytree(data, tmp_path / "data"))
+    write_table(mine / "text", dict.fromkeys(UTTERANCES, "the" + " cat" * 200))
+    tiny_models.save_bert(tmp_path / "bert", seed=0)
+    assert plan(tmp_path / "dump", mine, *flags, upstream="bert", nj=2) == 2
+    run_job(tmp_path / "dump", mine, 1)
+    tiny_models.save_bert(tmp_path / "bert", seed=1)
+    run_job(tmp_path / "dump", mine, 2)
+    with pytest.raises(UserError, match=r"jobs of .* used different encoders"):
+        dump_merge.main(["--dir", str(tmp_path / "dump")])
+    assert not (tmp_path / "dump" / "feats.scp").exists()
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ["--upstream", "bert"],
+        ["--nj", "0"],
+        ["--layer", "-1"],
+        ["--compression_method", "5"],
+        ["--skip_bad", "yes"],
+    ],
+)
+def test_usage_errors_exit_with_2(tmp_path: Path, flags: list[str]) -> None:
+    usual = ["--modality", "audio", "--upstream", "fbank", "--data", "data", "--dir", str(tmp_path)]
+    with pytest.raises(SystemExit) as caught:
+        dump_plan.main([*usual, *flags])
+    assert caught.value.code == 2
+
+
+# Kills.
+
+
+def test_a_job_cut_anywhere_ends_with_the_same_bytes(
+    whole: Path, data: Path, tmp_path: Path
+) -> None:
+    """Every state that a kill between or within two writes can leave."""
+    finished = tmp_path / "finished"
+    plan(finished, data)
+    run_job(finished, data, 1)
+    archive = (finished / "raw_fbank.1.ark").read_bytes()
+    lines = (finished / ".raw_fbank.1.journal").read_bytes().splitlines(keepends=True)
+    ends = [0, 0, *(json.loads(line)["end"] for line in lines[1:])]
+    states = [(n, *torn) for n in (0, 1, 3, 6) for torn in ((0, 0), (9, 70000))]
+    for n, half, extra in states:
+        cut = tmp_path / f"{n} {half} {extra}"
+        plan(cut, data)
+        journal = b"".join(lines[:n]) + (lines[n][:half] if n < len(lines) else b"")
+        (cut / ".raw_fbank.1.journal").write_bytes(journal)
+        (cut / ".raw_fbank.1.ark").write_bytes(archive[: ends[n] + extra])
+        run_dump(cut, data, 1)
+        assert contents(cut) == contents(whole), (n, half, extra)
+        shutil.rmtree(cut)
+
+
+def test_a_kill_between_the_scp_and_the_archives_name(
+    whole: Path, data: Path, tmp_path: Path
+) -> None:
+    plan(tmp_path, data)
+    run_job(tmp_path, data, 1)
+    (tmp_path / "raw_fbank.1.ark").rename(tmp_path / ".raw_fbank.1.ark")
+    run_dump(tmp_path, data, plan(tmp_path, data))
+    assert contents(tmp_path) == contents(whole)
+
+
+def write_slow_data(directory: Path, data: Path) -> Path:
+    """The same audio through pipes that take their time and leave a line in `calls`."""
+    shutil.copytree(data, directory)
+    commands = {
+        utterance: f"echo {utterance} >> '{directory}/calls'; sleep 0.1; cat '{path}' |"
+        for utterance, path in read_table(data / "wav.scp").items()
+    }
+    write_table(directory / "wav.scp", commands)
+    return directory
+
+
+def finished_batches(directory: Path) -> list[dict[str, Any]]:
+    journal = directory / ".raw_fbank.1.journal"
+    lines = journal.read_bytes().split(b"\n")[1:-1] if journal.exists() else []
+    return [json.loads(line) for line in lines]
+
+
+def test_sigkill_loses_no_finished_batch_and_changes_no_byte(
+    whole: Path, data: Path, tmp_path: Path
+) -> None:
+    slow = write_slow_data(tmp_path / "data", data)
+    directory = tmp_path / "dump"
+    calls = slow / "calls"
+    assert plan(directory, slow, nj=1) == 1
+    safe: dict[str, int] = {}
+    for n, late in ((0, 0.05), (2, 0.0), (4, 0.12)):
+        process = start_job(directory, slow)
+        while len(finished_batches(directory)) < n or not calls.exists():
+            assert process.poll() is None
+            time.sleep(0.005)
+        time.sleep(late)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+        assert not (directory / "raw_fbank.1.ark").exists()
+        done = [u for batch in finished_batches(directory) for u in batch["frames"]]
+        counts = Counter(calls.read_text().split())
+        assert all(counts[u] == times for u, times in safe.items()), "a finished batch was redone"
+        safe = {u: counts[u] for u in done}
+        assert plan(directory, slow, nj=2) == 1
+    assert safe
+    run_dump(directory, slow, 1)
+    counts = Counter(calls.read_text().split())
+    assert all(counts[u] == times for u, times in safe.items())
+    assert contents(directory) == contents(whole)
+
+
+def test_two_copies_of_a_job_do_the_work_once(whole: Path, data: Path, tmp_path: Path) -> None:
+    slow = write_slow_data(tmp_path / "data", data)
+    plan(tmp_path / "dump", slow)
+    copies = [start_job(tmp_path / "dump", slow) for _ in range(2)]
+    said = [process.communicate()[1] for process in copies]
+    assert [process.returncode for process in copies] == [0, 0]
+    assert set(Counter((slow / "calls").read_text().split()).values()) == {1}
+    assert sum("another process is at work on job 1" in text for text in said) == 1
+    dump_merge.main(["--dir", str(tmp_path / "dump")])
+    assert contents(tmp_path / "dump") == contents(whole)
+
+
+def test_a_disk_that_cannot_be_written_is_one_sentence(
+    whole: Path, data: Path, tmp_path: Path
+) -> None:
+    plan(tmp_path, data)
+    process = start_job(tmp_path, data, prefix="ulimit -f 2000;")  # blocks of 1 KiB
+    said = process.communicate()[1].strip().splitlines()
+    assert process.returncode == 1
+    assert said[-1].startswith(f"error: {tmp_path}/.raw_fbank.1.ark cannot be written (")
+    assert not any("Traceback" in line for line in said)
+    assert 0 < len(finished_batches(tmp_path)) < 5
+    run_dump(tmp_path, data, plan(tmp_path, data))
+    assert contents(tmp_path) == contents(whole)
+
+
+# Faults of the audio and of jobs.
+
+
+@pytest.fixture
+def many(tmp_path: Path) -> Path:
+    """Twenty short utterances: one may be bad, two are too many."""
+    return write_data(tmp_path / "data", {f"s0-{i:02d}": noise(0.3, seed=i) for i in range(20)})
+
+
+def spoil(data: Path, utterance: str, fault: str) -> None:
+    path = Path(read_table(data / "wav.scp")[utterance])
+    if fault == "missing":
+        path.unlink()
+    elif fault == "empty":
+        path.write_bytes(b"")
+    elif fault == "noise":
+        path.write_bytes(bytes(range(256)) * 40)
+    elif fault == "cut":
+        path.write_bytes(path.read_bytes()[:3000])
+    else:
+        soundfile.write(path, noise(0.024), 16000)
+
+
+@pytest.mark.parametrize("fault", ["missing", "empty", "noise", "cut", "short"])
+def test_bad_audio_stops_the_job_or_is_listed(many: Path, tmp_path: Path, fault: str) -> None:
+    spoil(many, "s0-07", fault)
+    directory = tmp_path / "dump"
+    with pytest.raises(UserError, match=r"s0-07.*--skip_bad true") as caught:
+        run_dump(directory, many, plan(directory, many))
+    assert "\n" not in str(caught.value)
+    run_dump(directory, many, plan(directory, many, "--skip_bad", "true"))
+    skipped = read_table(directory / "skipped")
+    assert list(skipped) == ["s0-07"]
+    assert "--skip_bad" not in skipped["s0-07"]
+    assert len(read_table(directory / "feats.scp")) == 19
+    assert "s0-07" not in read_table(directory / "feats.scp")
+    assert plan(directory, many, "--skip_bad", "true") == 0
+
+
+def test_what_was_skipped_is_not_left_out_silently(many: Path, tmp_path: Path) -> None:
+    spoil(many, "s0-07", "empty")
+    directory = tmp_path / "dump"
+    run_job(directory, many, plan(directory, many, "--skip_bad", "true"))
+    assert plan(directory, many) == 1
+    with pytest.raises(UserError, match=r"skipped \(s0-07\); go on with --skip_bad true"):
+        run_dump(directory, many, 1)
+    run_dump(directory, many, plan(directory, many, "--skip_bad", "true"))
+    with pytest.raises(UserError, match="lists in the file skipped; go on with --skip_bad true"):
+        plan(directory, many)
+    assert plan(directory, many, "--force", "true") == 1
+    assert not (directory / "skipped").exists()
+
+
+def test_a_dump_without_bad_audio_is_the_same_with_skip_bad(whole: Path, data: Path) -> None:
+    assert plan(whole, data, "--skip_bad", "true") == 0
+
+
+def test_too_much_bad_audio_is_an_error_all_the_same(many: Path, tmp_path: Path) -> None:
+    for utterance in ("s0-07", "s0-11"):
+        spoil(many, utterance, "empty")
+    directory = tmp_path / "dump"
+    with pytest.raises(UserError, match=r"2 of 20 .*\(s0-07, s0-11\), more than 5 %"):
+        run_dump(directory, many, plan(directory, many, "--skip_bad", "true"))
+    assert not (directory / "feats.scp").exists()
+
+
+def test_features_that_are_not_finite_name_the_utterance(data: Path, tmp_path: Path) -> None:
+    tiny_models.save_bert(tmp_path / "bert")
+    nan = torch.full((16,), torch.nan)
+    tiny_models.edit_weights(tmp_path / "bert", embeddings__LayerNorm__bias=nan)
+    plan(tmp_path / "dump", data, "--model", str(tmp_path / "bert"), upstream="bert")
+    with pytest.raises(UserError, match=r"utterance s0-00: bert gave features that are not finite"):
+        run_job(tmp_path / "dump", data, 1)
+
+
+def test_a_job_that_is_not_finished_names_its_utterances(data: Path, tmp_path: Path) -> None:
+    plan(tmp_path, data, nj=6)
+    for job in (1, 2, 3, 4):
+        run_job(tmp_path, data, job)
+    with pytest.raises(
+        UserError, match=r"job 5 of .* is not finished: 2 utterances are missing"
+    ) as e:
+        dump_merge.main(["--dir", str(tmp_path)])
+    assert sum(utterance in str(e.value) for utterance in UTTERANCES) == 2
+    assert not (tmp_path / "feats.scp").exists()
+
+
+def test_a_job_outside_the_plan_or_without_one(data: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="run `cfia dump_plan` first"):
+        run_job(tmp_path / "dump", data, 1)
+    plan(tmp_path / "dump", data)
+    with pytest.raises(UserError, match="has the jobs 1 to 1"):
+        run_job(tmp_path / "dump", data, 2)
+
+
+def test_data_that_lost_an_utterance_since_the_plan(many: Path, tmp_path: Path) -> None:
+    plan(tmp_path / "dump", many)
+    for name in ("wav.scp", "text", "utt2spk", "utt2dur"):
+        rows = read_table(many / name)
+        del rows["s0-05"]
+        write_table(many / name, rows)
+    with pytest.raises(UserError, match="lacks s0-05, which the dump was planned with"):
+        run_job(tmp_path / "dump", many, 1)
