@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -155,6 +155,15 @@ def _probability(where: str, utt: str, text: str) -> float:
     if not -1e-6 <= value <= 1 + 1e-6:
         raise UserError(f"{where}: {text!r} of {utt} is not a probability; make the file again")
     return value
+
+
+def select(posteriors: Posteriors, utts: Sequence[str]) -> Posteriors:
+    """The posteriors of some of the utterances, `utts` sorted; `KeyError` if one is not there."""
+    index = {utt: i for i, utt in enumerate(posteriors.utts)}
+    rows = [index[utt] for utt in utts]
+    return replace(
+        posteriors, utts=list(utts), refs=posteriors.refs[rows], probs=posteriors.probs[rows]
+    )
 
 
 def average(parts: Sequence[Posteriors]) -> Posteriors:

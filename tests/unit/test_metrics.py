@@ -24,7 +24,7 @@ def labels(draw: st.DrawFn) -> tuple[list[int], list[int], int]:
     return [ref for ref, _ in pairs], [hyp for _, hyp in pairs], k
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=150)
 @given(labels())
 def test_scores_are_those_of_scikit_learn(case: tuple[list[int], list[int], int]) -> None:
     refs, hyps, k = case

@@ -1,0 +1,106 @@
+"""How each row of a table was made: command, commit, configuration, environment, upstreams."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from cfia.scoring.runs import Part, Run
+
+# What a run's heading says already.
+_IN_HEADING = ("system", "scheme", "fold", "seed")
+# More distinct commands than this are not listed one by one.
+_COMMANDS = 3
+
+Facts = dict[str, str]
+
+
+def commits(runs: Sequence[Run]) -> list[str]:
+    """The distinct commits that the runs were trained at."""
+    return sorted({_text(p.provenance.get("commit", "unknown")) for r in runs for p in r.parts})
+
+
+def origin(runs: Sequence[Run]) -> str:
+    """The section of RESULTS.md on how the rows were made, in Markdown.
+
+    What all parts of all runs have in common comes first, once; under each run stands what is its
+    own, and where its folds and seeds differ, which is which.
+    """
+    common = _common([facts(part) for run in runs for part in run.parts])
+    lines = ["## How it was made", "", "In common to all rows:", "", *_block(common.items()), ""]
+    for run in runs:
+        lines += _section(run, common)
+    return "\n".join(lines)
+
+
+def facts(part: Part) -> Facts:
+    """Configuration, environment and upstreams of a part, flat, `environment.torch: 2.13.0`.
+
+    Dates are left out, so that the same run again gives the same text.
+    """
+    config = {key: value for key, value in part.config.items() if key not in _IN_HEADING}
+    made = {key: part.provenance.get(key) for key in ("environment", "audio", "text")}
+    return dict(_flat({**config, **{key: value for key, value in made.items() if value}}))
+
+
+def _flat(value: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, str]]:
+    for key, item in value.items():
+        if isinstance(item, Mapping):
+            yield from _flat(item, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", _text(item)
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, str) and value:
+        return " ".join(value.split())
+    return json.dumps(value, ensure_ascii=False, default=str)
+
+
+def _common(all_facts: Sequence[Facts]) -> Facts:
+    first = all_facts[0]
+    return {
+        key: value
+        for key, value in first.items()
+        if all(other.get(key) == value for other in all_facts)
+    }
+
+
+def _section(run: Run, common: Facts) -> list[str]:
+    made = [part.provenance for part in run.parts]
+    commands = [_text(one.get("command", "unknown")) for one in made]
+    commit = [_text(one.get("commit", "unknown")) for one in made]
+    own = [
+        {key: value for key, value in facts(part).items() if key not in common}
+        for part in run.parts
+    ]
+    shared = _common(own)
+    seeds = " ".join(str(seed) for seed in dict.fromkeys(part.seed for part in run.parts))
+    lines = [f"### {run.label}, scheme {run.scheme}", "", f"Seeds: {seeds}.", ""]
+    lines += ["```sh", *_distinct(run.parts, commands, comment="  # "), "```", ""]
+    lines += ["```yaml", *_distinct(run.parts, [f"commit: {c}" for c in commit], comment="  # ")]
+    lines += [f"{key}: {value}" for key, value in shared.items()]
+    for key in dict.fromkeys(key for one in own for key in one if key not in shared):
+        values = [f"{key}: {one.get(key, 'not set')}" for one in own]
+        lines += _distinct(run.parts, values, comment="  # ")
+    return [*lines, "```", ""]
+
+
+def _distinct(parts: Sequence[Part], texts: Sequence[str], comment: str) -> list[str]:
+    """Each text once, with the parts it is of where there are several texts."""
+    of: dict[str, list[str]] = {}
+    for part, text in zip(parts, texts, strict=True):
+        of.setdefault(text, []).append(part.name)
+    if len(of) == 1:
+        return list(of)
+    listed = list(of.items())[:_COMMANDS]
+    lines = [f"{text}{comment}{' '.join(names)}" for text, names in listed]
+    if len(of) > _COMMANDS:
+        more = len(of) - _COMMANDS
+        lines.append(f"# and {more} more: see provenance.yaml and config.yaml of each fold")
+    return lines
+
+
+def _block(items: Iterable[tuple[str, str]]) -> list[str]:
+    return ["```yaml", *(f"{key}: {value}" for key, value in items), "```"]

@@ -1,0 +1,222 @@
+"""The tables of RESULTS.md, as values: scores of each system, and systems compared in pairs."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from cfia.metrics import METRICS, confusion
+from cfia.posteriors import same_utterances, select
+from cfia.scoring.results import describe_interval
+from cfia.scoring.runs import Outputs, Run
+from cfia.scoring.significance import (
+    EXACT_UP_TO,
+    INDEPENDENT,
+    RESAMPLES,
+    Comparison,
+    compare,
+    holm,
+)
+from cfia.scoring.tables import Cell, Column, Difference, Estimate, PValue, Spread, Table
+
+TITLES = {"wa": "WA", "ua": "UA", "wf1": "WF1", "macro_f1": "macro F1"}
+# What the table on the screen has room for.
+ON_SCREEN = ("system", "wa", "ua", "wf1", "ua_folds", "ua_seeds")
+
+_CV = {"session": "leave one session out", "speaker": "leave one speaker out"}
+_SELECTION = {
+    "valid": "epoch selected on the validation part",
+    "last": "last epoch",
+    "test": "oracle: epoch selected on the test fold",
+}
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A finished run, its posteriors, and its scores.json."""
+
+    run: Run
+    outputs: Outputs
+    scores: dict[str, Any]
+
+
+def describe_scheme(run: Run) -> str:
+    """A scheme in words: `Scheme speaker: leave one speaker out, 10 folds; ...`."""
+    protocol = run.protocol
+    parts = [
+        f"{_CV.get(protocol['cv'], protocol['cv'])}, {protocol['folds']} folds",
+        f"validation {protocol['validation']}",
+        _SELECTION.get(protocol["selection"], f"selection {protocol['selection']}"),
+    ]
+    labels = [f"label set {protocol['labels']}"] if protocol["labels"] else []
+    return f"Scheme {run.scheme}: " + "; ".join(parts + labels)
+
+
+def describe_input(run: Run) -> str:
+    """What a system hears and reads: `audio + text`."""
+    made = run.parts[0].provenance
+    names = [name for name in ("audio", "text") if made.get(name)]
+    if "text" in names and run.protocol["text_tags"] == "keep":
+        names[-1] = "text with tags"
+    return " + ".join(names) or "unknown"
+
+
+def score_table(rows: Sequence[Scored]) -> Table:
+    """Scores of the systems of one scheme, and of always answering the most frequent class."""
+    several = any(len(row.outputs.seeds) > 1 for row in rows)
+    columns = [Column("system", "system"), Column("input", "input")]
+    columns += [Column(name, TITLES[name]) for name in ("wa", "ua", "wf1")]
+    columns += [Column(f"{name}_folds", f"{TITLES[name]} of folds") for name in ("wa", "ua", "wf1")]
+    columns += [Column("ua_seeds", "UA of seeds")] if several else []
+    columns += [Column("n", "n")]
+    cells = [_cells(row) for row in rows]
+    return Table(describe_scheme(rows[0].run), columns, [*cells, _chance(rows[0])], _notes(rows))
+
+
+def flat_table(rows: Sequence[Scored]) -> Table:
+    """All systems of all schemes, one row each, for results.csv."""
+    facts = ("scheme", "cv", "validation", "selection", "labels", "text_tags", "corpus")
+    columns = [Column("system", ""), Column("scheme", ""), Column("oracle", "")]
+    columns += [Column(key, "") for key in ("input", *facts[1:], "seeds", "n")]
+    columns += [Column(f"{name}{end}", "") for end in ("", "_folds", "_seeds") for name in METRICS]
+    flat = []
+    for row in rows:
+        protocol = row.scores["protocol"]
+        cells = {**_cells(row), **{key: str(protocol[key] or "") for key in facts}}
+        cells["system"] = row.run.system
+        cells["oracle"] = "oracle" if row.run.oracle else ""
+        cells["seeds"] = " ".join(str(seed) for seed in protocol["seeds"])
+        flat.append(cells)
+    return Table("", columns, flat)
+
+
+def _cells(row: Scored) -> dict[str, Cell]:
+    scores = row.scores
+    pooled = scores["pooled"]
+    cells: dict[str, Cell] = {
+        "system": row.run.label,
+        "input": describe_input(row.run),
+        "n": pooled["n"],
+    }
+    for name in METRICS:
+        low, high = pooled["ci95"][name] or (None, None)
+        cells[name] = Estimate(pooled[name], low, high)
+        cells[f"{name}_folds"] = Spread(scores["fold_mean"][name], scores["fold_std"][name])
+        of_seeds = [seed["pooled"][name] for seed in scores["seeds"].values()]
+        if len(of_seeds) > 1:
+            cells[f"{name}_seeds"] = Spread(
+                float(np.mean(of_seeds)), float(np.std(of_seeds, ddof=1))
+            )
+    return cells
+
+
+def _chance(row: Scored) -> dict[str, Cell]:
+    pooled = row.outputs.pooled
+    k = len(pooled.classes)
+    most = int(np.bincount(pooled.refs, minlength=k).argmax())
+    counts = confusion(pooled.refs, np.full(len(pooled.refs), most), k)
+    scores: dict[str, Cell] = {name: Estimate(float(s(counts))) for name, s in METRICS.items()}
+    name = pooled.classes[most]
+    return {"system": f"chance (always {name})", "input": "none", **scores, "n": len(pooled.utts)}
+
+
+def _notes(rows: Sequence[Scored]) -> list[str]:
+    speakers = sorted({len(row.outputs.speakers) for row in rows})
+    how = " or ".join(describe_interval(n, "speaker") for n in speakers)
+    notes = [
+        "WA, UA, WF1: pooled over the test utterances of all folds, in percent.",
+        f"In brackets: {how}.",
+        "Of folds: mean of the folds' scores ± their standard deviation.",
+    ]
+    seeds = sorted({len(row.outputs.seeds) for row in rows})
+    if seeds[-1] > 1:
+        notes.append(
+            "Several seeds: scores are of posteriors averaged over the seeds, whose variance is in "
+            "the interval; of seeds: mean of the single seeds' pooled UA ± its standard deviation."
+        )
+    if seeds[0] == 1:
+        notes.append("One seed: what another seed would change is not in the interval.")
+    return notes
+
+
+def comparison_table(rows: Sequence[Scored]) -> Table | None:
+    """All pairs of systems of one scheme; None where there is no pair with common utterances."""
+    pairs = list(itertools.combinations(rows, 2))
+    found = [(a, b, c) for a, b in pairs if (c := _compare(a, b)) is not None]
+    if not found:
+        return None
+    corrected = holm([c.p_ua.p for _, _, c in found])
+    cells = [
+        {"a": a.run.label, "b": b.run.label, "holm": PValue(p), **comparison_cells(c)}
+        for (a, b, c), p in zip(found, corrected, strict=True)
+    ]
+    title = f"Differences between systems, scheme {rows[0].run.scheme}"
+    title += " (oracle)" if rows[0].run.oracle else ""
+    notes = comparison_notes([c for _, _, c in found], "speaker")
+    notes.insert(2, f"p (Holm): corrected for the {len(found)} comparisons of this table.")
+    if len(found) < len(pairs):
+        notes.append(f"Left out: {len(pairs) - len(found)} pairs without common utterances.")
+    columns = [Column("a", "A"), Column("b", "B"), *COMPARISON]
+    columns.insert(4, Column("holm", "p (Holm)"))
+    return Table(title, columns, cells, notes)
+
+
+COMPARISON = (
+    Column("ua", "UA A−B"),
+    Column("p_ua", "p"),
+    Column("detectable", "detectable"),
+    Column("wa", "WA A−B"),
+    Column("p_wa", "p (WA)"),
+    Column("mcnemar", "McNemar *"),
+    Column("p_utterance", "by utterance *"),
+    Column("n", "n"),
+)
+
+
+def comparison_cells(c: Comparison) -> dict[str, Cell]:
+    """The cells of COMPARISON's columns."""
+    return {
+        "ua": Difference(c.ua),
+        "p_ua": PValue(c.p_ua.p),
+        "detectable": None if c.detectable is None else Estimate(c.detectable),
+        "wa": Difference(c.wa),
+        "p_wa": PValue(c.p_wa.p),
+        "mcnemar": PValue(c.mcnemar),
+        "p_utterance": PValue(c.p_utterance.p),
+        "n": c.n,
+    }
+
+
+def comparison_notes(found: Sequence[Comparison], cluster: str) -> list[str]:
+    """What the columns of COMPARISON mean."""
+    most = max(c.clusters for c in found)
+    exact = all(c.p_ua.exact and c.p_wa.exact for c in found)
+    how = "all patterns of signs" if exact else f"{RESAMPLES} random patterns of signs, not all"
+    smallest = f" with {most} {cluster}s it cannot be below {2 / 2**most:.4f}." if exact else ""
+    return [
+        "A−B: difference of the pooled scores, in points.",
+        f"p: two-sided sign-flip test over the {cluster}s' contributions to the difference, "
+        f"{how}{';' if smallest else '.'}{smallest}",
+        "detectable: the smallest difference of UA that a test at the level 0.05 would have found "
+        f"four times in five, given how much the {cluster}s differ.",
+        f"* {INDEPENDENT}, and so finds differences too often: McNemar's exact test, and the "
+        f"sign-flip over utterances of UA ({RESAMPLES} random patterns where more than "
+        f"{EXACT_UP_TO} utterances differ).",
+    ]
+
+
+def _compare(a: Scored, b: Scored) -> Comparison | None:
+    """Compare two runs on the utterances that both have."""
+    first, second = a.outputs.pooled, b.outputs.pooled
+    common = sorted(set(first.utts) & set(second.utts))
+    if not common or first.classes != second.classes:
+        return None
+    speakers = dict(zip(first.utts, a.outputs.groups.tolist(), strict=True))
+    groups = [speakers[utt] for utt in common]
+    first, second = select(first, common), select(second, common)
+    same_utterances(first, second)
+    return compare(first, second, groups)

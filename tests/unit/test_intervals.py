@@ -1,0 +1,137 @@
+"""The cluster interval: worked examples, edges, and a quick look at how often it covers."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
+from cfia.metrics import METRICS, Counts, ua, wa
+from cfia.scoring.intervals import interval, intervals, jackknife_variance
+
+
+def speakers(hits: npt.ArrayLike, n: int = 20) -> Counts:
+    """Two classes of n / 2 utterances each per speaker, `hits` (..., G, 2) of them right."""
+    right = np.asarray(hits)
+    wrong = n // 2 - right
+    rows = [
+        np.stack([right[..., 0], wrong[..., 0]], -1),
+        np.stack([wrong[..., 1], right[..., 1]], -1),
+    ]
+    return np.stack(rows, -2)
+
+
+def test_equal_speakers_give_the_t_interval_of_their_mean_on_the_logit_scale() -> None:
+    # With equal sizes WA is the mean over speakers, and its jackknife the usual standard error.
+    hits = [[8, 7], [9, 9], [6, 8], [7, 7], [10, 9]]
+    accuracies = np.sum(hits, axis=1) / 20
+    theta = accuracies.mean()
+    error = accuracies.std(ddof=1) / np.sqrt(5) / (theta * (1 - theta))
+    reach = stats.t.ppf(0.975, 4) * error
+    logit = np.log(theta / (1 - theta))
+    expected = [100 / (1 + np.exp(-(logit - reach))), 100 / (1 + np.exp(-(logit + reach)))]
+    assert interval(wa, speakers(hits)) == pytest.approx(tuple(expected))
+
+
+def test_a_wider_level_and_more_varied_speakers_make_it_wider() -> None:
+    alike, varied = [[8, 8], [9, 7], [7, 9], [9, 8]], [[10, 10], [4, 6], [9, 9], [7, 8]]
+
+    def width(hits: list[list[int]], level: float = 0.95) -> float:
+        low, high = interval(ua, speakers(hits), level=level)
+        return float(high - low)
+
+    assert width(alike) < width(varied) < width(varied, 0.99)
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.lists(st.tuples(st.integers(0, 10), st.integers(0, 10)), min_size=2, max_size=12))
+def test_it_stays_within_0_and_100_and_holds_the_score(hits: list[tuple[int, int]]) -> None:
+    counts = speakers(hits)
+    for name, found in intervals(counts).items():
+        assert found is not None
+        low, high = found
+        score = float(METRICS[name](counts.sum(0)))
+        assert 0 <= low <= score + 1e-9, name
+        assert score - 1e-9 <= high <= 100, name
+        assert low < high, name
+
+
+def test_speakers_without_an_error_are_not_taken_for_certainty() -> None:
+    perfect = intervals(speakers([[10, 10]] * 10))["wa"]
+    assert perfect == pytest.approx([100 * 0.025**0.1, 100])
+    nothing = intervals(speakers([[0, 0]] * 10))["wa"]
+    assert nothing == pytest.approx([0, 100 - 100 * 0.025**0.1])
+    equal = intervals(speakers([[8, 7]] * 10))["wa"]
+    assert equal is not None
+    assert equal[0] < 60
+    assert equal[1] > 90
+
+
+def test_one_speaker_has_no_interval() -> None:
+    assert intervals(speakers([[8, 7]])) == dict.fromkeys(METRICS)
+    # A cluster without utterances is none.
+    one_and_nobody = np.concatenate([speakers([[8, 7]]), np.zeros((1, 2, 2), int)])
+    assert intervals(one_and_nobody) == dict.fromkeys(METRICS)
+    with_nobody = np.concatenate([speakers([[8, 7], [9, 9]]), np.zeros((1, 2, 2), int)])
+    assert intervals(with_nobody) == intervals(speakers([[8, 7], [9, 9]]))
+
+
+def test_a_class_that_one_speaker_alone_has() -> None:
+    counts = np.zeros((4, 3, 3), int)
+    counts[:, :2, :2] = speakers([[8, 7], [9, 9], [6, 8], [7, 7]])
+    counts[1, 2] = [0, 1, 3]
+    for name, found in intervals(counts).items():
+        assert found is not None
+        assert found[0] < METRICS[name](counts.sum(0)) < found[1]
+
+
+def test_seeds_that_differ_widen_it_and_seeds_that_agree_do_not() -> None:
+    base = np.array([[8, 7], [9, 9], [6, 8], [7, 7], [9, 8]])
+    counts = speakers(base)
+    agree = np.stack([counts] * 3)
+    differ = np.stack([speakers(base - 1), counts, speakers(base + 1)])
+    plain = intervals(counts)["ua"]
+    assert intervals(counts, agree)["ua"] == plain
+    assert intervals(counts, counts[None])["ua"] == plain
+    wider = intervals(counts, differ)["ua"]
+    assert plain is not None
+    assert wider is not None
+    # Every speaker moves by a tenth from seed to seed: the standard error of three is 10 / sqrt 3.
+    theta, t = float(ua(counts.sum(0))) / 100, stats.t.ppf(0.975, 4)
+
+    def variance(found: list[float]) -> float:
+        logit = np.log(found[1] / (100 - found[1])) - np.log(theta / (1 - theta))
+        return float((logit / t * theta * (1 - theta)) ** 2)
+
+    assert variance(wider) - variance(plain) == pytest.approx(0.1**2 / 3)
+
+
+def test_what_seeds_do_to_single_speakers_is_not_counted_twice() -> None:
+    base = np.array([[8, 7], [9, 9], [6, 8], [7, 7]])
+    moved = np.array([[1, 1], [-1, -1], [1, 1], [-1, -1]])
+    seeds = np.stack([speakers(base - moved), speakers(base + moved)])
+    assert intervals(speakers(base), seeds)["wa"] == intervals(speakers(base))["wa"]
+
+
+def test_jackknife_variance_of_a_mean_is_the_usual_one() -> None:
+    values = np.array([3.0, 5.0, 4.0, 8.0])
+    left_out = (values.sum() - values) / 3
+    assert jackknife_variance(left_out) == pytest.approx(values.var(ddof=1) / 4)
+
+
+def test_it_covers_in_ten_speakers_where_a_percentile_bootstrap_does_not() -> None:
+    # A quick form of tests/slow/test_coverage.py, with a fixed seed.
+    rng = np.random.default_rng(1)
+    chance = 1 / (1 + np.exp(-(1.1 + rng.normal(0, 0.6, (2000, 10, 2)))))
+    counts = speakers(rng.binomial(10, chance))
+    truth = 100 * (1 / (1 + np.exp(-(1.1 + rng.normal(0, 0.6, 10**6))))).mean()
+    for score in (wa, ua):
+        low, high = interval(score, counts)
+        assert 0.93 < np.mean((low <= truth) & (truth <= high)) < 0.97
+    drawn = rng.integers(0, 10, (2000, 10, 200))
+    resampled = np.take_along_axis(wa(counts)[..., None], drawn, axis=1).mean(1)
+    low, high = np.quantile(resampled, [0.025, 0.975], axis=1)
+    assert np.mean((low <= truth) & (truth <= high)) < 0.92

@@ -1,0 +1,47 @@
+#!/usr/bin/env bash
+# Copy the results of a recipe's runs to the file that is kept in git.
+
+set -euo pipefail
+
+usage() {
+  cat <<EOF
+Usage: utils/publish_results.sh egs/<corpus>
+e.g.:  utils/publish_results.sh egs/emodb
+
+Copies egs/<corpus>/exp/RESULTS.md, which stage 8 of run.sh makes, to
+egs/<corpus>/RESULTS.md, which is tracked.
+EOF
+}
+
+case "${1:-}" in
+  -h | --help)
+    usage
+    exit 0
+    ;;
+  -*)
+    echo "publish_results.sh: invalid option $1" >&2
+    usage >&2
+    exit 2
+    ;;
+esac
+if [ $# -ne 1 ]; then
+  usage >&2
+  exit 2
+fi
+
+recipe=$1
+results=${recipe}/exp/RESULTS.md
+if [ ! -f "${results}" ]; then
+  echo "publish_results.sh: no such file ${results} (stage 8 of ${recipe}/run.sh makes it)" >&2
+  exit 1
+fi
+if grep -q '+dirty' "${results}"; then
+  echo "publish_results.sh: warning: ${results} comes from a tree with uncommitted changes" >&2
+fi
+
+# A temporary name first, so that nobody reads half a file.
+temporary=${recipe}/.RESULTS.md.tmp.$$
+trap 'rm -f "${temporary}"' EXIT
+cp "${results}" "${temporary}"
+mv "${temporary}" "${recipe}/RESULTS.md"
+echo "publish_results.sh: copied ${results} to ${recipe}/RESULTS.md"
