@@ -1,0 +1,42 @@
+# shellcheck shell=bash
+# Sourced, from any directory, by whatever runs the project's programs: makes the Python environment
+# where it is missing, and puts it, utils/ and the package on the paths. Where that fails, it says
+# why and returns 1.
+#
+# The python3 on the path is used as it is if it has all that is needed; else the environment is
+# .venv in the repository's root. With CFIA_WITH_TESTS=true, what is needed includes the test tools.
+
+_path_file=${BASH_SOURCE[0]}
+while [ -L "${_path_file}" ]; do
+    _path_link=$(readlink "${_path_file}")
+    case "${_path_link}" in
+        /*) _path_file=${_path_link} ;;
+        *) _path_file=$(dirname "${_path_file}")/${_path_link} ;;
+    esac
+done
+MAIN_ROOT=$(CDPATH='' cd -P "$(dirname "${_path_file}")/../.." && pwd -P)
+export MAIN_ROOT
+
+# Sorting by bytes, as all Kaldi tools expect; text is UTF-8 whatever the locale.
+export LC_ALL=C
+export PYTHONIOENCODING=UTF-8
+export PYTHONUTF8=1
+
+if ! command -v python3 > /dev/null; then
+    echo "path.sh: there is no python3 on the path; install Python 3.11 or newer" >&2
+    return 1
+fi
+if [ "${CFIA_WITH_TESTS:-false}" = true ]; then _path_needs=--test; else _path_needs=; fi
+# shellcheck disable=SC2086
+_path_bin=$(python3 "${MAIN_ROOT}/utils/install.py" ${_path_needs}) || return 1
+
+# Sourced twice, it changes nothing the second time.
+case ":${PATH}:" in
+    ":${MAIN_ROOT}/utils:${_path_bin}:"*) ;;
+    *) export PATH="${MAIN_ROOT}/utils:${_path_bin}:${PATH}" ;;
+esac
+case ":${PYTHONPATH:-}:" in
+    ":${MAIN_ROOT}:"*) ;;
+    *) export PYTHONPATH="${MAIN_ROOT}${PYTHONPATH:+:${PYTHONPATH}}" ;;
+esac
+unset _path_file _path_link _path_needs _path_bin
