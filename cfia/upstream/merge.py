@@ -49,6 +49,7 @@ def merge(directory: Path) -> None:
     _check_count(directory, plan, result)
     write_table(directory / "feats.scp", result.scp)
     write_table(directory / "utt2num_frames", result.frames)
+    (directory / "skipped").unlink(missing_ok=True)
     if result.skipped:
         write_table(directory / "skipped", result.skipped)
     write_yaml(directory / "frontend.yaml", result.frontends[0])
