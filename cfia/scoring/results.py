@@ -73,7 +73,7 @@ def _protocol(run: Run, outputs: Outputs) -> dict[str, Any]:
 def describe_interval(n_clusters: int, cluster: str, n_seeds: int = 1) -> str:
     """How an interval was made, in words."""
     if n_clusters < 2:
-        return f"none: one {cluster}"
+        return f"no interval, for there is one {cluster} only"
     seeds = f"; the variance of {n_seeds} seeds is in it" if n_seeds > 1 else ""
     return (
         f"95 %, delete-one-{cluster} jackknife, Student's t with df = {n_clusters - 1}, logit "

@@ -15,7 +15,7 @@ from cfia.scoring.intervals import intervals
 from cfia.scoring.results import describe_interval, scores
 from cfia.scoring.runs import clusters
 from cfia.scoring.significance import INDEPENDENT, compare
-from cfia.scoring.summary import COMPARISON, TITLES, comparison_cells, comparison_notes
+from cfia.scoring.summary import COMPARISON, TITLES, comparison_cells, comparison_notes, counted
 from cfia.scoring.tables import Cell, Column, Estimate, Table, plain
 
 
@@ -35,7 +35,7 @@ def score_file(path: Path, utt2cluster: Path | None, json: Path | None) -> str:
     notes = [f"In brackets: {found['protocol']['interval']}."]
     columns = [Column("system", "file"), *(Column(name, TITLES[name]) for name in METRICS)]
     rows = [_row(str(path), found["pooled"])]
-    table = Table(f"{found['pooled']['n']} utterances", [*columns], rows, notes)
+    table = Table(counted(found["pooled"]["n"], "utterance"), columns, rows, notes)
     return plain(table) + "\n" + plain(_confusion(posteriors))
 
 
@@ -106,7 +106,8 @@ def compare_files(path_a: Path, path_b: Path, utt2cluster: Path | None) -> str:
     notes = comparison_notes([found], unit)
     if utt2cluster is None:
         notes.append(f"No --clusters: every p and interval here {INDEPENDENT}.")
-    title = f"{found.n} utterances" + (f", {found.clusters} {unit}s" if utt2cluster else "")
+    title = counted(found.n, "utterance")
+    title += f", {counted(found.clusters, unit)}" if utt2cluster else ""
     scores_table = Table(title, columns, rows)
     difference = Table("Difference", COMPARISON, [comparison_cells(found)], notes)
     return plain(scores_table) + "\n" + plain(difference)

@@ -44,11 +44,16 @@ class Scored:
     scores: dict[str, Any]
 
 
+def counted(n: int, noun: str) -> str:
+    """`1 fold`, `2 folds`."""
+    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
+
+
 def describe_scheme(run: Run) -> str:
     """A scheme in words: `Scheme speaker: leave one speaker out, 10 folds; ...`."""
     protocol = run.protocol
     parts = [
-        f"{_CV.get(protocol['cv'], protocol['cv'])}, {protocol['folds']} folds",
+        f"{_CV.get(protocol['cv'], protocol['cv'])}, {counted(protocol['folds'], 'fold')}",
         f"validation {protocol['validation']}",
         _SELECTION.get(protocol["selection"], f"selection {protocol['selection']}"),
     ]
@@ -70,8 +75,10 @@ def score_table(rows: Sequence[Scored]) -> Table:
     several = any(len(row.outputs.seeds) > 1 for row in rows)
     columns = [Column("system", "system"), Column("input", "input")]
     columns += [Column(name, TITLES[name]) for name in ("wa", "ua", "wf1")]
-    columns += [Column(f"{name}_folds", f"{TITLES[name]} of folds") for name in ("wa", "ua", "wf1")]
-    columns += [Column("ua_seeds", "UA of seeds")] if several else []
+    columns += [
+        Column(f"{name}_folds", f"{TITLES[name]} over folds") for name in ("wa", "ua", "wf1")
+    ]
+    columns += [Column("ua_seeds", "UA over seeds")] if several else []
     columns += [Column("n", "n")]
     cells = [_cells(row) for row in rows]
     return Table(describe_scheme(rows[0].run), columns, [*cells, _chance(rows[0])], _notes(rows))
@@ -130,13 +137,13 @@ def _notes(rows: Sequence[Scored]) -> list[str]:
     notes = [
         "WA, UA, WF1: pooled over the test utterances of all folds, in percent.",
         f"In brackets: {how}.",
-        "Of folds: mean of the folds' scores ± their standard deviation.",
+        "Over folds: mean of the folds' scores ± their standard deviation.",
     ]
     seeds = sorted({len(row.outputs.seeds) for row in rows})
     if seeds[-1] > 1:
         notes.append(
             "Several seeds: scores are of posteriors averaged over the seeds, whose variance is in "
-            "the interval; of seeds: mean of the single seeds' pooled UA ± its standard deviation."
+            "the interval; over seeds: mean of the single seeds' pooled UA ± standard deviation."
         )
     if seeds[0] == 1:
         notes.append("One seed: what another seed would change is not in the interval.")
@@ -157,9 +164,13 @@ def comparison_table(rows: Sequence[Scored]) -> Table | None:
     title = f"Differences between systems, scheme {rows[0].run.scheme}"
     title += " (oracle)" if rows[0].run.oracle else ""
     notes = comparison_notes([c for _, _, c in found], "speaker")
-    notes.insert(2, f"p (Holm): corrected for the {len(found)} comparisons of this table.")
+    notes.insert(
+        2, f"p (Holm): corrected for {counted(len(found), 'comparison')}, those of this table."
+    )
     if len(found) < len(pairs):
-        notes.append(f"Left out: {len(pairs) - len(found)} pairs without common utterances.")
+        notes.append(
+            f"Left out: {counted(len(pairs) - len(found), 'pair')} without common utterances."
+        )
     columns = [Column("a", "A"), Column("b", "B"), *COMPARISON]
     columns.insert(4, Column("holm", "p (Holm)"))
     return Table(title, columns, cells, notes)
@@ -196,11 +207,11 @@ def comparison_notes(found: Sequence[Comparison], cluster: str) -> list[str]:
     most = max(c.clusters for c in found)
     exact = all(c.p_ua.exact and c.p_wa.exact for c in found)
     how = "all patterns of signs" if exact else f"{RESAMPLES} random patterns of signs, not all"
-    smallest = f" with {most} {cluster}s it cannot be below {2 / 2**most:.4f}." if exact else ""
+    smallest = f"; with {counted(most, cluster)} it cannot be below {2 / 2**most:.4f}"
     return [
         "A−B: difference of the pooled scores, in points.",
         f"p: two-sided sign-flip test over the {cluster}s' contributions to the difference, "
-        f"{how}{';' if smallest else '.'}{smallest}",
+        f"{how}{smallest if exact else ''}.",
         "detectable: the smallest difference of UA that a test at the level 0.05 would have found "
         f"four times in five, given how much the {cluster}s differ.",
         f"* {INDEPENDENT}, and so finds differences too often: McNemar's exact test, and the "
