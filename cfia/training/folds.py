@@ -15,7 +15,7 @@ from pathlib import Path
 
 from cfia import marker
 from cfia.errors import UserError
-from cfia.files import atomic_directory, atomic_write, sha256
+from cfia.files import atomic_directory, sha256
 from cfia.kaldi.data_dir import DataDir, classes
 from cfia.kaldi.table import read_lines
 from cfia.training.fold_check import check
@@ -126,8 +126,8 @@ def _write(directory: Path, folds: Iterable[Fold]) -> None:
         where = directory / str(number)
         where.mkdir()
         for part in PARTS:
-            with atomic_write(where / part) as handle:
-                handle.writelines(f"{utterance}\n" for utterance in getattr(fold, part))
+            utterances = getattr(fold, part)
+            (where / part).write_text("".join(f"{u}\n" for u in utterances), encoding="utf-8")
 
 
 def _held_out(data: DataDir, cv: str) -> Mapping[str, str]:

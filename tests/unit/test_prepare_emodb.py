@@ -1,0 +1,93 @@
+"""EmoDB to a data directory, on a few files with its names."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+
+from cfia.errors import UserError
+from cfia.kaldi.data_dir import DataDir
+from cfia.prepare import main
+from tests.unit.corpora import ROOT, load_script, write_audio
+
+CONF = ROOT / "egs" / "emodb" / "conf"
+SCRIPT = load_script("egs/emodb/local/prepare_emodb.py")
+NAMES = ("03a01Fa", "03a02Wc", "08b10Nb", "08b03Td", "16a05La", "16b01Ed", "10a07Ab")
+
+
+def prepare(corpus: Path, *options: str) -> DataDir:
+    data = corpus.parent / "data"
+    main("EmoDB", SCRIPT.read, ["--conf", str(CONF), *options, str(corpus), str(data)])
+    return DataDir.load(data)
+
+
+@pytest.mark.parametrize(("where", "ending"), [("wav", "wav"), ("flac", "flac"), (".", "wav")])
+def test_the_name_says_everything(tmp_path: Path, where: str, ending: str) -> None:
+    corpus = tmp_path / "Emo DB ß"
+    for name in NAMES:
+        write_audio(corpus / where / f"{name}.{ending}")
+    write_audio(corpus / where / f"._03a01Fa.{ending}")
+    data = prepare(corpus)
+    assert data.utt2emo == {"03a01Fa": "hap", "03a02Wc": "ang", "08b03Td": "sad", "08b10Nb": "neu"}
+    assert data.utt2spk == {u: u[:2] for u in data.utt2emo}
+    assert data.spk2gender == {"03": "m", "08": "f"}
+    assert data.text["03a01Fa"] == "Der Lappen liegt auf dem Eisschrank."
+    assert data.text["08b10Nb"] == "Die wird auf dem Platz sein, wo wir sie immer hinlegen."
+    assert data.wav_scp["03a01Fa"] == str((corpus / where / f"03a01Fa.{ending}").resolve())
+    assert (data.utt2session, data.utt2type, data.utt2dialogue) == ({}, {}, {})
+
+
+def test_seven_classes(tmp_path: Path) -> None:
+    corpus = tmp_path / "emodb"
+    for name in NAMES:
+        write_audio(corpus / "wav" / f"{name}.wav")
+    data = prepare(corpus, "--labels", "7")
+    emotions = [data.utt2emo[name] for name in NAMES]
+    assert emotions == ["hap", "ang", "neu", "sad", "bor", "dis", "fea"]
+
+
+def test_the_ten_sentences() -> None:
+    texts = yaml.safe_load((CONF / "texts.yaml").read_text(encoding="utf-8"))
+    assert " ".join(sorted(texts)) == "a01 a02 a04 a05 a07 b01 b02 b03 b09 b10"
+    assert all(text[0].isupper() and text[-1] in ".?" for text in texts.values())
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("03a01Xa", r"03a01Xa has the label 'X' in .*03a01Xa\.wav, which .*4\.yaml does not list"),
+        ("3a01Fa", r"3a01Fa\.wav is not named as in EmoDB"),
+        ("03a01F", r"03a01F\.wav is not named as in EmoDB"),
+        ("04a01Fa", r"04a01Fa\.wav names the speaker 04"),
+        ("03c01Fa", r"03c01Fa\.wav names the text c01"),
+    ],
+)
+def test_a_wrong_name(tmp_path: Path, name: str, message: str) -> None:
+    write_audio(tmp_path / "emodb" / "wav" / "03a01Fa.wav")
+    write_audio(tmp_path / "emodb" / "wav" / f"{name}.wav")
+    with pytest.raises(UserError, match=message):
+        prepare(tmp_path / "emodb")
+    assert not (tmp_path / "data").exists()
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda c: None, "no such directory"),
+        (lambda c: c.mkdir(), "is not EmoDB"),
+        (lambda c: write_audio(c / "wav" / "16a05La.wav"), "no utterance has a label with a class"),
+        (
+            lambda c: [write_audio(c / f"03a01Fa.{ending}") for ending in ("wav", "flac")],
+            "03a01Fa stands in .* and again in",
+        ),
+    ],
+)
+def test_a_directory_that_is_not_the_corpus(
+    tmp_path: Path, make: Callable[[Path], object], message: str
+) -> None:
+    make(tmp_path / "emodb")
+    with pytest.raises(UserError, match=message):
+        prepare(tmp_path / "emodb")
