@@ -2,16 +2,8 @@
 
 from __future__ import annotations
 
-import json
-import os
 import shutil
-import signal
-import subprocess
-import sys
-import time
-from collections import Counter
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -21,47 +13,30 @@ import torch
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 
-from cfia.bin import dump, dump_merge, dump_plan
+from cfia.bin import dump_merge, dump_plan
 from cfia.errors import UserError
-from cfia.kaldi.archive import load_features
 from cfia.kaldi.table import read_table, write_table
 from cfia.upstream import build
 from cfia.upstream.plan import make_batches, split_jobs
 from tests.unit import tiny_models
-
-ROOT = Path(__file__).parents[2]
-UTTERANCES = [f"s{i % 3}-{i:02d}" for i in range(12)]
-
-
-def noise(seconds: float, rate: int = 16000, seed: int = 0) -> NDArray[np.float32]:
-    rng = np.random.default_rng(seed)
-    return (0.1 * rng.normal(size=round(seconds * rate))).astype(np.float32)
-
-
-def write_data(directory: Path, waves: dict[str, NDArray[np.float32]], rate: int = 16000) -> Path:
-    """A data directory with one WAV file per utterance."""
-    (directory / "wav ü").mkdir(parents=True)
-    tables: dict[str, dict[str, str]] = {name: {} for name in ("wav.scp", "text", "utt2spk")}
-    durations = {}
-    for utterance, wave in waves.items():
-        path = directory / "wav ü" / f"{utterance}.wav"
-        soundfile.write(path, wave, rate, subtype="PCM_16")
-        tables["wav.scp"][utterance] = str(path)
-        tables["text"][utterance] = f"the cat sat on {utterance}"
-        tables["utt2spk"][utterance] = utterance.partition("-")[0]
-        durations[utterance] = f"{len(wave) / rate:.3f}"
-    for name, rows in {**tables, "utt2dur": durations}.items():
-        write_table(directory / name, rows)
-    return directory
+from tests.unit.dump_data import (
+    UTTERANCES,
+    contents,
+    features,
+    noise,
+    plan,
+    run_dump,
+    run_job,
+    same,
+    write_data,
+    write_long_data,
+)
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Twelve utterances of 16 to 21.5 s, at 8 kHz to keep the files small: five batches."""
-    waves = {u: noise(16 + i / 2, 8000, i) for i, u in enumerate(UTTERANCES)}
-    return write_data(tmp_path_factory.mktemp("a corpus") / "data", waves, 8000)
+    return write_long_data(tmp_path_factory.mktemp("a corpus") / "data")
 
 
 @pytest.fixture(scope="module")
@@ -71,67 +46,6 @@ def whole(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert plan(directory, data) == 1
     run_dump(directory, data, 1)
     return directory
-
-
-def plan(directory: Path, data: Path, *flags: str, upstream: str = "fbank", nj: int = 1) -> int:
-    """Run dump_plan; the number of jobs that it prints, which is all that it prints."""
-    from contextlib import redirect_stdout
-    from io import StringIO
-
-    modality = "text" if upstream in ("bert", "minilm") else "audio"
-    printed = StringIO()
-    with redirect_stdout(printed):
-        dump_plan.main(
-            [
-                f"--modality={modality}",
-                f"--upstream={upstream}",
-                f"--data={data}",
-                f"--dir={directory}",
-                f"--nj={nj}",
-                *flags,
-            ]
-        )
-    return int(printed.getvalue())
-
-
-def run_job(directory: Path, data: Path, job: int) -> None:
-    dump.main(["--dir", str(directory), "--data", str(data), "--job", str(job)])
-
-
-def run_dump(directory: Path, data: Path, jobs: int) -> None:
-    for job in range(1, jobs + 1):
-        run_job(directory, data, job)
-    dump_merge.main(["--dir", str(directory)])
-
-
-def start_job(directory: Path, data: Path, prefix: str = "") -> subprocess.Popen[str]:
-    """Job 1 in a process of its own, in a process group that a test can kill."""
-    command = f'{prefix} exec "$0" -m cfia.bin.dump --dir "$1" --data "$2" --job 1'
-    return subprocess.Popen(
-        ["bash", "-c", command, sys.executable, str(directory), str(data)],
-        cwd=ROOT,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-
-
-def features(directory: Path) -> dict[str, NDArray[np.float32]]:
-    return load_features(directory / "feats.scp", read_table(directory / "feats.scp"))
-
-
-def contents(directory: Path) -> dict[str, bytes]:
-    """Every file of a dump, with its own path replaced in scp files."""
-    own = str(directory).encode()
-    return {
-        path.name: path.read_bytes().replace(own, b"DIR")
-        for path in directory.iterdir()
-        if path.is_file() and path.name != ".done.json"
-    }
-
-
-def same(first: dict[str, NDArray[np.float32]], second: dict[str, NDArray[np.float32]]) -> bool:
-    return first.keys() == second.keys() and all(np.array_equal(first[u], second[u]) for u in first)
 
 
 # What a dump holds.
@@ -333,113 +247,6 @@ def test_usage_errors_exit_with_2(tmp_path: Path, flags: list[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         dump_plan.main([*usual, *flags])
     assert caught.value.code == 2
-
-
-# Kills.
-
-
-def test_a_job_cut_anywhere_ends_with_the_same_bytes(
-    whole: Path, data: Path, tmp_path: Path
-) -> None:
-    """Every state that a kill between or within two writes can leave."""
-    finished = tmp_path / "finished"
-    plan(finished, data)
-    run_job(finished, data, 1)
-    archive = (finished / "raw_fbank.1.ark").read_bytes()
-    lines = (finished / ".raw_fbank.1.journal").read_bytes().splitlines(keepends=True)
-    ends = [0, 0, *(json.loads(line)["end"] for line in lines[1:])]
-    states = [(n, *torn) for n in (0, 1, 3, 6) for torn in ((0, 0), (9, 70000))]
-    for n, half, extra in states:
-        cut = tmp_path / f"{n} {half} {extra}"
-        plan(cut, data)
-        journal = b"".join(lines[:n]) + (lines[n][:half] if n < len(lines) else b"")
-        (cut / ".raw_fbank.1.journal").write_bytes(journal)
-        (cut / ".raw_fbank.1.ark").write_bytes(archive[: ends[n] + extra])
-        run_dump(cut, data, 1)
-        assert contents(cut) == contents(whole), (n, half, extra)
-        shutil.rmtree(cut)
-
-
-def test_a_kill_between_the_scp_and_the_archives_name(
-    whole: Path, data: Path, tmp_path: Path
-) -> None:
-    plan(tmp_path, data)
-    run_job(tmp_path, data, 1)
-    (tmp_path / "raw_fbank.1.ark").rename(tmp_path / ".raw_fbank.1.ark")
-    run_dump(tmp_path, data, plan(tmp_path, data))
-    assert contents(tmp_path) == contents(whole)
-
-
-def write_slow_data(directory: Path, data: Path) -> Path:
-    """The same audio through pipes that take their time and leave a line in `calls`."""
-    shutil.copytree(data, directory)
-    commands = {
-        utterance: f"echo {utterance} >> '{directory}/calls'; sleep 0.1; cat '{path}' |"
-        for utterance, path in read_table(data / "wav.scp").items()
-    }
-    write_table(directory / "wav.scp", commands)
-    return directory
-
-
-def finished_batches(directory: Path) -> list[dict[str, Any]]:
-    journal = directory / ".raw_fbank.1.journal"
-    lines = journal.read_bytes().split(b"\n")[1:-1] if journal.exists() else []
-    return [json.loads(line) for line in lines]
-
-
-def test_sigkill_loses_no_finished_batch_and_changes_no_byte(
-    whole: Path, data: Path, tmp_path: Path
-) -> None:
-    slow = write_slow_data(tmp_path / "data", data)
-    directory = tmp_path / "dump"
-    calls = slow / "calls"
-    assert plan(directory, slow, nj=1) == 1
-    safe: dict[str, int] = {}
-    for n, late in ((0, 0.05), (2, 0.0), (4, 0.12)):
-        process = start_job(directory, slow)
-        while len(finished_batches(directory)) < n or not calls.exists():
-            assert process.poll() is None
-            time.sleep(0.005)
-        time.sleep(late)
-        os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
-        assert not (directory / "raw_fbank.1.ark").exists()
-        done = [u for batch in finished_batches(directory) for u in batch["frames"]]
-        counts = Counter(calls.read_text().split())
-        assert all(counts[u] == times for u, times in safe.items()), "a finished batch was redone"
-        safe = {u: counts[u] for u in done}
-        assert plan(directory, slow, nj=2) == 1
-    assert safe
-    run_dump(directory, slow, 1)
-    counts = Counter(calls.read_text().split())
-    assert all(counts[u] == times for u, times in safe.items())
-    assert contents(directory) == contents(whole)
-
-
-def test_two_copies_of_a_job_do_the_work_once(whole: Path, data: Path, tmp_path: Path) -> None:
-    slow = write_slow_data(tmp_path / "data", data)
-    plan(tmp_path / "dump", slow)
-    copies = [start_job(tmp_path / "dump", slow) for _ in range(2)]
-    said = [process.communicate()[1] for process in copies]
-    assert [process.returncode for process in copies] == [0, 0]
-    assert set(Counter((slow / "calls").read_text().split()).values()) == {1}
-    assert sum("another process is at work on job 1" in text for text in said) == 1
-    dump_merge.main(["--dir", str(tmp_path / "dump")])
-    assert contents(tmp_path / "dump") == contents(whole)
-
-
-def test_a_disk_that_cannot_be_written_is_one_sentence(
-    whole: Path, data: Path, tmp_path: Path
-) -> None:
-    plan(tmp_path, data)
-    process = start_job(tmp_path, data, prefix="ulimit -f 2000;")  # blocks of 1 KiB
-    said = process.communicate()[1].strip().splitlines()
-    assert process.returncode == 1
-    assert said[-1].startswith(f"error: {tmp_path}/.raw_fbank.1.ark cannot be written (")
-    assert not any("Traceback" in line for line in said)
-    assert 0 < len(finished_batches(tmp_path)) < 5
-    run_dump(tmp_path, data, plan(tmp_path, data))
-    assert contents(tmp_path) == contents(whole)
 
 
 # Faults of the audio and of jobs.

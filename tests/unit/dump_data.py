@@ -1,0 +1,92 @@
+"""Small corpora as data directories, and the three programs of a dump, for tests."""
+
+from __future__ import annotations
+
+from contextlib import redirect_stdout
+from io import StringIO
+from pathlib import Path
+
+import numpy as np
+import soundfile
+from numpy.typing import NDArray
+
+from cfia.bin import dump, dump_merge, dump_plan
+from cfia.kaldi.archive import load_features
+from cfia.kaldi.table import read_table, write_table
+
+UTTERANCES = [f"s{i % 3}-{i:02d}" for i in range(12)]
+
+
+def noise(seconds: float, rate: int = 16000, seed: int = 0) -> NDArray[np.float32]:
+    rng = np.random.default_rng(seed)
+    return (0.1 * rng.normal(size=round(seconds * rate))).astype(np.float32)
+
+
+def write_data(directory: Path, waves: dict[str, NDArray[np.float32]], rate: int = 16000) -> Path:
+    """A data directory with one WAV file per utterance."""
+    (directory / "wav ü").mkdir(parents=True)
+    tables: dict[str, dict[str, str]] = {name: {} for name in ("wav.scp", "text", "utt2spk")}
+    durations = {}
+    for utterance, wave in waves.items():
+        path = directory / "wav ü" / f"{utterance}.wav"
+        soundfile.write(path, wave, rate, subtype="PCM_16")
+        tables["wav.scp"][utterance] = str(path)
+        tables["text"][utterance] = f"the cat sat on {utterance}"
+        tables["utt2spk"][utterance] = utterance.partition("-")[0]
+        durations[utterance] = f"{len(wave) / rate:.3f}"
+    for name, rows in {**tables, "utt2dur": durations}.items():
+        write_table(directory / name, rows)
+    return directory
+
+
+def write_long_data(directory: Path) -> Path:
+    """Twelve utterances of 16 to 21.5 s, at 8 kHz to keep the files small: five batches."""
+    return write_data(
+        directory, {u: noise(16 + i / 2, 8000, i) for i, u in enumerate(UTTERANCES)}, 8000
+    )
+
+
+def plan(directory: Path, data: Path, *flags: str, upstream: str = "fbank", nj: int = 1) -> int:
+    """Run dump_plan; the number of jobs that it prints, which is all that it prints."""
+    modality = "text" if upstream in ("bert", "minilm") else "audio"
+    printed = StringIO()
+    with redirect_stdout(printed):
+        dump_plan.main(
+            [
+                f"--modality={modality}",
+                f"--upstream={upstream}",
+                f"--data={data}",
+                f"--dir={directory}",
+                f"--nj={nj}",
+                *flags,
+            ]
+        )
+    return int(printed.getvalue())
+
+
+def run_job(directory: Path, data: Path, job: int) -> None:
+    dump.main(["--dir", str(directory), "--data", str(data), "--job", str(job)])
+
+
+def run_dump(directory: Path, data: Path, jobs: int) -> None:
+    for job in range(1, jobs + 1):
+        run_job(directory, data, job)
+    dump_merge.main(["--dir", str(directory)])
+
+
+def features(directory: Path) -> dict[str, NDArray[np.float32]]:
+    return load_features(directory / "feats.scp", read_table(directory / "feats.scp"))
+
+
+def contents(directory: Path) -> dict[str, bytes]:
+    """Every file of a dump, with its own path replaced in scp files."""
+    own = str(directory).encode()
+    return {
+        path.name: path.read_bytes().replace(own, b"DIR")
+        for path in directory.iterdir()
+        if path.is_file() and path.name != ".done.json"
+    }
+
+
+def same(first: dict[str, NDArray[np.float32]], second: dict[str, NDArray[np.float32]]) -> bool:
+    return first.keys() == second.keys() and all(np.array_equal(first[u], second[u]) for u in first)

@@ -1,0 +1,158 @@
+"""Dumps that are killed, meet a full disk or run twice: the same bytes, nothing done twice."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cfia.bin import dump_merge
+from cfia.kaldi.table import read_table, write_table
+from tests.unit.dump_data import (
+    contents,
+    plan,
+    run_dump,
+    run_job,
+    write_long_data,
+)
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_long_data(tmp_path_factory.mktemp("a corpus") / "data")
+
+
+@pytest.fixture(scope="module")
+def whole(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The data's features, dumped without a disturbance by one job."""
+    directory = tmp_path_factory.mktemp("a dump") / "fbank"
+    assert plan(directory, data) == 1
+    run_dump(directory, data, 1)
+    return directory
+
+
+def start_job(directory: Path, data: Path, prefix: str = "") -> subprocess.Popen[str]:
+    """Job 1 in a process of its own, in a process group that a test can kill."""
+    command = f'{prefix} exec "$0" -m cfia.bin.dump --dir "$1" --data "$2" --job 1'
+    return subprocess.Popen(
+        ["bash", "-c", command, sys.executable, str(directory), str(data)],
+        cwd=ROOT,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def test_a_job_cut_anywhere_ends_with_the_same_bytes(
+    whole: Path, data: Path, tmp_path: Path
+) -> None:
+    """Every state that a kill between or within two writes can leave."""
+    finished = tmp_path / "finished"
+    plan(finished, data)
+    run_job(finished, data, 1)
+    archive = (finished / "raw_fbank.1.ark").read_bytes()
+    lines = (finished / ".raw_fbank.1.journal").read_bytes().splitlines(keepends=True)
+    ends = [0, 0, *(json.loads(line)["end"] for line in lines[1:])]
+    states = [(n, *torn) for n in (0, 1, 3, 6) for torn in ((0, 0), (9, 70000))]
+    for n, half, extra in states:
+        cut = tmp_path / f"{n} {half} {extra}"
+        plan(cut, data)
+        journal = b"".join(lines[:n]) + (lines[n][:half] if n < len(lines) else b"")
+        (cut / ".raw_fbank.1.journal").write_bytes(journal)
+        (cut / ".raw_fbank.1.ark").write_bytes(archive[: ends[n] + extra])
+        run_dump(cut, data, 1)
+        assert contents(cut) == contents(whole), (n, half, extra)
+        shutil.rmtree(cut)
+
+
+def test_a_kill_between_the_scp_and_the_archives_name(
+    whole: Path, data: Path, tmp_path: Path
+) -> None:
+    plan(tmp_path, data)
+    run_job(tmp_path, data, 1)
+    (tmp_path / "raw_fbank.1.ark").rename(tmp_path / ".raw_fbank.1.ark")
+    run_dump(tmp_path, data, plan(tmp_path, data))
+    assert contents(tmp_path) == contents(whole)
+
+
+def write_slow_data(directory: Path, data: Path) -> Path:
+    """The same audio through pipes that take their time and leave a line in `calls`."""
+    shutil.copytree(data, directory)
+    commands = {
+        utterance: f"echo {utterance} >> '{directory}/calls'; sleep 0.1; cat '{path}' |"
+        for utterance, path in read_table(data / "wav.scp").items()
+    }
+    write_table(directory / "wav.scp", commands)
+    return directory
+
+
+def finished_batches(directory: Path) -> list[dict[str, Any]]:
+    journal = directory / ".raw_fbank.1.journal"
+    lines = journal.read_bytes().split(b"\n")[1:-1] if journal.exists() else []
+    return [json.loads(line) for line in lines]
+
+
+def test_sigkill_loses_no_finished_batch_and_changes_no_byte(
+    whole: Path, data: Path, tmp_path: Path
+) -> None:
+    slow = write_slow_data(tmp_path / "data", data)
+    directory = tmp_path / "dump"
+    calls = slow / "calls"
+    assert plan(directory, slow, nj=1) == 1
+    safe: dict[str, int] = {}
+    for n, late in ((0, 0.05), (2, 0.0), (4, 0.12)):
+        process = start_job(directory, slow)
+        while len(finished_batches(directory)) < n or not calls.exists():
+            assert process.poll() is None
+            time.sleep(0.005)
+        time.sleep(late)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+        assert not (directory / "raw_fbank.1.ark").exists()
+        done = [u for batch in finished_batches(directory) for u in batch["frames"]]
+        counts = Counter(calls.read_text().split())
+        assert all(counts[u] == times for u, times in safe.items()), "a finished batch was redone"
+        safe = {u: counts[u] for u in done}
+        assert plan(directory, slow, nj=2) == 1
+    assert safe
+    run_dump(directory, slow, 1)
+    counts = Counter(calls.read_text().split())
+    assert all(counts[u] == times for u, times in safe.items())
+    assert contents(directory) == contents(whole)
+
+
+def test_two_copies_of_a_job_do_the_work_once(whole: Path, data: Path, tmp_path: Path) -> None:
+    slow = write_slow_data(tmp_path / "data", data)
+    plan(tmp_path / "dump", slow)
+    copies = [start_job(tmp_path / "dump", slow) for _ in range(2)]
+    said = [process.communicate()[1] for process in copies]
+    assert [process.returncode for process in copies] == [0, 0]
+    assert set(Counter((slow / "calls").read_text().split()).values()) == {1}
+    assert sum("another process is at work on job 1" in text for text in said) == 1
+    dump_merge.main(["--dir", str(tmp_path / "dump")])
+    assert contents(tmp_path / "dump") == contents(whole)
+
+
+def test_a_disk_that_cannot_be_written_is_one_sentence(
+    whole: Path, data: Path, tmp_path: Path
+) -> None:
+    plan(tmp_path, data)
+    process = start_job(tmp_path, data, prefix="ulimit -f 2000;")  # blocks of 1 KiB
+    said = process.communicate()[1].strip().splitlines()
+    assert process.returncode == 1
+    assert said[-1].startswith(f"error: {tmp_path}/.raw_fbank.1.ark cannot be written (")
+    assert not any("Traceback" in line for line in said)
+    assert 0 < len(finished_batches(tmp_path)) < 5
+    run_dump(tmp_path, data, plan(tmp_path, data))
+    assert contents(tmp_path) == contents(whole)
