@@ -7,7 +7,9 @@ is already there will do.
 # What a recipe needs. Each earns its place:
 REQUIRES = [
     "torch>=2.4",  # the networks and their training
-    "transformers>=4.48",  # text and speech encoders
+    "transformers>=4.56",  # text and speech encoders
+    "huggingface-hub>=0.34",  # the models that a user names by their hub ids
+    "safetensors>=0.4",  # names and shapes in a checkpoint, before it is loaded
     "funasr>=1.2",  # emotion2vec
     "setuptools",  # funasr imports distutils, which left Python in 3.12
     "kaldiio>=2.18",  # Kaldi archives

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
 
 from cfia.errors import UserError
+
+
+# What the machine refuses, and a user can mend; any other OSError is a mistake of ours.
+ENVIRONMENT = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.EPERM)
 
 
 def parser(prog: str, description: str, example: str) -> argparse.ArgumentParser:
@@ -47,3 +52,9 @@ def run(main: Callable[[Sequence[str] | None], None], argv: Sequence[str] | None
         # The reader (head, less) has gone: nothing is wrong, and nothing more is wanted.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(141)
+    except OSError as error:
+        if error.errno not in ENVIRONMENT:
+            raise
+        what = f"{error.filename}: " if error.filename else ""
+        print(f"error: {what}{error.strerror}; mend that and run it again", file=sys.stderr)
+        sys.exit(1)

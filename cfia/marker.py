@@ -82,6 +82,8 @@ def _first_difference(
 
 
 def _show(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
     return "not set" if value in (None, "") else str(value)
 
 

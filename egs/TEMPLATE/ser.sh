@@ -297,5 +297,5 @@ fi
 
 if wanted 8; then
     log "Stage 8: tables and plots in ${expdir}"
-    python -m cfia.bin.report --expdir "${expdir}"
+    python -m cfia.bin.report --expdir "${expdir}" --corpus_conf conf/corpus.yaml
 fi
