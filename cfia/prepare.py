@@ -199,8 +199,9 @@ def _durations(
         except UserError as error:
             if not skip_bad:
                 raise
-            skipped[utterance.id] = str(error)
-            log.warning("left out %s: %s", utterance.id, error)
+            reason = str(error).rpartition("; ")[0]  # without the advice to leave it out
+            skipped[utterance.id] = reason
+            log.warning("left out %s: %s", utterance.id, reason)
     if len(durations) < SMALLEST_SHARE * len(utterances):
         raise UserError(
             f"{len(skipped)} of {len(utterances)} utterances have unreadable audio (the first is "

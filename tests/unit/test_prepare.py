@@ -81,6 +81,7 @@ def test_unreadable_audio_may_be_left_out(
     data = DataDir.load(path)
     assert len(data.utterances) == 23
     assert list(data.skipped) == [f"Ses01F-{FIRST}"]
+    assert "--skip_bad" not in data.skipped[f"Ses01F-{FIRST}"]
     assert "the file is empty" in data.skipped[f"Ses01F-{FIRST}"]
     assert f"left out Ses01F-{FIRST}" in "\n".join(caplog.messages)
 
