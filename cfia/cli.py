@@ -11,7 +11,6 @@ from collections.abc import Callable, Sequence
 
 from cfia.errors import UserError
 
-
 # What the machine refuses, and a user can mend; any other OSError is a mistake of ours.
 ENVIRONMENT = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.EPERM)
 
