@@ -142,7 +142,7 @@ def test_a_second_run_says_so_and_touches_nothing(
     [
         (lambda c: None, ["--labels", "6"], "--labels was 4, now 6"),
         (lambda c: None, ["--text_tags", "keep"], "--text_tags was strip, now keep"),
-        (lambda c: None, ["--skip_bad", "true"], "--skip_bad was False, now True"),
+        (lambda c: None, ["--skip_bad", "true"], "--skip_bad was false, now true"),
         (lambda c: write_audio(c.wav_file(), 0.2), [], "its input corpus has changed"),
         (
             lambda c: edit(c.transcripts_file, "Excuse me.", "Excuse me!"),
