@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import hashlib
 import json
 import os
@@ -40,6 +41,8 @@ def atomic_directory(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Fill a temporary directory beside `path`; it replaces `path` when the block ends well."""
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
+    for left in target.parent.glob(f".{glob.escape(target.name)}.tmp.*"):
+        shutil.rmtree(left)  # of a process that was killed
     temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}.tmp.", dir=target.parent))
     temporary.chmod(0o777 & ~_umask())
     try:

@@ -38,11 +38,12 @@ def check(
     *,
     force: bool = False,
     name: str = NAME,
+    tag: bool = False,
 ) -> State:
     """Compare a directory's marker with what is asked for now.
 
     With `force`, a directory made differently is removed (with another `name`, its marker alone)
-    and the answer is FRESH.
+    and the answer is FRESH. `tag`: the directory's name would have --tag in it.
 
     Raises:
         UserError: the directory was made with other options or inputs and `force` is false;
@@ -59,7 +60,7 @@ def check(
         what = directory if name == NAME else f"{directory / Path(name).stem.lstrip('.')}"
         raise UserError(
             f"{what} was made differently ({difference}); --force true makes it and what "
-            "follows again, --tag NAME keeps both"
+            f"follows again{', --tag NAME keeps both' if tag else ''}"
         )
     if name == NAME:
         shutil.rmtree(directory)

@@ -15,13 +15,13 @@ from cfia.config import Config, build, read_yaml, write_yaml
 from cfia.errors import UserError
 from cfia.files import digest, sha256
 from cfia.kaldi.table import read_table
+from cfia.training import fold_check
+from cfia.training.folds import PARTS, Fold, read_folds
 
 if TYPE_CHECKING:
     from cfia.training.dataset import Dataset
 
 log = logging.getLogger(__name__)
-
-PARTS = ("train", "valid", "test")
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,8 @@ class Job:
 
     def inputs(self) -> dict[str, str]:
         """Digests of what is read, for the marker."""
-        lists = [sha256(self._list(part)) for part in PARTS]
+        fold = self.lists()
+        lists = [getattr(fold, part) for part in PARTS]
         made_by = {"audio": "stage 3", "text": "stage 4"}
         dumps = {
             f"{name} features": marker.output_digest(path, made_by[name])
@@ -73,17 +74,20 @@ class Job:
         }
         return {"fold lists": digest(lists), "utt2emo": sha256(self.data / "utt2emo"), **dumps}
 
-    def _list(self, part: str) -> Path:
-        path = self.folds / str(self.fold) / part
-        if not path.exists():
-            raise UserError(f"{path} is not there; run stage 2 (folds) first")
-        return path
+    def lists(self) -> Fold:
+        """The fold's lists of utterances."""
+        folds = read_folds(self.folds)
+        if self.fold not in folds:
+            raise UserError(
+                f"{self.folds} has no fold {self.fold}; its folds are 1 to {len(folds)}"
+            )
+        return folds[self.fold]
 
     def dataset(self, part: str) -> Dataset:
         """The utterances of the fold's "train", "valid" or "test" list."""
         from cfia.training.dataset import load
 
-        utts = [line.split()[0] for line in self._list(part).read_text("utf-8").splitlines()]
+        utts = getattr(self.lists(), part)
         return load(utts, self.utt2emo(), self.classes(), self.dumps, self.config)
 
     def write_config(self) -> None:
@@ -93,7 +97,7 @@ class Job:
             **self.facts,
             "data": str(self.data),
             "folds_dir": str(self.folds),
-            "folds": sum(1 for path in self.folds.iterdir() if path.name.isdigit()),
+            "folds": len(read_folds(self.folds)),
             "fold": self.fold,
             "seed": self.seed,
             "selection": self.selection,
@@ -145,13 +149,15 @@ def _defaults() -> tuple[Any, Any]:
 def train(job: Job, ngpu: int, *, force: bool) -> None:
     """Train a job's network, or go on with it, or say that it is there."""
     options, inputs = job.options(), job.inputs()
-    state = marker.check(job.directory, options, inputs, force=force)
+    state = marker.check(job.directory, options, inputs, force=force, tag=True)
     if state is marker.State.DONE:
         log.info("%s: already trained, skipping", job.directory)
         return
     if state is marker.State.FRESH:
         job.write_config()
         marker.start(job.directory, options, inputs)
+    # Lists that were edited after stage 2 must not let a speaker train and be tested.
+    fold_check.check(job.data, job.folds, job.facts["cv"], job.facts["validation"])
     _fit(job, ngpu)
     marker.finish(job.directory, options, inputs)
 

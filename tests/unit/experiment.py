@@ -9,27 +9,32 @@ import numpy as np
 
 from cfia import marker
 from cfia.config import write_yaml
+from cfia.kaldi.data_dir import DataDir
 from cfia.kaldi.table import write_table
+from cfia.training.folds import make_scheme
 
 CLASSES = ("ang", "hap", "neu", "sad")
 DIMS = {"audio": 6, "text": 5}
 
 
 def make(root: Path, n: int = 48, seed: int = 0) -> Path:
-    """Write data/all, data/folds/session/1 and dump/{audio,text}; 2/3 train, the rest shared."""
+    """Write data/all, data/folds/session (two sessions of two speakers), dump/{audio,text}."""
     rng = np.random.default_rng(seed)
-    utts = [f"S{i % 4}-{i:03d}" for i in range(n)]
-    utts.sort()
+    utts = sorted(f"Ses{i // 2 % 2}{'FM'[i % 2]}-{i:03d}" for i in range(n))
     emotions = {utt: CLASSES[i % 4] for i, utt in enumerate(utts)}
-    (root / "data" / "all").mkdir(parents=True)
-    write_table(root / "data" / "all" / "utt2emo", emotions)
-    write_table(root / "data" / "all" / "utt2spk", {utt: utt.split("-")[0] for utt in utts})
-    folds = root / "data" / "folds" / "session" / "1"
-    folds.mkdir(parents=True)
-    parts = {"train": utts[: 2 * n // 3], "valid": utts[2 * n // 3 : 5 * n // 6]}
-    parts["test"] = utts[5 * n // 6 :]
-    for part, members in parts.items():
-        (folds / part).write_text("".join(f"{utt}\n" for utt in members))
+    tables = {
+        "wav.scp": {utt: f"/none/{utt}.wav" for utt in utts},
+        "text": {utt: f"words of {utt}" for utt in utts},
+        "utt2spk": {utt: utt.split("-")[0] for utt in utts},
+        "utt2session": {utt: utt[:4] for utt in utts},
+        "utt2dur": dict.fromkeys(utts, "1.0"),
+        "utt2emo": emotions,
+    }
+    data = root / "data" / "all"
+    data.mkdir(parents=True)
+    for name, table in tables.items():
+        write_table(data / name, table)
+    make_scheme(DataDir.load(data), root / "data/folds/session", "session", "random20")
     for name, dim in DIMS.items():
         write_dump(root / "dump" / name, emotions, dim, rng)
     return root
@@ -47,9 +52,7 @@ def write_dump(
         )
         for utt, emo in emotions.items()
     }
-    kaldiio.save_ark(
-        str(directory / "raw.1.ark"), features, scp=str(directory / "feats.scp")
-    )
+    kaldiio.save_ark(str(directory / "raw.1.ark"), features, scp=str(directory / "feats.scp"))
     write_yaml(directory / "frontend.yaml", {"name": directory.name, "dim": dim})
     marker.finish(directory, {}, {"seed": "0"})
 

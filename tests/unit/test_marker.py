@@ -30,13 +30,14 @@ def test_states(tmp_path: Path) -> None:
 def test_a_difference_stops_and_names_the_ways_out(tmp_path: Path) -> None:
     marker.finish(tmp_path, OPTIONS, INPUTS)
     with pytest.raises(UserError) as error:
-        marker.check(tmp_path, {**OPTIONS, "labels": "6"}, INPUTS)
+        marker.check(tmp_path, {**OPTIONS, "labels": "6"}, INPUTS, tag=True)
     for part in (str(tmp_path), "--labels was 4, now 6", "--force true", "--tag"):
         assert part in str(error.value)
     with pytest.raises(UserError, match=r"its input wav\.scp has changed"):
         marker.check(tmp_path, OPTIONS, {"wav.scp": "bb"})
-    with pytest.raises(UserError, match="--extra was not set, now 1"):
+    with pytest.raises(UserError, match="--extra was not set, now 1") as error:
         marker.check(tmp_path, {**OPTIONS, "extra": 1}, INPUTS)
+    assert "--tag" not in str(error.value)
 
 
 def test_force_removes_what_differs_and_nothing_else(tmp_path: Path) -> None:
@@ -70,6 +71,7 @@ def test_a_file_appears_whole_or_not_at_all(tmp_path: Path) -> None:
         (directory / "half").write_text("x")
         raise RuntimeError
     assert [path.name for path in tmp_path.iterdir()] == ["ä file"]
+    (tmp_path / ".dir.tmp.killed").mkdir()  # what SIGKILL leaves
     for content in ("one", "two"):
         with atomic_directory(tmp_path / "dir") as directory:
             (directory / content).write_text(content)

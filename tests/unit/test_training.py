@@ -161,7 +161,9 @@ def test_selection_on_the_test_fold_is_called_an_oracle(
 
 def test_a_loss_that_is_not_finite_names_the_utterances(experiment: Path, tmp_path: Path) -> None:
     command = train_command(experiment, tmp_path / "a", "--train_args", "lr=1e30 epochs=3")
-    with pytest.raises(UserError, match=r"the loss is not finite in the batch of S\d-\d\d\d, "):
+    with pytest.raises(
+        UserError, match=r"the loss is not finite in the batch of Ses1[FM]-\d\d\d, "
+    ):
         train.main(command)
 
 
@@ -252,9 +254,26 @@ def test_each_option_of_training_changes_the_result(experiment: Path, tmp_path: 
 
 def _uneven(experiment: Path, root: Path) -> Path:
     shutil.copytree(experiment, root)
-    path = root / "data" / "folds" / "session" / "1" / "train"
-    path.write_text("\n".join(path.read_text().split()[3:]) + "\n")
+    folds = root / "data" / "folds" / "session" / "1"
+    utts = (folds / "train").read_text().split()
+    emotions = dict(line.split() for line in (root / "data/all/utt2emo").read_text().splitlines())
+    angry = [utt for utt in utts if emotions[utt] == "ang"][:3]
+    (folds / "train").write_text("\n".join(utt for utt in utts if utt not in angry) + "\n")
+    moved = [*(folds / "valid").read_text().split(), *angry]
+    (folds / "valid").write_text("\n".join(sorted(moved)) + "\n")
     return root
+
+
+def test_lists_edited_by_hand_cannot_leak_a_speaker(experiment: Path, tmp_path: Path) -> None:
+    root = tmp_path / "copy"
+    shutil.copytree(experiment, root)
+    folds = root / "data" / "folds" / "session" / "1"
+    utts = (folds / "test").read_text().split()
+    (folds / "test").write_text("\n".join(utts[1:]) + "\n")
+    train_list = [*(folds / "train").read_text().split(), utts[0]]
+    (folds / "train").write_text("\n".join(sorted(train_list)) + "\n")
+    with pytest.raises(UserError, match="test and train share the speaker Ses0F"):
+        train.main(train_command(root, tmp_path / "a"))
 
 
 def test_dataset_pads_with_zeros() -> None:
