@@ -223,11 +223,11 @@ def make(needs: Needs, fault: Fault, lock: int) -> None:
     how = "making it" if fault.anew else "mending it"
     say(f"the Python environment .venv {fault.reason}; {how} takes about 2 minutes and")
     say(f"2 GB of disk, or 6 GB with the libraries of a GPU; all output goes to {LOG}")
-    python = find_python()
-    MARKER.unlink(missing_ok=True)
     LOG.unlink(missing_ok=True)
     if fault.anew:
+        python = find_python()
         step("making .venv", [python, "-m", "venv", "--clear", str(VENV)], lock)
+    MARKER.unlink(missing_ok=True)
     pip = [str(VENV_PYTHON), "-I", "-m", "pip", "install", "--progress-bar=off", "--no-compile"]
     # First what is small, since a fault of the package index then shows at once.
     if needs.alone:
