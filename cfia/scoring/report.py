@@ -58,7 +58,9 @@ def report(expdir: Path, corpus_conf: Path | None) -> str:
     ]
     changed = f"{sum(written)} of {len(written)} files written" if any(written) else "up to date"
     log.info("%s, tables and plots: %s", expdir / "RESULTS.md", changed)
-    return "\n".join(plain(table.only(ON_SCREEN)) for table in tables)
+    note = _corpus(corpus_conf, rows)["note"]
+    shown = [plain(table.only(ON_SCREEN)) for table in tables]
+    return "\n".join([*([f"{note}\n"] if note else []), *shown])
 
 
 def _scored(run: Run) -> Scored:
