@@ -220,25 +220,34 @@ def watch(process: "subprocess.Popen[bytes]", title: str) -> None:
 
 def make(needs: Needs, fault: Fault, lock: int) -> None:
     """Make .venv, or mend it; the marker comes last."""
-    how = "making it" if fault.anew else "mending it"
-    say(f"the Python environment .venv {fault.reason}; {how} takes about 2 minutes and")
-    say(f"2 GB of disk, or 6 GB with the libraries of a GPU; all output goes to {LOG}")
+    cost = "about 2 minutes and 2 GB of disk, or 6 GB with a GPU's libraries"
+    how = f"making it takes {cost}" if fault.anew else "mending it"
+    say(f"the Python environment .venv {fault.reason}; {how}")
+    say(f"all output goes to {LOG}")
     LOG.unlink(missing_ok=True)
-    if fault.anew:
-        python = find_python()
-        step("making .venv", [python, "-m", "venv", "--clear", str(VENV)], lock)
+    python = find_python() if fault.anew else ""
     MARKER.unlink(missing_ok=True)
-    pip = [str(VENV_PYTHON), "-I", "-m", "pip", "install", "--progress-bar=off", "--no-compile"]
+    if fault.anew:
+        step("making .venv", [python, "-m", "venv", "--clear", str(VENV)], lock)
+    pip = [str(VENV_PYTHON), "-I", "-m", "pip", "install", "--progress-bar=off"]
+    if fault.anew:
+        pip.append("--no-compile")
     # First what is small, since a fault of the package index then shows at once.
     if needs.alone:
         step("installing " + ", ".join(needs.alone), [*pip, "--no-deps", *needs.alone], lock)
     step("installing requirements.txt", [*pip, "-r", "requirements.txt"], lock)
     project = ["--no-deps", "--no-build-isolation", "--editable", "."]
     step("installing this project", [*pip, *project], lock)
-    # pip would compile on one processor, and everything. Some packages hold files that do not
-    # compile; it is for speed alone.
-    compile_all = [str(VENV_PYTHON), "-I", "-m", "compileall", "-q", "-j", "0", "-x", NOT_COMPILED]
-    step("compiling", [*compile_all, str(VENV / "lib")], lock, optional=True)
+    if fault.anew:
+        # pip would compile on one processor, and everything. Some packages hold files that do not
+        # compile; it is for speed alone.
+        compile_all = ["-I", "-m", "compileall", "-q", "-j", "0", "-x", NOT_COMPILED]
+        step("compiling", [str(VENV_PYTHON), *compile_all, str(VENV / "lib")], lock, optional=True)
+    finish(needs)
+
+
+def finish(needs: Needs) -> None:
+    """Look at what was installed, and write the marker."""
     state = venv_state()
     if state is None or state["lacks"]:
         lacks = state["lacks"] if state else "a Python that runs"
