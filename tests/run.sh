@@ -39,8 +39,7 @@ if [ $# -eq 0 ]; then
     ruff check .
     ruff format --check .
     echo "== mypy"
-    mypy cfia utils tests
-    for script in egs/*/local/*.py; do mypy "${script}"; done
+    mypy cfia utils tests egs/*/local/*.py
     echo "== shellcheck"
     git ls-files '*.sh' .ci/run | grep -v '/ser.sh$\|/path.sh$\|/cmd.sh$' | xargs shellcheck -x
     shellcheck -x egs/TEMPLATE/*.sh

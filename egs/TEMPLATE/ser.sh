@@ -1,5 +1,8 @@
 #!/usr/bin/env bash
 # The stages of every recipe. A recipe's run.sh calls this file with its own settings, then "$@".
+# Options are read through ${!name} too, and cfia.bin.names prints variables, which shellcheck
+# cannot see.
+# shellcheck disable=SC2034,SC2154
 
 if [ -z "${BASH_VERSION:-}" ]; then
     echo "run.sh: this script needs bash; run it as ./run.sh or bash run.sh" >&2
@@ -27,7 +30,7 @@ corpus_dir=                # the corpus, as it is distributed
 labels=4                   # label set: a file of conf/labels, without its ending
 skip_bad=false             # leave out unreadable audio and list it, instead of stopping
 allow_partial=false        # accept a corpus of which parts are missing (not built yet)
-text_tags=strip            # annotators' tags such as [LAUGHTER] in transcripts: strip or keep
+text_tags="strip"          # annotators' tags such as [LAUGHTER] in transcripts: strip or keep
 text_file=                 # a Kaldi text that replaces the transcripts, such as a recogniser's output
 # Folds
 cv=session                 # the scheme of stages 5 to 8: session or speaker
@@ -116,9 +119,8 @@ case " $* " in
     *" --help "* | *" -h "*) help_message=$(usage "$@") ;;
 esac
 # The name under which messages speak of this script: that of the one which the user called.
-# shellcheck disable=SC2034
 program_name=run.sh
-# shellcheck source=../../utils/parse_options.sh
+# shellcheck source=utils/parse_options.sh
 . "${root_dir}/utils/parse_options.sh"
 [ $# -eq 0 ] || usage_error "unexpected argument '$1'; options start with --, try --help"
 
@@ -175,7 +177,9 @@ folds=${datadir}/folds/${folds_scheme:?}
 audio_dump=${dumpdir}/${audio_name:?}
 text_dump=${dumpdir}/${text_name:?}
 
+# shellcheck source=egs/TEMPLATE/path.sh
 . ./path.sh
+# shellcheck source=egs/TEMPLATE/cmd.sh
 . ./cmd.sh
 if [ "${ngpu}" -gt 0 ]; then run_cmd="${cuda_cmd:?} --gpu ${ngpu}"; else run_cmd=${train_cmd:?}; fi
 run_cmd="${run_cmd} --max-jobs-run ${nj} --num-threads ${num_threads}"

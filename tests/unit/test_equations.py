@@ -68,7 +68,8 @@ def plain_encoder(
     gru = {k.removeprefix("gru."): v for k, v in weights.items() if k.startswith("gru.")}
     hidden = np.concatenate([plain_gru(x, gru, ""), plain_gru(x, gru, "_reverse")], axis=1)
     y = hidden @ weights["linear.weight"].T + weights["linear.bias"]
-    return y.reshape(len(x), *shape).transpose(1, 0, 2)
+    channels: np.ndarray = y.reshape(len(x), *shape).transpose(1, 0, 2)
+    return channels
 
 
 def part(weights: dict[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
