@@ -37,7 +37,7 @@ def outputs(dims: dict[str, int] | None = None, **options: object) -> tuple[Tens
     return output.logits, output.terms
 
 
-CHANGES = {
+CHANGES: dict[str, dict[str, object]] = {
     "network": {"network": "concat", "consistency": []},
     "normalisation": {"normalisation": "utterance"},
     "max_frames": {"max_frames": 20, "mask": "none"},
