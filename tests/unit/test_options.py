@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import pytest
 import torch
@@ -30,14 +31,14 @@ def batch() -> dict[str, Sequences]:
     }
 
 
-def outputs(dims: dict[str, int] | None = None, **options: object) -> tuple[Tensor, Tensor]:
+def outputs(dims: dict[str, int] = DIMS, **options: Any) -> tuple[Tensor, Tensor]:
     torch.manual_seed(0)
-    network = registry.build(dims or DIMS, 4, build({**SMALL, **options}).model)
+    network = registry.build(dims, 4, build({**SMALL, **options}).model)
     output = network(batch())  # in training mode, so that dropout shows
     return output.logits, output.terms
 
 
-CHANGES: dict[str, dict[str, object]] = {
+CHANGES: dict[str, dict[str, Any]] = {
     "network": {"network": "concat", "consistency": []},
     "normalisation": {"normalisation": "utterance"},
     "max_frames": {"max_frames": 20, "mask": "none"},

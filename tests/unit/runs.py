@@ -1,0 +1,95 @@
+"""Made-up runs on disk for tests of scoring: finished folds with posteriors, and their corpus."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cfia.bin.report import main as report
+from cfia.bin.score import main as score
+from cfia.config import write_yaml
+from cfia.kaldi.table import write_table
+from cfia.posteriors import write_posteriors
+
+CLASSES = ["ang", "hap", "neu", "sad"]
+SPEAKERS = [f"Spk{i}" for i in range(1, 7)]
+
+
+def corpus(tmp: Path) -> dict[str, str]:
+    """Reference of each utterance, six speakers of 30; writes data/all/utt2spk."""
+    rng = np.random.default_rng(1)
+    refs = {f"{s}-{i:02d}": str(rng.choice(CLASSES)) for s in SPEAKERS for i in range(30)}
+    (tmp / "data" / "all").mkdir(parents=True, exist_ok=True)
+    write_table(tmp / "data" / "all" / "utt2spk", {utt: utt.split("-")[0] for utt in refs})
+    return refs
+
+
+def fold(
+    directory: Path, tmp: Path, k: int, seed: int, skill: float, salt: int, **config: Any
+) -> None:
+    """One trained and tested fold: speakers 2k - 1 and 2k of three folds."""
+    utts = {u: r for u, r in corpus(tmp).items() if u.split("-")[0] in SPEAKERS[2 * k - 2 : 2 * k]}
+    rng = np.random.default_rng([k, seed, salt])
+    logits = rng.normal(0, 1, (len(utts), 4))
+    logits[range(len(utts)), [CLASSES.index(r) for r in utts.values()]] += skill
+    probs = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    directory.mkdir(parents=True)
+    write_posteriors(directory / "posteriors.tsv", CLASSES, list(utts), list(utts.values()), probs)
+    facts = {
+        "system": directory.parents[1].name, "scheme": directory.parent.name, "cv": "session",
+        "validation": "random20", "selection": "valid", "labels": "", "corpus": "made_up",
+        "text_tags": "strip", "data": str(tmp / "data" / "all"), "folds": 3, "fold": k,
+        "seed": seed, "lr": 1e-4, "consistency": [0.5, 0.25],
+    }  # fmt: skip
+    write_yaml(directory / "config.yaml", {**facts, **config})
+    made = {
+        "command": "./run.sh --nj 2", "commit": "abc123+dirty",
+        "started": f"2024-01-0{k}T00:00:00Z",
+        "environment": {"python": "3.11.0", "torch": "2.13.0"},
+        "audio": {"upstream": "fbank", "dim": 80}, "text": None,
+    }  # fmt: skip
+    write_yaml(directory / "provenance.yaml", made)
+
+
+def histories(tmp: Path) -> None:
+    """The history.csv of every fold, which only learning curves need."""
+    head = "epoch,lr,train_loss,train_ce,train_con,con_share,valid_loss,valid_wa,valid_ua,selected"
+    rows = [
+        f"{e},1e-4,{2 / e},1,0,0,{1 + 2 / e},50,{60 - 9 / e},{int(e == 4)}" for e in range(1, 9)
+    ]
+    for path in (tmp / "exp").glob("*/*/fold*"):
+        (path / "history.csv").write_text("\n".join([head, *rows]) + "\n")
+
+
+def run(
+    tmp: Path,
+    system: str = "net_fbank",
+    scheme: str = "session",
+    skill: float = 1.5,
+    seeds: Iterable[int] = (1,),
+    **config: Any,
+) -> Path:
+    """A finished run of three folds."""
+    directory = tmp / "exp" / system / scheme
+    salt = len(system)
+    for seed in seeds:
+        for k in (1, 2, 3):
+            fold(directory / f"fold{k}_seed{seed}", tmp, k, seed, skill, salt, **config)
+    return directory
+
+
+def stages(tmp: Path) -> None:
+    score(["--expdir", str(tmp / "exp")])
+    report(["--expdir", str(tmp / "exp")])
+
+
+def read_pairs(path: Path) -> tuple[list[str], list[str]]:
+    """References and hypotheses of a posteriors.tsv, by csv alone."""
+    with open(path, newline="") as handle:
+        rows = list(csv.DictReader(handle, delimiter="\t"))
+    hyps = [max(CLASSES, key=lambda c: float(row[c])) for row in rows]
+    return [row["ref"] for row in rows], hyps

@@ -1,0 +1,162 @@
+"""Stage 7 on made-up runs: scores.json."""
+
+from __future__ import annotations
+
+import csv
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sklearn import metrics as sk
+
+from cfia.bin.report import main as report
+from cfia.bin.score import main as score
+from cfia.errors import UserError
+from cfia.files import read_json
+from tests.unit.runs import CLASSES, read_pairs, run, stages
+
+
+def test_scores_of_one_seed_are_those_of_scikit_learn(tmp_path: Path) -> None:
+    directory = run(tmp_path)
+    score(["--expdir", str(tmp_path / "exp")])
+    found = read_json(directory / "scores.json")
+    refs, hyps = [], []
+    for k in ("1", "2", "3"):
+        pair = read_pairs(directory / f"fold{k}_seed1" / "posteriors.tsv")
+        assert found["folds"][k]["wa"] == pytest.approx(100 * sk.accuracy_score(*pair))
+        assert found["folds"][k]["n"] == 60
+        refs += pair[0]
+        hyps += pair[1]
+    pooled = found["pooled"]
+    assert pooled["ua"] == pytest.approx(100 * sk.balanced_accuracy_score(refs, hyps))
+    assert pooled["wf1"] == pytest.approx(100 * sk.f1_score(refs, hyps, average="weighted"))
+    assert pooled["macro_f1"] == pytest.approx(100 * sk.f1_score(refs, hyps, average="macro"))
+    assert pooled["n"] == 180
+    by_fold = [found["folds"][k]["ua"] for k in ("1", "2", "3")]
+    assert found["fold_mean"]["ua"] == pytest.approx(np.mean(by_fold))
+    assert found["fold_std"]["ua"] == pytest.approx(np.std(by_fold, ddof=1))
+    for name in ("wa", "ua", "wf1", "macro_f1"):
+        low, high = pooled["ci95"][name]
+        assert 0 < low < pooled[name] < high < 100
+    assert found["seeds"]["1"]["pooled"]["ua"] == pooled["ua"]
+
+
+def test_the_keys_of_scores_json(tmp_path: Path) -> None:
+    directory = run(tmp_path, seeds=(1, 2))
+    score(["--expdir", str(tmp_path / "exp")])
+    found = read_json(directory / "scores.json")
+    names = ["wa", "ua", "wf1", "macro_f1"]
+    assert list(found) == ["pooled", "folds", "fold_mean", "fold_std", "seeds", "protocol"]
+    assert list(found["pooled"]) == [*names, "n", "ci95"]
+    assert list(found["pooled"]["ci95"]) == list(found["fold_mean"]) == names
+    assert list(found["folds"]) == ["1", "2", "3"]
+    assert list(found["seeds"]) == ["1", "2"]
+    assert list(found["seeds"]["2"]) == ["pooled", "folds"]
+    protocol = found["protocol"]
+    assert protocol["system"] == "net_fbank"
+    assert protocol["classes"] == CLASSES
+    assert protocol["folds"] == [1, 2, 3]
+    assert protocol["seeds"] == [1, 2]
+    assert protocol["clusters"] == "speaker"
+    assert "df = 5" in protocol["interval"]
+    assert "2 seeds" in protocol["interval"]
+    assert protocol["oracle"] is False
+    assert protocol["missing"] == []
+
+
+def test_pooled_scores_are_of_posteriors_averaged_over_the_seeds(tmp_path: Path) -> None:
+    directory = run(tmp_path, skill=0.8, seeds=(1, 2, 3))
+    score(["--expdir", str(tmp_path / "exp")])
+    found = read_json(directory / "scores.json")
+    right = total = 0
+    for k in (1, 2, 3):
+        sums: dict[str, list[float]] = {}
+        refs: dict[str, str] = {}
+        for seed in (1, 2, 3):
+            path = directory / f"fold{k}_seed{seed}" / "posteriors.tsv"
+            with open(path, newline="") as handle:
+                for row in csv.DictReader(handle, delimiter="\t"):
+                    refs[row["utt"]] = row["ref"]
+                    old = sums.get(row["utt"], [0.0] * 4)
+                    sums[row["utt"]] = [
+                        a + float(row[c]) for a, c in zip(old, CLASSES, strict=True)
+                    ]
+        right += sum(CLASSES[int(np.argmax(sums[u]))] == refs[u] for u in sums)
+        total += len(sums)
+    assert found["pooled"]["wa"] == pytest.approx(100 * right / total)
+    singles = [found["seeds"][s]["pooled"]["wa"] for s in ("1", "2", "3")]
+    assert len(set(singles)) > 1
+    assert found["pooled"]["wa"] > np.mean(singles)
+
+
+def test_a_seed_without_all_folds_is_left_out_and_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    directory = run(tmp_path, seeds=(1, 2))
+    other = run(tmp_path, system="other")
+    (directory / "fold2_seed2" / "posteriors.tsv").unlink()
+    shutil.rmtree(directory / "fold3_seed2")
+    stages(tmp_path)
+    assert (other / "scores.json").exists()
+    found = read_json(directory / "scores.json")
+    assert list(found["seeds"]) == ["1"]
+    assert found["protocol"]["missing"] == ["fold2_seed2", "fold3_seed2"]
+    line = "no posteriors of fold2_seed2 fold3_seed2; these seeds are left out"
+    assert line in caplog.text
+    assert line in (tmp_path / "exp" / "RESULTS.md").read_text()
+    # Without its last whole seed the run leaves the tables, and its old scores go.
+    (directory / "fold1_seed1" / "posteriors.tsv").unlink()
+    stages(tmp_path)
+    assert not (directory / "scores.json").exists()
+    results = (tmp_path / "exp" / "RESULTS.md").read_text()
+    assert "| net_fbank |" not in results
+    assert "| other |" in results
+    assert "net_fbank, scheme session: no posteriors of fold1_seed1" in results
+
+
+def test_nothing_finished_is_an_error_that_says_what_to_run(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="is not there; run stages 5 and 6"):
+        score(["--expdir", str(tmp_path / "exp")])
+    (tmp_path / "exp").mkdir()
+    with pytest.raises(UserError, match="holds no training; run stages 5 and 6"):
+        score(["--expdir", str(tmp_path / "exp")])
+    directory = run(tmp_path)
+    (directory / "fold1_seed1" / "posteriors.tsv").unlink()
+    with pytest.raises(UserError, match="run stage 6"):
+        score(["--expdir", str(tmp_path / "exp")])
+    with pytest.raises(UserError, match="run stage 6"):
+        report(["--expdir", str(tmp_path / "exp")])
+
+
+def test_folds_of_different_protocols_are_not_pooled(tmp_path: Path) -> None:
+    directory = run(tmp_path)
+    text = (directory / "fold2_seed1" / "config.yaml").read_text()
+    changed = text.replace("random20", "partner")
+    (directory / "fold2_seed1" / "config.yaml").write_text(changed)
+    with pytest.raises(UserError, match=r"fold2_seed1/config.yaml has validation partner, but"):
+        score(["--expdir", str(tmp_path / "exp")])
+
+
+def test_an_utterance_without_a_speaker_is_named(tmp_path: Path) -> None:
+    run(tmp_path)
+    path = tmp_path / "data" / "all" / "utt2spk"
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[1:]))
+    with pytest.raises(UserError, match="utt2spk lacks Spk1-00"):
+        score(["--expdir", str(tmp_path / "exp")])
+
+
+def test_stage_8_wants_the_scores_of_these_posteriors(tmp_path: Path) -> None:
+    directory = run(tmp_path)
+    with pytest.raises(UserError, match=r"scores.json does not go .* run stage 7"):
+        report(["--expdir", str(tmp_path / "exp")])
+    stages(tmp_path)
+    shutil.copy(
+        run(tmp_path, "better", skill=4) / "fold1_seed1" / "posteriors.tsv",
+        directory / "fold1_seed1" / "posteriors.tsv",
+    )
+    score(["--expdir", str(tmp_path / "exp")])
+    os.truncate(directory / "scores.json", 100)
+    with pytest.raises(UserError, match=r"net_fbank/session/scores.json does not go"):
+        report(["--expdir", str(tmp_path / "exp")])
