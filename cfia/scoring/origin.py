@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from cfia.scoring.runs import Part, Run
@@ -40,8 +41,16 @@ def facts(part: Part) -> Facts:
     Dates are left out, so that the same run again gives the same text.
     """
     config = {key: value for key, value in part.config.items() if key not in _IN_HEADING}
-    made = {key: part.provenance.get(key) for key in ("environment", "audio", "text")}
+    made = {"environment": part.provenance.get("environment")}
+    made |= {key: _upstream(part.provenance.get(key)) for key in ("audio", "text")}
     return dict(_flat({**config, **{key: value for key, value in made.items() if value}}))
+
+
+def _upstream(description: Any) -> Any:
+    """An encoder's description; a local model by its name, since `weights` tells which it is."""
+    if not isinstance(description, Mapping) or not str(description.get("model")).startswith("/"):
+        return description
+    return {**description, "model": Path(description["model"]).name}
 
 
 def _flat(value: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, str]]:

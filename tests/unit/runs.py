@@ -50,7 +50,7 @@ def fold(
         "command": "./run.sh --nj 2", "commit": "abc123+dirty",
         "started": f"2024-01-0{k}T00:00:00Z",
         "environment": {"python": "3.11.0", "torch": "2.13.0"},
-        "audio": {"upstream": "fbank", "dim": 80}, "text": None,
+        "audio": {"name": "whisper", "model": "/home/me/tiny.en", "dim": 80}, "text": None,
     }  # fmt: skip
     write_yaml(directory / "provenance.yaml", made)
 
