@@ -1,0 +1,76 @@
+"""Dealing sentences to the speakers: neutral carriers, and coloured ones."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import yaml
+
+SOURCE = Path(__file__).with_name("sentences.yaml")
+
+# Of seven sentences, three are carriers and four the class's own.
+_KINDS = ("carrier",) * 3 + ("own",) * 4
+# The share of the latter whose words lean to another class than the one acted.
+_MISMATCHED = 0.08
+_CLASS = {"ang": "ang", "hap": "hap", "exc": "hap", "neu": "neu", "sad": "sad"}
+
+
+@dataclass(frozen=True)
+class Templates:
+    """The contents of sentences.yaml."""
+
+    fillers: dict[str, list[str]]
+    carriers: list[str]
+    coloured: dict[str, list[str]]
+
+
+def load() -> Templates:
+    """Read sentences.yaml."""
+    content = yaml.safe_load(SOURCE.read_text(encoding="utf-8"))
+    return Templates(content["fillers"], content["carriers"], content["coloured"])
+
+
+class Session:
+    """What is said in one session.
+
+    A class goes through all carriers before it repeats one. So every class speaks every carrier
+    about equally often, and there is nothing to learn from a carrier's words, not even by heart.
+    """
+
+    def __init__(self, templates: Templates, rng: np.random.Generator):
+        self._templates = templates
+        self._rng = rng
+        self._left: dict[str, list[str]] = {}
+
+    def draw(self, label: str, scripted: bool) -> str:
+        """A sentence for an utterance acted as `label`.
+
+        A scripted line is a template filled in with the first word of each list, so that it
+        recurs word for word in other sessions; who improvises picks words at random.
+        """
+        name = _CLASS.get(label, label)
+        coloured = self._templates.coloured
+        if label not in coloured or self._deal(f"kind {name}", _KINDS) == "carrier":
+            return self._deal(f"carrier {name}", self._templates.carriers)
+        if self._rng.random() < _MISMATCHED:
+            others = sorted({*_CLASS} - {other for other in _CLASS if _CLASS[other] == name})
+            label = others[int(self._rng.integers(len(others)))]
+        return self._fill(self._deal(f"own {label}", coloured[label]), scripted)
+
+    def _deal(self, deck: str, cards: Sequence[str]) -> str:
+        """The next card of a shuffled deck, which is shuffled anew when it is used up."""
+        if not self._left.get(deck):
+            self._left[deck] = [cards[int(i)] for i in self._rng.permutation(len(cards))]
+        return self._left[deck].pop()
+
+    def _fill(self, template: str, scripted: bool) -> str:
+        def word(match: re.Match[str]) -> str:
+            words = self._templates.fillers[match[1]]
+            return words[0 if scripted else int(self._rng.integers(len(words)))]
+
+        text = re.sub(r"\{(\w+)\}", word, template)
+        return text[0].upper() + text[1:]
