@@ -232,6 +232,8 @@ def make(needs: Needs, fault: Fault, lock: int) -> None:
     pip = [str(VENV_PYTHON), "-I", "-m", "pip", "install", "--progress-bar=off"]
     if fault.anew:
         pip.append("--no-compile")
+        # That of a year ago takes twice as long for what follows, but it would do.
+        step("updating pip", [*pip, "--upgrade", "pip"], lock, optional=True)
     # First what is small, since a fault of the package index then shows at once.
     if needs.alone:
         step("installing " + ", ".join(needs.alone), [*pip, "--no-deps", *needs.alone], lock)
