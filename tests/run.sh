@@ -45,4 +45,5 @@ if [ $# -eq 0 ]; then
     shellcheck -x egs/TEMPLATE/*.sh
 fi
 echo "== pytest"
-exec python -m pytest -m "${selection}" "$@"
+# One file at a time per processor, since the tests of a file share what they make.
+exec python -m pytest -n auto --dist loadfile -m "${selection}" "$@"
