@@ -29,11 +29,11 @@ def make(root: Path, utterances_per_speaker: int, seed: int) -> None:
         UserError: espeak-ng is missing, or too old.
     """
     turns = plan(utterances_per_speaker, seed)
-    with engine() as speaker:
+    with engine() as synthesiser:
         for session, group in itertools.groupby(turns, key=lambda turn: turn.session):
             spoken = list(group)
             folder = root / f"Session{session}"
-            seconds = _session(folder, spoken, speaker, seed)
+            seconds = _session(folder, spoken, synthesiser, seed)
             if session == _APPLE_SESSION:
                 layout.write_apple_doubles(folder, spoken[0].dialogue)
             logger.info(
@@ -42,7 +42,7 @@ def make(root: Path, utterances_per_speaker: int, seed: int) -> None:
             )  # fmt: skip
 
 
-def _session(folder: Path, turns: list[Turn], speaker: Espeak, seed: int) -> float:
+def _session(folder: Path, turns: list[Turn], synthesiser: Espeak, seed: int) -> float:
     """Record and write one session; the seconds of its audio."""
     total = 0.0
     for number, (dialogue, group) in enumerate(itertools.groupby(turns, lambda t: t.dialogue)):
@@ -52,7 +52,7 @@ def _session(folder: Path, turns: list[Turn], speaker: Espeak, seed: int) -> flo
         wavs.mkdir(parents=True)
         seconds = []
         for turn in spoken:
-            wave = record(turn, speaker, rng)
+            wave = record(turn, synthesiser, rng)
             soundfile.write(wavs / f"{turn.name}.wav", wave, effects.RATE, subtype="PCM_16")
             seconds.append(len(wave) / effects.RATE)
         layout.write_dialogue(folder, layout.place(spoken, seconds, rng), rng)
@@ -60,11 +60,11 @@ def _session(folder: Path, turns: list[Turn], speaker: Espeak, seed: int) -> flo
     return total
 
 
-def record(turn: Turn, speaker: Espeak, rng: np.random.Generator) -> npt.NDArray[np.int16]:
+def record(turn: Turn, synthesiser: Espeak, rng: np.random.Generator) -> npt.NDArray[np.int16]:
     """Speak one turn with its speaker's voice and its emotion's cues: (n,) samples at 16 kHz."""
     voice = prosody.VOICES[turn.voice]
     cues = prosody.draw(turn.label, rng)
-    wave = speaker.say(
+    wave = synthesiser.say(
         turn.spoken,
         voice.name,
         rate=round(voice.rate * 2**cues.rate),
@@ -72,7 +72,7 @@ def record(turn: Turn, speaker: Espeak, rng: np.random.Generator) -> npt.NDArray
         span=_clip(_OWN * voice.span * 2**cues.span),
         seed=int(rng.integers(1, 2**31)),
     )
-    return effects.finish(wave, speaker.rate, cues, voice.level + cues.level, rng)
+    return effects.finish(wave, synthesiser.rate, cues, voice.level + cues.level, rng)
 
 
 def _clip(value: float) -> int:

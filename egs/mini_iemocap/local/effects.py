@@ -20,7 +20,6 @@ Wave = npt.NDArray[np.float64]
 # Neutral speech: aspiration relative to the voice (dB), irregularity of the period (percent).
 _NEUTRAL_BREATH, _NEUTRAL_JITTER = -34.0, 0.6
 
-
 # Noise of the room, dB relative to full scale, root mean square: most utterances are quiet, some
 # catch paper, clothes or the other speaker.
 _QUIET, _LOUD, _NOISE_SPREAD, _SHARE_LOUD = -58.0, -34.0, 3.0, 0.2

@@ -7,15 +7,16 @@ clean rules would make the task trivial.
   Communication 40 (2003), table of acoustic patterns: anger and joy are faster, louder and
   higher, with a wider range and more energy in the high frequencies; sadness is the reverse.
 - P. N. Juslin and P. Laukka, "Communication of emotions in vocal expression and music
-  performance", Psychological Bulletin 129 (2003): the same by meta-analysis; anger has the most
-  high-frequency energy, happiness less of it with a higher and more varied pitch.
+  performance", Psychological Bulletin 129 (2003): the same by meta-analysis; anger has much
+  high-frequency energy, happiness a medium amount with a high and varied pitch; periods are
+  irregular in anger, fear and sadness.
 - R. Banse and K. R. Scherer, "Acoustic profiles in vocal emotion expression", Journal of
-  Personality and Social Psychology 70 (1996): arousal moves pitch and level most, so that anger
-  and elation, and sadness and calm, are the pairs that listeners confuse.
+  Personality and Social Psychology 70 (1996): arousal moves pitch and level most, so that
+  emotions alike in arousal lie close together: here anger and joy, and sadness and neutral.
 - F. Burkhardt and W. F. Sendlmeier, "Verification of acoustical correlates of emotional speech
   using formant-synthesis", ISCA workshop Speech and Emotion (2000): tense voice for anger,
   breathy voice and a narrow range for sadness, a wide range and a faster pace for joy, a high
-  and irregular pitch for fear, tried on a synthesiser as here.
+  pitch for fear, tried on a synthesiser as here.
 """
 
 from __future__ import annotations

@@ -12,10 +12,9 @@ import yaml
 
 SOURCE = Path(__file__).with_name("sentences.yaml")
 
-# Of seven sentences, three are carriers and four the class's own.
-_KINDS = ("carrier",) * 3 + ("own",) * 4
-# The share of the latter whose words lean to another class than the one acted.
-_MISMATCHED = 0.08
+# Of 21 sentences of a class in a session, 9 are carriers, 11 its own, and the words of one lean to
+# another class.
+_KINDS = ("carrier",) * 9 + ("own",) * 11 + ("another's",)
 _CLASS = {"ang": "ang", "hap": "hap", "exc": "hap", "neu": "neu", "sad": "sad"}
 
 
@@ -54,9 +53,10 @@ class Session:
         """
         name = _CLASS.get(label, label)
         coloured = self._templates.coloured
-        if label not in coloured or self._deal(f"kind {name}", _KINDS) == "carrier":
+        kind = self._deal(f"kind {name}", _KINDS) if label in coloured else "carrier"
+        if kind == "carrier":
             return self._deal(f"carrier {name}", self._templates.carriers)
-        if self._rng.random() < _MISMATCHED:
+        if kind == "another's":
             others = sorted({*_CLASS} - {other for other in _CLASS if _CLASS[other] == name})
             label = others[int(self._rng.integers(len(others)))]
         return self._fill(self._deal(f"own {label}", coloured[label]), scripted)

@@ -38,7 +38,7 @@ def _refuse_others(directory: Path) -> None:
     if not directory.exists() or (directory.is_dir() and not any(directory.iterdir())):
         return
     found = directory / marker.NAME
-    if found.exists() and "utterances_per_speaker" in found.read_text(encoding="utf-8"):
+    if found.exists() and b"utterances_per_speaker" in found.read_bytes():
         return
     raise UserError(
         f"{directory} holds something that local/corpus.sh has not made; name another "
