@@ -4,7 +4,7 @@
 set -euo pipefail
 
 usage() {
-  cat <<EOF
+    cat <<EOF
 Usage: utils/publish_results.sh egs/<corpus>
 e.g.:  utils/publish_results.sh egs/emodb
 
@@ -14,29 +14,29 @@ EOF
 }
 
 case "${1:-}" in
-  -h | --help)
-    usage
-    exit 0
-    ;;
-  -*)
-    echo "publish_results.sh: invalid option $1" >&2
-    usage >&2
-    exit 2
-    ;;
+    -h | --help)
+        usage
+        exit 0
+        ;;
+    -*)
+        echo "publish_results.sh: invalid option $1" >&2
+        usage >&2
+        exit 2
+        ;;
 esac
 if [ $# -ne 1 ]; then
-  usage >&2
-  exit 2
+    usage >&2
+    exit 2
 fi
 
 recipe=$1
 results=${recipe}/exp/RESULTS.md
 if [ ! -f "${results}" ]; then
-  echo "publish_results.sh: no such file ${results} (stage 8 of ${recipe}/run.sh makes it)" >&2
-  exit 1
+    echo "publish_results.sh: no such file ${results} (stage 8 of ${recipe}/run.sh makes it)" >&2
+    exit 1
 fi
 if grep -q '+dirty' "${results}"; then
-  echo "publish_results.sh: warning: ${results} comes from a tree with uncommitted changes" >&2
+    echo "publish_results.sh: warning: ${results} comes from a tree with uncommitted changes" >&2
 fi
 
 # A temporary name first, so that nobody reads half a file.
