@@ -92,12 +92,7 @@ def build(values: Mapping[str, Any], source: str = "the configuration") -> Confi
         UserError: an unknown key, a value of the wrong type or outside the legal ones; the
             message names `source` and lists what is legal.
     """
-    known = {f.name for cls in (ModelConfig, TrainConfig) for f in dataclasses.fields(cls)}
-    for key in values:
-        if key not in known:
-            raise UserError(
-                f"{source}: unknown key {key!r}; the keys are {', '.join(sorted(known))}"
-            )
+    _check_keys(values, source)
     model = ModelConfig(**_checked(ModelConfig, values, source))
     train = TrainConfig(**_checked(TrainConfig, values, source))
     _check_ranges(model, train, source)
@@ -149,12 +144,32 @@ def write_yaml(path: Path, value: Mapping[str, Any]) -> None:
         yaml.safe_dump(dict(value), handle, sort_keys=False, allow_unicode=True, width=100)
 
 
-def _override(text: str) -> tuple[str, Any]:
-    import yaml
+def check_override(text: str) -> tuple[str, str]:
+    """The key and the value of `key=value`, if the key is one that there is.
 
+    Raises:
+        UserError: it is not of that form, or the key is unknown.
+    """
     key, equals, value = text.partition("=")
     if not equals or not key:
         raise UserError(f"--train_args: expected key=value, not {text!r}")
+    _check_keys([key], "--train_args")
+    return key, value
+
+
+def _check_keys(keys: Iterable[str], source: str) -> None:
+    known = {f.name for cls in (ModelConfig, TrainConfig) for f in dataclasses.fields(cls)}
+    for key in keys:
+        if key not in known:
+            raise UserError(
+                f"{source}: unknown key {key!r}; the keys are {', '.join(sorted(known))}"
+            )
+
+
+def _override(text: str) -> tuple[str, Any]:
+    import yaml
+
+    key, value = check_override(text)
     try:
         return key, yaml.safe_load(value)
     except yaml.YAMLError:

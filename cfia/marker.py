@@ -2,12 +2,15 @@
 
 A directory that a stage makes holds one `.done.json`:
 
-    {"state": "done", "options": {flag: value}, "inputs": {name: digest}}
+    {"state": "done", "options": {flag: value}, "inputs": {name: digest}, "files": [name, ...]}
 
 `options` are the flags that can change the bytes of the output (so not nj, ngpu, verbose), under
-the flags' own names; `inputs` are digests. A stage that can be resumed in the middle (dump,
-training) writes its marker with the state "running" first. A single file that is made in a
-directory with a marker of its own (posteriors, beside a training) has a marker of another name.
+the flags' own names; `inputs` are digests; `files` are what a finished directory holds, logs
+apart, so that one from which a file was deleted is not taken for finished.
+
+A stage that can be resumed in the middle (dump, training) writes its marker with the state
+"running" first. A single file that is made in a directory with a marker of its own (posteriors,
+beside a training) has a marker of another name.
 """
 
 from __future__ import annotations
@@ -18,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from cfia.errors import UserError
-from cfia.files import read_json, sha256, write_json
+from cfia.files import digest, read_json, write_json
 
 NAME = ".done.json"
 
@@ -53,7 +56,7 @@ def check(
     if not path.exists():
         return State.FRESH
     found = read_json(path)
-    difference = _first_difference(found, options, inputs)
+    difference = _first_difference(found, options, inputs) or _first_missing(directory, found)
     if difference is None:
         return State.DONE if found["state"] == "done" else State.RESUME
     if not force:
@@ -82,6 +85,25 @@ def _first_difference(
     return None
 
 
+def _first_missing(directory: Path, found: dict[str, Any]) -> str | None:
+    for name in found.get("files", []):
+        if not (directory / name).exists():
+            return f"its file {name} is gone"
+    return None
+
+
+def _files(directory: Path) -> list[str]:
+    paths = [path.relative_to(directory) for path in directory.rglob("*") if path.is_file()]
+    kept = [
+        path
+        for path in paths
+        if path.suffix != ".log"
+        and path.parts[0] not in ("log", "tensorboard")
+        and not any(part.startswith(".") for part in path.parts)
+    ]
+    return sorted(map(str, kept))
+
+
 def _show(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
@@ -98,7 +120,9 @@ def finish(
     directory: Path, options: dict[str, Any], inputs: dict[str, str], *, name: str = NAME
 ) -> None:
     """Mark a directory as finished. The last thing a stage does."""
-    write_json(directory / name, {"state": "done", "options": options, "inputs": inputs})
+    value = {"state": "done", "options": options, "inputs": inputs}
+    files = {"files": _files(directory)} if name == NAME else {}
+    write_json(directory / name, {**value, **files})
 
 
 def output_digest(directory: Path, made_by: str) -> str:
@@ -108,6 +132,11 @@ def output_digest(directory: Path, made_by: str) -> str:
         UserError: the directory is not finished; `made_by` says which stage makes it.
     """
     path = directory / NAME
-    if not path.exists() or read_json(path)["state"] != "done":
+    found = read_json(path) if path.exists() else {"state": "missing"}
+    if found["state"] != "done":
         raise UserError(f"{directory} is not there or not finished; run {made_by} first")
-    return sha256(path)
+    missing = _first_missing(directory, found)
+    if missing:
+        raise UserError(f"{directory}: {missing}; run {made_by} with --force true")
+    # Not of the files: the number of jobs decides how many archives there are.
+    return digest([found["options"], found["inputs"]])

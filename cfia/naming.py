@@ -5,10 +5,12 @@ Standard library alone: the shell asks for these names before any environment is
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from cfia import config
 from cfia.errors import UserError
 
 VALIDATIONS = ("random20", "partner", "next_speaker", "next_session")
@@ -87,6 +89,8 @@ def _check_choices(options: Mapping[str, str]) -> None:
     for name, values in legal.items():
         if options[name] not in values:
             raise UserError(f"--{name} is {options[name]!r}; legal values are {', '.join(values)}")
+    for text in shlex.split(options["train_args"]):
+        config.check_override(text)
     if options["cv"] == "session" and options["validation"] == "partner":
         raise UserError(
             "--validation partner needs --cv speaker: with --cv session both speakers are tested"

@@ -14,7 +14,7 @@ from cfia.naming import Names, names
 OPTIONS = (
     "cv", "validation", "selection", "labels", "default_labels", "text_tags", "text_file",
     "audio_upstream", "audio_model", "audio_layer", "text_upstream", "text_model", "text_layer",
-    "train_config", "systems", "tag",
+    "train_config", "systems", "tag", "train_args",
 )  # fmt: skip
 
 

@@ -125,7 +125,7 @@ program_name=run.sh
 [ $# -eq 0 ] || usage_error "unexpected argument '$1'; options start with --, try --help"
 
 check_number() { # name, smallest value
-    [[ ${!1} =~ ^[0-9]+$ && ${!1} -ge $2 ]] || usage_error "--$1 is '${!1}'; expected a whole number from $2"
+    [[ ${!1} =~ ^[0-9]+$ && $((10#${!1})) -ge $2 ]] || usage_error "--$1 is '${!1}'; expected a whole number from $2"
 }
 
 not_built() { # name, the one value that works
@@ -136,7 +136,9 @@ for name in stage stop_stage; do check_number "${name}" 0; done
 for name in nj num_threads; do check_number "${name}" 1; done
 [[ ${ngpu} =~ ^[01]$ ]] || usage_error "--ngpu is '${ngpu}'; a job uses 0 or 1"
 [ "${stage}" -lt 9 ] && [ "${stop_stage}" -lt 9 ] || usage_error "stage 9 (pack) is not built yet"
+skip_stages=${skip_stages//,/ }
 [[ ${skip_stages} =~ ^[0-8\ ]*$ ]] || usage_error "--skip_stages is '${skip_stages}'; expected stages such as \"3 4\""
+[ "${stage}" -le "${stop_stage}" ] || usage_error "--stage ${stage} is after --stop_stage ${stop_stage}: nothing to run"
 [[ ${seeds//,/ } =~ ^\ *[0-9]+(\ +[0-9]+)*\ *$ ]] || usage_error "--seeds is '${seeds}'; expected numbers such as \"1 2 3\""
 seeds=${seeds//,/ }
 not_built study ""
@@ -161,7 +163,7 @@ done
 [ -z "${text_file}" ] || [ -f "${text_file}" ] || usage_error "--text_file: no such file ${text_file}"
 cd "${recipe_dir}"
 [ -f "conf/labels/${labels}.yaml" ] || usage_error \
-    "--labels is '${labels}'; this recipe has $(cd conf/labels && printf '%s ' *.yaml | sed 's/\.yaml//g')"
+    "--labels is '${labels}'; this recipe has $(cd conf/labels && echo *.yaml | sed 's/\.yaml//g')"
 
 # The names of this run's directories (cfia/naming.py says what they are made of).
 names=$(PYTHONPATH=${root_dir} PYTHONDONTWRITEBYTECODE=1 python3 -m cfia.bin.names \
@@ -170,7 +172,7 @@ names=$(PYTHONPATH=${root_dir} PYTHONDONTWRITEBYTECODE=1 python3 -m cfia.bin.nam
     --text_tags "${text_tags}" --text_file "${text_file}" --audio_upstream "${audio_upstream}" \
     --audio_model "${audio_model}" --audio_layer "${audio_layer}" --text_upstream "${text_upstream}" \
     --text_model "${text_model}" --text_layer "${text_layer}" --train_config "${train_config}" \
-    --systems "${systems}" --tag "${tag}")
+    --systems "${systems}" --tag "${tag}" --train_args="${train_args}")
 eval "${names}"
 data=${datadir}/${data_name:?}
 folds=${datadir}/folds/${folds_scheme:?}
@@ -212,7 +214,7 @@ dump_features() { # modality, upstream, model, layer, directory
 # Run a program for every system, seed and fold: "$2" is a function that fills `arguments`.
 for_each_run() { # log name, function
     local i seed dir n_folds
-    n_folds=$(find "${folds}" -mindepth 1 -maxdepth 1 -type d -name '[0-9]*' 2> /dev/null | wc -l)
+    n_folds=$(find "${folds}" -mindepth 1 -maxdepth 1 -type d -name '[0-9]*' 2> /dev/null | wc -l || true)
     [ "${n_folds}" -gt 0 ] || { echo "error: there are no folds in ${folds}; run stage 2" >&2; exit 1; }
     for i in "${!system_names[@]}"; do
         for seed in ${seeds}; do
@@ -263,7 +265,7 @@ fi
 if wanted 2; then
     log "Stage 2: folds in ${datadir}/folds"
     python -m cfia.bin.folds --data "${data}" --out "${datadir}/folds" --cv "${cv}" \
-        --validation "${validation}" --scheme_suffix "${folds_scheme#"${cv}"}" --force "${force}"
+        --validation "${validation}" --scheme_suffix="${folds_scheme#"${cv}"}" --force "${force}"
 fi
 
 if wanted 3; then

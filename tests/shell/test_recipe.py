@@ -168,6 +168,24 @@ def test_stages_can_be_run_one_by_one_and_skipped(finished: Recipe) -> None:
     assert [n for n in range(9) if f"Stage {n}:" in said] == [1, 4]
 
 
+def test_every_validation_has_its_folds(finished: Recipe) -> None:
+    for cv, validation in (("speaker", "partner"), ("session", "next_session")):
+        finished.run("--stage", "2", "--stop_stage", "2", "--cv", cv, "--validation", validation)
+        path = finished.directory / "data" / "folds" / f"{cv}-{validation}" / "1" / "valid"
+        assert path.is_file()
+        shutil.rmtree(path.parents[1])
+    shutil.rmtree(finished.directory / "data" / "folds" / "speaker-next_session")
+
+
+def test_a_stage_without_its_predecessor_says_which_to_run(
+    finished: Recipe, tmp_path: Path
+) -> None:
+    for stage in ("5", "6"):
+        said = finished.run("--datadir", str(tmp_path), "--stage", stage, code=1)
+        assert "error: there are no folds in" in said
+        assert "run stage 2" in said
+
+
 def test_killed_at_random_moments_it_ends_with_the_same_bytes(
     finished: Recipe, tmp_path: Path
 ) -> None:

@@ -40,6 +40,27 @@ def test_a_difference_stops_and_names_the_ways_out(tmp_path: Path) -> None:
     assert "--tag" not in str(error.value)
 
 
+def test_a_directory_that_lost_a_file_is_not_finished(tmp_path: Path) -> None:
+    directory = tmp_path / "d"
+    (directory / "log").mkdir(parents=True)
+    for name in ("feats.scp", "log/dump.1.log"):
+        (directory / name).write_text("x")
+    marker.finish(directory, OPTIONS, INPUTS)
+    before = marker.output_digest(directory, "stage 3")
+    (directory / "log" / "dump.1.log").unlink()
+    assert marker.check(directory, OPTIONS, INPUTS) is State.DONE
+    (directory / "feats.scp").unlink()
+    with pytest.raises(UserError, match=r"its file feats\.scp is gone.*--force true"):
+        marker.check(directory, OPTIONS, INPUTS)
+    with pytest.raises(UserError, match=r"feats\.scp is gone; run stage 3 with --force true"):
+        marker.output_digest(directory, "stage 3")
+    assert marker.check(directory, OPTIONS, INPUTS, force=True) is State.FRESH
+    directory.mkdir()
+    (directory / "raw.2.ark").write_text("x")  # another number of jobs, the same features
+    marker.finish(directory, OPTIONS, INPUTS)
+    assert marker.output_digest(directory, "stage 3") == before
+
+
 def test_force_removes_what_differs_and_nothing_else(tmp_path: Path) -> None:
     directory = tmp_path / "d"
     directory.mkdir()

@@ -106,7 +106,9 @@ def test_changed_features_stop_the_next_run(
     root = tmp_path / "moved"
     shutil.copytree(experiment, root)
     directory = root / trained.relative_to(experiment)
-    (root / "dump" / "audio" / ".done.json").write_text('{"state": "done", "options": {"x": 1}}')
+    (root / "dump" / "audio" / ".done.json").write_text(
+        '{"state": "done", "options": {"x": 1}, "inputs": {}}'
+    )
     with pytest.raises(UserError, match="its input audio features has changed"):
         train.main(train_command(root, directory))
 
