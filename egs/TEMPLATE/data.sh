@@ -8,7 +8,7 @@ if [ -z "${BASH_VERSION:-}" ]; then
 fi
 set -euo pipefail
 
-echo "$0$(printf ' %q' "$@")" >&2 # print the command line for logging
+echo "$0 $*" >&2 # print the command line for logging
 
 labels=4            # label set: a file of conf/labels, without its ending
 text_tags='strip'   # annotators' tags such as [LAUGHTER] in transcripts: strip or keep
