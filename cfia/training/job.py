@@ -122,7 +122,7 @@ def read_job(directory: Path) -> Job:
     if not path.exists():
         raise UserError(f"{path} is not there; run stage 5 (training) first")
     values = read_yaml(path)
-    keys = Config(*_defaults()).flat()
+    keys = build({}).flat()
     try:
         return Job(
             directory=directory,
@@ -138,12 +138,6 @@ def read_job(directory: Path) -> Job:
         )
     except KeyError as error:
         raise UserError(f"{path} lacks the key {error}; train again with --force true") from None
-
-
-def _defaults() -> tuple[Any, Any]:
-    from cfia.config import ModelConfig, TrainConfig
-
-    return ModelConfig(), TrainConfig()
 
 
 def train(job: Job, ngpu: int, *, force: bool) -> None:
