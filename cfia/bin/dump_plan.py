@@ -39,15 +39,13 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     from cfia.kaldi.archive import COMPRESSION_METHODS
     from cfia.kaldi.data_dir import DataDir
+    from cfia.upstream.choice import Choice
     from cfia.upstream.plan import Settings, make
 
     if args.compression_method not in COMPRESSION_METHODS:
         p.error(f"--compression_method: choose from {COMPRESSION_METHODS}")
     settings = Settings(
-        modality=args.modality,
-        upstream=args.upstream,
-        model=args.model or None,
-        layer=args.layer,
+        choice=Choice(args.modality, args.upstream, args.model or None, args.layer),
         num_threads=args.num_threads,
         compression_method=args.compression_method,
         skip_bad=args.skip_bad,

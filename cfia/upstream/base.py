@@ -21,11 +21,12 @@ class Description:
     name: str
     model: str | None  # hub id or directory as the user gave it; None without weights
     revision: str | None  # commit on the hub; None for a directory
-    layer: int | None  # index into transformers' hidden_states; None without layers
-    dim: int
+    layer: int | str | None  # index into transformers' hidden_states, or "all"; None without layers
+    dim: int  # width of a frame; with all layers, of their states side by side
     frame_shift: float | None  # seconds; None for text
     sample_rate: int | None  # Hz; None for text
     weights: str | None  # SHA-256 of the weights (`checkpoint.Checkpoint.weights_digest`)
+    layers: int = 1  # how many layers stand side by side in a frame, each of dim / layers
 
 
 class Upstream(abc.ABC):

@@ -82,7 +82,7 @@ class Checkpoint:
         return digest({"settings": small, "weights": self.weights_digest()})
 
 
-def resolve(model: str) -> Checkpoint:
+def resolve(model: str, hub: str = "hf") -> Checkpoint:
     """Find a model: a local directory, else the hub's cache, else (this model alone) the hub.
 
     Raises:
@@ -178,7 +178,7 @@ def _check_keys(checkpoint: Checkpoint, model: Any, info: dict[str, Any], unused
             )
 
 
-def check_layer(flag: str, layer: int | None, layers: int, model: str) -> int:
+def check_layer(flag: str, layer: int | str | None, layers: int, model: str) -> int:
     """The index into hidden_states of a model with `layers` blocks; None is the last.
 
     Raises:
@@ -186,7 +186,7 @@ def check_layer(flag: str, layer: int | None, layers: int, model: str) -> int:
     """
     if layer is None:
         return layers
-    if not 0 <= layer <= layers:
+    if isinstance(layer, str) or not 0 <= layer <= layers:
         raise UserError(f"--{flag} {layer}: the layers of {model} are 0 to {layers}")
     return layer
 

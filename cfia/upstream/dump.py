@@ -44,7 +44,7 @@ def run_job(directory: Path, data: DataDir, job: int) -> None:
         return
     _check_utterances(plan, data, job)
     s = plan.settings
-    upstream = build(s.modality, s.upstream, s.model, s.layer, s.num_threads)
+    upstream = build(s.choice, s.num_threads)
     with journal.opened(files, plan.digest(), upstream.describe()) as begun:
         if begun is None:
             _log.info("%s: job %d is finished, skipping", directory, job)
@@ -90,7 +90,7 @@ def _load_batch(
 ) -> tuple[dict[str, Any], dict[str, str]]:
     """The waveforms or transcripts of a batch, and the utterances that are skipped -> why."""
     batch = plan.batches[number]
-    if plan.settings.modality == "text":
+    if plan.settings.choice.modality == "text":
         return {utterance: data.text[utterance] for utterance in batch}, {}
     items, skipped = {}, {}
     for utterance in batch:

@@ -10,6 +10,7 @@ import numpy as np
 
 from cfia.errors import UserError
 from cfia.upstream.base import Description, Features, Upstream
+from cfia.upstream.choice import Choice
 
 SAMPLE_RATE = 16000
 FRAME_LENGTH_MS = 25
@@ -60,28 +61,29 @@ class Fbank(Upstream):
         return np.array(frames, dtype=np.float32).reshape(-1, BINS)
 
 
-def build(name: str, model: str | None, layer: int | None, num_threads: int) -> Upstream:
-    """Make the extractor. It runs in one thread, whatever `num_threads` is.
+def build(choice: Choice, num_threads: int, device: str) -> Upstream:
+    """Make the extractor. It runs on the CPU in one thread, whatever the arguments say.
 
     Raises:
         UserError: a model or a layer was named.
     """
-    _check_no_model(name, model)
-    if layer is not None:
-        raise UserError(f"{name} has no layers; leave --audio_layer out")
+    del num_threads, device
+    _check_no_model(choice)
+    if choice.layer is not None:
+        raise UserError(f"{choice.name} has no layers; leave --audio_layer out")
     return Fbank()
 
 
-def model_digest(name: str, model: str | None) -> str | None:
+def model_digest(choice: Choice) -> str | None:
     """None: there are no weights.
 
     Raises:
         UserError: a model was named.
     """
-    _check_no_model(name, model)
+    _check_no_model(choice)
     return None
 
 
-def _check_no_model(name: str, model: str | None) -> None:
-    if model is not None:
-        raise UserError(f"{name} has no weights; leave --audio_model {model} out")
+def _check_no_model(choice: Choice) -> None:
+    if choice.model is not None:
+        raise UserError(f"{choice.name} has no weights; leave --audio_model {choice.model} out")

@@ -19,6 +19,7 @@ from cfia.errors import UserError
 from cfia.files import digest, read_json, sha256, stat_digest, write_json
 from cfia.kaldi.audio import is_pipe
 from cfia.kaldi.data_dir import DataDir
+from cfia.upstream.choice import Choice
 from cfia.upstream.registry import model_digest, upstream_name
 
 NAME = "plan.json"
@@ -35,10 +36,7 @@ _log = logging.getLogger(__name__)
 class Settings:
     """What is dumped: the options of `cfia dump_plan` that can change a feature."""
 
-    modality: str
-    upstream: str
-    model: str | None
-    layer: int | None
+    choice: Choice
     num_threads: int
     compression_method: int
     skip_bad: bool
@@ -46,7 +44,7 @@ class Settings:
     @property
     def name(self) -> str:
         """The `<name>` of raw_<name>.JOB.ark."""
-        return upstream_name(self.upstream, self.model, self.layer)
+        return upstream_name(self.choice)
 
     def options(self) -> dict[str, Any]:
         """The marker's options, under the recipe's names of the flags.
@@ -56,8 +54,8 @@ class Settings:
         see to it that nothing is skipped without it.
         """
         return {
-            f"{self.modality}_upstream": self.upstream,
-            f"{self.modality}_layer": self.layer,
+            f"{self.choice.modality}_upstream": self.choice.name,
+            f"{self.choice.modality}_layer": self.choice.layer,
             "num_threads": self.num_threads,
             "compression_method": self.compression_method,
         }
@@ -90,7 +88,8 @@ class Plan:
         if not path.exists():
             raise UserError(f"no such file {path}; run `cfia dump_plan` first")
         value = read_json(path)
-        return cls(Settings(**value["settings"]), value["batches"], value["jobs"])
+        choice = Choice(**value["settings"].pop("choice"))
+        return cls(Settings(choice, **value["settings"]), value["batches"], value["jobs"])
 
 
 def make(directory: Path, data: DataDir, settings: Settings, nj: int, *, force: bool) -> int:
@@ -173,7 +172,7 @@ def split_jobs(weights: list[float], nj: int) -> list[list[int]]:
 
 
 def _plan(data: DataDir, settings: Settings, nj: int) -> Plan:
-    if settings.modality == "audio":
+    if settings.choice.modality == "audio":
         lengths, budget = dict(data.utt2dur), BATCH_SECONDS
     else:
         lengths, budget = {u: float(len(t)) for u, t in data.text.items()}, BATCH_CHARACTERS
@@ -184,9 +183,9 @@ def _plan(data: DataDir, settings: Settings, nj: int) -> Plan:
 
 def _inputs(data: DataDir, settings: Settings) -> dict[str, str]:
     """Digests of what the features, and their batches, are made from."""
-    model = model_digest(settings.modality, settings.upstream, settings.model)
+    model = model_digest(settings.choice)
     inputs = {} if model is None else {"model": model}
-    if settings.modality == "text":
+    if settings.choice.modality == "text":
         return inputs | {"text": sha256(data.path / "text")}
     tables = ["wav.scp", "utt2dur", *(["segments"] if data.segments else [])]
     inputs |= {name: sha256(data.path / name) for name in tables}

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from cfia import naming
 from cfia.errors import UserError
+from cfia.upstream.choice import Choice
 
 if TYPE_CHECKING:  # base imports numpy, which `--help` should not wait for
     from cfia.upstream.base import Upstream
@@ -17,8 +18,8 @@ if TYPE_CHECKING:  # base imports numpy, which `--help` should not wait for
 class Family:
     """A name of `--audio_upstream` or `--text_upstream`.
 
-    `module` has `build(name, model, layer, num_threads)` and `model_digest(name, model)`; it is
-    imported only when it is used. No module: the name is known, its encoder not built yet.
+    `module` has `build(choice, num_threads, device)` and `model_digest(choice)`; it is imported
+    only when it is used. No module: the name is known, its encoder not built yet.
     """
 
     modality: str
@@ -42,44 +43,41 @@ def names(modality: str) -> list[str]:
     return [n for n, family in FAMILIES.items() if family.modality == modality and family.module]
 
 
-def build(
-    modality: str, name: str, model: str | None, layer: int | None, num_threads: int
-) -> Upstream:
+def build(choice: Choice, num_threads: int = 1, device: str = "cpu") -> Upstream:
     """Load a frozen encoder.
 
     Args:
-        modality: "audio" or "text".
-        name: one of `names(modality)`.
-        model: hub id or local directory; None or "" is the family's default.
-        layer: index into transformers' `hidden_states` (0 is the input of the first block);
-            None is the last.
+        choice: its `name` is one of `names(choice.modality)`.
         num_threads: CPU threads that this process may use.
+        device: where a network runs: "cpu", or "cuda" for the GPU that the process may use.
 
     Raises:
         UserError: no such upstream, or its model cannot be found or loaded whole.
     """
-    module = importlib.import_module(_module(modality, name))
-    upstream: Upstream = module.build(name, model or None, layer, num_threads)
+    module = importlib.import_module(_module(choice))
+    upstream: Upstream = module.build(choice, num_threads, device)
     return upstream
 
 
-def model_digest(modality: str, name: str, model: str | None) -> str | None:
+def model_digest(choice: Choice) -> str | None:
     """The digest of a model's files (None: it has none), without loading the model.
 
     Raises:
         UserError: no such upstream or model.
     """
-    module = importlib.import_module(_module(modality, name))
-    digest: str | None = module.model_digest(name, model or None)
+    module = importlib.import_module(_module(choice))
+    digest: str | None = module.model_digest(choice)
     return digest
 
 
-def upstream_name(name: str, model: str | None, layer: int | None) -> str:
+def upstream_name(choice: Choice) -> str:
     """What a dump is called: the name, or the last part of the model's id; `_l<layer>` if given."""
-    return naming.upstream_name(name, model or "", "" if layer is None else str(layer))
+    layer = "" if choice.layer is None else str(choice.layer)
+    return naming.upstream_name(choice.name, choice.model or "", layer)
 
 
-def _module(modality: str, name: str) -> str:
+def _module(choice: Choice) -> str:
+    modality, name = choice.modality, choice.name
     family = FAMILIES.get(name)
     legal = ", ".join(names(modality))
     if family is None or family.modality != modality:

@@ -11,6 +11,7 @@ from cfia.errors import UserError
 from cfia.files import sha256
 from cfia.upstream import checkpoint
 from cfia.upstream.base import Description, Features, Upstream
+from cfia.upstream.choice import Choice
 
 BERT = "bert-base-uncased"
 # all-MiniLM-L6-v2 as a Python package, and the SHA-256 of the official model.safetensors.
@@ -70,7 +71,7 @@ class TextEncoder(Upstream):
         return f"only the first {self._limit} of its {tokens} tokens are encoded"
 
 
-def build(name: str, model: str | None, layer: int | None, num_threads: int) -> Upstream:
+def build(choice: Choice, num_threads: int, device: str) -> Upstream:
     """Load a text encoder and its tokenizer; see `cfia.upstream.registry.build`.
 
     Raises:
@@ -80,23 +81,23 @@ def build(name: str, model: str | None, layer: int | None, num_threads: int) -> 
     from transformers import AutoModel
 
     torch.set_num_threads(num_threads)
-    files = _resolve(name, model)
+    files = _resolve(choice)
     tokenizer = _tokenizer(files)
     encoder = checkpoint.load(AutoModel, files, unused="pooler")
     layers = encoder.config.num_hidden_layers
-    layer = checkpoint.check_layer("text_layer", layer, layers, files.model)
-    return TextEncoder(name, files, encoder, tokenizer, layer)
+    layer = checkpoint.check_layer("text_layer", choice.layer, layers, files.model)
+    return TextEncoder(choice.name, files, encoder, tokenizer, layer)
 
 
-def model_digest(name: str, model: str | None) -> str | None:
+def model_digest(choice: Choice) -> str | None:
     """Digest of the model's files; see `cfia.upstream.registry.model_digest`."""
-    return _resolve(name, model).digest()
+    return _resolve(choice).digest()
 
 
-def _resolve(name: str, model: str | None) -> checkpoint.Checkpoint:
-    if model is not None:
-        return checkpoint.resolve(model)
-    return checkpoint.resolve(BERT) if name == "bert" else _packaged_minilm()
+def _resolve(choice: Choice) -> checkpoint.Checkpoint:
+    if choice.model is None and choice.name == "minilm":
+        return _packaged_minilm()
+    return checkpoint.resolve(choice.model or BERT, choice.hub)
 
 
 def _packaged_minilm() -> checkpoint.Checkpoint:

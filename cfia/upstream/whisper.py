@@ -10,6 +10,7 @@ import numpy as np
 from cfia.errors import UserError
 from cfia.upstream import checkpoint
 from cfia.upstream.base import Description, Features, Upstream
+from cfia.upstream.choice import Choice
 
 SAMPLE_RATE = 16000
 FRAME = 320  # samples per output frame: 50 a second
@@ -76,7 +77,7 @@ class Whisper(Upstream):
         return [states[i, : -(-len(piece) // FRAME)].copy() for i, piece in enumerate(pieces)]
 
 
-def build(name: str, model: str | None, layer: int | None, num_threads: int) -> Upstream:
+def build(choice: Choice, num_threads: int, device: str) -> Upstream:
     """Load the encoder of a Whisper model; see `cfia.upstream.registry.build`.
 
     Raises:
@@ -86,24 +87,24 @@ def build(name: str, model: str | None, layer: int | None, num_threads: int) -> 
     from transformers import WhisperModel
 
     torch.set_num_threads(num_threads)
-    files = _resolve(name, model)
-    layer = checkpoint.check_layer("audio_layer", layer, _layers(files), files.model)
+    files = _resolve(choice)
+    layer = checkpoint.check_layer("audio_layer", choice.layer, _layers(files), files.model)
     encoder = checkpoint.load(WhisperModel, files, unused="decoder").encoder
     return Whisper(files, encoder, _mel(files), layer)
 
 
-def model_digest(name: str, model: str | None) -> str | None:
+def model_digest(choice: Choice) -> str | None:
     """Digest of the model's files; see `cfia.upstream.registry.model_digest`."""
-    return _resolve(name, model).digest()
+    return _resolve(choice).digest()
 
 
-def _resolve(name: str, model: str | None) -> checkpoint.Checkpoint:
-    if model is None:
+def _resolve(choice: Choice) -> checkpoint.Checkpoint:
+    if choice.model is None:
         raise UserError(
-            f"{name} comes in several sizes; name one with --audio_model, such as "
+            f"{choice.name} comes in several sizes; name one with --audio_model, such as "
             "openai/whisper-tiny.en or a directory"
         )
-    return checkpoint.resolve(model)
+    return checkpoint.resolve(choice.model, choice.hub)
 
 
 def _layers(files: checkpoint.Checkpoint) -> int:

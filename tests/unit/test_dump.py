@@ -18,6 +18,7 @@ from cfia.bin import dump_merge, dump_plan
 from cfia.errors import UserError
 from cfia.kaldi.table import read_table, write_table
 from cfia.upstream import build
+from cfia.upstream.choice import Choice
 from cfia.upstream.plan import make_batches, split_jobs
 from tests.unit import tiny_models
 from tests.unit.dump_data import (
@@ -65,12 +66,12 @@ def test_a_dump_holds_what_design_says(whole: Path) -> None:
     frames = {u: str(len(m)) for u, m in features(whole).items()}
     assert read_table(whole / "utt2num_frames") == frames
     frontend = yaml.safe_load((whole / "frontend.yaml").read_text())
-    assert frontend == build("audio", "fbank", None, None, 1).describe()
+    assert frontend == build(Choice("audio", "fbank")).describe()
 
 
 def test_the_features_are_those_of_the_resampled_audio(whole: Path, data: Path) -> None:
     found = features(whole)
-    fbank = build("audio", "fbank", None, None, 1)
+    fbank = build(Choice("audio", "fbank"))
     for utterance in UTTERANCES[:3]:
         samples, _ = soundfile.read(read_table(data / "wav.scp")[utterance], dtype="float32")
         (expected,) = fbank.extract([soxr.resample(samples, 8000, 16000)])
@@ -115,7 +116,7 @@ def test_compression(
 def test_a_text_dump(tmp_path: Path, data: Path) -> None:
     run_dump(tmp_path, data, plan(tmp_path, data, upstream="minilm"))
     text = read_table(data / "text")
-    minilm = build("text", "minilm", None, None, 1)
+    minilm = build(Choice("text", "minilm"))
     found = features(tmp_path)
     assert list(found) == sorted(UTTERANCES)
     for utterance, matrix in found.items():

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from cfia.errors import UserError
 from cfia.upstream import build, upstream_name
+from cfia.upstream.choice import Choice
 from cfia.upstream.registry import model_digest, names
 
 
@@ -44,27 +45,27 @@ def numpy_fbank(samples: NDArray[np.float32]) -> NDArray[np.float64]:
 
 def test_values_are_kaldis() -> None:
     samples = speech(16000)
-    (found,) = build("audio", "fbank", None, None, 1).extract([samples])
+    (found,) = build(Choice("audio", "fbank")).extract([samples])
     assert found.dtype == np.float32
     assert np.abs(found - numpy_fbank(samples)).max() < 2e-3
 
 
 @pytest.mark.parametrize(("n", "frames"), [(400, 1), (559, 1), (560, 2), (16000, 98)])
 def test_only_whole_windows_are_frames(n: int, frames: int) -> None:
-    fbank = build("audio", "fbank", None, None, 1)
+    fbank = build(Choice("audio", "fbank"))
     assert fbank.extract([speech(n)])[0].shape == (frames, 80)
     assert n >= getattr(fbank, "shortest")  # noqa: B009
 
 
 def test_a_batch_is_as_one_by_one() -> None:
-    fbank = build("audio", "fbank", None, None, 1)
+    fbank = build(Choice("audio", "fbank"))
     items = [speech(n, seed) for seed, n in enumerate((8000, 400, 12345))]
     for item, matrix in zip(items, fbank.extract(items), strict=True):
         assert np.array_equal(matrix, fbank.extract([item])[0])
 
 
 def test_description() -> None:
-    assert build("audio", "fbank", None, None, 1).describe() == {
+    assert build(Choice("audio", "fbank")).describe() == {
         "kind": "audio",
         "name": "fbank",
         "model": None,
@@ -74,38 +75,40 @@ def test_description() -> None:
         "frame_shift": 0.01,
         "sample_rate": 16000,
         "weights": None,
+        "layers": 1,
     }
-    assert model_digest("audio", "fbank", None) is None
+    assert model_digest(Choice("audio", "fbank")) is None
 
 
 def test_a_model_or_layer_for_fbank_is_refused() -> None:
     with pytest.raises(UserError, match="no weights; leave --audio_model x out"):
-        build("audio", "fbank", "x", None, 1)
+        build(Choice("audio", "fbank", "x"))
     with pytest.raises(UserError, match="no layers; leave --audio_layer out"):
-        build("audio", "fbank", None, 3, 1)
+        build(Choice("audio", "fbank", None, 3))
 
 
 @pytest.mark.parametrize("name", ["emotion2vec", "wav2vec2", "hubert", "wavlm"])
 def test_an_upstream_of_later_says_which_there_are(name: str) -> None:
     with pytest.raises(UserError, match=f"{name} is not built yet; choose from fbank, whisper"):
-        build("audio", name, None, None, 1)
+        build(Choice("audio", name))
 
 
 def test_an_unknown_upstream_is_refused() -> None:
     with pytest.raises(UserError, match="no audio upstream 'bert'; choose from fbank, whisper"):
-        build("audio", "bert", None, None, 1)
+        build(Choice("audio", "bert"))
     assert names("text") == ["bert", "minilm"]
 
 
 @pytest.mark.parametrize(
-    ("arguments", "expected"),
+    ("choice", "expected"),
     [
-        (("fbank", None, None), "fbank"),
-        (("bert", "", None), "bert"),
-        (("wavlm", "microsoft/wavlm-large", None), "wavlm-large"),
-        (("whisper", "/models/whisper tiny/", 3), "whisper tiny_l3"),
-        (("bert", None, 0), "bert_l0"),
+        (Choice("audio", "fbank"), "fbank"),
+        (Choice("text", "bert", ""), "bert"),
+        (Choice("audio", "wavlm", "microsoft/wavlm-large"), "wavlm-large"),
+        (Choice("audio", "whisper", "/models/whisper tiny/", 3), "whisper tiny_l3"),
+        (Choice("text", "bert", None, 0), "bert_l0"),
+        (Choice("audio", "hubert", None, "all"), "hubert_lall"),
     ],
 )
-def test_names_in_paths(arguments: tuple[str, str | None, int | None], expected: str) -> None:
-    assert upstream_name(*arguments) == expected
+def test_names_in_paths(choice: Choice, expected: str) -> None:
+    assert upstream_name(choice) == expected

