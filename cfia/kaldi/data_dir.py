@@ -46,12 +46,15 @@ class DataDir:
     skipped: dict[str, str] = field(default_factory=dict)
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> DataDir:
+    def load(cls, path: str | os.PathLike[str], *, wav: bool = True) -> DataDir:
         """Read a data directory.
 
+        Args:
+            wav: whether audio is needed; without, there may be no wav.scp.
+
         Raises:
-            UserError: the directory, wav.scp, text, utt2spk or utt2dur is missing; a table is
-                malformed; or the tables do not name the same utterances.
+            UserError: the directory, wav.scp (if `wav`), text, utt2spk or utt2dur is missing; a
+                table is malformed; or the tables do not name the same utterances.
         """
         directory = Path(path)
         if not directory.is_dir():
@@ -59,7 +62,7 @@ class DataDir:
         segments = {u: _segment(directory, u, v) for u, v in _read(directory, "segments").items()}
         data = cls(
             path=directory,
-            wav_scp=read_table(directory / "wav.scp"),
+            wav_scp=read_table(directory / "wav.scp") if wav else _read(directory, "wav.scp"),
             text=read_table(directory / "text"),
             utt2spk=read_table(directory / "utt2spk"),
             utt2dur={
@@ -133,10 +136,13 @@ def write_data_dir(
     tables: Mapping[str, Mapping[str, str]],
     options: dict[str, Any],
     inputs: dict[str, str],
+    *,
+    wav: bool = True,
 ) -> None:
     """Write `tables` (file name -> rows), spk2utt and the marker; whole or not at all.
 
     An empty table is not written, so that `skipped` exists only where something was skipped.
+    Without `wav` there need be no wav.scp: features from elsewhere have no audio.
     What is written is validated before it gets its name.
 
     Raises:
@@ -147,7 +153,7 @@ def write_data_dir(
         for name, rows in {**tables, "spk2utt": spk2utt(tables["utt2spk"])}.items():
             if rows:
                 write_table(temporary / name, rows)
-        validate(temporary, Wanted(feats=False), shown=path)
+        validate(temporary, Wanted(feats=False, wav=wav), shown=path)
         marker.finish(temporary, options, inputs)
 
 

@@ -14,18 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cfia.errors import UserError
+from cfia.kaldi.layout import TABLES, Key
 from cfia.kaldi.table import BLANKS
 
 PROGRAM = "validate_data_dir.sh"
 
-# Tables with one line per utterance besides those that have a check of their own.
-_PER_UTTERANCE = (
-    "utt2emo", "utt2session", "utt2type", "utt2dialogue", "utt2lang", "vad.scp",
-)  # fmt: skip
-_ONE_VALUE = (
-    "utt2spk", "utt2dur", "utt2emo", "utt2session", "utt2type", "utt2dialogue", "utt2num_frames",
-    "spk2gender",
-)  # fmt: skip
+_ONE_VALUE = {name for name, table in TABLES.items() if table.one_value}
 _DIFFERENCES_SHOWN = 10
 
 
@@ -75,10 +69,10 @@ class _Validator:
         self._check_text()
         self._check_features()
         self._check_lengths()
-        for name in _PER_UTTERANCE:
-            if self._read_if_there(name) is not None:
-                self._check_utterances(name)
         self._check_genders()
+        for name, table in TABLES.items():
+            if name not in self.tables and self._read_if_there(name) is not None:
+                self._check_keys(name, table.key)
 
     # Reading
 
@@ -148,10 +142,7 @@ class _Validator:
                 raise _invalid(f"bad line in {self.shown}/segments: {utterance} {value}")
         self._check_utterances("segments")
         if "wav.scp" in self.tables:
-            recordings = {value.split()[0] for value in segments.values()}
-            self._check_same(
-                "recording-ids", ("segments", recordings), ("wav.scp", self.tables["wav.scp"])
-            )
+            self._check_keys("wav.scp", Key.RECORDING)
 
     def _check_text(self) -> None:
         text = self._read("text", "--no-text") if self.wanted.text else self._read_if_there("text")
@@ -198,7 +189,19 @@ class _Validator:
                 raise _invalid(
                     f"{self.shown}/spk2gender must say m or f, not {gender}: speaker {speaker}"
                 )
-        self._check_same("speaker", ("spk2utt", self.tables["spk2utt"]), ("spk2gender", genders))
+        self._check_keys("spk2gender", Key.SPEAKER)
+
+    def _check_keys(self, name: str, key: Key) -> None:
+        """Check a table that has no check of its own."""
+        if key is Key.SPEAKER:
+            self._check_same(
+                "speaker", ("spk2utt", self.tables["spk2utt"]), (name, self.tables[name])
+            )
+        elif key is Key.RECORDING and "segments" in self.tables:
+            recordings = {value.split()[0] for value in self.tables["segments"].values()}
+            self._check_same("recording-ids", ("segments", recordings), (name, self.tables[name]))
+        else:
+            self._check_utterances(name)
 
     def _check_utterances(self, name: str) -> None:
         self._check_same(

@@ -1,0 +1,195 @@
+"""Mend a data directory as Kaldi's utils/fix_data_dir.sh does: sort its tables, make them agree.
+
+Unlike Kaldi's, it intersects all tables that `cfia.kaldi.layout` lists, leaves a directory alone
+that needs no mending, and refuses two different lines with one key.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from cfia import marker
+from cfia.errors import UserError
+from cfia.files import atomic_directory
+from cfia.kaldi import layout
+from cfia.kaldi.edit import Tables, check, recording_of, restrict, write_tables
+from cfia.kaldi.layout import Key
+from cfia.kaldi.table import BLANKS
+from cfia.kaldi.validate import Wanted
+
+# In .backup while the tables are being replaced: a run that finds it goes on from a killed one,
+# and must not back up tables of which that one had mended some already.
+_UNFINISHED = ".unfinished"
+_BLANK = re.compile(r"[ \t]+")
+_STAGING = ".fix.tmp."
+
+
+@dataclass(frozen=True)
+class Report:
+    """What was done: `kept` utterances of the `total` that utt2spk had.
+
+    `notes` say which tables lacked utterances and what else a user should look at; `changed`,
+    whether any file was written; `stage_1`, whether the directory had a stage's marker, which is
+    now in .backup.
+    """
+
+    kept: int
+    total: int
+    changed: bool
+    stage_1: bool
+    notes: Sequence[str]
+
+
+def fix(
+    directory: Path, utterance_files: Sequence[str] = (), speaker_files: Sequence[str] = ()
+) -> Report:
+    """Mend the data directory; the files as they were go to its .backup.
+
+    It may be killed at any moment and run again. utt2spk is replaced last.
+
+    Args:
+        directory: the data directory.
+        utterance_files: further tables, keyed by utterances: they are filtered, not intersected.
+        speaker_files: the same, keyed by speakers.
+
+    Raises:
+        UserError: there is no utt2spk, a table is malformed or has two different lines with one
+            key, no utterance is in all tables, or what is left is not valid all the same (an
+            utterance id that does not start with its speaker's, say). The directory is then as
+            it was.
+    """
+    if not directory.is_dir():
+        raise UserError(f"no such directory {directory}")
+    if not (directory / "utt2spk").is_file():
+        raise UserError(f"no such file {directory}/utt2spk")
+    kinds = layout.kinds(utterance_files, speaker_files)
+    notes: list[str] = []
+    tables = {
+        name: _read(directory / name, notes) for name in kinds if (directory / name).is_file()
+    }
+    mended = mend(tables, kinds, notes)
+    for left in directory.glob(f"{_STAGING}*"):
+        shutil.rmtree(left)  # of a process that was killed
+    with TemporaryDirectory(prefix=_STAGING, dir=directory) as name:
+        staging = Path(name)
+        write_tables(staging, mended)
+        check(staging, Wanted(feats=False, text=False, wav=False, non_print=True), directory)
+        notes.extend(_not_printable(staging, directory))
+        changed, stage_1 = _replace(directory, staging, [*kinds, "spk2utt"])
+    return Report(len(mended["utt2spk"]), len(tables["utt2spk"]), changed, stage_1, notes)
+
+
+def mend(tables: Tables, kinds: Mapping[str, Key], notes: list[str]) -> Tables:
+    """Keep the utterances that all tables of `cfia.kaldi.layout` have, and what belongs to them.
+
+    An utterance is left out too if its transcript is empty, or its recording or speaker is not
+    in all tables of recordings or speakers. What was left out is appended to `notes`.
+
+    Raises:
+        UserError: nothing is left.
+    """
+    keep = set(tables["utt2spk"])
+    said: list[str] = []
+    for fault, without in _requirements(tables):
+        faulty = set(tables["utt2spk"]) - without
+        if faulty:
+            said.append(f"{fault}: {len(faulty)}, the first {min(faulty)}")
+        keep &= without
+    if not keep:
+        why = "; ".join(said) or "utt2spk is empty"
+        raise UserError(f"no utterances remained: not proceeding further ({why})")
+    notes.extend(said)
+    return restrict(tables, keep, kinds)
+
+
+def _requirements(tables: Tables) -> Iterator[tuple[str, set[str]]]:
+    """What is wrong with some utterances of utt2spk, and which ones are without that fault."""
+    utt2spk, segments = tables["utt2spk"], tables.get("segments")
+    for name, rows in tables.items():
+        kind = layout.TABLES[name].key if name in layout.TABLES else None
+        if kind is Key.UTTERANCE or (kind is Key.RECORDING and segments is None):
+            yield f"utterances not in {name}", set(rows)
+        elif kind is Key.RECORDING and segments is not None:
+            of = {u: recording_of(value) for u, value in segments.items()}
+            # Those that segments lacks are counted there.
+            yield (
+                f"utterances in recordings that {name} lacks",
+                {u for u in utt2spk if u not in of or of[u] in rows},
+            )
+        elif kind is Key.SPEAKER:
+            yield (
+                f"utterances of speakers that {name} lacks",
+                {u for u, s in utt2spk.items() if s in rows},
+            )
+    if "text" in tables:
+        empty = {u for u, words in tables["text"].items() if not words}
+        yield "utterances with an empty transcript", set(utt2spk) - empty
+
+
+def _read(path: Path, notes: list[str]) -> dict[str, str]:
+    """Read a table in any order, with lines that stand there twice, empty lines and CRs."""
+    try:
+        text = path.read_bytes().decode("utf-8")
+    except UnicodeDecodeError:
+        raise UserError(f"{path} is not UTF-8; convert it with iconv") from None
+    if text and not text.endswith("\n"):
+        notes.append(f"{path} did not end in a newline; see that its last line was not cut")
+    rows: dict[str, str] = {}
+    for line in text.split("\n"):
+        key, *rest = _BLANK.split(line.strip(BLANKS), maxsplit=1)
+        value = rest[0] if rest else ""
+        if not key:
+            continue
+        if not value and path.name != "text":
+            raise UserError(f"{path}: {key} has no value; add it or delete the line")
+        if rows.setdefault(key, value) != value:
+            raise UserError(
+                f"{path} has two different lines for {key}; delete the one that is wrong"
+            )
+    return rows
+
+
+def _not_printable(staging: Path, shown: Path) -> list[str]:
+    try:
+        check(staging, Wanted(feats=False, text=False, wav=False), shown)
+    except UserError as error:
+        return [str(error)]
+    return []
+
+
+def _replace(directory: Path, staging: Path, names: Sequence[str]) -> tuple[bool, bool]:
+    """Rename the staged tables over those that differ; see `Report` for what is returned."""
+    backup, done = directory / layout.BACKUP, directory / marker.NAME
+    order = sorted(
+        (name for name in names if (staging / name).is_file() or (directory / name).is_file()),
+        key=lambda name: name == "utt2spk",
+    )
+    differing = [name for name in order if _bytes(staging / name) != _bytes(directory / name)]
+    unfinished = (backup / _UNFINISHED).exists()
+    if not differing and not unfinished:
+        return False, False
+    if not unfinished:
+        with atomic_directory(backup) as temporary:
+            for name in [*order, marker.NAME]:
+                if (directory / name).is_file():
+                    shutil.copy2(directory / name, temporary / name)
+            (temporary / _UNFINISHED).touch()
+    # Before any table changes: these are no longer what the stage made.
+    done.unlink(missing_ok=True)
+    for name in differing:
+        if (staging / name).is_file():
+            os.replace(staging / name, directory / name)
+        else:
+            (directory / name).unlink()  # of a table of a user's own, nothing was left
+    (backup / _UNFINISHED).unlink()
+    return True, (backup / marker.NAME).exists()
+
+
+def _bytes(path: Path) -> bytes | None:
+    return path.read_bytes() if path.is_file() else None
