@@ -12,6 +12,7 @@ from typing import Any
 from cfia.config import read_yaml
 from cfia.errors import UserError
 
+NO_AUDIO = Path()  # the audio of an utterance that has none, only features
 LEFT_OUT = "-"  # in a label map: utterances with this label are not used
 
 
@@ -82,35 +83,42 @@ def _label_map(path: Path) -> dict[str, str]:
     return classes
 
 
-def check_expected(selected: Sequence[tuple[Utterance, str]], path: Path, labels: str) -> None:
-    """Compare counts and digest with what corpus.yaml expects of this label set, if anything.
+def differences(selected: Sequence[tuple[Utterance, str]], path: Path, labels: str) -> list[str]:
+    """How counts and digest differ from what corpus.yaml expects of this label set, if anything.
+
+    Returns:
+        Clauses that say what was expected and what was found; none where all is as expected.
 
     Raises:
-        UserError: they differ; it says what was expected and what was found.
+        UserError: corpus.yaml expects something unknown.
     """
     expected = (read_yaml(path) if path.exists() else {}).get("expect") or {}
     expected = {str(name): value for name, value in expected.items()}.get(labels) or {}
-    found = _summary(selected)
-    differences = [
-        f"{what} {want.get(key, 'none')} expected, {have.get(key, 'none')} found"
-        for group, want, have in _groups(expected, found)
-        for key in sorted({*want, *have})
-        if want.get(key) != have.get(key)
-        for what in [f"{group} {key}:" if key else f"{group}:"]
-    ]
-    if differences:
-        raise UserError(
-            f"the corpus is not the one that {path} describes ({'; '.join(differences)}); get the "
-            "complete release"
-        )
+    found: list[str] = []
+    for group, want, have in _groups(expected, _summary(selected)):
+        if group == "sha256" and found:
+            break  # it says nothing that the counts have not said
+        found.extend(_compare(group, want, have))
+    return found
+
+
+def _compare(group: str, want: Mapping[str, Any], have: Mapping[str, Any]) -> Iterable[str]:
+    absent = sorted(want.keys() - have.keys())
+    if absent:
+        counts = ", ".join(f"{key} ({want[key]} expected)" for key in absent)
+        yield f"{group} absent: {counts}"
+    for key in sorted({*want, *have} - {*absent}):
+        if want.get(key) != have[key]:
+            what = f"{group} {key}" if key else group
+            yield f"{what}: {want.get(key, 'none')} expected, {have[key]} found"
 
 
 def _summary(selected: Sequence[tuple[Utterance, str]]) -> dict[str, Any]:
     lines = sorted(f"{utterance.name} {label}\n" for utterance, label in selected)
     return {
+        "sessions": dict(Counter(utterance.session for utterance, _ in selected)),
         "total": len(selected),
         "classes": dict(Counter(label for _, label in selected)),
-        "sessions": dict(Counter(utterance.session for utterance, _ in selected)),
         "speakers": dict(Counter(utterance.speaker for utterance, _ in selected)),
         "sha256": hashlib.sha256("".join(lines).encode()).hexdigest(),
     }
@@ -119,9 +127,15 @@ def _summary(selected: Sequence[tuple[Utterance, str]]) -> dict[str, Any]:
 def _groups(
     expected: Mapping[str, Any], found: Mapping[str, Any]
 ) -> Iterable[tuple[str, dict[str, Any], dict[str, Any]]]:
-    """Each group of counts that is expected, as mappings; a single value has the key ""."""
-    for group, want in expected.items():
-        if group not in found:
-            raise UserError(f"corpus.yaml expects {group!r}; it may expect {', '.join(found)}")
-        have = found[group]
+    """Each group of counts that is expected, as mappings; a single value has the key "".
+
+    They come in the order of `found`: what is absent first, the digest last.
+    """
+    unknown = sorted(expected.keys() - found.keys())
+    if unknown:
+        raise UserError(f"corpus.yaml expects {unknown[0]!r}; it may expect {', '.join(found)}")
+    for group, have in found.items():
+        if group not in expected:
+            continue
+        want = expected[group]
         yield (group, want, have) if isinstance(want, dict) else (group, {"": want}, {"": have})

@@ -23,7 +23,7 @@ from cfia.files import sha256, stat_digest
 from cfia.kaldi.data_dir import write_data_dir
 from cfia.kaldi.table import read_table
 from cfia.kaldi.validate import success
-from cfia.labels import Utterance, check_expected, select
+from cfia.labels import NO_AUDIO, Utterance, differences, select
 
 log = logging.getLogger(__name__)
 
@@ -42,12 +42,14 @@ class Corpus:
         spk2gender: speaker -> m or f.
         files: those read besides the audio: labels and transcripts.
         inputs: digests of what else was read, for the marker.
+        missing: parts of the corpus that were looked for and are not there.
     """
 
     utterances: Sequence[Utterance]
     spk2gender: Mapping[str, str]
     files: Sequence[Path] = ()
     inputs: Mapping[str, str] = field(default_factory=dict)
+    missing: Sequence[str] = ()
 
 
 Reader = Callable[[Path, Path], Corpus]
@@ -63,13 +65,13 @@ def main(name: str, reader: Reader, argv: Sequence[str] | None = None) -> None:
     p.add_argument("--text_tags", choices=("strip", "keep"), default="strip")
     p.add_argument("--text_file", default="", help="a Kaldi text that replaces the transcripts")
     p.add_argument("--skip_bad", type=boolean, default=False, help="leave out unreadable audio")
-    p.add_argument("--allow_partial", type=boolean, default=False, help="not built yet")
+    p.add_argument(
+        "--allow_partial", type=boolean, default=False, help="go on without what is missing"
+    )
     p.add_argument("--force", type=boolean, default=False, help="make it again")
     p.add_argument("corpus_dir", type=Path, help="the corpus, as it is distributed")
     p.add_argument("data_dir", type=Path, help="the data directory to write")
     args = p.parse_args(argv)
-    if args.allow_partial:
-        p.error("--allow_partial true is not built yet")
     if not _label_file(args).is_file():
         known = ", ".join(sorted(path.stem for path in (args.conf / "labels").glob("*.yaml")))
         p.error(f"--labels is {args.labels!r}; {args.conf}/labels has {known or 'nothing'}")
@@ -89,21 +91,20 @@ def prepare(reader: Reader, args: argparse.Namespace) -> None:
     root = args.corpus_dir.resolve()
     corpus = reader(root, args.conf)
     selected = select(corpus.utterances, _label_file(args))
-    check_expected(selected, args.conf / "corpus.yaml", args.labels)
-    utterances = [utterance for utterance, _ in selected]
-    texts = _texts(utterances, args.text_file, strip=args.text_tags == "strip")
-    _check_audio(utterances)
-    options, inputs = _marker(args, root, corpus, utterances)
+    present, absent = _present(selected, args, root, corpus.missing)
+    _check_enough(present, args)
+    texts = transcripts([u for u, _ in present], args.text_file, strip=args.text_tags == "strip")
+    options, inputs = _marker(args, root, corpus, selected)
     if marker.check(args.data_dir, options, inputs, force=args.force) is marker.State.DONE:
         log.info("%s: already made, skipping", args.data_dir)
         return
-    durations, skipped = _durations(utterances, skip_bad=args.skip_bad)
-    kept = [(utterance, label) for utterance, label in selected if utterance.id in durations]
-    tables = _tables(kept, texts, durations) | {"skipped": skipped}
-    speakers = set(tables["utt2spk"].values())
-    tables["spk2gender"] = {s: g for s, g in corpus.spk2gender.items() if s in speakers}
-    write_data_dir(args.data_dir, tables, options, inputs)
-    _report(args.data_dir, corpus.utterances, utterances, tables)
+    durations, unreadable = _durations([u for u, _ in present], skip_bad=args.skip_bad)
+    kept = [(utterance, label) for utterance, label in present if utterance.id in durations]
+    rows = tables(kept, texts, durations) | {"skipped": {**absent, **unreadable}}
+    speakers = set(rows["utt2spk"].values())
+    rows["spk2gender"] = {s: g for s, g in corpus.spk2gender.items() if s in speakers}
+    write_data_dir(args.data_dir, rows, options, inputs)
+    _report(args.data_dir, corpus.utterances, [u for u, _ in selected], rows)
 
 
 def tidy(transcript: str, *, strip: bool) -> str:
@@ -133,16 +134,68 @@ def _check_data_dir(path: Path) -> None:
         )
 
 
-def _check_audio(utterances: Iterable[Utterance]) -> None:
-    for utterance in utterances:
-        if not utterance.audio.is_file():
+def _present(
+    selected: Sequence[tuple[Utterance, str]],
+    args: argparse.Namespace,
+    root: Path,
+    parts: Sequence[str],
+) -> tuple[Sequence[tuple[Utterance, str]], dict[str, str]]:
+    """The selected utterances that the corpus has whole, and why the others are left out.
+
+    Args:
+        parts: what else the corpus lacks.
+
+    Raises:
+        UserError: the corpus lacks something, or has other counts than the recipe expects, and
+            --allow_partial is false; it says all that is missing.
+    """
+    utterances = [utterance for utterance, _ in selected]
+    without: dict[str, list[Utterance]] = {}
+    if args.allow_partial or not args.skip_bad:  # else missing audio is bad audio
+        without["no audio file"] = [u for u in utterances if not u.audio.is_file()]
+    if not args.text_file:
+        without["no transcript"] = [u for u in utterances if u.transcript is None]
+    found = [f"there is no {part}" for part in parts]
+    found += differences(selected, args.conf / "corpus.yaml", args.labels)
+    found += [
+        f"{len(of)} of {len(utterances)} utterances have {what} ({_some(u.name for u in of)})"
+        for what, of in without.items()
+        if of
+    ]
+    if not found:
+        return selected, {}
+    what = f"the corpus {root} is not the complete release: {'; '.join(found)}"
+    if not args.allow_partial:
+        raise UserError(f"{what}; complete it, or use what is there by --allow_partial true")
+    log.warning("%s; going on with what is there", what)
+    absent = {u.id: f"{reason} in the corpus" for reason, of in without.items() for u in of}
+    return [(u, label) for u, label in selected if u.id not in absent], absent
+
+
+def _check_enough(present: Sequence[tuple[Utterance, str]], args: argparse.Namespace) -> None:
+    """Two classes at least, and of a partial corpus with sessions two of them."""
+    labels = {label for _, label in present}
+    sessions = {u.session for u, _ in present} - {""}
+    for what, found in [("class", labels), *([("session", sessions)] if sessions else [])]:
+        if len(found) < 2 and (what == "class" or args.allow_partial):
+            only = f"one {what} only, {min(found)}," if found else "nothing"
             raise UserError(
-                f"{utterance.name}: no such file {utterance.audio}; complete the corpus"
+                f"{args.corpus_dir} has {only} among the utterances to use; two are needed at "
+                "least, so get more of the corpus"
             )
 
 
+def _some(names: Iterable[str]) -> str:
+    """Up to three names, for a message."""
+    first, *more = [*names]
+    return ", ".join([first, *more[:2], *(["..."] if more[2:] else [])])
+
+
 def _marker(
-    args: argparse.Namespace, root: Path, corpus: Corpus, utterances: Iterable[Utterance]
+    args: argparse.Namespace,
+    root: Path,
+    corpus: Corpus,
+    selected: Iterable[tuple[Utterance, str]],
 ) -> tuple[dict[str, Any], dict[str, str]]:
     """The options and inputs that decide on the bytes of the data directory."""
     options = {
@@ -150,9 +203,11 @@ def _marker(
         "labels": args.labels,
         "text_tags": args.text_tags,
         "skip_bad": args.skip_bad,
+        "allow_partial": args.allow_partial,
     }
+    audio = [u.audio for u, _ in selected if u.audio.is_file()]
     inputs = {
-        "corpus": stat_digest([*corpus.files, *(u.audio for u in utterances)], root),
+        "corpus": stat_digest([*corpus.files, *audio], root),
         "label map": sha256(_label_file(args)),
         **corpus.inputs,
     }
@@ -161,24 +216,39 @@ def _marker(
     return options, inputs
 
 
-def _texts(utterances: Iterable[Utterance], text_file: str, *, strip: bool) -> dict[str, str]:
+def transcripts(utterances: Iterable[Utterance], text_file: str, *, strip: bool) -> dict[str, str]:
     """Utterance id -> transcript: the corpus' own, or that of `text_file`.
 
-    The text file may name the utterances by their ids or as the corpus does.
+    The text file may name the utterances by their ids or as the corpus does. Its lines about
+    other utterances are not used. An empty transcript becomes `...`.
+
+    Raises:
+        UserError: an utterance has no transcript there.
     """
+    found = {u.id: u.transcript for u in utterances}
     if text_file:
         given = read_table(text_file, allow_empty=True)
         found = {u.id: given.get(u.id, given.get(u.name)) for u in utterances}
-        where = text_file
-    else:
-        found = {u.id: u.transcript for u in utterances}
-        where = "the corpus"
-    texts = {}
-    for utterance, transcript in found.items():
-        if transcript is None:
-            raise UserError(f"{utterance} has no transcript in {where}; add it there")
-        texts[utterance] = tidy(transcript, strip=strip)
-    return texts
+        extra = given.keys() - {name for u in utterances for name in (u.id, u.name)}
+        if extra:
+            log.warning(
+                "%s: %d lines name none of the utterances to use and are not read (%s)",
+                text_file, len(extra), _some(sorted(extra)),
+            )  # fmt: skip
+    where = text_file or "the corpus"
+    missing = [utterance for utterance, text in found.items() if text is None]
+    if missing:
+        raise UserError(
+            f"{where} lacks {len(missing)} of {len(found)} utterances ({_some(missing)}); add "
+            f"them there, with the text {NO_WORDS} where nothing was said"
+        )
+    empty = [utterance for utterance, text in found.items() if not (text or "").strip()]
+    if empty:
+        log.warning(
+            "%d transcripts in %s are empty (%s); their text is %s",
+            len(empty), where, _some(empty), NO_WORDS,
+        )  # fmt: skip
+    return {utterance: tidy(text or "", strip=strip) for utterance, text in found.items()}
 
 
 def _durations(
@@ -210,15 +280,19 @@ def _durations(
     return durations, skipped
 
 
-def _tables(
+def tables(
     selected: Iterable[tuple[Utterance, str]],
     texts: Mapping[str, str],
     durations: Mapping[str, float],
 ) -> dict[str, dict[str, str]]:
-    tables: dict[str, dict[str, str]] = {}
+    """The tables of a data directory: file name -> utterance id -> value.
+
+    What the corpus does not know (sessions, say, or audio) has no table.
+    """
+    found: dict[str, dict[str, str]] = {}
     for u, label in selected:
         row = {
-            "wav.scp": str(u.audio),
+            "wav.scp": "" if u.audio == NO_AUDIO else str(u.audio),
             "text": texts[u.id],
             "utt2spk": u.speaker,
             "utt2dur": f"{durations[u.id]:.6g}",
@@ -229,8 +303,8 @@ def _tables(
         }
         for name, value in row.items():
             if value:
-                tables.setdefault(name, {})[u.id] = value
-    return tables
+                found.setdefault(name, {})[u.id] = value
+    return found
 
 
 def _report(
@@ -251,8 +325,11 @@ def _report(
         len(set(tables["utt2spk"].values())),
         sum(map(float, tables["utt2dur"].values())) / 3600,
     )
+    wordless = sum(text == NO_WORDS for text in tables["text"].values())
+    if wordless:
+        log.info("transcripts without words, whose text is %s: %d", NO_WORDS, wordless)
     if tables["skipped"]:
-        log.warning("left out as unreadable: %d, see %s/skipped", len(tables["skipped"]), path)
+        log.warning("left out: %d utterances, see %s/skipped", len(tables["skipped"]), path)
     log.info("%s", success(path))
 
 

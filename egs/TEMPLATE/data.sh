@@ -14,7 +14,7 @@ labels=4            # label set: a file of conf/labels, without its ending
 text_tags='strip'   # annotators' tags such as [LAUGHTER] in transcripts: strip or keep
 text_file=          # a Kaldi text that replaces the transcripts
 skip_bad=false      # leave out unreadable audio and list it, instead of stopping
-allow_partial=false # accept a corpus of which parts are missing (not built yet)
+allow_partial=false # use what is there of a corpus of which parts are missing
 force=false         # make the data directory again if it was made otherwise
 
 # shellcheck disable=SC2034
@@ -27,7 +27,7 @@ A corpus to a Kaldi data directory: wav.scp text utt2spk spk2utt utt2dur utt2emo
   --text_tags      annotators' tags such as [LAUGHTER] in transcripts: strip or keep [${text_tags}]
   --text_file      a Kaldi text that replaces the transcripts, such as a recogniser's output
   --skip_bad       leave out unreadable audio and list it, instead of stopping [${skip_bad}]
-  --allow_partial  accept a corpus of which parts are missing (not built yet) [${allow_partial}]
+  --allow_partial  use what is there of a corpus of which parts are missing [${allow_partial}]
   --force          make the data directory again if it was made otherwise [${force}]"
 
 # Not resolved: a recipe's local/data.sh is a link to this file.

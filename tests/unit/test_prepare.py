@@ -57,7 +57,7 @@ def test_expected_counts_and_digest(small: SmallIemocap) -> None:
     small.prepare()
     for key, value, message in [
         ("total", 25, "total: 25 expected, 24 found"),
-        ("sessions", {**sessions, "Ses03": 9}, "sessions Ses03: 9 expected, none found"),
+        ("sessions", {**sessions, "Ses03": 9}, r"sessions absent: Ses03 \(9 expected\)"),
         ("sessions", {"Ses01": 12}, "sessions Ses02: none expected, 12 found"),
         ("classes", {"ang": 7, "hap": 6, "neu": 6, "sad": 6}, "classes ang: 7 expected, 6 found"),
         ("sha256", "d77e", "sha256: d77e expected, "),
@@ -117,10 +117,16 @@ def test_a_text_file_replaces_the_transcripts(small: SmallIemocap, tmp_path: Pat
     assert DataDir.load(small.prepare("--text_file", by_name, "--force", "true")).text == text
 
 
-def test_a_text_file_that_lacks_an_utterance(small: SmallIemocap, tmp_path: Path) -> None:
-    path = write_text_file(tmp_path / "hyp", {"Ses01F-Ses01F_impro01_F001": "hm"})
-    with pytest.raises(UserError, match=f"Ses01F-{FIRST} has no transcript in {path}"):
+def test_a_text_file_that_lacks_utterances(
+    small: SmallIemocap, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    rows = {"Ses01F-Ses01F_impro01_F001": "hm", "Ses07F_x": "hm", "Ses07M_x": ""}
+    path = write_text_file(tmp_path / "hyp", rows)
+    message = rf"{path} lacks 23 of 24 utterances \(Ses01F-{FIRST}, .*, \.\.\.\); add them"
+    with pytest.raises(UserError, match=message):
         small.prepare("--text_file", path)
+    assert "2 lines name none of the utterances" in caplog.text
+    assert "(Ses07F_x, Ses07M_x)" in caplog.text
 
 
 def test_a_second_run_says_so_and_touches_nothing(
@@ -143,6 +149,7 @@ def test_a_second_run_says_so_and_touches_nothing(
         (lambda c: None, ["--labels", "6"], "--labels was 4, now 6"),
         (lambda c: None, ["--text_tags", "keep"], "--text_tags was strip, now keep"),
         (lambda c: None, ["--skip_bad", "true"], "--skip_bad was false, now true"),
+        (lambda c: None, ["--allow_partial", "true"], "--allow_partial was false, now true"),
         (lambda c: write_audio(c.wav_file(), 0.2), [], "its input corpus has changed"),
         (
             lambda c: edit(c.transcripts_file, "Excuse me.", "Excuse me!"),
@@ -183,7 +190,6 @@ def test_what_we_did_not_make_is_never_replaced(small: SmallIemocap) -> None:
 def test_usage_errors(small: SmallIemocap, capsys: pytest.CaptureFixture[str]) -> None:
     for options, message in [
         (["--labels", "5"], "labels has 4, 4noexc, 6"),
-        (["--allow_partial", "true"], "--allow_partial true is not built yet"),
         (["--text_tags", "some"], "invalid choice"),
         (["--skip_bad", "1"], "expected true or false"),
     ]:

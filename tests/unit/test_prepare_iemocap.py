@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import shutil
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +13,7 @@ import yaml
 
 from cfia.errors import UserError
 from cfia.kaldi.data_dir import DataDir
+from tests.unit.corpora import write_audio
 from tests.unit.small_iemocap import DIALOGUES, FIRST, RECIPE, TURNS, SmallIemocap, edit
 
 
@@ -89,17 +92,12 @@ DAMAGE: list[tuple[str, Callable[[SmallIemocap], object], str]] = [
     (
         "no transcript",
         lambda c: edit(c.transcripts_file, f"{FIRST} [", "nobody ["),
-        f"Ses01F-{FIRST} has no transcript in the corpus",
-    ),
-    (
-        "two transcripts",
-        lambda c: edit(c.transcripts_file, "Ses01F_impro01_F001", FIRST),
-        f"{FIRST} has two transcripts",
+        rf"1 of 24 utterances have no transcript \({FIRST}\)",
     ),
     (
         "no wav",
         lambda c: c.wav_file().rename(c.corpus / "elsewhere"),
-        rf"{FIRST}: no such file .*{FIRST}\.wav",
+        rf"1 of 24 utterances have no audio file \({FIRST}\); .* --allow_partial true",
     ),
     ("empty wav", lambda c: c.wav_file().write_bytes(b""), rf"{FIRST}\.wav cannot be read"),
     ("broken wav", lambda c: c.wav_file().write_bytes(b"RIFF"), rf"{FIRST}\.wav cannot be read"),
@@ -121,12 +119,12 @@ DAMAGE: list[tuple[str, Callable[[SmallIemocap], object], str]] = [
     (
         "no label files",
         lambda c: [p.rename(c.corpus / p.name) for p in c.labels_file.parent.glob("*.txt")],
-        r"Session1/dialog/EmoEvaluation holds no \*\.txt",
+        r"there is no Session1/dialog/EmoEvaluation/\*\.txt",
     ),
     (
         "no transcript files",
         lambda c: c.transcripts_file.parent.rename(c.corpus / "elsewhere"),
-        r"Session1/dialog/transcriptions holds no \*\.txt",
+        rf"12 of 24 utterances have no transcript \({FIRST}, Ses01F_impro01_F001, .*, \.\.\.\)",
     ),
     (
         "another directory",
@@ -153,7 +151,81 @@ def test_a_corpus_that_is_not_as_it_should_be(
     assert not small.data.exists()
 
 
+def test_of_two_transcripts_the_first_is_taken(
+    small: SmallIemocap, caplog: pytest.LogCaptureFixture
+) -> None:
+    with small.transcripts_file.open("a") as handle:
+        handle.write(f"{FIRST} [006.2901-008.2357]: I told you once.\n")
+    assert DataDir.load(small.prepare()).text[f"Ses01F-{FIRST}"] == "I told you twice."
+    assert f"{small.transcripts_file}: {FIRST} has two transcripts" in "\n".join(caplog.messages)
+
+
 def test_what_is_left_out_by_its_label_need_not_be_whole(small: SmallIemocap) -> None:
     small.wav_file("Ses01F_impro01_M002").unlink()  # frustrated
     edit(small.transcripts_file, "Ses01F_impro01_M002 [", "nobody [")
     assert len(DataDir.load(small.prepare()).utterances) == 24
+
+
+def test_a_partial_corpus(small: SmallIemocap, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    expect = {"sessions": {"Ses01": 12, "Ses02": 12, "Ses03": 9}, "total": 33, "sha256": "d77e"}
+    (small.conf / "corpus.yaml").write_text(yaml.safe_dump({"expect": {"4": expect}}))
+    small.wav_file().unlink()
+    edit(small.transcripts_file, "Ses01F_impro01_F001 [", "nobody [")
+    differs = (
+        "is not the complete release: sessions absent: Ses03 (9 expected); total: 33 expected, "
+        f"24 found; 1 of 24 utterances have no audio file ({FIRST}); 1 of 24 utterances have no "
+        "transcript (Ses01F_impro01_F001);"
+    )
+    with pytest.raises(UserError) as error:
+        small.prepare()
+    assert differs in str(error.value)
+    data = DataDir.load(small.prepare("--allow_partial", "true"))
+    assert any(differs in message for message in caplog.messages)
+    assert len(data.utterances) == 22
+    assert data.skipped == {
+        f"Ses01F-{FIRST}": "no audio file in the corpus",
+        "Ses01F-Ses01F_impro01_F001": "no transcript in the corpus",
+    }
+    with pytest.raises(UserError, match="--allow_partial was true, now false"):
+        (small.conf / "corpus.yaml").unlink()
+        write_audio(small.wav_file())
+        edit(small.transcripts_file, "nobody [", "Ses01F_impro01_F001 [")
+        small.prepare()
+
+
+def test_missing_audio_may_be_skipped_as_bad(small: SmallIemocap) -> None:
+    small.wav_file().unlink()
+    data = DataDir.load(small.prepare("--skip_bad", "true"))
+    assert list(data.skipped) == [f"Ses01F-{FIRST}"]
+    assert "no such audio file" in data.skipped[f"Ses01F-{FIRST}"]
+
+
+def test_a_session_without_labels_may_be_missing(small: SmallIemocap) -> None:
+    shutil.copytree(small.corpus / "Session2" / "sentences", small.corpus / "Session3/sentences")
+    with pytest.raises(UserError, match="no Session3/dialog/EmoEvaluation"):
+        small.prepare()
+    assert len(DataDir.load(small.prepare("--allow_partial", "true")).utterances) == 24
+
+
+def test_too_little_of_a_corpus(small: SmallIemocap) -> None:
+    shutil.rmtree(small.corpus / "Session2" / "sentences")
+    with pytest.raises(UserError, match="has one session only, Ses01, among"):
+        small.prepare("--allow_partial", "true")
+    for path in (small.corpus / "Session1").glob("dialog/EmoEvaluation/Ses*.txt"):
+        for label in ("exc", "neu", "sad"):
+            edit(path, f"\t{label}\t", "\txxx\t")
+    shutil.rmtree(small.corpus / "Session2")
+    with pytest.raises(UserError, match="has one class only, ang, among"):
+        small.prepare()
+    assert not small.data.exists()
+
+
+def test_empty_transcripts_are_told(small: SmallIemocap, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    edit(small.transcripts_file, "Excuse me.\n", "\n")
+    text = DataDir.load(small.prepare()).text
+    assert text["Ses01M-Ses01F_impro01_M000"] == "..."
+    said = "\n".join(caplog.messages)
+    assert "1 transcripts in the corpus are empty (Ses01M-Ses01F_impro01_M000)" in said
+    assert "transcripts without words, whose text is ...: 7" in said

@@ -9,15 +9,18 @@ Both kinds of files hold lines of other forms, which are passed over.
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cfia.cli import run
 from cfia.errors import UserError
-from cfia.labels import Utterance
+from cfia.labels import NO_AUDIO, Utterance
 from cfia.prepare import Corpus, main
+
+log = logging.getLogger(__name__)
 
 _LABEL = re.compile(r"\[[\d.]+ - [\d.]+\]\s+(\S+)\s+(\S+)\s+\[[^\]]*\]\s*")
 _TRANSCRIPT = re.compile(r"(\S+)\s+\[[\d.\s-]+\]:(.*)")
@@ -70,40 +73,63 @@ def read(corpus_dir: Path, conf: Path) -> Corpus:
         UserError: `corpus_dir` is not IEMOCAP, or a file is not as it should be.
     """
     del conf  # nothing of the recipe is needed to read this corpus
-    sessions = sorted(
-        path.parent.parent for path in corpus_dir.glob("Session*/dialog/EmoEvaluation")
-    )
-    if not sessions:
-        raise UserError(
-            f"{corpus_dir} is not IEMOCAP, as it has no Session*/dialog/EmoEvaluation; give the "
-            "directory IEMOCAP_full_release"
-        )
     utterances: list[Utterance] = []
     files: list[Path] = []
-    for session in sessions:
+    missing: list[str] = []
+    for session in sorted(path for path in corpus_dir.glob("Session*") if path.is_dir()):
         labels = _files(session / "dialog" / "EmoEvaluation")
         transcripts = _files(session / "dialog" / "transcriptions")
+        if not labels:
+            missing.append(f"{session.name}/dialog/EmoEvaluation/*.txt")
         texts = _transcripts(transcripts)
         for path in labels:
             utterances.extend(_utterances(session, path, texts))
         files.extend([*labels, *transcripts])
+    if not utterances:
+        raise UserError(
+            f"{corpus_dir} is not IEMOCAP, as it has no Session*/dialog/EmoEvaluation with "
+            "labels; give the directory IEMOCAP_full_release"
+        )
     return Corpus(
         utterances,
         spk2gender={u.speaker: u.speaker[-1].lower() for u in utterances},
         files=files,
+        missing=missing,
+    )
+
+
+def describe(turn: str, label: str, source: Path, line: int) -> Utterance:
+    """What the name of an utterance says, as an utterance without audio and transcript.
+
+    Args:
+        source: the file that labels it, in this line.
+
+    Raises:
+        UserError: it is not the name of an utterance.
+    """
+    name = Name.parse(turn, f"{source}, line {line}")
+    return Utterance(
+        id=f"{name.speaker}-{turn}",
+        name=turn,
+        speaker=name.speaker,
+        label=label,
+        source=source,
+        audio=NO_AUDIO,
+        transcript=None,
+        session=name.session,
+        type=name.type,
+        dialogue=name.dialogue,
     )
 
 
 def _files(directory: Path) -> list[Path]:
     """The text files at this level, without what macOS leaves in archives (`._x.txt`)."""
-    found = sorted(path for path in directory.glob("*.txt") if not path.name.startswith("."))
-    if not found:
-        raise UserError(f"{directory} holds no *.txt; complete the corpus")
-    return found
+    return sorted(path for path in directory.glob("*.txt") if not path.name.startswith("."))
 
 
 def _utterances(session: Path, path: Path, texts: dict[str, str]) -> Iterator[Utterance]:
     """The utterances that one EmoEvaluation file labels."""
+    wavs = session / "sentences" / "wav"
     for number, line in enumerate(_lines(path), start=1):
         if not line.startswith("["):
             continue
@@ -116,27 +142,13 @@ def _utterances(session: Path, path: Path, texts: dict[str, str]) -> Iterator[Ut
         turn, label = found.groups()
         if _NOBODY.fullmatch(turn.rpartition("_")[2]):
             continue
-        name = Name.parse(turn, f"{path}, line {number}")
-        yield Utterance(
-            id=f"{name.speaker}-{turn}",
-            name=turn,
-            speaker=name.speaker,
-            label=label,
-            source=path,
-            audio=session / "sentences" / "wav" / name.dialogue / f"{turn}.wav",
-            transcript=texts.get(turn),
-            session=name.session,
-            type=name.type,
-            dialogue=name.dialogue,
-        )
+        named = describe(turn, label, path, number)
+        audio = wavs / named.dialogue / f"{turn}.wav"
+        yield replace(named, audio=audio, transcript=texts.get(turn))
 
 
 def _transcripts(paths: list[Path]) -> dict[str, str]:
-    """Utterance -> transcript, tags and all; also of turns that have no label.
-
-    Raises:
-        UserError: an utterance stands there twice, with different words.
-    """
+    """Utterance -> transcript, tags and all; also of turns that have no label."""
     texts: dict[str, str] = {}
     for path in paths:
         for line in _lines(path):
@@ -145,7 +157,7 @@ def _transcripts(paths: list[Path]) -> dict[str, str]:
                 continue
             turn, text = found.group(1), found.group(2).strip()
             if texts.setdefault(turn, text) != text:
-                raise UserError(f"{path}: {turn} has two transcripts; delete the wrong one")
+                log.warning("%s: %s has two transcripts; the first is taken", path, turn)
     return texts
 
 
