@@ -11,6 +11,7 @@ REQUIRES = [
     "huggingface-hub>=0.34",  # the models that a user names by their hub ids
     "safetensors>=0.4",  # names and shapes in a checkpoint, before it is loaded
     "funasr>=1.2",  # emotion2vec
+    "modelscope>=1.20",  # the models that a user names by their ModelScope ids (--hub ms)
     "setuptools",  # funasr imports distutils, which left Python in 3.12
     "kaldiio>=2.18",  # Kaldi archives
     "pyyaml>=6.0",  # configuration

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from torch import nn
 
 from cfia.config import ModelConfig
-from cfia.model.encoder import Encoder, Sequences
+from cfia.model.encoder import Sequences, encoders
 from cfia.model.network import Classifier, Output
 
 
@@ -17,10 +19,16 @@ class Concatenation(nn.Module):
     is a plain Bi-GRU classifier.
     """
 
-    def __init__(self, dims: dict[str, int], n_classes: int, config: ModelConfig):
+    def __init__(
+        self,
+        dims: dict[str, int],
+        n_classes: int,
+        config: ModelConfig,
+        layers: Mapping[str, int] | None = None,
+    ):
         super().__init__()
         self.masked = config.mask == "full"
-        self.encoders = nn.ModuleDict({name: Encoder(dim, config) for name, dim in dims.items()})
+        self.encoders = encoders(dims, config, layers)
         size = len(dims) * config.channels * config.features
         self.classifier = Classifier(size, n_classes, config)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -65,14 +66,38 @@ class Normaliser(nn.Module):
 STD_FLOOR = 1e-5  # keeps a dimension that never varies finite
 
 
-class Encoder(nn.Module):
-    """Normalisation, Bi-GRU and `Linear(2H -> C*F)` of one modality (section 2.1)."""
+class LayerSum(nn.Module):
+    """A learnt weighted sum of an encoder's layers, as in SUPERB (Yang et al. 2021, section 3).
 
-    def __init__(self, dim: int, config: ModelConfig):
+    The weights pass through a softmax. At the start they are equal, so that the sum is the mean.
+    """
+
+    def __init__(self, layers: int):
+        super().__init__()
+        self.weights = nn.Parameter(torch.zeros(layers))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, T, layers * D), the layers side by side, to (B, T, D)."""
+        side_by_side = x.reshape(*x.shape[:2], len(self.weights), -1)
+        return torch.einsum("btnd,n->btd", side_by_side, self.weights.softmax(dim=0))
+
+
+class Encoder(nn.Module):
+    """Normalisation, Bi-GRU and `Linear(2H -> C*F)` of one modality (section 2.1).
+
+    Args:
+        dim: the width of a frame.
+        layers: how many layers of a frozen encoder stand side by side in a frame; more than one
+            are summed, with learnt weights, behind the normalisation of each dimension.
+    """
+
+    def __init__(self, dim: int, config: ModelConfig, layers: int = 1):
         super().__init__()
         self.masked = config.mask == "full"
         self.max_frames = config.max_frames
         self.normaliser = Normaliser(dim, config.normalisation)
+        self.layer_sum = LayerSum(layers) if layers > 1 else nn.Identity()
+        dim //= layers
         self.gru = nn.GRU(dim, config.hidden, config.layers, batch_first=True, bidirectional=True)
         self.linear = nn.Linear(2 * config.hidden, config.channels * config.features)
 
@@ -83,7 +108,7 @@ class Encoder(nn.Module):
         beyond each length. With `mask: none`, input padded with zeros to T' = `max_frames` goes
         through everything.
         """
-        data = self.normaliser(x)
+        data = self.layer_sum(self.normaliser(x))
         if not self.masked:
             data = nn.functional.pad(data, (0, 0, 0, self.max_frames - data.shape[1]))
             unmasked: Tensor = self.linear(self.gru(data)[0])
@@ -94,6 +119,22 @@ class Encoder(nn.Module):
         )
         masked: Tensor = self.linear(hidden) * x.valid().unsqueeze(2)
         return masked
+
+
+def encoders(
+    dims: Mapping[str, int], config: ModelConfig, layers: Mapping[str, int] | None = None
+) -> nn.ModuleDict:
+    """The encoder of each modality.
+
+    Args:
+        dims: the width of the features of each modality used.
+        layers: how many layers of a frozen encoder stand side by side in them; 1 where it says
+            nothing.
+    """
+    layers = layers or {}
+    return nn.ModuleDict(
+        {name: Encoder(dim, config, layers.get(name, 1)) for name, dim in dims.items()}
+    )
 
 
 def spread(y: Tensor, lengths: Tensor, targets: Tensor, size: int) -> Tensor:

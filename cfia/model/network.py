@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from cfia.config import ModelConfig
-from cfia.model.encoder import Encoder, Sequences, position_mask, spread
+from cfia.model.encoder import Sequences, encoders, position_mask, spread
 from cfia.model.equations import EquationStack, mean_over_time
 
 
@@ -43,12 +44,19 @@ class CFIANet(nn.Module):
         dims: the width of the features of each modality used, of "audio" and "text". Where one
             is missing its `X` is 0, so that a CFIA module becomes a gate on the other, and its
             self-consistency terms are dropped; `unimodal: bypass` leaves the modules out.
+        layers: as of `encoders`.
     """
 
-    def __init__(self, dims: dict[str, int], n_classes: int, config: ModelConfig):
+    def __init__(
+        self,
+        dims: dict[str, int],
+        n_classes: int,
+        config: ModelConfig,
+        layers: Mapping[str, int] | None = None,
+    ):
         super().__init__()
         self.config = config
-        self.encoders = nn.ModuleDict({name: Encoder(dim, config) for name, dim in dims.items()})
+        self.encoders = encoders(dims, config, layers)
         bypassed = len(dims) == 1 and config.unimodal == "bypass"
         self.stack = None if bypassed else EquationStack(config)
         double = self.stack is not None and config.classifier_input == "concat"

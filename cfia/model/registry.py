@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from torch import nn
 
 from cfia.config import ModelConfig
@@ -14,10 +16,16 @@ NETWORKS: dict[str, type[CFIANet] | type[Concatenation]] = {
 }
 
 
-def build(dims: dict[str, int], n_classes: int, config: ModelConfig) -> nn.Module:
+def build(
+    dims: dict[str, int],
+    n_classes: int,
+    config: ModelConfig,
+    layers: Mapping[str, int] | None = None,
+) -> nn.Module:
     """The network that `config.network` names, with freshly drawn weights.
 
     Args:
         dims: feature width of each modality used ("audio", "text"), in that order.
+        layers: how many layers of a frozen encoder stand side by side in them (default: 1).
     """
-    return NETWORKS[config.network](dims, n_classes, config)
+    return NETWORKS[config.network](dims, n_classes, config, layers)

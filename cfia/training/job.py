@@ -90,6 +90,11 @@ class Job:
         utts = getattr(self.lists(), part)
         return load(utts, self.utt2emo(), self.classes(), self.dumps, self.config)
 
+    def layers(self) -> dict[str, int]:
+        """How many layers of a frozen encoder stand side by side in each modality's features."""
+        front = {name: read_yaml(path / "frontend.yaml") for name, path in self.dumps.items()}
+        return {name: values.get("layers", 1) for name, values in front.items()}
+
     def write_config(self) -> None:
         """Write config.yaml: every option of the run, resolved."""
         self.directory.mkdir(parents=True, exist_ok=True)
@@ -176,6 +181,7 @@ def _fit(job: Job, ngpu: int) -> None:
         train=parts["train"],
         select=parts["test" if job.selection == "test" else "valid"],
         device=device,
+        layers=job.layers(),
     )
     Trainer(run).fit()
 
@@ -238,7 +244,7 @@ def _write_posteriors(job: Job, ngpu: int) -> None:
     if best["classes"] != job.classes():
         raise UserError(f"{path} was trained on {best['classes']}, the data has {job.classes()}")
     dims = {name: rows[0].shape[1] for name, rows in data.features.items()}
-    model = registry.build(dims, len(best["classes"]), job.config.model)
+    model = registry.build(dims, len(best["classes"]), job.config.model, job.layers())
     checkpoint.load_state(model, best["model"], path)
     found = logits(model.to(device), data, job.config.train.batch_size, device)
     write_posteriors(

@@ -7,7 +7,7 @@ import io
 import logging
 import math
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,7 @@ class Run:
         directory: where checkpoint.pt, best.pt, history.csv and tensorboard/ go.
         selection: "valid" or "test": the epoch with the best UA on `select`; "last": the last.
         select: the utterances that `selection` looks at; the test fold for "test" alone.
+        layers: how many layers stand side by side in the features of each modality.
     """
 
     directory: Path
@@ -49,6 +50,7 @@ class Run:
     train: Dataset
     select: Dataset
     device: torch.device
+    layers: dict[str, int] = field(default_factory=dict)
 
 
 class Trainer:
@@ -211,7 +213,7 @@ def build_model(run: Run) -> nn.Module:
     """The network for a run's features, its weights drawn from the run's seed."""
     seed_epoch(run.seed, 0)
     dims = {name: rows[0].shape[1] for name, rows in run.train.features.items()}
-    model = registry.build(dims, len(run.classes), run.config.model)
+    model = registry.build(dims, len(run.classes), run.config.model, run.layers)
     if run.config.model.normalisation == "global":
         for name, rows in run.train.features.items():
             mean, std = global_statistics(rows)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import logging
 import pickle
 import sys
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from cfia.errors import UserError
 from cfia.files import digest, read_json, sha256
+from cfia.upstream.choice import ALL
 
 # In transformers' order of preference: the first that is there is what it loads.
 WEIGHTS = (
@@ -82,22 +84,38 @@ class Checkpoint:
         return digest({"settings": small, "weights": self.weights_digest()})
 
 
-def resolve(model: str, hub: str = "hf") -> Checkpoint:
+def resolve(model: str, hub: str = "hf", wanted: Sequence[str] = ()) -> Checkpoint:
     """Find a model: a local directory, else the hub's cache, else (this model alone) the hub.
 
+    Args:
+        model: directory, or id on the hub.
+        hub: "hf" is Hugging Face, "ms" is ModelScope.
+        wanted: names of the files that make up the model; none for a model of transformers.
+
     Raises:
-        UserError: there is no such directory, or the hub cannot give the model.
+        UserError: there is no such directory, it lacks a file that is wanted, or the hub cannot
+            give the model.
     """
     if Path(model).is_dir():
-        return Checkpoint(model, Path(model), None)
+        found = Checkpoint(model, Path(model), None)
     # An id is `name` or `owner/name`; anything else was meant as a path.
-    if model.startswith((".", "/", "~")) or model.count("/") > 1 or " " in model:
+    elif model.startswith((".", "/", "~")) or model.count("/") > 1 or " " in model:
         raise UserError(f"no such model directory {model}; check the path")
-    directory = _from_hub(model)
-    return Checkpoint(model, directory, directory.name)
+    elif hub == "ms":
+        # ModelScope's directories are called by branch, not by commit.
+        found = Checkpoint(model, _from_modelscope(model, wanted), None)
+    else:
+        directory = _from_hub(model, wanted)
+        found = Checkpoint(model, directory, directory.name)
+    for name in wanted:
+        if not (found.directory / name).is_file():
+            raise UserError(
+                f"{model} has no {name}; give a model directory with {' and '.join(wanted)}"
+            )
+    return found
 
 
-def _from_hub(model: str) -> Path:
+def _from_hub(model: str, wanted: Sequence[str]) -> Path:
     """The snapshot of a hub model: settings and weights, the pickled weights only if needed."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError
@@ -106,20 +124,71 @@ def _from_hub(model: str) -> Path:
     if not sys.stderr.isatty():
         disable_progress_bars()
 
-    def fetch(*weights: str) -> Path:
-        return Path(snapshot_download(model, allow_patterns=[*SETTINGS, *weights]))
+    def fetch(patterns: Sequence[str]) -> Path:
+        return Path(snapshot_download(model, allow_patterns=list(patterns)))
 
     try:
-        directory = fetch("model.safetensors", "model-*-of-*.safetensors")
-        if not any((directory / name).exists() for name in WEIGHTS[:2]):
-            directory = fetch("pytorch_model*.bin")
+        return _fetch(fetch, wanted)
     except (OSError, HfHubHTTPError, HFValidationError) as error:
+        raise _ungiven(model, "the Hugging Face hub", error) from None
+
+
+def _from_modelscope(model: str, wanted: Sequence[str]) -> Path:
+    """The same from ModelScope, which is not asked if its cache has the model."""
+    try:
+        from modelscope import snapshot_download  # type: ignore[import-untyped]
+    except ImportError as error:
         raise UserError(
-            f"{model} is neither a directory nor a model that the Hugging Face hub or its cache "
-            f"could give ({first_line(error)}); check the name, or download the model and give "
-            "its directory"
+            f"--hub ms needs the package modelscope ({first_line(error)}); install it, or "
+            "download the model and give its directory"
         ) from None
+    for name in ("modelscope", "modelscope_hub"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+
+    def cached(_: Sequence[str]) -> Path:
+        return Path(snapshot_download(model, local_files_only=True))
+
+    def fetch(patterns: Sequence[str]) -> Path:
+        return Path(snapshot_download(model, allow_patterns=list(patterns)))
+
+    # Its errors have no base class that all versions share, so whatever it raises is told.
+    try:
+        directory = _fetch(cached, wanted)
+    except Exception:
+        directory = None
+    if directory is not None and _whole(directory, wanted):
+        return directory
+    try:
+        return _fetch(fetch, wanted)
+    except Exception as error:
+        raise _ungiven(model, "ModelScope", error) from None
+
+
+def _fetch(fetch: Callable[[Sequence[str]], Path], wanted: Sequence[str]) -> Path:
+    """Fetch what is wanted, or settings and weights, with `fetch(patterns)`."""
+    if wanted:
+        return fetch(wanted)
+    directory = fetch([*SETTINGS, "model.safetensors", "model-*-of-*.safetensors"])
+    if not any((directory / name).exists() for name in WEIGHTS[:2]):
+        directory = fetch([*SETTINGS, "pytorch_model*.bin"])
     return directory
+
+
+def _whole(directory: Path, wanted: Sequence[str]) -> bool:
+    """Whether a directory of a cache has the files that are wanted, or settings and weights."""
+    if wanted:
+        return all((directory / name).is_file() for name in wanted)
+    try:
+        return bool(Checkpoint("", directory, None).weights()) and any(directory.glob("*.json"))
+    except UserError:
+        return False
+
+
+def _ungiven(model: str, hub: str, error: BaseException) -> UserError:
+    return UserError(
+        f"{model} is neither a directory nor a model that {hub} or its cache could give "
+        f"({first_line(error)}); check the name, or download the model and give its directory"
+    )
 
 
 def load(model_class: Any, checkpoint: Checkpoint, unused: str) -> Any:
@@ -178,16 +247,18 @@ def _check_keys(checkpoint: Checkpoint, model: Any, info: dict[str, Any], unused
             )
 
 
-def check_layer(flag: str, layer: int | str | None, layers: int, model: str) -> int:
-    """The index into hidden_states of a model with `layers` blocks; None is the last.
+def check_layer(flag: str, layer: int | str | None, layers: int, model: str) -> int | str:
+    """The index into hidden_states of a model with `layers` blocks, or `ALL`; None is the last.
 
     Raises:
         UserError: there is no such layer.
     """
     if layer is None:
         return layers
+    if layer == ALL:
+        return ALL
     if isinstance(layer, str) or not 0 <= layer <= layers:
-        raise UserError(f"--{flag} {layer}: the layers of {model} are 0 to {layers}")
+        raise UserError(f"--{flag} {layer}: the layers of {model} are 0 to {layers}, or {ALL}")
     return layer
 
 
@@ -212,3 +283,30 @@ def silence() -> None:
     notices.set_verbosity_error()
     notices.disable_progress_bar()
     logging.getLogger("transformers").propagate = False
+
+
+def pick(hidden_states: Sequence[Any], layer: int | str) -> Any:
+    """A layer's states (..., dim) of transformers' `hidden_states`, or all of them side by side."""
+    import torch
+
+    return torch.cat(tuple(hidden_states), dim=-1) if layer == ALL else hidden_states[int(layer)]
+
+
+def place(model: Any, device: str) -> Any:
+    """A model on "cpu" or "cuda", where it computes in full float32.
+
+    Raises:
+        UserError: a GPU was asked for and torch sees none.
+    """
+    import torch
+
+    if device == "cpu":
+        return model
+    if not torch.cuda.is_available():
+        raise UserError(
+            f"the device {device} was asked for, but torch sees no GPU here; use --ngpu 0"
+        )
+    # cuDNN rounds the inputs of convolutions to 10 bits unless told not to, which changes features
+    # in the third digit.
+    torch.backends.cudnn.allow_tf32 = False
+    return model.to(device)

@@ -29,10 +29,10 @@ class Family:
 FAMILIES = {
     "fbank": Family("audio", "cfia.upstream.fbank"),
     "whisper": Family("audio", "cfia.upstream.whisper"),
-    "emotion2vec": Family("audio"),
-    "wav2vec2": Family("audio"),
-    "hubert": Family("audio"),
-    "wavlm": Family("audio"),
+    "emotion2vec": Family("audio", "cfia.upstream.emotion2vec"),
+    "wav2vec2": Family("audio", "cfia.upstream.speech"),
+    "hubert": Family("audio", "cfia.upstream.speech"),
+    "wavlm": Family("audio", "cfia.upstream.speech"),
     "bert": Family("text", "cfia.upstream.text"),
     "minilm": Family("text", "cfia.upstream.text"),
 }

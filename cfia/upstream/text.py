@@ -11,7 +11,7 @@ from cfia.errors import UserError
 from cfia.files import sha256
 from cfia.upstream import checkpoint
 from cfia.upstream.base import Description, Features, Upstream
-from cfia.upstream.choice import Choice
+from cfia.upstream.choice import ALL, Choice
 
 BERT = "bert-base-uncased"
 # all-MiniLM-L6-v2 as a Python package, and the SHA-256 of the official model.safetensors.
@@ -23,18 +23,25 @@ class TextEncoder(Upstream):
     """A text encoder of the BERT family: one frame per token, [CLS] and [SEP] among them."""
 
     def __init__(
-        self, name: str, files: checkpoint.Checkpoint, model: Any, tokenizer: Any, layer: int
+        self,
+        name: str,
+        files: checkpoint.Checkpoint,
+        model: Any,
+        tokenizer: Any,
+        layer: int | str,
     ) -> None:
+        layers = model.config.num_hidden_layers + 1 if layer == ALL else 1
         self.description = Description(
             kind="text",
             name=name,
             model=files.model,
             revision=files.revision,
             layer=layer,
-            dim=model.config.hidden_size,
+            dim=layers * model.config.hidden_size,
             frame_shift=None,
             sample_rate=None,
             weights=files.weights_digest(),
+            layers=layers,
         )
         self._model = model
         self._tokenizer = tokenizer
@@ -58,8 +65,8 @@ class TextEncoder(Upstream):
         )
         with torch.inference_mode():
             # (texts, tokens) -> (texts, tokens, dim)
-            output = self._model(**inputs, output_hidden_states=True)
-        states = output.hidden_states[self._layer].numpy()
+            output = self._model(**inputs.to(self._model.device), output_hidden_states=True)
+        states = checkpoint.pick(output.hidden_states, self._layer).cpu().numpy()
         lengths = inputs["attention_mask"].sum(dim=1).tolist()
         return [states[i, :length].copy() for i, length in enumerate(lengths)]
 
@@ -75,7 +82,7 @@ def build(choice: Choice, num_threads: int, device: str) -> Upstream:
     """Load a text encoder and its tokenizer; see `cfia.upstream.registry.build`.
 
     Raises:
-        UserError: it is not a whole text encoder with a tokenizer; no such layer.
+        UserError: it is not a whole text encoder with a tokenizer; no such layer or device.
     """
     import torch
     from transformers import AutoModel
@@ -86,7 +93,7 @@ def build(choice: Choice, num_threads: int, device: str) -> Upstream:
     encoder = checkpoint.load(AutoModel, files, unused="pooler")
     layers = encoder.config.num_hidden_layers
     layer = checkpoint.check_layer("text_layer", choice.layer, layers, files.model)
-    return TextEncoder(choice.name, files, encoder, tokenizer, layer)
+    return TextEncoder(choice.name, files, checkpoint.place(encoder, device), tokenizer, layer)
 
 
 def model_digest(choice: Choice) -> str | None:

@@ -10,7 +10,7 @@ import numpy as np
 from cfia.errors import UserError
 from cfia.upstream import checkpoint
 from cfia.upstream.base import Description, Features, Upstream
-from cfia.upstream.choice import Choice
+from cfia.upstream.choice import ALL, Choice
 
 SAMPLE_RATE = 16000
 FRAME = 320  # samples per output frame: 50 a second
@@ -29,24 +29,29 @@ class Whisper(Upstream):
     audio goes through in consecutive pieces of 30 s, joined in time.
     """
 
-    def __init__(self, files: checkpoint.Checkpoint, encoder: Any, mel: Any, layer: int) -> None:
+    def __init__(
+        self, files: checkpoint.Checkpoint, encoder: Any, mel: Any, layer: int | str
+    ) -> None:
+        layers = len(encoder.layers) + 1 if layer == ALL else 1
         self.description = Description(
             kind="audio",
             name="whisper",
             model=files.model,
             revision=files.revision,
             layer=layer,
-            dim=encoder.config.d_model,
+            dim=layers * encoder.config.d_model,
             frame_shift=FRAME / SAMPLE_RATE,
             sample_rate=SAMPLE_RATE,
             weights=files.weights_digest(),
+            layers=layers,
         )
         self._layer = layer
         self._mel = mel
         self._encoder = encoder
         # Blocks above the wanted layer need not run. The one just above stays, because the last
         # of hidden_states, and no other, is taken after the final layer norm.
-        del self._encoder.layers[layer + 1 :]
+        if isinstance(layer, int):
+            del self._encoder.layers[layer + 1 :]
 
     def extract(self, batch: Sequence[Any]) -> list[Features]:
         """Waveforms at 16 kHz to matrices (ceil(50 * seconds), dim); see `Upstream.extract`."""
@@ -72,8 +77,10 @@ class Whisper(Upstream):
         )
         with torch.inference_mode():
             # (pieces, mel bins, 3000) -> (pieces, 1500, dim)
-            output = self._encoder(inputs.input_features, output_hidden_states=True)
-        states = output.hidden_states[self._layer].numpy()
+            output = self._encoder(
+                inputs.input_features.to(self._encoder.device), output_hidden_states=True
+            )
+        states = checkpoint.pick(output.hidden_states, self._layer).cpu().numpy()
         return [states[i, : -(-len(piece) // FRAME)].copy() for i, piece in enumerate(pieces)]
 
 
@@ -81,7 +88,8 @@ def build(choice: Choice, num_threads: int, device: str) -> Upstream:
     """Load the encoder of a Whisper model; see `cfia.upstream.registry.build`.
 
     Raises:
-        UserError: no model was named; it is not a whole Whisper model; no such layer.
+        UserError: no model was named; it is not a whole Whisper model; no such layer or
+            device.
     """
     import torch
     from transformers import WhisperModel
@@ -90,7 +98,7 @@ def build(choice: Choice, num_threads: int, device: str) -> Upstream:
     files = _resolve(choice)
     layer = checkpoint.check_layer("audio_layer", choice.layer, _layers(files), files.model)
     encoder = checkpoint.load(WhisperModel, files, unused="decoder").encoder
-    return Whisper(files, encoder, _mel(files), layer)
+    return Whisper(files, checkpoint.place(encoder, device), _mel(files), layer)
 
 
 def model_digest(choice: Choice) -> str | None:

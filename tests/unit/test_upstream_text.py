@@ -30,7 +30,7 @@ def directory(saved: tuple[Path, Any], tmp_path: Path) -> Path:
     return Path(shutil.copytree(saved[0], tmp_path / "model"))
 
 
-def bert(directory: Path, layer: int | None = None) -> Any:
+def bert(directory: Path, layer: int | str | None = None) -> Any:
     return build(Choice("text", "bert", str(directory), layer))
 
 
@@ -44,6 +44,23 @@ def test_states_of_every_token_with_cls_and_sep(saved: tuple[Path, Any]) -> None
         assert found.dtype == np.float32
         assert np.abs(found - output.hidden_states[layer][0].numpy()).max() < 1e-5
     assert np.array_equal(found, bert(saved[0]).extract(["The cats ran off."])[0])
+
+
+def test_all_layers_stand_side_by_side(saved: tuple[Path, Any]) -> None:
+    upstream = bert(saved[0], "all")
+    for i, found in enumerate(upstream.extract(TEXTS)):
+        singles = [bert(saved[0], layer).extract(TEXTS)[i] for layer in (0, 1, 2, 3)]
+        assert np.abs(found - np.concatenate(singles, axis=1)).max() < 1e-5
+    description = upstream.describe()
+    assert (description["layer"], description["dim"], description["layers"]) == ("all", 64, 4)
+
+
+def test_a_gpu_that_is_not_there_is_an_error(
+    saved: tuple[Path, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(UserError, match="cuda was asked for, but torch sees no GPU here"):
+        build(Choice("text", "bert", str(saved[0])), device="cuda")
 
 
 def test_a_batch_is_as_one_by_one(saved: tuple[Path, Any]) -> None:

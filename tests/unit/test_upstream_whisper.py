@@ -41,7 +41,7 @@ def directory(saved: tuple[Path, Any], tmp_path: Path) -> Path:
     return Path(shutil.copytree(saved[0], tmp_path / "model"))
 
 
-def whisper(directory: Path, layer: int | None = None) -> Any:
+def whisper(directory: Path, layer: int | str | None = None) -> Any:
     return build(Choice("audio", "whisper", str(directory), layer))
 
 
@@ -63,6 +63,23 @@ def test_every_layer_is_the_full_models_hidden_state(saved: tuple[Path, Any]) ->
         (found,) = whisper(saved[0], layer).extract([samples])
         assert np.abs(found - output.hidden_states[layer][0, :63].numpy()).max() < 1e-5
     assert np.array_equal(found, whisper(saved[0]).extract([samples])[0])
+
+
+def test_all_layers_stand_side_by_side(saved: tuple[Path, Any]) -> None:
+    upstream = whisper(saved[0], "all")
+    singles = [whisper(saved[0], layer).extract([noise(5000)])[0] for layer in (0, 1, 2)]
+    (found,) = upstream.extract([noise(5000)])
+    assert np.abs(found - np.concatenate(singles, axis=1)).max() < 1e-5
+    description = upstream.describe()
+    assert (description["layer"], description["dim"], description["layers"]) == ("all", 48, 3)
+
+
+def test_a_gpu_that_is_not_there_is_an_error(
+    saved: tuple[Path, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(UserError, match="cuda was asked for, but torch sees no GPU here"):
+        build(Choice("audio", "whisper", str(saved[0])), device="cuda")
 
 
 def test_a_batch_is_as_one_by_one(saved: tuple[Path, Any]) -> None:

@@ -63,6 +63,54 @@ def save_bert(directory: Path, seed: int = 0, *, head: bool = False) -> Any:
     return model.bert if head else model
 
 
+def save_wav2vec2(directory: Path, norm: str = "group", seed: int = 0, *, head: str = "") -> Any:
+    """A wav2vec 2.0 of three blocks with the usual strides; returns the bare model.
+
+    With the norm "layer" it is of the large models' design (`do_stable_layer_norm`). `head` is
+    the "CTC" or "PreTraining" of a model that has more than the encoder.
+    """
+    return _save_speech(directory, "Wav2Vec2", norm, seed, head)
+
+
+def save_hubert(directory: Path, norm: str = "group", seed: int = 0, *, head: str = "") -> Any:
+    """The same for HuBERT."""
+    return _save_speech(directory, "Hubert", norm, seed, head)
+
+
+def save_wavlm(directory: Path, norm: str = "group", seed: int = 0, *, head: str = "") -> Any:
+    """The same for WavLM."""
+    return _save_speech(directory, "WavLM", norm, seed, head)
+
+
+def _save_speech(directory: Path, family: str, norm: str, seed: int, head: str) -> Any:
+    import torch
+    import transformers
+
+    torch.manual_seed(seed)
+    config = getattr(transformers, f"{family}Config")(
+        hidden_size=16,
+        num_hidden_layers=3,
+        num_attention_heads=2,
+        intermediate_size=32,
+        conv_dim=[8] * 7,
+        num_conv_pos_embeddings=16,
+        num_conv_pos_embedding_groups=2,
+        feat_extract_norm=norm,
+        do_stable_layer_norm=norm == "layer",
+        conv_bias=norm == "layer",
+        vocab_size=12,
+        codevector_dim=16,
+        proj_codevector_dim=16,
+        num_codevectors_per_group=4,
+    )
+    model = getattr(transformers, f"{family}For{head}" if head else f"{family}Model")(config).eval()
+    _jitter(model)
+    model.save_pretrained(directory)
+    extractor = transformers.Wav2Vec2FeatureExtractor(do_normalize=norm == "layer")
+    extractor.save_pretrained(directory)
+    return getattr(model, model.base_model_prefix) if head else model
+
+
 def edit_weights(directory: Path, **changes: Any) -> None:
     """Change a directory's model.safetensors: a tensor replaces a key's, None deletes the key.
 

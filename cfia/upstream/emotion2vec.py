@@ -1,0 +1,229 @@
+"""emotion2vec: funasr's design and weights, run on batches without an effect on any frame."""
+
+from __future__ import annotations
+
+import copy
+import io
+import pickle
+import re
+from collections.abc import Sequence
+from contextlib import redirect_stdout
+from pathlib import Path
+from typing import Any
+
+from cfia.config import read_yaml
+from cfia.errors import UserError
+from cfia.files import digest, sha256
+from cfia.upstream import checkpoint
+from cfia.upstream.base import Description, Features, Upstream
+from cfia.upstream.choice import Choice
+from cfia.upstream.emotion2vec_batch import AUDIO, Network
+
+MODELS = {"hf": "emotion2vec/emotion2vec_base", "ms": "iic/emotion2vec_base"}
+CONFIG, WEIGHTS = "config.yaml", "model.pt"
+SAMPLE_RATE = 16000
+
+# The part of the pretraining that is not run.
+DECODER = f"{AUDIO}.decoder."
+
+# What `Network` takes for granted. All published models have it.
+MODEL_DESIGN = {"layer_norm_first": False, "norm_affine": True}
+AUDIO_DESIGN = {
+    "extractor_mode": "layer_norm",
+    "learned_alibi": False,
+    "learned_alibi_scale_per_layer": False,
+    "conv_pos_pre_ln": False,
+}
+
+
+class Emotion2vec(Upstream):
+    """An emotion2vec model, 50 frames a second. See `emotion2vec_batch` for how it is run."""
+
+    def __init__(
+        self, files: checkpoint.Checkpoint, network: Network, dim: int, *, normalise: bool
+    ) -> None:
+        self._network = network
+        self._normalise = normalise
+        self._device = network.device
+        self.shortest = network.front.shortest
+        self.description = Description(
+            kind="audio",
+            name="emotion2vec",
+            model=files.model,
+            revision=files.revision,
+            layer=None,
+            dim=dim,
+            frame_shift=network.front.stride / SAMPLE_RATE,
+            sample_rate=SAMPLE_RATE,
+            weights=sha256(files.directory / WEIGHTS),
+        )
+
+    def extract(self, batch: Sequence[Any]) -> list[Features]:
+        """Waveforms at 16 kHz to matrices (floor((samples - 400) / 320) + 1, dim).
+
+        The values are those of funasr's `generate` with `granularity="frame"` on one waveform
+        at a time; see `Upstream.extract`.
+        """
+        import torch
+        from torch.nn import functional
+
+        with torch.inference_mode():
+            waves = [torch.from_numpy(samples).to(self._device) for samples in batch]
+            if self._normalise:
+                waves = [functional.layer_norm(wave, wave.shape) for wave in waves]
+            return [states.cpu().numpy().copy() for states in self._network(waves)]
+
+
+def build(choice: Choice, num_threads: int, device: str) -> Upstream:
+    """Load an emotion2vec model; see `cfia.upstream.registry.build`.
+
+    Raises:
+        UserError: a layer was named; it is not a whole emotion2vec model; there is no such
+            device.
+    """
+    import torch
+
+    if choice.layer is not None:
+        raise UserError("emotion2vec has no layers to choose from; leave --audio_layer out")
+    torch.set_num_threads(num_threads)
+    files = _resolve(choice)
+    config = _config(files)
+    spec = check_design(files, config)
+    weights = _weights(files, _shapes(files, config))
+    placed = {key: checkpoint.place(value, device) for key, value in weights.items()}
+    conf = config["model_conf"]
+    network = Network(placed, conf, spec)
+    return Emotion2vec(files, network, conf["embed_dim"], normalise=bool(conf.get("normalize")))
+
+
+def model_digest(choice: Choice) -> str | None:
+    """Digest of the model's files; see `cfia.upstream.registry.model_digest`."""
+    directory = _resolve(choice).directory
+    return digest({name: sha256(directory / name) for name in (CONFIG, WEIGHTS)})
+
+
+def _resolve(choice: Choice) -> checkpoint.Checkpoint:
+    return checkpoint.resolve(
+        choice.model or MODELS[choice.hub], choice.hub, wanted=(CONFIG, WEIGHTS)
+    )
+
+
+def _config(files: checkpoint.Checkpoint) -> dict[str, Any]:
+    config = read_yaml(files.directory / CONFIG)
+    if config.get("model") != "Emotion2vec" or not isinstance(config.get("model_conf"), dict):
+        raise UserError(
+            f"{files.model}: {CONFIG} is of the model {config.get('model')}, not Emotion2vec; give "
+            "an emotion2vec model or another --audio_upstream"
+        )
+    return config
+
+
+def check_design(files: checkpoint.Checkpoint, config: dict[str, Any]) -> list[list[int]]:
+    """Check that a configuration is of the design that `Network` runs.
+
+    Returns:
+        The layers of the convolutional front, [channels, kernel, stride] each.
+
+    Raises:
+        UserError: it is not; the message names the key.
+    """
+    conf = config["model_conf"]
+    audio = (conf.get("modalities") or {}).get("audio")
+    if not isinstance(audio, dict):
+        raise _other_design(files, "modalities.audio", None)
+    heads = conf.get("num_heads")
+    for found, needed in (
+        (conf, MODEL_DESIGN),
+        (
+            audio,
+            AUDIO_DESIGN | ({"num_alibi_heads": heads} if audio.get("use_alibi_encoder") else {}),
+        ),
+    ):
+        for key, value in needed.items():
+            if found.get(key) != value:
+                raise _other_design(files, key, found.get(key))
+    return _spec(files, str(audio.get("feature_encoder_spec")))
+
+
+def _spec(files: checkpoint.Checkpoint, text: str) -> list[list[int]]:
+    """Read a sum of lists such as `[(512, 10, 5)] + [(512, 3, 2)] * 4`.
+
+    funasr evaluates the text as Python. So nothing but such a sum may reach it.
+    """
+    term = r"\[\(\d+,\d+,\d+\)\](?:\*\d+)?"
+    packed = re.sub(r"\s", "", text)
+    if not re.fullmatch(rf"{term}(?:\+{term})*", packed):
+        raise _other_design(files, "feature_encoder_spec", text)
+    spec: list[list[int]] = []
+    for layer, times in re.findall(r"\[\(([\d,]+)\)\](?:\*(\d+))?", packed):
+        spec += [[int(number) for number in layer.split(",")]] * int(times or 1)
+    return spec
+
+
+def _other_design(files: checkpoint.Checkpoint, key: str, value: Any) -> UserError:
+    return UserError(
+        f"{files.model}: {CONFIG} has {key}: {value}, which is another design than emotion2vec's; "
+        "give an emotion2vec model"
+    )
+
+
+def _shapes(files: checkpoint.Checkpoint, config: dict[str, Any]) -> dict[str, tuple[int, ...]]:
+    """The names and shapes of the parameters of funasr's model class, without its decoder."""
+    import torch
+
+    # Its import tells on stdout which optional packages it misses.
+    with redirect_stdout(io.StringIO()):
+        from funasr.models.emotion2vec.model import Emotion2vec as Model
+    config = copy.deepcopy(config)
+    config["model_conf"]["modalities"]["audio"]["decoder"] = None
+    try:
+        with torch.device("meta"):
+            model = Model(model_conf=config["model_conf"])
+    except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as e:
+        raise checkpoint.unloadable(files, e) from None
+    return {key: tuple(value.shape) for key, value in model.state_dict().items()}
+
+
+def _weights(files: checkpoint.Checkpoint, shapes: dict[str, tuple[int, ...]]) -> dict[str, Any]:
+    """The parameters in float32 by their names, each in its place.
+
+    funasr loads what fits and leaves random numbers in the rest; here that is an error.
+    """
+    state = _state(files, files.directory / WEIGHTS)
+    missing = sorted(shapes.keys() - state.keys())
+    unknown = sorted(key for key in state.keys() - shapes.keys() if not key.startswith(DECODER))
+    mismatched = sorted(
+        key for key in shapes.keys() & state.keys() if tuple(state[key].shape) != shapes[key]
+    )
+    for keys, what in (
+        (missing, "lack"),
+        (mismatched, "have the wrong shape for"),
+        (unknown, "have the unknown"),
+    ):
+        if keys:
+            more = f" and {len(keys) - 1} more" if len(keys) > 1 else ""
+            raise UserError(
+                f"the weights of {files.model} {what} {keys[0]}{more}, so they do not fit its "
+                f"{CONFIG}; copy or download the model again"
+            )
+    return {key: state[key].float() for key in shapes}
+
+
+def _state(files: checkpoint.Checkpoint, path: Path) -> dict[str, Any]:
+    """The tensors of model.pt, which may run no code."""
+    import torch
+
+    try:
+        value = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError:
+        raise UserError(
+            f"{path} is a pickle that is cut or holds more than tensors; download the model again"
+        ) from None
+    except (OSError, EOFError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        raise checkpoint.unloadable(files, error) from None
+    for name in ("state_dict", "model_state_dict", "model"):
+        if isinstance(value, dict) and name in value:
+            value = value[name]
+    if not isinstance(value, dict) or not all(torch.is_tensor(v) for v in value.values()):
+        raise UserError(f"{path} holds no model's weights; download the model again")
+    return value

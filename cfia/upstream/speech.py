@@ -1,0 +1,275 @@
+"""wav2vec 2.0, HuBERT and WavLM, through transformers, batched without an effect on any frame."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from cfia.errors import UserError
+from cfia.upstream import checkpoint
+from cfia.upstream.base import Description, Features, Upstream
+from cfia.upstream.choice import ALL, Choice
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+# Name, which is also the model_type of config.json -> class of transformers, default model.
+FAMILIES = {
+    "wav2vec2": ("Wav2Vec2Model", "facebook/wav2vec2-base"),
+    "hubert": ("HubertModel", "facebook/hubert-base-ls960"),
+    "wavlm": ("WavLMModel", "microsoft/wavlm-large"),
+}
+
+# Output frames that the convolutions make at once (30 s). The output of their first layer takes
+# 6.5 MB a second in the base models, and several such arrays are alive at once.
+PIECE = 1500
+
+
+class Front:
+    """The convolutions and the projection of one waveform, in pieces if it is long.
+
+    The convolutions do not pad, so a piece with the samples that its frames reach is exact. What
+    reaches further is the group norm of the first layer in the base models, whose statistics are
+    over all of time: they are found first, in a pass over the pieces.
+    """
+
+    def __init__(self, model: Any) -> None:
+        self._extractor = model.feature_extractor
+        self._projection = model.feature_projection
+        self._kernels = list(model.config.conv_kernel)
+        self._strides = list(model.config.conv_stride)
+        self.stride = math.prod(self._strides)
+        self.shortest = self._reach(1)
+
+    def __call__(self, samples: Tensor) -> Tensor:
+        """(samples,), at least `shortest`, to (frames, dim), the input of the transformer."""
+        import torch
+
+        frames = (len(samples) - self.shortest) // self.stride + 1
+        if frames <= PIECE:
+            return self._project(self._extractor(samples[None]))
+        convolve = self._long(samples)
+        pieces = []
+        for start in range(0, frames, PIECE):
+            count = min(PIECE, frames - start)
+            first = start * self.stride
+            piece = samples[None, first : first + self._reach(count)]
+            pieces.append(self._project(convolve(piece)))
+        return torch.cat(pieces)
+
+    def _reach(self, frames: int) -> int:
+        """The samples that so many frames are made from."""
+        for kernel, stride in zip(reversed(self._kernels), reversed(self._strides), strict=True):
+            frames = (frames - 1) * stride + kernel
+        return frames
+
+    def _project(self, convolved: Tensor) -> Tensor:
+        """(1, channels, frames) to (frames, dim)."""
+        projected = self._projection(convolved.transpose(1, 2))
+        # wav2vec 2.0 and WavLM return the normed input of the projection besides.
+        states: Tensor = (projected[0] if isinstance(projected, tuple) else projected)[0]
+        return states
+
+    def _long(self, samples: Tensor) -> Callable[[Tensor], Tensor]:
+        """The convolutions, (1, samples) to (1, channels, frames), of a piece of `samples`."""
+        import torch
+
+        first, *others = self._extractor.conv_layers
+        norm = getattr(first, "layer_norm", None)
+        if not isinstance(norm, torch.nn.GroupNorm):
+            convolve: Callable[[Tensor], Tensor] = self._extractor
+            return convolve
+        mean, deviation = self._statistics(first.conv, norm, samples)
+
+        def with_statistics(piece: Tensor) -> Tensor:
+            x: Tensor = (first.conv(piece[:, None]) - mean) / deviation
+            x = first.activation(x * norm.weight[:, None] + norm.bias[:, None])
+            for layer in others:
+                x = layer(x)
+            return x
+
+        return with_statistics
+
+    def _statistics(self, conv: Any, norm: Any, samples: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and deviation of each channel (channels, 1) of the first layer over all of time."""
+        kernel, stride = self._kernels[0], self._strides[0]
+        count = (len(samples) - kernel) // stride + 1
+        step = PIECE * self.stride // stride
+        total = square = 0.0
+        for start in range(0, count, step):
+            size = min(step, count - start)
+            reach = (size - 1) * stride + kernel
+            x = conv(samples[None, None, start * stride : start * stride + reach])[0].double()
+            total, square = total + x.sum(dim=1), square + x.square().sum(dim=1)
+        mean: Any = total / count
+        variance = (square / count - mean.square()).clamp(min=0)
+        return mean.float()[:, None], (variance + norm.eps).sqrt().float()[:, None]
+
+
+class Speech(Upstream):
+    """An encoder of the wav2vec 2.0 family.
+
+    The convolutions run one utterance at a time, since the group norm of the base models is over
+    all of time and zeros behind an utterance would change each of its frames. The transformer
+    runs on a batch. Its positional convolution must read zeros behind an utterance, which is what
+    it pads one alone with: transformers zeroes the frames that the attention mask leaves out.
+
+    The last layer is the transformer's output. In models with `do_stable_layer_norm` that is after
+    the last norm, as in transformers 4 and SUPERB; transformers 5 puts the state before that norm
+    into `hidden_states`, and this one into `last_hidden_state`.
+    """
+
+    def __init__(
+        self, name: str, files: checkpoint.Checkpoint, model: Any, prepare: Any, layer: int | str
+    ) -> None:
+        blocks = model.config.num_hidden_layers
+        self._front = Front(model)
+        self._prepare = prepare
+        self._encoder = model.encoder
+        self._device = model.device
+        self._layer = layer
+        # Batch norm before the positional convolution makes something else of the zeros.
+        self._alone = bool(getattr(model.config, "conv_pos_batch_norm", False))
+        if name == "wavlm":
+            from cfia.upstream import relative_attention
+
+            relative_attention.install(self._encoder)
+        if isinstance(layer, int):
+            self._cut(layer, blocks)
+        layers = blocks + 1 if layer == ALL else 1
+        self.shortest = self._front.shortest
+        self.description = Description(
+            kind="audio",
+            name=name,
+            model=files.model,
+            revision=files.revision,
+            layer=layer,
+            dim=layers * model.config.hidden_size,
+            frame_shift=self._front.stride / prepare.sampling_rate,
+            sample_rate=prepare.sampling_rate,
+            weights=files.weights_digest(),
+            layers=layers,
+        )
+
+    def _cut(self, layer: int, blocks: int) -> None:
+        """Drop what is above a layer, so that the encoder's output is that layer's state."""
+        import torch
+
+        del self._encoder.layers[layer:]
+        if layer < blocks and self._norms_last():
+            self._encoder.layer_norm = torch.nn.Identity()
+
+    def _norms_last(self) -> bool:
+        """Whether the encoder's own norm is behind its blocks; else it is before them."""
+        return bool(self._encoder.config.do_stable_layer_norm)
+
+    def extract(self, batch: Sequence[Any]) -> list[Features]:
+        """Waveforms to matrices (frames, dim), 50 frames a second; see `Upstream.extract`."""
+        import torch
+
+        with torch.inference_mode():
+            inputs = [self._front(self._normalised(samples)) for samples in batch]
+            size = 1 if self._alone else len(inputs)
+            found: list[Features] = []
+            for first in range(0, len(inputs), size):
+                found += self._encode(inputs[first : first + size])
+        return found
+
+    def _normalised(self, samples: Features) -> Tensor:
+        """A waveform as the model was trained on: with mean 0 and variance 1, or as it is."""
+        import torch
+
+        rate = self._prepare.sampling_rate
+        prepared = self._prepare(samples, sampling_rate=rate, return_tensors="np")
+        return torch.from_numpy(prepared["input_values"][0]).to(self._device)
+
+    def _encode(self, inputs: list[Tensor]) -> list[Features]:
+        """Inputs (frames, dim) of the transformer to its states."""
+        import torch
+
+        lengths = [len(x) for x in inputs]
+        padded = torch.nn.utils.rnn.pad_sequence(inputs, batch_first=True)
+        mask = None
+        if min(lengths) < max(lengths):
+            ends = torch.tensor(lengths, device=self._device)[:, None]
+            mask = torch.arange(max(lengths), device=self._device) < ends
+        states = self._states(padded, mask)
+        return [
+            torch.cat([state[i, :length] for state in states], dim=-1).cpu().numpy().copy()
+            for i, length in enumerate(lengths)
+        ]
+
+    def _states(self, padded: Tensor, mask: Tensor | None) -> list[Tensor]:
+        """The states (B, T, dim) that are wanted: the encoder's output, or all of them."""
+        states: list[Tensor] = []
+        hooks = []
+        if self._layer == ALL:
+            # The input of each block; what transformers collects differs between its versions.
+            hooks = [
+                block.register_forward_pre_hook(lambda _, args: states.append(args[0]))
+                for block in self._encoder.layers
+            ]
+        try:
+            output = self._encoder(padded, attention_mask=mask)
+        finally:
+            for hook in hooks:
+                hook.remove()
+        return [*states, output.last_hidden_state]
+
+
+def build(choice: Choice, num_threads: int, device: str) -> Upstream:
+    """Load an encoder of these families; see `cfia.upstream.registry.build`.
+
+    Raises:
+        UserError: it is not a whole model of the family that was asked for; no such layer; it
+            does not say how waveforms are prepared; there is no such device.
+    """
+    import torch
+    import transformers
+
+    torch.set_num_threads(num_threads)
+    files = _resolve(choice)
+    layer = checkpoint.check_layer(
+        "audio_layer", choice.layer, _blocks(choice.name, files), files.model
+    )
+    prepare = _prepare(files)
+    model_class = getattr(transformers, FAMILIES[choice.name][0])
+    model = checkpoint.load(model_class, files, unused="adapter")
+    return Speech(choice.name, files, checkpoint.place(model, device), prepare, layer)
+
+
+def model_digest(choice: Choice) -> str | None:
+    """Digest of the model's files; see `cfia.upstream.registry.model_digest`."""
+    return _resolve(choice).digest()
+
+
+def _resolve(choice: Choice) -> checkpoint.Checkpoint:
+    return checkpoint.resolve(choice.model or FAMILIES[choice.name][1], choice.hub)
+
+
+def _blocks(name: str, files: checkpoint.Checkpoint) -> int:
+    config = files.config()
+    if config.get("model_type") != name:
+        raise UserError(
+            f"{files.model} is a model of the type {config.get('model_type')}, not {name}; give "
+            f"a {name} model or another --audio_upstream"
+        )
+    return int(config.get("num_hidden_layers", 12))  # transformers' default for the three
+
+
+def _prepare(files: checkpoint.Checkpoint) -> Any:
+    """The feature extractor, which normalises waveforms or not and knows their rate.
+
+    Nothing in config.json tells whether a model wants normalised waveforms: hubert-base-ls960 has
+    it, wavlm-base of the same design has not. So a model without that file is refused.
+    """
+    from transformers import Wav2Vec2FeatureExtractor
+
+    try:
+        return Wav2Vec2FeatureExtractor.from_pretrained(str(files.directory), local_files_only=True)
+    except (OSError, ValueError, TypeError) as error:
+        raise UserError(
+            f"{files.model} has no usable preprocessor_config.json, which says whether waveforms "
+            f"are normalised ({checkpoint.first_line(error)}); copy it from where the model is from"
+        ) from None

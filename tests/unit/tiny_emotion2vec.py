@@ -1,0 +1,147 @@
+"""A randomly initialised emotion2vec of a few thousand weights, saved as funasr has its models."""
+
+from __future__ import annotations
+
+import copy
+import io
+from contextlib import redirect_stdout
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+# The base model's settings, those of its training left out; see `config` for the sizes.
+MODEL = {
+    "norm_eps": 1.0e-5,
+    "norm_affine": True,
+    "encoder_dropout": 0.1,
+    "post_mlp_drop": 0.1,
+    "attention_dropout": 0.1,
+    "activation_dropout": 0.0,
+    "dropout_input": 0.0,
+    "start_drop_path_rate": 0.0,
+    "end_drop_path_rate": 0.0,
+    "layerdrop": 0.05,
+    "mlp_ratio": 4.0,
+    "layer_norm_first": False,
+    "end_of_block_targets": False,
+    "average_top_k_layers": 8,
+    "loss_beta": 0.0,
+    "loss_scale": None,
+    "normalize": True,
+}
+AUDIO = {
+    "type": "AUDIO",
+    "prenet_layerdrop": 0.05,
+    "prenet_dropout": 0.1,
+    "start_drop_path_rate": 0.0,
+    "end_drop_path_rate": 0.0,
+    "num_extra_tokens": 10,
+    "init_extra_token_zero": True,
+    "local_grad_mult": 1.0,
+    "use_alibi_encoder": True,
+    "alibi_scale": 1.0,
+    "learned_alibi": False,
+    "learned_alibi_scale": True,
+    "learned_alibi_scale_per_head": True,
+    "learned_alibi_scale_per_layer": False,
+    "extractor_mode": "layer_norm",
+    "conv_pos_width": 95,
+    "conv_pos_depth": 5,
+    "conv_pos_pre_ln": False,
+}
+DECODER = {"decoder_kernel": 7, "input_dropout": 0.1, "decoder_residual": True}
+DECODER |= {"add_positions_masked": False, "add_positions_all": False}
+DECODER |= {"projection_layers": 1, "projection_ratio": 2.0}
+
+
+def config(
+    dim: int = 24,
+    channels: int = 8,
+    heads: int = 3,
+    prenet: int = 2,
+    depth: int = 2,
+    groups: int = 4,
+) -> dict[str, Any]:
+    """The contents of config.yaml. Three heads are no power of 2, as the base model's twelve."""
+    c = channels
+    spec = f"[({c}, 10, 5)] + [({c}, 3, 2)] * 4 + [({c},2,2)] + [({c},2,2)]"
+    audio = AUDIO | {
+        "prenet_depth": prenet,
+        "model_depth": depth,
+        "num_alibi_heads": heads,
+        "feature_encoder_spec": spec,
+        "conv_pos_groups": groups,
+        "decoder": DECODER
+        | {"decoder_dim": dim // 2, "decoder_groups": groups, "decoder_layers": 2},
+    }
+    model = MODEL | {"embed_dim": dim, "num_heads": heads, "depth": depth}
+    conf = copy.deepcopy(model | {"modalities": {"audio": audio}})
+    return {"model": "Emotion2vec", "model_conf": conf}
+
+
+def base_config() -> dict[str, Any]:
+    """The sizes of emotion2vec_base."""
+    return config(dim=768, channels=512, heads=12, prenet=4, depth=8, groups=16)
+
+
+def save(directory: Path, settings: dict[str, Any] | None = None, seed: int = 0) -> Path:
+    """Save config.yaml and model.pt with random weights; returns the directory."""
+    import torch
+    import yaml
+
+    with redirect_stdout(io.StringIO()):
+        from funasr.models.emotion2vec.model import Emotion2vec
+
+    settings = settings or config()
+    torch.manual_seed(seed)
+    model = Emotion2vec(model_conf=copy.deepcopy(settings["model_conf"]))
+    with torch.no_grad():
+        # Fresh norms are the identity and fresh biases zero: nothing would show if one were left
+        # out. The scale of the distances is raised, for the same reason.
+        for name, parameter in model.named_parameters():
+            spread = 0.3 if name.endswith("alibi_scale") else 0.05
+            parameter.add_(spread * torch.randn_like(parameter))
+    directory.mkdir(parents=True)
+    (directory / "config.yaml").write_text(yaml.safe_dump(settings), encoding="utf-8")
+    torch.save({"model": model.state_dict()}, directory / "model.pt")
+    return directory
+
+
+def edit(directory: Path, **changes: Any) -> None:
+    """Change model.pt: a tensor replaces a key's, None deletes it. Two underscores are a dot."""
+    import torch
+
+    weights = torch.load(directory / "model.pt", weights_only=True)["model"]
+    for name, tensor in changes.items():
+        key = name.replace("__", ".")
+        if tensor is None:
+            del weights[key]
+        else:
+            weights[key] = tensor
+    torch.save({"model": weights}, directory / "model.pt")
+
+
+def reference(directory: Path, num_threads: int = 1) -> Any:
+    """funasr's own AutoModel, which looks nothing up and draws no bar."""
+    with redirect_stdout(io.StringIO()):
+        from funasr import AutoModel
+
+        return AutoModel(
+            model=str(directory),
+            disable_update=True,
+            disable_pbar=True,
+            device="cpu",
+            ncpu=num_threads,
+            log_level="ERROR",
+        )
+
+
+def generate(model: Any, waves: list[NDArray[np.float32]]) -> list[NDArray[np.float32]]:
+    """Frames by funasr's `generate`, one waveform after another."""
+    found = []
+    for wave in waves:
+        (result,) = model.generate(wave, granularity="frame", extract_embedding=True)
+        found.append(result["feats"])
+    return found
