@@ -19,12 +19,16 @@ def main(argv: Sequence[str] | None = None) -> None:
     p.add_argument("--data", type=Path, required=True, help="the data directory")
     p.add_argument("--dir", type=Path, required=True, help="the dump directory")
     p.add_argument("--job", type=int, required=True, help="the job's number, from 1")
+    p.add_argument(
+        "--ngpu", type=int, choices=(0, 1), default=0, help="1: run networks on a GPU (default: 0)"
+    )
     args = p.parse_args(argv)
 
     from cfia.kaldi.data_dir import DataDir
     from cfia.upstream.dump import run_job
 
-    run_job(args.dir, DataDir.load(args.data), args.job)
+    device = "cuda" if args.ngpu else "cpu"
+    run_job(args.dir, DataDir.load(args.data), args.job, device)
 
 
 if __name__ == "__main__":

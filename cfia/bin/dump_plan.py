@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cfia.cli import boolean, parser, run
+from cfia.upstream.choice import ALL, Choice
 from cfia.upstream.registry import FAMILIES
 
 
@@ -22,6 +23,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     p.add_argument("--upstream", required=True, metavar="NAME", help="the encoder's name")
     p.add_argument("--model", default="", help="hub id or directory (default: the encoder's)")
     p.add_argument("--layer", type=_layer, default=None, help="of hidden_states (default: last)")
+    p.add_argument(
+        "--hub",
+        choices=("hf", "ms"),
+        default="hf",
+        help="where a hub id is looked up: Hugging Face or ModelScope (default: hf)",
+    )
     p.add_argument("--data", type=Path, required=True, help="the data directory")
     p.add_argument("--dir", type=Path, required=True, help="the dump directory")
     p.add_argument("--nj", type=_positive, default=1, help="the most jobs (default: 1)")
@@ -34,23 +41,49 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     p.add_argument("--skip_bad", type=boolean, default=False, help="list unreadable audio, go on")
     p.add_argument("--force", type=boolean, default=False, help="remove a dump made differently")
+    _add_exposure(p)
     args = p.parse_args(argv)
     _check_name(p, args.modality, args.upstream)
+    if args.corpus and args.exposure is None:
+        p.error("--corpus: needs --exposure")
 
     from cfia.kaldi.archive import COMPRESSION_METHODS
     from cfia.kaldi.data_dir import DataDir
-    from cfia.upstream.choice import Choice
     from cfia.upstream.plan import Settings, make
 
     if args.compression_method not in COMPRESSION_METHODS:
         p.error(f"--compression_method: choose from {COMPRESSION_METHODS}")
+    choice = Choice(args.modality, args.upstream, args.model or None, args.layer, args.hub)
     settings = Settings(
-        choice=Choice(args.modality, args.upstream, args.model or None, args.layer),
+        choice=choice,
         num_threads=args.num_threads,
         compression_method=args.compression_method,
         skip_bad=args.skip_bad,
+        exposure=_exposure(args, choice),
     )
     print(make(args.dir, DataDir.load(args.data), settings, args.nj, force=args.force))
+
+
+def _add_exposure(p: argparse.ArgumentParser) -> None:
+    p.add_argument("--corpus", default="", metavar="NAME", help="the recipe's name, for --exposure")
+    p.add_argument(
+        "--exposure", type=Path, default=None, metavar="FILE", help="such as conf/exposure.yaml"
+    )
+    p.add_argument(
+        "--allow_contaminated",
+        type=boolean,
+        default=False,
+        help="take an encoder that was trained on the corpus's labels",
+    )
+
+
+def _exposure(args: argparse.Namespace, choice: Choice) -> str | None:
+    """What the encoder has seen of the corpus, None if none is named; see `allowed_exposure`."""
+    from cfia.upstream.exposure import allowed_exposure
+
+    if not args.corpus:
+        return None
+    return allowed_exposure(args.exposure, choice, args.corpus, allow=args.allow_contaminated)
 
 
 def _check_name(p: argparse.ArgumentParser, modality: str, name: str) -> None:
@@ -59,10 +92,14 @@ def _check_name(p: argparse.ArgumentParser, modality: str, name: str) -> None:
         p.error(f"--upstream {name}: the {modality} upstreams are {', '.join(legal)}")
 
 
-def _layer(text: str) -> int | None:
-    """A number from 0, or nothing for the last layer."""
+def _layer(text: str) -> int | str | None:
+    """A number from 0, `all`, or nothing for the last layer."""
+    if text == ALL:
+        return ALL
     if text and not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"expected a layer's number or nothing, not {text!r}")
+        raise argparse.ArgumentTypeError(
+            f"expected a layer's number, {ALL} or nothing, not {text!r}"
+        )
     return int(text) if text else None
 
 

@@ -1,13 +1,20 @@
-"""One job of a dump: decode, encode and archive the batches that the plan gives it."""
+"""One job of a dump: decode, encode and archive the batches that the plan gives it.
+
+While the encoder works on a batch, a thread decodes the next one, and no more than that one.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sys
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import soxr
@@ -24,11 +31,24 @@ from cfia.upstream.registry import build
 # Seconds between two lines of progress in a log.
 REPORT_EVERY = 30.0
 
+T = TypeVar("T")
+
 _log = logging.getLogger(__name__)
 
 
-def run_job(directory: Path, data: DataDir, job: int) -> None:
+@dataclass
+class _Batch:
+    """A batch, ready for the encoder: waveforms or transcripts by utterance."""
+
+    number: int
+    items: dict[str, Any] = field(default_factory=dict)
+    skipped: dict[str, str] = field(default_factory=dict)  # utterance -> why
+
+
+def run_job(directory: Path, data: DataDir, job: int, device: str = "cpu") -> None:
     """Encode a job's batches, going on behind the last one that an earlier run finished.
+
+    `device`, "cpu" or "cuda", is where a network runs.
 
     Raises:
         UserError: no plan, or no such job in it; the data directory lacks a planned utterance;
@@ -44,15 +64,46 @@ def run_job(directory: Path, data: DataDir, job: int) -> None:
         return
     _check_utterances(plan, data, job)
     s = plan.settings
-    upstream = build(s.choice, s.num_threads)
+    upstream = build(s.choice, s.num_threads, device)
     with journal.opened(files, plan.digest(), upstream.describe()) as begun:
         if begun is None:
             _log.info("%s: job %d is finished, skipping", directory, job)
             return
-        numbers = plan.jobs[job - 1]
-        for number in _progress(numbers, len(begun.done), f"{s.name}, job {job}"):
-            _dump_batch(plan, number, data, upstream, begun)
+        numbers, done = plan.jobs[job - 1], len(begun.done)
+        stop = threading.Event()
+
+        def load(number: int) -> _Batch:
+            return _load_batch(plan, number, data, upstream, stop)
+
+        with contextlib.closing(ahead(load, numbers[done:], stop)) as batches:
+            for batch in _progress(batches, done, len(numbers), f"{s.name}, job {job}"):
+                _dump_batch(plan, batch, upstream, begun)
         begun.finish()
+
+
+def ahead(
+    load: Callable[[int], T], numbers: Sequence[int], stop: threading.Event | None = None
+) -> Generator[T, None, None]:
+    """Yield `load(number)` for each number, the next one loaded in a thread meanwhile.
+
+    At most two results are alive: the one that was yielded, and the next. An exception of `load`
+    is raised where its result would be yielded. When the generator is closed, by an error or an
+    interrupt too, `stop` is set, and the thread has ended before `close` returns.
+    """
+    pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="load")
+    try:
+        pending = [pool.submit(load, number) for number in numbers[:1]]
+        for following in [*numbers[1:], None]:
+            if not pending:
+                return
+            loaded = [pending.pop().result()]
+            if following is not None:
+                pending.append(pool.submit(load, following))
+            yield loaded.pop()
+    finally:
+        if stop is not None:
+            stop.set()
+        pool.shutdown(wait=True, cancel_futures=True)
 
 
 def _check_utterances(plan: Plan, data: DataDir, job: int) -> None:
@@ -65,44 +116,44 @@ def _check_utterances(plan: Plan, data: DataDir, job: int) -> None:
                 )
 
 
-def _dump_batch(
-    plan: Plan, number: int, data: DataDir, upstream: Upstream, begun: journal.Journal
-) -> None:
+def _dump_batch(plan: Plan, batch: _Batch, upstream: Upstream, begun: journal.Journal) -> None:
     """Encode one batch and write it to the archive and the journal."""
-    items, skipped = _load_batch(plan, number, data, upstream)
-    for utterance, item in items.items():
+    # The thread that loads says nothing itself, so that warnings come in the order of batches.
+    for utterance, reason in batch.skipped.items():
+        _log.warning("skipping %s: %s", utterance, reason)
+    for utterance, item in batch.items.items():
         if clause := upstream.left_out(item):
             _log.warning("%s: %s", utterance, clause)
-    matrices = upstream.extract(list(items.values())) if items else []
+    matrices = upstream.extract(list(batch.items.values())) if batch.items else []
     entries, offsets, frames = b"", {}, {}
-    for utterance, matrix in zip(items, matrices, strict=True):
+    for utterance, matrix in zip(batch.items, matrices, strict=True):
         _check_features(utterance, matrix, upstream)
         entry, offset = archive.entry(utterance, matrix, plan.settings.compression_method)
         offsets[utterance] = begun.end + len(entries) + offset
         frames[utterance] = len(matrix)
         entries += entry
     end = begun.end + len(entries)
-    begun.append(entries, journal.Batch(number, end, offsets, frames, skipped))
+    begun.append(entries, journal.Batch(batch.number, end, offsets, frames, batch.skipped))
 
 
 def _load_batch(
-    plan: Plan, number: int, data: DataDir, upstream: Upstream
-) -> tuple[dict[str, Any], dict[str, str]]:
-    """The waveforms or transcripts of a batch, and the utterances that are skipped -> why."""
-    batch = plan.batches[number]
-    if plan.settings.choice.modality == "text":
-        return {utterance: data.text[utterance] for utterance in batch}, {}
-    items, skipped = {}, {}
-    for utterance in batch:
+    plan: Plan, number: int, data: DataDir, upstream: Upstream, stop: threading.Event
+) -> _Batch:
+    """The waveforms or transcripts of a batch; cut short when `stop` is set, for nobody to use."""
+    batch = _Batch(number)
+    for utterance in plan.batches[number]:
+        if stop.is_set():
+            break
+        if plan.settings.choice.modality == "text":
+            batch.items[utterance] = data.text[utterance]
+            continue
         try:
-            items[utterance] = load_audio(data, utterance, upstream)
+            batch.items[utterance] = load_audio(data, utterance, upstream)
         except UserError as error:
             if not plan.settings.skip_bad:
                 raise UserError(f"utterance {utterance}: {error}") from None
-            reason = str(error).rpartition("; ")[0] or str(error)
-            _log.warning("skipping %s: %s", utterance, reason)
-            skipped[utterance] = reason
-    return items, skipped
+            batch.skipped[utterance] = str(error).rpartition("; ")[0] or str(error)
+    return batch
 
 
 def load_audio(data: DataDir, utterance: str, upstream: Upstream) -> Features:
@@ -138,18 +189,18 @@ def _check_features(utterance: str, matrix: Features, upstream: Upstream) -> Non
         )
 
 
-def _progress(numbers: list[int], done: int, what: str) -> Iterator[int]:
+def _progress(batches: Iterable[T], done: int, total: int, what: str) -> Iterator[T]:
     """The batches that are left: with a bar on a terminal, with lines of the time left in a log."""
     if done:
-        _log.info("%s: going on behind batch %d of %d", what, done, len(numbers))
+        _log.info("%s: going on behind batch %d of %d", what, done, total)
     if sys.stderr.isatty():
-        yield from tqdm(numbers[done:], desc=what, initial=done, total=len(numbers), unit="batch")
+        yield from tqdm(batches, desc=what, initial=done, total=total, unit="batch")
         return
     began = reported = time.monotonic()
-    for count, number in enumerate(numbers[done:], start=1):
-        yield number
+    for count, batch in enumerate(batches, start=1):
+        yield batch
         now = time.monotonic()
-        if now - reported >= REPORT_EVERY or done + count == len(numbers):
+        if now - reported >= REPORT_EVERY or done + count == total:
             reported = now
-            left = (now - began) / count * (len(numbers) - done - count)
-            _log.info("%s: batch %d of %d, %d s left", what, done + count, len(numbers), left)
+            left = (now - began) / count * (total - done - count)
+            _log.info("%s: batch %d of %d, %d s left", what, done + count, total, left)

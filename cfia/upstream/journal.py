@@ -144,10 +144,39 @@ def finished(files: JobFiles, plan: str) -> bool:
     return whole and header["plan"] == plan and files.ark.stat().st_size == done[-1].end
 
 
+def same_encoder(first: dict[str, Any], second: dict[str, Any]) -> bool:
+    """Whether two descriptions are of one encoder, wherever its weights were found."""
+    place = {"model": None, "revision": None}
+    return first | place == second | place
+
+
+def batches_done(directory: Path, name: str, jobs: int) -> list[int]:
+    """The numbers of the batches that the jobs of a dump have finished."""
+    done = [read(JobFiles(directory, name, job))[1] for job in range(1, jobs + 1)]
+    return [batch.batch for batches in done for batch in batches]
+
+
+def nothing_done(directory: Path) -> bool:
+    """Whether a dump was begun, but no job has finished a batch and none is at work now."""
+    if (directory / "feats.scp").exists() or any(directory.glob("raw_*.ark")):
+        return False
+    for path in directory.glob(".raw_*.journal"):
+        if path.read_bytes().count(b"\n") > 1:
+            return False
+        with open(path, "rb") as handle:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return False
+            except OSError:  # a file system without locks: nobody can tell
+                return False
+    return True
+
+
 def _begin(files: JobFiles, handle: int, plan: str, frontend: dict[str, Any]) -> list[Batch]:
     """Cut journal and archive back to the last batch that both hold whole; those batches."""
     header, done = read(files)
-    if header and header["plan"] == plan and header["frontend"] != frontend:
+    if header and header["plan"] == plan and not same_encoder(header["frontend"], frontend):
         raise UserError(
             f"{files.journal}: the job was begun with another encoder than there is now; put the "
             "old model back, or dump again with --force true"

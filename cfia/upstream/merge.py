@@ -13,7 +13,8 @@ from cfia.errors import UserError
 from cfia.files import read_json
 from cfia.kaldi.table import read_table, write_table
 from cfia.upstream import journal
-from cfia.upstream.plan import Plan, remove_unfinished
+from cfia.upstream.exposure import UNKNOWN
+from cfia.upstream.plan import FRONTEND, Plan, remove_unfinished
 
 # With fewer of the utterances than this, `--skip_bad true` does not help.
 LEAST_KEPT = 0.95
@@ -52,7 +53,8 @@ def merge(directory: Path) -> None:
     (directory / "skipped").unlink(missing_ok=True)
     if result.skipped:
         write_table(directory / "skipped", result.skipped)
-    write_yaml(directory / "frontend.yaml", result.frontends[0])
+    exposure = {"exposure": plan.settings.exposure or UNKNOWN}
+    write_yaml(directory / FRONTEND, result.frontends[0] | exposure)
     marker.finish(directory, found["options"], found["inputs"])
     remove_unfinished(directory)
     _log.info("%s: %d utterances", directory, len(result.scp))
@@ -69,7 +71,7 @@ def _collect(directory: Path, plan: Plan) -> _Result:
         for batch in batches:
             result.frames |= {utterance: str(n) for utterance, n in batch.frames.items()}
             result.skipped |= batch.skipped
-    if any(frontend != result.frontends[0] for frontend in result.frontends):
+    if any(not journal.same_encoder(f, result.frontends[0]) for f in result.frontends):
         raise UserError(
             f"the jobs of {directory} used different encoders; run the stage again with "
             "--force true"

@@ -15,14 +15,19 @@ from pathlib import Path
 from typing import Any
 
 from cfia import marker
+from cfia.config import read_yaml, write_yaml
 from cfia.errors import UserError
 from cfia.files import digest, read_json, sha256, stat_digest, write_json
 from cfia.kaldi.audio import is_pipe
 from cfia.kaldi.data_dir import DataDir
+from cfia.upstream import journal
 from cfia.upstream.choice import Choice
 from cfia.upstream.registry import model_digest, upstream_name
 
 NAME = "plan.json"
+FRONTEND = "frontend.yaml"
+# Size and time of each audio file when the dump was planned. Kept until the dump is merged.
+AUDIO = ".raw_audio.json"
 
 # The largest batch, padding included: seconds of audio, characters of text (four or five of which
 # make a token). A batch is also what a killed job loses, so it should take seconds, not minutes.
@@ -34,12 +39,16 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Settings:
-    """What is dumped: the options of `cfia dump_plan` that can change a feature."""
+    """What is dumped: the options of `cfia dump_plan` that can change a feature.
+
+    `exposure` is what the encoder has seen of the corpus; None if no corpus was named.
+    """
 
     choice: Choice
     num_threads: int
     compression_method: int
     skip_bad: bool
+    exposure: str | None = None
 
     @property
     def name(self) -> str:
@@ -49,9 +58,9 @@ class Settings:
     def options(self) -> dict[str, Any]:
         """The marker's options, under the recipe's names of the flags.
 
-        The model is not among them: its digest is an input, so that a directory may move. Nor
-        is skip_bad, so that a dump that met a bad file can go on with it; `make` and the merge
-        see to it that nothing is skipped without it.
+        The model and its hub are not among them: the model's digest is an input, so that a
+        directory may move. Nor is skip_bad, so that a dump that met a bad file can go on with
+        it; `make` and the merge see to it that nothing is skipped without it.
         """
         return {
             f"{self.choice.modality}_upstream": self.choice.name,
@@ -70,8 +79,13 @@ class Plan:
     jobs: list[list[int]]
 
     def digest(self) -> str:
-        """What a job's journal is bound to: all but skip_bad, which may change on the way."""
-        return digest(asdict(replace(self, settings=replace(self.settings, skip_bad=False))))
+        """What a job's journal is bound to: all but what may change on the way.
+
+        That is what no option of the marker says; the encoder's weights stand in the journal.
+        """
+        choice = replace(self.settings.choice, model=None, hub="")
+        settings = replace(self.settings, choice=choice, skip_bad=False, exposure=None)
+        return digest(asdict(replace(self, settings=settings)))
 
     def utterances(self) -> list[str]:
         """All planned utterances, in C-locale order."""
@@ -104,7 +118,9 @@ def make(directory: Path, data: DataDir, settings: Settings, nj: int, *, force: 
             missing and bad audio is not skipped.
     """
     options, inputs = settings.options(), _inputs(data, settings)
-    state = marker.check(directory, options, inputs, force=force)
+    _accept_mended_audio(directory, data, options, inputs)
+    # Where nothing is lost, nobody needs to be asked.
+    state = marker.check(directory, options, inputs, force=force or journal.nothing_done(directory))
     if state is marker.State.DONE and not settings.skip_bad and (directory / "skipped").exists():
         if not force:
             raise UserError(
@@ -115,6 +131,7 @@ def make(directory: Path, data: DataDir, settings: Settings, nj: int, *, force: 
         state = marker.State.FRESH
     if state is marker.State.DONE:
         remove_unfinished(directory)
+        _update_exposure(directory, settings.exposure)
         _log.info("%s: already made, skipping", directory)
         return 0
     if state is marker.State.RESUME and (directory / NAME).exists():
@@ -124,16 +141,62 @@ def make(directory: Path, data: DataDir, settings: Settings, nj: int, *, force: 
     directory.mkdir(parents=True, exist_ok=True)
     plan = _plan(data, settings, nj)
     write_json(directory / NAME, asdict(plan))
+    write_json(directory / AUDIO, _audio_stats(data, settings))
     marker.start(directory, options, inputs)
     return len(plan.jobs)
 
 
 def _resume(directory: Path, settings: Settings) -> int:
+    """Take over what the marker does not compare, such as where the model lies now."""
     plan = Plan.load(directory)
-    if plan.settings.skip_bad != settings.skip_bad:
-        kept = replace(plan.settings, skip_bad=settings.skip_bad)
-        write_json(directory / NAME, asdict(replace(plan, settings=kept)))
+    exposure = settings.exposure or plan.settings.exposure
+    settings = replace(settings, exposure=exposure)
+    if plan.settings != settings:
+        write_json(directory / NAME, asdict(replace(plan, settings=settings)))
     return len(plan.jobs)
+
+
+def _update_exposure(directory: Path, exposure: str | None) -> None:
+    """Tell a finished dump what is known of its encoder today, if a corpus was named."""
+    plan, frontend = Plan.load(directory), read_yaml(directory / FRONTEND)
+    if exposure is None or exposure == frontend.get("exposure"):
+        return
+    settings = replace(plan.settings, exposure=exposure)
+    write_json(directory / NAME, asdict(replace(plan, settings=settings)))
+    write_yaml(directory / FRONTEND, frontend | {"exposure": exposure})
+
+
+def _accept_mended_audio(
+    directory: Path, data: DataDir, options: dict[str, Any], inputs: dict[str, str]
+) -> None:
+    """Let an unfinished dump go on if, of all its inputs, only audio has changed, and only audio
+    that no finished batch was made from: the files, say, that the dump has stopped on.
+    """
+    paths = [directory / name for name in (marker.NAME, NAME, AUDIO)]
+    if not all(path.exists() for path in paths):
+        return
+    found, plan, before = read_json(paths[0]), Plan.load(directory), read_json(paths[2])
+    changed = {n for n in {*found["inputs"], *inputs} if found["inputs"].get(n) != inputs.get(n)}
+    if found["state"] == "done" or found["options"] != options or changed != {"audio"}:
+        return
+    now = _audio_stats(data, plan.settings)
+    for number in journal.batches_done(directory, plan.settings.name, len(plan.jobs)):
+        for utterance in plan.batches[number]:
+            recording = data.segments[utterance].recording if data.segments else utterance
+            if now.get(recording) != before.get(recording):
+                return
+    _log.info("%s: going on with audio that was mended", directory)
+    write_json(directory / AUDIO, now)
+    marker.start(directory, options, inputs)
+
+
+def _audio_stats(data: DataDir, settings: Settings) -> dict[str, list[int]]:
+    """Recording -> size in bytes and time in ns of its file, if it is one and there."""
+    if settings.choice.modality == "text":
+        return {}
+    files = {r: Path(spec) for r, spec in data.wav_scp.items() if not is_pipe(spec)}
+    stats = {r: path.stat() for r, path in files.items() if path.exists()}
+    return {r: [status.st_size, status.st_mtime_ns] for r, status in stats.items()}
 
 
 def remove_unfinished(directory: Path) -> None:

@@ -7,9 +7,11 @@ from io import StringIO
 from pathlib import Path
 
 import numpy as np
+import pytest
 import soundfile
 from numpy.typing import NDArray
 
+from cfia import cli
 from cfia.bin import dump, dump_merge, dump_plan
 from cfia.kaldi.archive import load_features
 from cfia.kaldi.table import read_table, write_table
@@ -46,6 +48,22 @@ def write_long_data(directory: Path) -> Path:
     )
 
 
+# Two fixtures. A module that wants them says `data = pytest.fixture(scope="module")(long_data)`,
+# and the same of `whole` with `undisturbed`.
+
+
+def long_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_long_data(tmp_path_factory.mktemp("a corpus") / "data")
+
+
+def undisturbed(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The data's features, dumped without a disturbance by one job."""
+    directory = tmp_path_factory.mktemp("a dump") / "fbank"
+    assert plan(directory, data) == 1
+    run_dump(directory, data, 1)
+    return directory
+
+
 def plan(directory: Path, data: Path, *flags: str, upstream: str = "fbank", nj: int = 1) -> int:
     """Run dump_plan; the number of jobs that it prints, which is all that it prints."""
     modality = "text" if upstream in ("bert", "minilm") else "audio"
@@ -72,6 +90,16 @@ def run_dump(directory: Path, data: Path, jobs: int) -> None:
     for job in range(1, jobs + 1):
         run_job(directory, data, job)
     dump_merge.main(["--dir", str(directory)])
+
+
+def failing_job(directory: Path, data: Path, capsys: pytest.CaptureFixture[str]) -> str:
+    """Run job 1 as the program does; its one line on stderr. It must exit with 1."""
+    with pytest.raises(SystemExit) as caught:
+        cli.run(dump.main, ["--dir", str(directory), "--data", str(data), "--job", "1"])
+    assert caught.value.code == 1
+    lines = [x for x in capsys.readouterr().err.splitlines() if x.startswith("error: ")]
+    assert len(lines) == 1
+    return lines[0]
 
 
 def features(directory: Path) -> dict[str, NDArray[np.float32]]:

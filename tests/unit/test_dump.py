@@ -25,28 +25,18 @@ from tests.unit.dump_data import (
     UTTERANCES,
     contents,
     features,
+    long_data,
     noise,
     plan,
     run_dump,
     run_job,
     same,
+    undisturbed,
     write_data,
-    write_long_data,
 )
 
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_long_data(tmp_path_factory.mktemp("a corpus") / "data")
-
-
-@pytest.fixture(scope="module")
-def whole(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The data's features, dumped without a disturbance by one job."""
-    directory = tmp_path_factory.mktemp("a dump") / "fbank"
-    assert plan(directory, data) == 1
-    run_dump(directory, data, 1)
-    return directory
+data = pytest.fixture(scope="module")(long_data)
+whole = pytest.fixture(scope="module")(undisturbed)
 
 
 # What a dump holds.
@@ -66,7 +56,7 @@ def test_a_dump_holds_what_design_says(whole: Path) -> None:
     frames = {u: str(len(m)) for u, m in features(whole).items()}
     assert read_table(whole / "utt2num_frames") == frames
     frontend = yaml.safe_load((whole / "frontend.yaml").read_text())
-    assert frontend == build(Choice("audio", "fbank")).describe()
+    assert frontend == build(Choice("audio", "fbank")).describe() | {"exposure": "unknown"}
 
 
 def test_the_features_are_those_of_the_resampled_audio(whole: Path, data: Path) -> None:
@@ -161,15 +151,32 @@ def test_every_utterance_is_in_one_batch_of_one_job(lengths: dict[str, float], n
     assert max(loads) - min(loads) <= max(weights)
 
 
-@pytest.mark.parametrize(("nj", "jobs"), [(2, 2), (3, 3), (50, 5)])
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory with tiny models under the names of their upstreams."""
+    directory = tmp_path_factory.mktemp("models")
+    tiny_models.save_whisper(directory / "whisper")
+    tiny_models.save_bert(directory / "bert")
+    return directory
+
+
+@pytest.mark.parametrize("upstream", ["fbank", "whisper", "bert"])
 def test_the_number_of_jobs_changes_no_feature(
-    whole: Path, data: Path, tmp_path: Path, nj: int, jobs: int
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, upstream: str
 ) -> None:
-    assert plan(tmp_path, data, nj=nj) == jobs
-    run_dump(tmp_path, data, jobs)
-    assert same(features(whole), features(tmp_path))
-    for name in ("utt2num_frames", "frontend.yaml"):
-        assert (tmp_path / name).read_bytes() == (whole / name).read_bytes()
+    monkeypatch.setattr("cfia.upstream.plan.BATCH_SECONDS", 3.5)
+    monkeypatch.setattr("cfia.upstream.plan.BATCH_CHARACTERS", 60)
+    waves = {f"s0-{i:02d}": noise(0.3 + 0.1 * i, seed=i) for i in range(16)}
+    mine = write_data(tmp_path / "data", waves)
+    write_table(mine / "text", {u: f"the {'cat ' * i}sat" for i, u in enumerate(waves)})
+    model = ["--model", str(tiny / upstream)] if upstream != "fbank" else []
+    for nj, jobs in ((1, 1), (2, 2), (7, 7), (50, 13 if upstream == "bert" else 7)):
+        directory = tmp_path / str(nj)
+        assert plan(directory, mine, *model, upstream=upstream, nj=nj) == jobs
+        run_dump(directory, mine, jobs)
+        assert same(features(tmp_path / "1"), features(directory))
+        for name in ("utt2num_frames", "frontend.yaml"):
+            assert (directory / name).read_bytes() == (tmp_path / "1" / name).read_bytes()
 
 
 def test_a_resumed_dump_keeps_its_plan(data: Path, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import shutil
 import signal
@@ -13,33 +14,37 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from cfia.bin import dump_merge
 from cfia.kaldi.table import read_table, write_table
+from tests.unit import tiny_models
 from tests.unit.dump_data import (
     contents,
+    long_data,
+    noise,
     plan,
     run_dump,
     run_job,
-    write_long_data,
+    undisturbed,
+    write_data,
 )
 
 ROOT = Path(__file__).parents[2]
 
+# What a job imports when it runs.
+PRELOADED = [
+    "cfia.upstream.dump",
+    "cfia.upstream.fbank",
+    "cfia.upstream.text",
+    "transformers.models.bert.modeling_bert",
+    "transformers.models.bert.tokenization_bert_fast",
+]
 
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_long_data(tmp_path_factory.mktemp("a corpus") / "data")
 
-
-@pytest.fixture(scope="module")
-def whole(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The data's features, dumped without a disturbance by one job."""
-    directory = tmp_path_factory.mktemp("a dump") / "fbank"
-    assert plan(directory, data) == 1
-    run_dump(directory, data, 1)
-    return directory
+data = pytest.fixture(scope="module")(long_data)
+whole = pytest.fixture(scope="module")(undisturbed)
 
 
 def start_job(directory: Path, data: Path, prefix: str = "") -> subprocess.Popen[str]:
@@ -97,8 +102,8 @@ def write_slow_data(directory: Path, data: Path) -> Path:
     return directory
 
 
-def finished_batches(directory: Path) -> list[dict[str, Any]]:
-    journal = directory / ".raw_fbank.1.journal"
+def finished_batches(directory: Path, name: str = "fbank") -> list[dict[str, Any]]:
+    journal = directory / f".raw_{name}.1.journal"
     lines = journal.read_bytes().split(b"\n")[1:-1] if journal.exists() else []
     return [json.loads(line) for line in lines]
 
@@ -129,6 +134,60 @@ def test_sigkill_loses_no_finished_batch_and_changes_no_byte(
     run_dump(directory, slow, 1)
     counts = Counter(calls.read_text().split())
     assert all(counts[u] == times for u, times in safe.items())
+    assert contents(directory) == contents(whole)
+
+
+def kill_at_a_random_moment(process: Any, directory: Path, name: str, rng: Any) -> None:
+    """Kill a job when it has done a few batches more, and somewhere in the next ones."""
+    wanted = len(finished_batches(directory, name)) + int(rng.integers(0, 4))
+    while len(finished_batches(directory, name)) < wanted:
+        assert process.is_alive()
+        time.sleep(0.0005)
+    time.sleep(float(rng.uniform(0, 0.01)))
+    process.kill()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
+
+
+def spoil_what_is_done(data: Path, done: list[dict[str, Any]]) -> None:
+    """Make what finished batches were made from useless: doing one again would show."""
+    text = read_table(data / "text")
+    for utterance in {u for batch in done for u in batch["frames"]}:
+        text[utterance] = "mat"
+        Path(read_table(data / "wav.scp")[utterance]).unlink(missing_ok=True)
+    write_table(data / "text", text)
+
+
+@pytest.mark.parametrize("upstream", ["fbank", "bert"])
+def test_ten_kills_redo_nothing(
+    upstream: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cfia.upstream.plan.BATCH_SECONDS", 0.3)
+    monkeypatch.setattr("cfia.upstream.plan.BATCH_CHARACTERS", 10)
+    # A server that has the imports behind it starts a job in milliseconds.
+    processes = multiprocessing.get_context("forkserver")
+    processes.set_forkserver_preload([__name__, *PRELOADED])
+    rng = np.random.default_rng(16)
+    utterances = [f"s0-{i:03d}" for i in range(150)]
+    data = write_data(tmp_path / "data", {u: noise(0.2, seed=i) for i, u in enumerate(utterances)})
+    tiny_models.save_bert(tmp_path / "bert")
+    flags = ["--model", str(tmp_path / "bert")] if upstream == "bert" else []
+    whole, directory = tmp_path / "whole", tmp_path / "dump"
+    for dump in (whole, directory):
+        assert plan(dump, data, *flags, upstream=upstream) == 1
+    run_dump(whole, data, 1)
+    done: list[dict[str, Any]] = []
+    for _ in range(10):
+        process = processes.Process(target=run_job, args=(directory, data, 1))
+        process.start()
+        kill_at_a_random_moment(process, directory, upstream, rng)
+        assert finished_batches(directory, upstream)[: len(done)] == done
+        done = finished_batches(directory, upstream)
+        spoil_what_is_done(data, done)
+    assert 0 < len(done) < 150
+    run_job(directory, data, 1)
+    assert [batch["batch"] for batch in finished_batches(directory, upstream)] == list(range(150))
+    dump_merge.main(["--dir", str(directory)])
     assert contents(directory) == contents(whole)
 
 

@@ -1,0 +1,111 @@
+"""What an encoder saw of a corpus while it was trained: conf/exposure.yaml.
+
+The file maps a model's name, or a shell-style pattern of names, to corpora, and each to one of
+`VALUES`. `default` stands for the corpora that an entry does not name.
+"""
+
+from __future__ import annotations
+
+import logging
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+from cfia.config import read_yaml
+from cfia.errors import UserError
+from cfia.upstream.choice import Choice
+from cfia.upstream.registry import upstream_name
+
+UNKNOWN = "unknown"
+LABELS = "labels"
+VALUES = ("none", "audio", LABELS, UNKNOWN)
+DEFAULT = "default"
+EVERYTHING = "*"  # the one entry that needs no default
+
+_log = logging.getLogger(__name__)
+
+
+def exposure(path: Path, model: Choice | str, corpus: str) -> str:
+    """What a model has seen of a corpus: one of `VALUES`.
+
+    Of all entries that match the model, the first in the file that names the corpus decides, and
+    else the first that has a default. Where there is none the answer is `UNKNOWN`, with a warning.
+
+    Args:
+        path: conf/exposure.yaml or one like it.
+        model: the choice of an encoder, or its hub id, directory or name. Its last part counts;
+            an encoder without a model is looked up under its own name.
+        corpus: the recipe's name. Case, - and _ do not matter.
+
+    Raises:
+        UserError: the file is missing or malformed.
+    """
+    name = _model_name(model)
+    entries = [
+        corpora
+        for pattern, corpora in _load(path).items()
+        if fnmatchcase(name.lower(), pattern.lower())
+    ]
+    for key in (_corpus_name(corpus), DEFAULT):
+        for corpora in entries:
+            if key in corpora:
+                return corpora[key]
+    _log.warning("%s does not list %s; what it has seen is unknown", path, name)
+    return UNKNOWN
+
+
+def allowed_exposure(path: Path, choice: Choice, corpus: str, *, allow: bool) -> str:
+    """As `exposure`, but a model that was trained on the corpus's labels needs to be allowed.
+
+    Raises:
+        UserError: as `exposure`; the model has seen the labels and `allow` is false.
+    """
+    value = exposure(path, choice, corpus)
+    if value == LABELS:
+        name = _model_name(choice)
+        if not allow:
+            raise UserError(
+                f"{name} was trained on the emotion labels of {corpus} ({path}), so its results "
+                "there would mean nothing; take another model, or, to compare all the same, "
+                "give --allow_contaminated true"
+            )
+        _log.warning("%s was trained on the emotion labels of %s (%s)", name, corpus, path)
+    return value
+
+
+def _model_name(model: Choice | str) -> str:
+    """The last part of a model's id or path.
+
+    A directory under another name than the model's is a model that the file does not list:
+    nothing else tells which model it holds.
+    """
+    if isinstance(model, str):
+        return Path(model.rstrip("/")).name
+    return upstream_name(Choice(model.modality, model.name, model.model))
+
+
+def _corpus_name(name: str) -> str:
+    return name.lower().replace("-", "").replace("_", "")
+
+
+def _load(path: Path) -> dict[str, dict[str, str]]:
+    """Pattern -> corpus or `DEFAULT` -> value, in the file's order, all checked."""
+    return {str(pattern): _entry(path, str(pattern), e) for pattern, e in read_yaml(path).items()}
+
+
+def _entry(path: Path, pattern: str, entry: object) -> dict[str, str]:
+    if not isinstance(entry, dict):
+        raise UserError(
+            f"{path}: {pattern} must hold `corpus: value` lines, the first of them {DEFAULT}"
+        )
+    for corpus, value in entry.items():
+        if value not in VALUES:
+            raise UserError(
+                f"{path}: {pattern} has {value!r} for {corpus}; legal values are "
+                f"{', '.join(VALUES)}"
+            )
+    if DEFAULT not in entry and pattern != EVERYTHING:
+        raise UserError(
+            f"{path}: {pattern} has no {DEFAULT}, for the corpora that it does not name; add "
+            f"`{DEFAULT}: {UNKNOWN}` if nothing better is known"
+        )
+    return {_corpus_name(str(corpus)): value for corpus, value in entry.items()}

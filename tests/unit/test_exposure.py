@@ -1,0 +1,149 @@
+"""What an encoder has seen: the file in conf/, its rules, and what a dump says of it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from cfia.bin import dump_plan
+from cfia.errors import UserError
+from cfia.upstream.choice import Choice
+from cfia.upstream.exposure import exposure
+from cfia.upstream.registry import FAMILIES
+from tests.unit.dump_data import noise, plan, run_dump, write_data
+
+SHIPPED = Path(__file__).parents[2] / "conf" / "exposure.yaml"
+
+
+@pytest.mark.parametrize(
+    ("model", "corpus", "expected"),
+    [
+        ("iic/emotion2vec_base", "iemocap", "audio"),
+        ("emotion2vec/emotion2vec_base", "CMU-MOSEI", "audio"),
+        ("emotion2vec_base", "emodb", "none"),
+        (Choice("audio", "emotion2vec"), "msp-podcast", "audio"),
+        (Choice("audio", "emotion2vec", "my models/emotion2vec_base/", 3), "meld", "audio"),
+        ("emotion2vec/emotion2vec_plus_seed", "iemocap", "labels"),
+        ("iic/emotion2vec_plus_large", "emodb", "labels"),
+        ("iic/emotion2vec_plus_base", "crema-d", "labels"),
+        ("iic/emotion2vec_plus_base", "cremad", "labels"),
+        ("iic/emotion2vec_plus_base", "another", "unknown"),
+        ("iic/emotion2vec_plus_base", "mini_iemocap", "none"),
+        ("facebook/wav2vec2-base", "iemocap", "none"),
+        ("superb/wav2vec2-base-superb-er", "iemocap", "labels"),
+        ("facebook/hubert-base-ls960", "meld", "none"),
+        ("microsoft/wavlm-base", "msp-podcast", "none"),
+        (Choice("audio", "wavlm", None, "all"), "iemocap", "none"),
+        ("openai/whisper-tiny.en", "meld", "unknown"),
+        (Choice("audio", "fbank"), "iemocap", "none"),
+        (Choice("text", "bert"), "iemocap", "none"),
+        (Choice("text", "minilm"), "meld", "unknown"),
+        ("renamed", "mini_iemocap", "none"),
+    ],
+)
+def test_the_shipped_file(model: Choice | str, corpus: str, expected: str) -> None:
+    assert exposure(SHIPPED, model, corpus) == expected
+
+
+@pytest.mark.parametrize("name", [n for n in FAMILIES if n != "whisper"])
+def test_every_upstream_with_a_default_model_is_listed(
+    name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    exposure(SHIPPED, Choice(FAMILIES[name].modality, name), "iemocap")
+    assert not caplog.records
+
+
+def test_a_model_that_is_not_listed_is_unknown_and_said_to_be(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    assert exposure(SHIPPED, "models/my_copy", "iemocap") == "unknown"
+    assert [record.message for record in caplog.records] == [
+        f"{SHIPPED} does not list my_copy; what it has seen is unknown"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("m: none", "m must hold `corpus: value` lines"),
+        ("m: {default: none, iemocap: yes}", "m has True for iemocap; legal values are none, aud"),
+        ("m: {default: ~}", "m has None for default; legal values"),
+        ("m: {default: [none]}", "m has .* for default; legal values"),
+        ("m: {iemocap: audio}", "m has no default, for the corpora that it does not name"),
+        ("[m]", "must hold `key: value` lines"),
+        ("m: {", "is not valid YAML"),
+    ],
+)
+def test_a_malformed_file_is_one_sentence(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "exposure.yaml"
+    path.write_text(text)
+    with pytest.raises(UserError, match=message) as caught:
+        exposure(path, "m", "iemocap")
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_file(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"none\.yaml: no such file"):
+        exposure(tmp_path / "none.yaml", "m", "iemocap")
+
+
+# What a dump makes of it.
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    return write_data(tmp_path / "data", {"s0-0": noise(1), "s0-1": noise(1.5, seed=1)})
+
+
+@pytest.fixture
+def listed(tmp_path: Path) -> Path:
+    path = tmp_path / "exposure.yaml"
+    path.write_text("fbank: {default: none, seen: audio, learnt: labels}")
+    return path
+
+
+def recorded(directory: Path) -> list[str]:
+    """The exposure in plan.json and in frontend.yaml."""
+    frontend = yaml.safe_load((directory / "frontend.yaml").read_text())
+    return [
+        json.loads((directory / "plan.json").read_text())["settings"]["exposure"],
+        frontend["exposure"],
+    ]
+
+
+def test_labels_are_refused_unless_allowed(data: Path, listed: Path, tmp_path: Path) -> None:
+    directory = tmp_path / "dump"
+    flags = ["--corpus", "learnt", "--exposure", str(listed)]
+    with pytest.raises(UserError, match=r"fbank .* learnt .*--allow_contaminated true") as caught:
+        plan(directory, data, *flags)
+    assert str(listed) in str(caught.value)
+    assert not directory.exists()
+    flags += ["--allow_contaminated", "true"]
+    run_dump(directory, data, plan(directory, data, *flags))
+    assert recorded(directory) == ["labels", "labels"]
+    with pytest.raises(UserError, match="--allow_contaminated true"):
+        plan(directory, data, *flags[:4])
+
+
+def test_a_dump_keeps_what_is_known_up_to_date(data: Path, listed: Path, tmp_path: Path) -> None:
+    directory = tmp_path / "dump"
+    seen = ["--corpus", "seen", "--exposure", str(listed)]
+    assert plan(directory, data) == 1
+    assert plan(directory, data, *seen) == 1
+    run_dump(directory, data, plan(directory, data))
+    assert recorded(directory) == ["audio", "audio"]
+    listed.write_text("fbank: {default: unknown}")
+    assert plan(directory, data, *seen) == 0
+    assert recorded(directory) == ["unknown", "unknown"]
+    assert plan(directory, data) == 0
+
+
+def test_a_corpus_needs_the_file(data: Path, tmp_path: Path) -> None:
+    flags = [f"--data={data}", f"--dir={tmp_path / 'dump'}", "--corpus", "seen"]
+    with pytest.raises(SystemExit) as caught:
+        dump_plan.main(["--modality", "audio", "--upstream", "fbank", *flags])
+    assert caught.value.code == 2
