@@ -15,6 +15,8 @@ from cfia.errors import UserError
 
 VALIDATIONS = ("random20", "partner", "next_speaker", "next_session")
 SELECTIONS = ("valid", "last", "test")
+HUBS = ("hf", "ms")  # Hugging Face, ModelScope
+CACHES = ("auto", "ram", "mmap", "none")  # where training keeps features
 
 
 def upstream_name(name: str, model: str, layer: str) -> str:
@@ -85,6 +87,8 @@ def _check_choices(options: Mapping[str, str]) -> None:
         "validation": VALIDATIONS,
         "selection": SELECTIONS,
         "text_tags": ("strip", "keep"),
+        "hub": HUBS,
+        "feature_cache": CACHES,
     }
     for name, values in legal.items():
         if options[name] not in values:

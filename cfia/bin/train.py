@@ -9,6 +9,7 @@ from pathlib import Path
 
 from cfia.cli import boolean, parser, run
 from cfia.config import load
+from cfia.naming import CACHES
 from cfia.training.job import FACTS, Job, train
 
 EXAMPLE = (
@@ -32,6 +33,7 @@ def arguments() -> argparse.ArgumentParser:
     p.add_argument("--selection", default="valid", choices=("valid", "last", "test"))
     for fact in FACTS:
         p.add_argument(f"--{fact}", default="", help="recorded in config.yaml, for the tables")
+    p.add_argument("--feature_cache", default="auto", choices=CACHES)
     p.add_argument("--num_threads", type=int, default=1)
     p.add_argument("--ngpu", type=int, default=0, choices=(0, 1))
     p.add_argument("--force", type=boolean, default=False, help="train again if made differently")
@@ -54,6 +56,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         num_threads=args.num_threads,
         dumps={name: path for name, path in dumps.items() if path},
         facts={fact: getattr(args, fact) for fact in FACTS},
+        cache=args.feature_cache,
     )
     if not job.dumps:
         p.error("give --audio_dump, --text_dump or both")

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
+import mmap
 import struct
-from collections.abc import Iterable, Mapping
+import threading
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Self
 
 import kaldiio
 import numpy as np
@@ -35,11 +38,11 @@ def entry(
     return buffer.getvalue(), len(f"{utterance} ".encode())
 
 
-def load_features(feats_scp: Path, utterances: Iterable[str]) -> dict[str, NDArray[np.float32]]:
-    """Read the matrices of some utterances through a feats.scp.
+def entries(feats_scp: Path, utterances: Iterable[str]) -> dict[str, str]:
+    """The lines of a feats.scp about some utterances, as `Archives` takes them.
 
     Raises:
-        UserError: feats.scp is missing or malformed, lacks an utterance, or as `read_matrices`.
+        UserError: feats.scp is missing or malformed, or lacks an utterance.
     """
     scp = read_table(feats_scp)
     wanted = list(utterances)
@@ -49,38 +52,146 @@ def load_features(feats_scp: Path, utterances: Iterable[str]) -> dict[str, NDArr
         raise UserError(
             f"{feats_scp} lacks {missing[0]}{more}; run the stage that dumps the features again"
         )
-    return read_matrices({utterance: scp[utterance] for utterance in wanted})
+    return {utterance: scp[utterance] for utterance in wanted}
+
+
+def load_features(feats_scp: Path, utterances: Iterable[str]) -> dict[str, NDArray[np.float32]]:
+    """Read the matrices of some utterances through a feats.scp.
+
+    Raises:
+        UserError: as `entries` and `read_matrices`.
+    """
+    return read_matrices(entries(feats_scp, utterances))
 
 
 def read_matrices(scp: Mapping[str, str]) -> dict[str, NDArray[np.float32]]:
     """Read matrices, opening each archive once and reading it from front to back.
 
     Args:
-        scp: utterance -> `<archive>:<offset>`. Pipes and ranges are not read.
+        scp: as of `Archives`.
 
     Returns:
         utterance -> float32 (frames, dim), in the order of `scp`.
 
     Raises:
-        UserError: an entry is not of that form, its archive is missing or cut short, or what is
-            there is not a matrix.
+        UserError: as `Archives` and its `read`.
     """
-    by_archive: dict[str, list[tuple[int, str]]] = {}
-    for utterance, value in scp.items():
-        archive, offset = _parse(utterance, value)
-        by_archive.setdefault(archive, []).append((offset, utterance))
-    matrices: dict[str, NDArray[np.float32]] = {}
-    for archive, entries in by_archive.items():
-        try:
-            with open(archive, "rb") as handle:
-                for offset, utterance in sorted(entries):
-                    matrices[utterance] = _read(handle, offset, utterance, archive)
-        except OSError as error:
-            raise UserError(
-                f"the archive {archive} cannot be read ({error.strerror}); if it was moved or "
-                "deleted, run the stage that dumps the features again with --force true"
-            ) from None
+    with Archives(scp) as archives:
+        # A copy: what kaldiio returns is read-only, which torch does not take.
+        matrices = {u: np.array(archives.read(u)) for u in archives.in_order(scp)}
     return {utterance: matrices[utterance] for utterance in scp}
+
+
+class Archives:
+    """Matrices in archives that are opened once, to be read one at a time in any order.
+
+    Args:
+        scp: utterance -> `<archive>:<offset>`. Pipes and ranges are not read.
+        mapped: map the archives into memory. What is float32 there is then read without a copy,
+            from pages that all processes of the machine share.
+
+    Raises:
+        UserError: an entry is not of that form.
+    """
+
+    def __init__(self, scp: Mapping[str, str], *, mapped: bool = False) -> None:
+        self._places = {utterance: _parse(utterance, value) for utterance, value in scp.items()}
+        self._mapped = mapped
+        self._open: dict[str, BinaryIO | mmap.mmap] = {}
+        self._stack = contextlib.ExitStack()
+        self._lock = threading.Lock()  # a handle has one position, whoever reads
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def in_order(self, utterances: Iterable[str]) -> list[str]:
+        """Utterances as they stand in the archives, which are fastest to read in this order."""
+        return sorted(utterances, key=self._places.__getitem__)
+
+    def shape(self, utterance: str) -> tuple[int, int]:
+        """Frames and dimensions of a matrix, from its header.
+
+        Raises:
+            UserError: as `read`.
+        """
+        archive, offset = self._places[utterance]
+        with self._lock, _damage(utterance, archive, offset):
+            return _shape(self._at(archive, offset))[1]
+
+    def read(self, utterance: str) -> NDArray[np.float32]:
+        """The matrix (frames, dim) of an utterance, read-only.
+
+        Raises:
+            UserError: its archive is missing or cut short, or what is there is not a matrix.
+        """
+        archive, offset = self._places[utterance]
+        with self._lock, _damage(utterance, archive, offset):
+            handle = self._at(archive, offset)
+            kind, (rows, columns) = _shape(handle)
+            if kind == b"FM " and isinstance(handle, mmap.mmap):
+                values = np.frombuffer(handle, "<f4", rows * columns, offset + _FLOAT_HEADER)
+                return values.reshape(rows, columns)
+            handle.seek(offset)
+            matrix = read_matrix_or_vector(handle)
+        return np.asarray(matrix, dtype=np.float32)
+
+    def _at(self, archive: str, offset: int) -> BinaryIO | mmap.mmap:
+        """The archive, open at `offset`."""
+        if archive not in self._open:
+            self._open[archive] = self._opened(archive)
+        self._open[archive].seek(offset)
+        return self._open[archive]
+
+    def _opened(self, archive: str) -> BinaryIO | mmap.mmap:
+        file = open(archive, "rb")  # noqa: SIM115 (the stack closes it)
+        self._stack.push(file)
+        if not self._mapped:
+            return file
+        return self._stack.enter_context(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+
+
+# "\0B", "FM ", and two sizes of four bytes, each behind a byte that says so.
+_FLOAT_HEADER = 15
+
+
+def _shape(handle: BinaryIO | mmap.mmap) -> tuple[bytes, tuple[int, int]]:
+    """The kind of a binary matrix, and its rows and columns; ValueError if it is not one.
+
+    kaldiio's general reader would unpickle an entry that says it is a pickle, so the header is
+    looked at first, and only the matrix reader is called.
+    """
+    mark, kind = handle.read(2), handle.read(3)
+    if mark != b"\0B" or kind not in (b"FM ", b"DM ", b"CM ", b"CM2", b"CM3"):
+        raise ValueError
+    if kind in (b"FM ", b"DM "):
+        rows, columns = struct.unpack("<xixi", handle.read(10))
+    else:
+        # Least value and range, then the sizes; the token ends in a blank.
+        skip = 8 if kind == b"CM " else 9
+        rows, columns = struct.unpack(f"<{skip}xii", handle.read(skip + 8))
+    if rows < 0 or columns < 0:
+        raise ValueError
+    return kind, (rows, columns)
+
+
+@contextlib.contextmanager
+def _damage(utterance: str, archive: str, offset: int) -> Iterator[None]:
+    """Turn what a missing or damaged archive raises into one sentence."""
+    try:
+        yield
+    except OSError as error:
+        raise UserError(
+            f"the archive {archive} cannot be read ({error.strerror}); if it was moved or "
+            "deleted, run the stage that dumps the features again with --force true"
+        ) from None
+    except (ValueError, AssertionError, struct.error):
+        raise UserError(
+            f"{archive} holds no whole matrix of {utterance} at byte {offset}; run the stage that "
+            "dumps the features again with --force true"
+        ) from None
 
 
 def _parse(utterance: str, value: str) -> tuple[str, int]:
@@ -91,22 +202,3 @@ def _parse(utterance: str, value: str) -> tuple[str, int]:
             "features with our stage, or convert them with Kaldi's copy-feats"
         )
     return archive, int(offset)
-
-
-def _read(handle: BinaryIO, offset: int, utterance: str, archive: str) -> NDArray[np.float32]:
-    handle.seek(offset)
-    # kaldiio's general reader would unpickle an entry that says it is a pickle, so the binary
-    # header is looked at first and only the matrix reader is called.
-    header = handle.read(2)
-    handle.seek(offset)
-    try:
-        matrix = read_matrix_or_vector(handle) if header == b"\0B" else None
-    except (ValueError, AssertionError, struct.error):
-        matrix = None
-    if matrix is None or matrix.ndim != 2:
-        raise UserError(
-            f"{archive} holds no whole matrix of {utterance} at byte {offset}; run the stage that "
-            "dumps the features again with --force true"
-        )
-    # A copy: what kaldiio returns is read-only, which torch does not take.
-    return np.array(matrix, dtype=np.float32)

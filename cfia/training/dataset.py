@@ -1,23 +1,19 @@
-"""The features and labels of the utterances of a fold, in memory."""
+"""The features and labels of the utterances of a fold."""
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from cfia.config import Config, read_yaml
 from cfia.errors import UserError
-from cfia.kaldi.archive import load_features
 from cfia.kaldi.table import read_table
 from cfia.model.encoder import STD_FLOOR, Sequences
-
-log = logging.getLogger(__name__)
+from cfia.training.features import FeatureSet, Matrix, Shaping, open_features
 
 
 @dataclass(frozen=True)
@@ -27,36 +23,31 @@ class Dataset:
     Attributes:
         utts: utterance ids.
         targets: (N,), class indices.
-        features: for each modality, one float32 (T, D) tensor per utterance, as the network
-            takes it (neighbouring audio frames averaged, cut to `max_frames`).
+        features: the features of each modality as the network takes them (neighbouring audio
+            frames averaged, cut to `max_frames`).
     """
 
     utts: list[str]
     targets: Tensor
-    features: dict[str, list[Tensor]]
+    features: dict[str, FeatureSet]
 
     def __len__(self) -> int:
         return len(self.utts)
 
+    def dims(self) -> dict[str, int]:
+        """The width of a frame of each modality."""
+        return {name: of.dim for name, of in self.features.items()}
+
+    def lengths(self, name: str) -> Tensor:
+        """(N,), the frames of each utterance in one modality."""
+        return self.features[name].lengths
+
     def batch(self, indices: Sequence[int], device: torch.device) -> dict[str, Sequences]:
         """The features of some utterances, padded with zeros."""
         return {
-            name: Sequences(
-                torch.nn.utils.rnn.pad_sequence([rows[i] for i in indices], True).to(device),
-                torch.tensor([len(rows[i]) for i in indices]),
-            )
-            for name, rows in self.features.items()
+            name: Sequences(of.padded(indices).to(device), of.lengths[list(indices)])
+            for name, of in self.features.items()
         }
-
-
-def average_frames(matrix: np.ndarray, k: int) -> np.ndarray:
-    """(T, D) to (ceil(T/k), D): means of k neighbouring frames, of fewer at the end."""
-    if k == 1:
-        return matrix
-    starts = np.arange(0, len(matrix), k)
-    counts = np.diff(np.append(starts, len(matrix)))[:, None]
-    means: np.ndarray = np.add.reduceat(matrix, starts, axis=0) / counts
-    return means.astype(matrix.dtype)
 
 
 def averaging(dump: Path, frame_rate: float) -> int:
@@ -80,14 +71,16 @@ def load(
     classes: Sequence[str],
     dumps: Mapping[str, Path],
     config: Config,
+    cache: str = "auto",
 ) -> Dataset:
-    """Read the features of some utterances, without those that a dump had to skip.
+    """The features of some utterances, without those that a dump had to skip.
 
     Args:
         dumps: the dump directory of each modality used, of "audio" and "text".
+        cache: where the features are kept; see `open_features`.
 
     Raises:
-        UserError: an utterance without a label or without features, or features with NaN.
+        UserError: an utterance without a label, or as `open_features`.
     """
     left_out = skipped(dumps)
     utts = [utt for utt in utts if utt not in left_out]
@@ -97,21 +90,23 @@ def load(
             raise UserError(f"{utt} of the fold lists is not in utt2emo; run stages 1 and 2 again")
     features = {}
     for name, directory in dumps.items():
-        matrices = load_features(directory / "feats.scp", list(utts))
         k = averaging(directory, config.model.frame_rate) if name == "audio" else 1
-        features[name] = [
-            torch.from_numpy(average_frames(matrices[utt], k)[: config.model.max_frames].copy())
-            for utt in utts
-        ]
-        for utt, matrix in zip(utts, features[name], strict=True):
-            if not torch.isfinite(matrix).all():
-                raise UserError(f"{utt}: its features in {directory} hold NaN; dump them again")
+        shaping = Shaping(k, config.model.max_frames)
+        features[name] = open_features(directory / "feats.scp", utts, shaping, cache)
     return Dataset(list(utts), torch.tensor([index[utt2emo[utt]] for utt in utts]), features)
 
 
-def global_statistics(rows: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+def global_statistics(features: FeatureSet) -> tuple[Tensor, Tensor]:
     """Mean and standard deviation per dimension over all frames, (D,) each, summed in float64."""
-    count = sum(len(row) for row in rows)
-    mean = torch.stack([row.double().sum(dim=0) for row in rows]).sum(dim=0) / count
-    variance = torch.stack([(row.double() - mean).square().sum(dim=0) for row in rows]).sum(dim=0)
-    return mean.float(), (variance / count + STD_FLOOR**2).sqrt().float()
+    total, square = torch.zeros(2, features.dim, dtype=torch.float64)
+    for i in range(len(features)):
+        total += _double(features[i]).sum(dim=0)
+    mean = total / int(features.lengths.sum())
+    for i in range(len(features)):
+        square += (_double(features[i]) - mean).square().sum(dim=0)
+    variance = square / int(features.lengths.sum())
+    return mean.float(), (variance + STD_FLOOR**2).sqrt().float()
+
+
+def _double(matrix: Matrix) -> Tensor:
+    return torch.from_numpy(matrix.astype("float64"))

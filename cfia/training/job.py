@@ -32,6 +32,7 @@ class Job:
         data: the data directory; folds: the directory of the scheme's fold lists.
         dumps: the dump directory of each modality used, of "audio" and "text".
         facts: what the tables print besides: system, scheme, cv, validation, corpus, ...
+        cache: where features are kept meanwhile; changes nothing, so no file records it.
     """
 
     directory: Path
@@ -44,6 +45,7 @@ class Job:
     num_threads: int
     dumps: dict[str, Path]
     facts: dict[str, Any]
+    cache: str = "auto"
 
     def classes(self) -> list[str]:
         """The labels of the data directory, in C-locale order."""
@@ -88,7 +90,7 @@ class Job:
         from cfia.training.dataset import load
 
         utts = getattr(self.lists(), part)
-        return load(utts, self.utt2emo(), self.classes(), self.dumps, self.config)
+        return load(utts, self.utt2emo(), self.classes(), self.dumps, self.config, self.cache)
 
     def layers(self) -> dict[str, int]:
         """How many layers of a frozen encoder stand side by side in each modality's features."""
@@ -117,7 +119,7 @@ class Job:
 FACTS = ("system", "scheme", "cv", "validation", "labels", "corpus", "text_tags")
 
 
-def read_job(directory: Path) -> Job:
+def read_job(directory: Path, cache: str = "auto") -> Job:
     """The job that a training directory's config.yaml records.
 
     Raises:
@@ -140,6 +142,7 @@ def read_job(directory: Path) -> Job:
             num_threads=values["num_threads"],
             dumps={name: Path(dump) for name, dump in values["dumps"].items()},
             facts={key: values[key] for key in FACTS},
+            cache=cache,
         )
     except KeyError as error:
         raise UserError(f"{path} lacks the key {error}; train again with --force true") from None
@@ -196,7 +199,11 @@ def _check(job: Job, parts: dict[str, Dataset]) -> None:
             len(left_out), ", ".join(sorted(left_out)),
         )  # fmt: skip
     for part, data in parts.items():
-        log.info("%s: %d utterances", part, len(data))
+        kept = ", ".join(
+            f"{name} {4e-9 * of.dim * int(of.lengths.sum()):.2f} GB {of.kept}"
+            for name, of in data.features.items()
+        )
+        log.info("%s: %d utterances; %s", part, len(data), kept)
         if not len(data):
             raise UserError(f"{job.folds / str(job.fold) / part} names no utterance with features")
         missing = set(range(len(job.classes()))) - set(data.targets.tolist())
@@ -243,8 +250,7 @@ def _write_posteriors(job: Job, ngpu: int) -> None:
     data = job.dataset("test")
     if best["classes"] != job.classes():
         raise UserError(f"{path} was trained on {best['classes']}, the data has {job.classes()}")
-    dims = {name: rows[0].shape[1] for name, rows in data.features.items()}
-    model = registry.build(dims, len(best["classes"]), job.config.model, job.layers())
+    model = registry.build(data.dims(), len(best["classes"]), job.config.model, job.layers())
     checkpoint.load_state(model, best["model"], path)
     found = logits(model.to(device), data, job.config.train.batch_size, device)
     write_posteriors(

@@ -212,11 +212,10 @@ class Trainer:
 def build_model(run: Run) -> nn.Module:
     """The network for a run's features, its weights drawn from the run's seed."""
     seed_epoch(run.seed, 0)
-    dims = {name: rows[0].shape[1] for name, rows in run.train.features.items()}
-    model = registry.build(dims, len(run.classes), run.config.model, run.layers)
+    model = registry.build(run.train.dims(), len(run.classes), run.config.model, run.layers)
     if run.config.model.normalisation == "global":
-        for name, rows in run.train.features.items():
-            mean, std = global_statistics(rows)
+        for name, features in run.train.features.items():
+            mean, std = global_statistics(features)
             normaliser = model.get_submodule(f"encoders.{name}.normaliser")
             normaliser.load_state_dict({"mean": mean, "std": std})
     return model

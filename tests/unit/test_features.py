@@ -1,0 +1,120 @@
+"""Features as training reads them: the same values wherever they are kept."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from cfia.errors import UserError
+from cfia.kaldi.archive import entry
+from cfia.kaldi.table import write_table
+from cfia.training.dataset import Dataset, global_statistics
+from cfia.training.features import InMemory, OnDisk, Shaping, free_memory, open_features
+
+AS_THEY_ARE = Shaping(average=1, longest=512)
+
+
+def write(directory: Path, matrices: Sequence[NDArray[np.float32]], method: int = 0) -> Path:
+    """Two archives and a feats.scp of the utterances u0, u1, ..., the last one first."""
+    archives, scp = {"a.ark": b"", "b.ark": b""}, {}
+    for i, matrix in reversed(list(enumerate(matrices))):
+        name = "a.ark" if i % 2 else "b.ark"
+        data, offset = entry(f"u{i}", matrix, method)
+        scp[f"u{i}"] = f"{directory / name}:{len(archives[name]) + offset}"
+        archives[name] += data
+    for name, data in archives.items():
+        (directory / name).write_bytes(data)
+    write_table(directory / "feats.scp", scp)
+    return directory / "feats.scp"
+
+
+def draw(*lengths: int, dim: int = 5) -> list[NDArray[np.float32]]:
+    rng = np.random.default_rng(3)
+    return [rng.normal(size=(length, dim)).astype(np.float32) for length in lengths]
+
+
+@pytest.mark.parametrize("method", [0, 2, 3])
+@pytest.mark.parametrize("shaping", [AS_THEY_ARE, Shaping(3, 4), Shaping(1, 6)])
+def test_every_cache_gives_the_same_bytes(tmp_path: Path, method: int, shaping: Shaping) -> None:
+    matrices = draw(7, 1, 12, 30)
+    scp = write(tmp_path, matrices, method)
+    utts = ["u2", "u0", "u3", "u1"]
+    found = {cache: open_features(scp, utts, shaping, cache) for cache in ("ram", "mmap", "none")}
+    assert isinstance(found["ram"], InMemory)
+    assert isinstance(found["mmap"], OnDisk)
+    assert len({features.kept for features in found.values()}) == 3
+    for features in found.values():
+        assert features.dim == 5
+        assert features.lengths.tolist() == [shaping.length(n) for n in (12, 7, 30, 1)]
+        assert torch.equal(features.padded([3, 0]), found["ram"].padded([3, 0]))
+        assert [len(features[i]) for i in range(4)] == features.lengths.tolist()
+    if method == 0:
+        for index, utt in enumerate(utts):
+            wanted = shaping(matrices[int(utt[1:])])
+            np.testing.assert_array_equal(found["mmap"][index], wanted)
+
+
+def test_frames_are_averaged_then_cut() -> None:
+    (matrix,) = draw(7, dim=2)
+    np.testing.assert_allclose(
+        Shaping(3, 9)(matrix), [matrix[:3].mean(0), matrix[3:6].mean(0), matrix[6]], rtol=1e-6
+    )
+    np.testing.assert_array_equal(Shaping(3, 2)(matrix), Shaping(3, 9)(matrix)[:2])
+    assert Shaping(3, 2)(matrix).dtype == np.float32
+    assert [Shaping(3, 4).length(n) for n in (1, 3, 4, 12, 13)] == [1, 1, 2, 4, 4]
+
+
+def test_a_batch_is_zero_beyond_each_length(tmp_path: Path) -> None:
+    matrices = draw(2, 5, 3)
+    utts = ["u0", "u1", "u2"]
+    features = open_features(write(tmp_path, matrices), utts, AS_THEY_ARE, "mmap")
+    data = Dataset(utts, torch.tensor([0, 1, 0]), {"audio": features})
+    batch = data.batch([2, 0], torch.device("cpu"))["audio"]
+    assert batch.data.shape == (2, 3, 5)
+    assert batch.lengths.tolist() == [3, 2]
+    np.testing.assert_array_equal(batch.data[0], matrices[2])
+    np.testing.assert_array_equal(batch.data[1, :2], matrices[0])
+    assert not batch.data[1, 2].any()
+
+
+def test_the_choice_goes_by_the_size(tmp_path: Path) -> None:
+    scp = write(tmp_path, draw(10, 10))  # 400 bytes
+    for free, kind in ((1600.0, InMemory), (1599.0, OnDisk)):
+        features = open_features(scp, ["u0", "u1"], AS_THEY_ARE, "auto", free)
+        assert type(features) is kind
+    assert 2**20 < free_memory() < 2**50
+
+
+def test_statistics_over_all_frames(tmp_path: Path) -> None:
+    matrices = draw(5, 2)
+    for cache in ("ram", "none"):
+        features = open_features(write(tmp_path, matrices), ["u0", "u1"], AS_THEY_ARE, cache)
+        mean, std = global_statistics(features)
+        together = np.concatenate(matrices)
+        torch.testing.assert_close(mean, torch.from_numpy(together.mean(0)))
+        torch.testing.assert_close(std, torch.from_numpy(together.std(0)))
+
+
+@pytest.mark.parametrize("cache", ["ram", "mmap", "none"])
+def test_what_is_not_finite_is_named_when_it_is_read(tmp_path: Path, cache: str) -> None:
+    good, bad = draw(4, 4)
+    bad[2, 1] = np.nan
+    scp = write(tmp_path, [good, bad])
+    with pytest.raises(UserError, match=r"^u1: its features in .* hold NaN or infinity"):
+        open_features(scp, ["u0", "u1"], AS_THEY_ARE, cache).padded([0, 1])
+
+
+def test_another_width_and_a_cut_archive_are_named_at_once(tmp_path: Path) -> None:
+    scp = write(tmp_path, [*draw(4), *draw(4, dim=6)])
+    with pytest.raises(UserError, match="frames of u1 have 6 dimensions and those of u0 5"):
+        open_features(scp, ["u0", "u1"], AS_THEY_ARE, "mmap")
+    with pytest.raises(UserError, match=r"feats\.scp lacks u7; run the stage"):
+        open_features(scp, ["u7"], AS_THEY_ARE, "mmap")
+    (tmp_path / "b.ark").write_bytes((tmp_path / "b.ark").read_bytes()[:5])
+    with pytest.raises(UserError, match="holds no whole matrix of u0"):
+        open_features(scp, ["u0"], AS_THEY_ARE, "mmap")
