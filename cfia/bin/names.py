@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from cfia.cli import parser, run
 from cfia.errors import UserError
 from cfia.naming import Names, names
+from cfia.upstream.choice import ALL
+from cfia.upstream.registry import MODALITIES
+from cfia.upstream.registry import names as upstreams
 
 OPTIONS = (
     "cv", "validation", "selection", "labels", "default_labels", "text_tags", "text_file",
     "audio_upstream", "audio_model", "audio_layer", "text_upstream", "text_model", "text_layer",
-    "train_config", "systems", "tag", "train_args",
+    "hub", "feature_cache", "train_config", "systems", "tag", "train_args",
 )  # fmt: skip
 
 
@@ -27,11 +30,24 @@ def main(argv: Sequence[str] | None = None) -> None:
     p.add_argument("--root", type=Path, required=True, help="the repository's root")
     args = vars(p.parse_args(argv))
     try:
+        for modality in MODALITIES:
+            _check_upstream(modality, args)
         found = names(args, args["recipe"], args["root"])
     except UserError as error:  # here a mistake is one of usage
         print(f"run.sh: {error}", file=sys.stderr)
         sys.exit(2)
     print("\n".join(assignments(found)))
+
+
+def _check_upstream(modality: str, args: Mapping[str, str]) -> None:
+    """Refuse an encoder that there is not, here rather than when its stage comes."""
+    name, layer = args[f"{modality}_upstream"], args[f"{modality}_layer"]
+    if name not in upstreams(modality):
+        raise UserError(
+            f"--{modality}_upstream is {name!r}; legal values are {', '.join(upstreams(modality))}"
+        )
+    if layer and layer != ALL and not layer.isdecimal():
+        raise UserError(f"--{modality}_layer is {layer!r}; expected a number from 0, or {ALL}")
 
 
 def assignments(found: Names) -> list[str]:

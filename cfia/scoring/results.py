@@ -66,6 +66,7 @@ def _protocol(run: Run, outputs: Outputs) -> dict[str, Any]:
         "clusters": "speaker",
         "interval": describe_interval(len(outputs.speakers), "speaker", len(outputs.seeds)),
         "oracle": run.oracle,
+        "exposure": run.exposure,
         "missing": run.missing,
     }
 

@@ -81,6 +81,16 @@ class Run:
         return bool(self.parts)
 
     @property
+    def exposure(self) -> dict[str, str]:
+        """What each encoder had seen of the corpus (conf/exposure.yaml), by its name."""
+        made = self.parts[0].provenance
+        return {
+            made[modality]["name"]: made[modality].get("exposure", "unknown")
+            for modality in ("audio", "text")
+            if made.get(modality)
+        }
+
+    @property
     def lacks(self) -> str:
         """What a run, or some of its seeds, lack, in words."""
         what = "these seeds are left out" if self.finished else "left out of the tables"

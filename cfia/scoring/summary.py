@@ -74,6 +74,7 @@ def score_table(rows: Sequence[Scored]) -> Table:
     """Scores of the systems of one scheme, and of always answering the most frequent class."""
     several = any(len(row.outputs.seeds) > 1 for row in rows)
     columns = [Column("system", "system"), Column("input", "input")]
+    columns += [Column("exposure", "encoders saw")]
     columns += [Column(name, TITLES[name]) for name in ("wa", "ua", "wf1")]
     columns += [
         Column(f"{name}_folds", f"{TITLES[name]} over folds") for name in ("wa", "ua", "wf1")
@@ -88,7 +89,7 @@ def flat_table(rows: Sequence[Scored]) -> Table:
     """All systems of all schemes, one row each, for results.csv."""
     facts = ("scheme", "cv", "validation", "selection", "labels", "text_tags", "corpus")
     columns = [Column("system", ""), Column("scheme", ""), Column("oracle", "")]
-    columns += [Column(key, "") for key in ("input", *facts[1:], "seeds", "n")]
+    columns += [Column(key, "") for key in ("input", "exposure", *facts[1:], "seeds", "n")]
     columns += [Column(f"{name}{end}", "") for end in ("", "_folds", "_seeds") for name in METRICS]
     flat = []
     for row in rows:
@@ -107,6 +108,7 @@ def _cells(row: Scored) -> dict[str, Cell]:
     cells: dict[str, Cell] = {
         "system": row.run.label,
         "input": describe_input(row.run),
+        "exposure": ", ".join(f"{name}: {seen}" for name, seen in row.run.exposure.items()),
         "n": pooled["n"],
     }
     for name in METRICS:
@@ -138,6 +140,8 @@ def _notes(rows: Sequence[Scored]) -> list[str]:
         "WA, UA, WF1: pooled over the test utterances of all folds, in percent.",
         f"In brackets: {how}.",
         "Over folds: mean of the folds' scores ± their standard deviation.",
+        "Encoders saw: what their own training had of this corpus: none of it, its audio without "
+        "labels, its labels, or unknown (conf/exposure.yaml).",
     ]
     seeds = sorted({len(row.outputs.seeds) for row in rows})
     if seeds[-1] > 1:

@@ -19,12 +19,14 @@ class Family:
     """A name of `--audio_upstream` or `--text_upstream`.
 
     `module` has `build(choice, num_threads, device)` and `model_digest(choice)`; it is imported
-    only when it is used. No module: the name is known, its encoder not built yet.
+    only when it is used.
     """
 
     modality: str
-    module: str | None = None
+    module: str
 
+
+MODALITIES = ("audio", "text")
 
 FAMILIES = {
     "fbank": Family("audio", "cfia.upstream.fbank"),
@@ -39,8 +41,8 @@ FAMILIES = {
 
 
 def names(modality: str) -> list[str]:
-    """The upstreams of a modality ("audio" or "text") that can be used."""
-    return [n for n, family in FAMILIES.items() if family.modality == modality and family.module]
+    """The upstreams of a modality."""
+    return [name for name, family in FAMILIES.items() if family.modality == modality]
 
 
 def build(choice: Choice, num_threads: int = 1, device: str = "cpu") -> Upstream:
@@ -79,9 +81,7 @@ def upstream_name(choice: Choice) -> str:
 def _module(choice: Choice) -> str:
     modality, name = choice.modality, choice.name
     family = FAMILIES.get(name)
-    legal = ", ".join(names(modality))
     if family is None or family.modality != modality:
+        legal = ", ".join(names(modality))
         raise UserError(f"there is no {modality} upstream {name!r}; choose from {legal}")
-    if family.module is None:
-        raise UserError(f"the {modality} upstream {name} is not built yet; choose from {legal}")
     return family.module

@@ -29,22 +29,23 @@ verbose=false              # say more in the logs
 corpus_dir=                # the corpus, as it is distributed
 labels=4                   # label set: a file of conf/labels, without its ending
 skip_bad=false             # leave out unreadable audio and list it, instead of stopping
-allow_partial=false        # accept a corpus of which parts are missing (not built yet)
+allow_partial=false        # use what is there of a corpus of which parts are missing
 text_tags="strip"          # annotators' tags such as [LAUGHTER] in transcripts: strip or keep
 text_file=                 # a Kaldi text that replaces the transcripts, such as a recogniser's output
 # Folds
 cv=session                 # the scheme of stages 5 to 8: session or speaker
 validation=random20        # random20, partner, next_speaker or next_session
 # Features
-audio_upstream=emotion2vec # audio encoder: fbank, whisper (not built yet: emotion2vec, wavlm, ...)
+audio_upstream=emotion2vec # audio encoder: emotion2vec, wav2vec2, hubert, wavlm, whisper, fbank
 audio_model=               # its model: hub id or directory (default: the encoder's own)
-audio_layer=               # its layer (default: the last)
+audio_layer=               # its layer, or all, for a sum that training learns (default: the last)
 text_upstream=bert         # text encoder: bert, minilm
 text_model=                # its model: hub id or directory (default: the encoder's own)
-text_layer=                # its layer (default: the last)
-hub=hf                     # where model ids are looked up: hf (not built yet: ms)
-allow_contaminated=false   # accept an encoder that saw the corpus's labels (not built yet)
-feature_cache=ram          # how training holds features: ram (not built yet: mmap, none)
+text_layer=                # its layer, or all, for a sum that training learns (default: the last)
+hub=hf                     # where model ids are looked up: hf (Hugging Face) or ms (ModelScope)
+allow_contaminated=false   # accept an encoder that was trained on the corpus's labels
+compression_method=0       # of the archives: 0 float32, 2 a byte or 3 two bytes per value
+feature_cache=auto         # where training keeps features: ram, mmap, none, or auto, by their size
 # Training
 systems="audio_text audio text" # systems to train: [<config>_]audio_text, [<config>_]audio, ...
 train_config=cfia_net      # the configuration of systems that name none: in conf/, or a YAML file
@@ -142,9 +143,8 @@ skip_stages=${skip_stages//,/ }
 [[ ${seeds//,/ } =~ ^\ *[0-9]+(\ +[0-9]+)*\ *$ ]] || usage_error "--seeds is '${seeds}'; expected numbers such as \"1 2 3\""
 seeds=${seeds//,/ }
 not_built study ""
-not_built hub hf
-not_built feature_cache ram
-for name in dry_run allow_partial allow_contaminated; do not_built "${name}" false; done
+not_built dry_run false
+[[ ${compression_method} =~ ^[023]$ ]] || usage_error "--compression_method is '${compression_method}'; legal values are 0, 2, 3"
 
 # A path that the user gave, from where they stand; models may be hub ids, which stay as they are.
 from_caller() { # name
@@ -171,7 +171,8 @@ names=$(PYTHONPATH=${root_dir} PYTHONDONTWRITEBYTECODE=1 python3 -m cfia.bin.nam
     --selection "${selection}" --labels "${labels}" --default_labels "${default_labels}" \
     --text_tags "${text_tags}" --text_file "${text_file}" --audio_upstream "${audio_upstream}" \
     --audio_model "${audio_model}" --audio_layer "${audio_layer}" --text_upstream "${text_upstream}" \
-    --text_model "${text_model}" --text_layer "${text_layer}" --train_config "${train_config}" \
+    --text_model "${text_model}" --text_layer "${text_layer}" --hub "${hub}" \
+    --feature_cache "${feature_cache}" --train_config "${train_config}" \
     --systems "${systems}" --tag "${tag}" --train_args="${train_args}")
 eval "${names}"
 data=${datadir}/${data_name:?}
@@ -201,13 +202,15 @@ uses() { # modality: does any system use it?
 dump_features() { # modality, upstream, model, layer, directory
     local jobs dir=$5
     jobs=$(python -m cfia.bin.dump_plan --modality "$1" --upstream "$2" --model "$3" --layer "$4" \
-        --data "${data}" --dir "${dir}" --nj "${nj}" --num_threads "${num_threads}" \
-        --skip_bad "${skip_bad}" --force "${force}")
+        --hub "${hub}" --data "${data}" --dir "${dir}" --nj "${nj}" --num_threads "${num_threads}" \
+        --compression_method "${compression_method}" --skip_bad "${skip_bad}" \
+        --corpus "${recipe_dir##*/}" --exposure "${root_dir}/conf/exposure.yaml" \
+        --allow_contaminated "${allow_contaminated}" --force "${force}")
     [ "${jobs}" -gt 0 ] || return 0
     log "${jobs} jobs; logs are ${dir}/log/dump.*.log"
     # shellcheck disable=SC2086
     ${run_cmd} JOB=1:"${jobs}" "${dir}/log/dump.JOB.log" \
-        python -m cfia.bin.dump --dir "${dir}" --data "${data}" --job JOB
+        python -m cfia.bin.dump --dir "${dir}" --data "${data}" --job JOB --ngpu "${ngpu}"
     python -m cfia.bin.dump_merge --dir "${dir}"
 }
 
@@ -235,14 +238,15 @@ train_arguments() { # system's index, seed, directory
         --folds "${folds}" --fold JOB --seed "$2" --selection "${selection}"
         --system "${system_names[$1]}" --scheme "${scheme}" --cv "${cv}" --validation "${validation}"
         --labels "${labels}" --corpus "${recipe_dir##*/}" --text_tags "${text_tags}"
-        --num_threads "${num_threads}" --ngpu "${ngpu}" --force "${force}")
+        --feature_cache "${feature_cache}" --num_threads "${num_threads}" --ngpu "${ngpu}"
+        --force "${force}")
     [[ ,${system_modalities[$1]}, != *,audio,* ]] || arguments+=(--audio_dump "${audio_dump}")
     [[ ,${system_modalities[$1]}, != *,text,* ]] || arguments+=(--text_dump "${text_dump}")
     arguments+=("$3")
 }
 
 predict_arguments() { # system's index, seed, directory
-    arguments=(--ngpu "${ngpu}" --force "${force}" "$3")
+    arguments=(--feature_cache "${feature_cache}" --ngpu "${ngpu}" --force "${force}" "$3")
 }
 
 if wanted 0; then

@@ -12,76 +12,18 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.shell.recipes import Recipe
+
 # Stage 0 is called apart from run.sh (make_corpus), which would make the corpus at its full size.
 SMALL = ["--stage", "1", "--train_args", "epochs=2 hidden=8 channels=4 features=4"]
 SMALL += ["--nj", "2", "--systems", "audio_text text"]
 SYSTEMS = ["cfia_net_fbank_minilm", "cfia_net_minilm"]
 
 
-class Recipe:
-    """A copy of the project, so that nothing in the checkout is touched, and its mini recipe."""
-
-    def __init__(self, root: Path):
-        self.root = root
-        ignore = shutil.ignore_patterns("downloads", "data", "dump", "exp", "__pycache__")
-        for name in ("egs", "utils", "conf", "cfia"):
-            shutil.copytree(ROOT / name, root / name, symlinks=True, ignore=ignore)
-        for name in ("setup.py", "requirements.txt"):
-            shutil.copy(ROOT / name, root / name)
-        self.directory = root / "egs" / "mini_iemocap"
-        self.corpus = root / "corpus"
-
-    def command(self, *arguments: str) -> list[str]:
-        return [
-            str(self.directory / "run.sh"),
-            "--corpus_dir",
-            str(self.corpus),
-            *SMALL,
-            *arguments,
-        ]
-
-    def run(self, *arguments: str, code: int = 0) -> str:
-        """Run it from another directory; returns what it printed."""
-        done = subprocess.run(
-            self.command(*arguments), capture_output=True, text=True, cwd=self.root.parent
-        )
-        said = done.stdout + done.stderr
-        assert done.returncode == code, said
-        return said
-
-    def files(self) -> dict[str, bytes]:
-        """What a run promises to be the same bytes, by path; scp files with the root replaced."""
-        exact = (
-            "text",
-            "utt2emo",
-            "utt2dur",
-            "ark",
-            "pt",
-            "tsv",
-            "json",
-            "csv",
-            "png",
-            "md",
-            "tex",
-        )
-        found = {}
-        for path in sorted(self.directory.rglob("*")):
-            kept = path.name in exact or path.suffix[1:] in (*exact, "scp")
-            # Markers hold digests of files with absolute paths, RESULTS.md the environment.
-            if path.name.startswith(".") or path.name == "RESULTS.md" or not kept:
-                continue
-            if path.is_file() and "log" not in path.parts:
-                found[str(path.relative_to(self.directory))] = path.read_bytes().replace(
-                    str(self.root).encode(), b"ROOT"
-                )
-        return found
-
-
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Recipe:
     """The recipe, run once from nothing."""
-    recipe = Recipe(tmp_path_factory.mktemp("one") / "a project ü")
+    recipe = Recipe(tmp_path_factory.mktemp("one") / "a project ü", "mini_iemocap", SMALL)
     make_corpus(recipe)
     said = recipe.run()
     assert "WA" in said
@@ -189,7 +131,7 @@ def test_a_stage_without_its_predecessor_says_which_to_run(
 def test_killed_at_random_moments_it_ends_with_the_same_bytes(
     finished: Recipe, tmp_path: Path
 ) -> None:
-    recipe = Recipe(tmp_path / "a project ü")
+    recipe = Recipe(tmp_path / "a project ü", "mini_iemocap", SMALL)
     shutil.copytree(finished.corpus, recipe.corpus, copy_function=shutil.copy2)
     for seconds in (4, 9, 14):
         process = subprocess.Popen(

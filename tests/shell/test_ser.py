@@ -73,7 +73,7 @@ def test_help_lists_every_flag_and_stage(recipe: str, tmp_path: Path) -> None:
     assert "./run.sh --stage 5" in done.stdout
     for stage in range(10):
         assert re.search(rf"^  {stage} \w", done.stdout, re.MULTILINE), stage
-    for flag in ("--study", "--dry_run", "--allow_partial"):
+    for flag in ("--study", "--dry_run"):
         assert re.search(rf"^  {flag} .*not built yet", done.stdout, re.MULTILINE)
 
 
@@ -99,7 +99,17 @@ def test_help_shows_the_recipes_values_and_the_users() -> None:
         (["--force", "yes"], "--force"),
         (["--seeds", "a b"], "--seeds is 'a b'"),
         (["--study", "paper"], "--study paper is not built yet"),
-        (["--hub", "ms"], "--hub ms is not built yet; use --hub hf"),
+        (["--hub", "gh"], "--hub is 'gh'; legal values are hf, ms"),
+        (
+            ["--feature_cache", "disk"],
+            "--feature_cache is 'disk'; legal values are auto, ram, mmap",
+        ),
+        (
+            ["--audio_upstream", "bert"],
+            "--audio_upstream is 'bert'; legal values are fbank, whisper",
+        ),
+        (["--audio_layer", "last"], "--audio_layer is 'last'; expected a number from 0, or all"),
+        (["--compression_method", "5"], "--compression_method is '5'; legal values are 0, 2, 3"),
         (["--cv", "dialogue"], "--cv is 'dialogue'; legal values are session, speaker"),
         (["--validation", "partner"], "--validation partner needs --cv speaker"),
         (["--systems", "nonsense"], "no system 'nonsense'"),

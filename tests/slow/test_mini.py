@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.shell.test_recipe import Recipe
+from tests.shell.recipes import Recipe
 
 pytestmark = pytest.mark.slow
 MODALITIES = {
@@ -20,7 +20,7 @@ MODALITIES = {
 
 
 def test_the_default_run(tmp_path: Path) -> None:
-    recipe = Recipe(tmp_path / "project")
+    recipe = Recipe(tmp_path / "project", "mini_iemocap", [])
     done = subprocess.run([recipe.directory / "run.sh"], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "Synthetic" in done.stdout

@@ -11,6 +11,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import imageio_ffmpeg
 import numpy as np
 import pytest
 import soundfile
@@ -166,18 +167,7 @@ def test_eight_bits_and_two_channels_are_converted(data: Path, tmp_path: Path) -
 
 def decoder(source: Path) -> str:
     """A command that writes a FLAC file as WAV into a pipe, where no length can be known."""
-    if shutil.which("sox"):
-        return f"sox '{source}' -t wav -"
-    if shutil.which("ffmpeg"):
-        return f"ffmpeg -loglevel error -i '{source}' -f wav -"
-    code = (
-        "import soundfile, struct, sys; "
-        "samples = soundfile.read(sys.argv[1], dtype='int16')[0].tobytes(); "
-        "form = struct.pack('<IHHIIHH', 16, 1, 1, 16000, 32000, 2, 16); "
-        "head = b'RIFF\\xff\\xff\\xff\\xffWAVEfmt ' + form + b'data\\xff\\xff\\xff\\xff'; "
-        "sys.stdout.buffer.write(head + samples)"
-    )
-    return f"'{sys.executable}' -c \"{code}\" '{source}'"
+    return f"'{imageio_ffmpeg.get_ffmpeg_exe()}' -loglevel error -i '{source}' -f wav -"
 
 
 def test_segments_of_what_a_decoder_writes_into_a_pipe(tmp_path: Path) -> None:

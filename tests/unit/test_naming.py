@@ -16,7 +16,8 @@ DEFAULTS = {
     "cv": "session", "validation": "random20", "selection": "valid", "labels": "4",
     "default_labels": "4", "text_tags": "strip", "text_file": "", "audio_upstream": "emotion2vec",
     "audio_model": "", "audio_layer": "", "text_upstream": "bert", "text_model": "",
-    "text_layer": "", "train_config": "cfia_net", "systems": "audio_text audio text", "tag": "",
+    "text_layer": "", "hub": "hf", "feature_cache": "auto",
+    "train_config": "cfia_net", "systems": "audio_text audio text", "tag": "",
     "train_args": "",
 }  # fmt: skip
 

@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from cfia.errors import UserError
-from cfia.upstream import build, registry, upstream_name
+from cfia.upstream import build, upstream_name
 from cfia.upstream.choice import Choice
 from cfia.upstream.registry import model_digest, names
 
@@ -85,12 +85,6 @@ def test_a_model_or_layer_for_fbank_is_refused() -> None:
         build(Choice("audio", "fbank", "x"))
     with pytest.raises(UserError, match="no layers; leave --audio_layer out"):
         build(Choice("audio", "fbank", None, 3))
-
-
-def test_an_upstream_of_later_says_which_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(registry.FAMILIES, "later", registry.Family("audio"))
-    with pytest.raises(UserError, match="later is not built yet; choose from fbank, whisper"):
-        build(Choice("audio", "later"))
 
 
 def test_an_unknown_upstream_is_refused() -> None:
