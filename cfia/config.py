@@ -4,6 +4,9 @@ A configuration is flat: every key of `ModelConfig` and `TrainConfig` stands at 
 YAML file, under the name that METHOD gives the option. Later sources win:
 
     the defaults below < the recipe's conf/train.yaml < the system's YAML < --train_args
+
+A file may start from another: `base: cfia_net` reads cfia_net.yaml before it, from the file's own
+directory or from the shared conf/.
 """
 
 from __future__ import annotations
@@ -11,25 +14,28 @@ from __future__ import annotations
 import dataclasses
 import types
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from cfia.errors import UserError
+from cfia.model.registry import NETWORKS
+
+SHARED = Path(__file__).resolve().parents[1] / "conf"
 
 
 @dataclass(frozen=True)
 class ModelConfig:
     """The network and its loss. The defaults are the configuration `cfia_net`."""
 
-    network: Literal["cfia", "concat"] = "cfia"
+    network: str = "cfia"  # one of NETWORKS
     # Input
     normalisation: Literal["none", "global", "utterance"] = "none"
     frame_rate: float = 0.0  # Hz: neighbouring audio frames are averaged to about this; 0: as is
     max_frames: int = 512  # longer input is cut here; `align: pad` pads to here
     # Bi-GRU and the linear layer to C x T x F
-    hidden: int = 128  # per direction
+    hidden: int = 128  # per direction; the width of the linear head
     layers: int = 1
     channels: int = 32
     features: int = 16
@@ -47,7 +53,7 @@ class ModelConfig:
     classifier_hidden: int = 0
     dropout: float = 0.0
     # Self-consistency: one weight per pair of a deeper and a shallower module, in the order
-    # (3,1), (3,2), (2,1); an empty list leaves the loss out.
+    # (3,1), (3,2), (2,1); 0 turns a term off, and an empty list leaves the loss out.
     consistency: list[float] = field(default_factory=lambda: [5e-4, 3e-4, 1e-4])
     consistency_loss: Literal["mean", "sum_per_utt", "norm"] = "mean"
     detach: Literal["deep", "none"] = "deep"
@@ -57,10 +63,15 @@ class ModelConfig:
 class TrainConfig:
     """Optimisation and selection; what the paper says, and METHOD where it is silent."""
 
-    optimizer: Literal["adam"] = "adam"
+    optimizer: Literal["adam", "rmsprop"] = "adam"
     lr: float = 1e-4
     weight_decay: float = 0.0
-    schedule: Literal["constant", "cosine", "plateau"] = "constant"
+    momentum: float = 0.9  # of rmsprop
+    schedule: Literal["constant", "cosine", "plateau", "cyclic"] = "constant"
+    # cyclic: from lr to lr_max in cycle_epochs and back, the momentum to momentum_min and back
+    lr_max: float = 1e-3
+    cycle_epochs: int = 10
+    momentum_min: float = 0.8
     batch_size: int = 32
     epochs: int = 100
     patience: int = 15  # epochs without a better validation UA
@@ -93,10 +104,12 @@ def build(values: Mapping[str, Any], source: str = "the configuration") -> Confi
             message names `source` and lists what is legal.
     """
     _check_keys(values, source)
-    model = ModelConfig(**_checked(ModelConfig, values, source))
-    train = TrainConfig(**_checked(TrainConfig, values, source))
-    _check_ranges(model, train, source)
-    return Config(model, train)
+    config = Config(
+        ModelConfig(**_checked(ModelConfig, values, source)),
+        TrainConfig(**_checked(TrainConfig, values, source)),
+    )
+    _check_ranges(config, source)
+    return config
 
 
 def load(files: Iterable[Path], overrides: Iterable[str] = ()) -> Config:
@@ -105,14 +118,41 @@ def load(files: Iterable[Path], overrides: Iterable[str] = ()) -> Config:
     Each step is checked, so that a message names the file at fault.
 
     Raises:
-        UserError: as `build`; a missing file; YAML that is not a mapping.
+        UserError: as `build`; a missing file or base; YAML that is not a mapping.
     """
     merged: dict[str, Any] = {}
     for path in files:
-        merged.update(read_yaml(path))
-        build(merged, str(path))
+        for source, values in reversed(_with_bases(path)):
+            merged.update(values)
+            build(merged, str(source))
     merged.update(_override(text) for text in overrides)
     return build(merged, "--train_args")
+
+
+def _with_bases(path: Path) -> list[tuple[Path, dict[str, Any]]]:
+    """A file and its values, then its base, the base's base, and so on."""
+    found: list[tuple[Path, dict[str, Any]]] = []
+    while True:
+        if any(path.resolve() == earlier.resolve() for earlier, _ in found):
+            raise UserError(f"{path} is its own base, by way of {found[-1][0]}; remove one `base:`")
+        values = read_yaml(path)
+        base = values.pop("base", None)
+        found.append((path, values))
+        if base is None:
+            return found
+        path = _base(path, str(base))
+
+
+def _base(path: Path, name: str) -> Path:
+    places = [path.parent / f"{name}.yaml", SHARED / f"{name}.yaml"]
+    for place in places:
+        # A recipe's cfia_net.yaml may start from the shared one.
+        if place.is_file() and place.resolve() != path.resolve():
+            return place
+    raise UserError(
+        f"{path}: there is no base {name!r}; give the name, without .yaml, of another "
+        f"configuration in {path.parent} or {SHARED}"
+    )
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -186,8 +226,8 @@ def _checked(cls: type, values: Mapping[str, Any], source: str) -> dict[str, Any
 
 
 def _coerce(key: str, value: Any, hint: Any, source: str) -> Any:
-    if typing.get_origin(hint) is Literal:
-        legal = typing.get_args(hint)
+    legal = tuple(NETWORKS) if key == "network" else typing.get_args(hint)
+    if hint is str or typing.get_origin(hint) is Literal:
         # YAML reads a bare `none` as a string, but `null` and `~` as None.
         if value not in legal:
             raise UserError(f"{source}: {key} is {value!r}; legal values are {', '.join(legal)}")
@@ -217,40 +257,51 @@ def _number(key: str, value: Any, hint: type, source: str) -> int | float:
     return float(value)
 
 
-def _check_ranges(model: ModelConfig, train: TrainConfig, source: str) -> None:
-    positive = (
-        "max_frames",
-        "hidden",
-        "layers",
-        "channels",
-        "features",
-        "reduction",
-    )
-    for key in positive:
-        if getattr(model, key) < 1:
-            raise UserError(
-                f"{source}: {key} is {getattr(model, key)}; legal values are 1 and more"
-            )
-    for key in ("lr", "batch_size", "epochs", "patience"):
-        if not getattr(train, key) > 0:
-            raise UserError(f"{source}: {key} is {getattr(train, key)}; legal values are above 0")
-    for key, value in (
-        ("weight_decay", train.weight_decay),
-        ("clip_grad", train.clip_grad),
-        ("frame_rate", model.frame_rate),
-    ):
-        if not value >= 0:
-            raise UserError(f"{source}: {key} is {value}; legal values are 0 and more")
-    if not 0 <= model.dropout < 1:
-        raise UserError(f"{source}: dropout is {model.dropout}; legal values are 0 to below 1")
-    if model.kernel < 1 or model.kernel % 2 == 0:
-        raise UserError(f"{source}: kernel is {model.kernel}; legal values are odd: 1, 3, 5, ...")
-    if model.n_modules < 0 or model.classifier_hidden < 0:
-        raise UserError(f"{source}: n_modules and classifier_hidden must not be negative")
+# What numbers are legal, in words and as a test, and the keys that this holds for.
+_RANGES: tuple[tuple[str, Callable[[float], bool], tuple[str, ...]], ...] = (
+    (
+        "1 and more",
+        lambda value: value >= 1,
+        ("max_frames", "hidden", "layers", "channels", "features", "reduction"),
+    ),
+    (
+        "above 0",
+        lambda value: value > 0,
+        ("lr", "lr_max", "cycle_epochs", "batch_size", "epochs", "patience"),
+    ),
+    (
+        "0 and more",
+        lambda value: value >= 0,
+        ("weight_decay", "clip_grad", "frame_rate", "n_modules", "classifier_hidden"),
+    ),
+    ("0 to below 1", lambda value: 0 <= value < 1, ("dropout", "momentum", "momentum_min")),
+    ("odd: 1, 3, 5, ...", lambda value: value >= 1 and value % 2 == 1, ("kernel",)),
+)
+
+
+def _check_ranges(config: Config, source: str) -> None:
+    values = config.flat()
+    for legal, test, keys in _RANGES:
+        for key in keys:
+            if not test(values[key]):
+                raise UserError(f"{source}: {key} is {values[key]}; legal values are {legal}")
+    model, train = config.model, config.train
     modules = model.n_modules if model.network == "cfia" else 0
     pairs = n_pairs(modules)
     if len(model.consistency) not in (0, pairs):
         raise UserError(
             f"{source}: {modules} CFIA modules have {pairs} pairs for the consistency loss, but "
             f"`consistency` has {len(model.consistency)} weights; give as many, or [] for none"
+        )
+    if train.schedule == "cyclic":
+        _check_order("lr", "lr_max", values, source)
+        if train.optimizer == "rmsprop":
+            _check_order("momentum_min", "momentum", values, source)
+
+
+def _check_order(low: str, high: str, values: Mapping[str, Any], source: str) -> None:
+    if values[low] > values[high]:
+        raise UserError(
+            f"{source}: {low} is {values[low]}, above {high} {values[high]}; with `schedule: "
+            "cyclic` it must not be"
         )

@@ -20,10 +20,13 @@ class Output:
     Attributes:
         logits: (B, classes).
         terms: (pairs,), the unweighted self-consistency losses; empty where there are none.
+        parts: logits (B, classes) that learn in place of `logits`, each from a cross entropy of
+            its own; empty where `logits` learn.
     """
 
     logits: Tensor
     terms: Tensor
+    parts: tuple[Tensor, ...] = ()
 
 
 class Classifier(nn.Sequential):

@@ -26,8 +26,16 @@ class Loss:
 def objective(
     output: Output, targets: Tensor, weights: list[float], class_weights: Tensor | None
 ) -> Loss:
-    """Eq. 12 for a batch; `weights` are alpha, beta, gamma, or empty for no consistency loss."""
-    cross_entropy = nn.functional.cross_entropy(output.logits, targets, weight=class_weights)
+    """Eq. 12 for a batch; `weights` are alpha, beta, gamma, or empty for no consistency loss.
+
+    The cross entropy of a network that learns in parts is the sum of theirs.
+    """
+    cross_entropy = torch.stack(
+        [
+            nn.functional.cross_entropy(logits, targets, weight=class_weights)
+            for logits in output.parts or (output.logits,)
+        ]
+    ).sum()
     if not len(output.terms):
         return Loss(cross_entropy, cross_entropy.new_zeros(()))
     return Loss(cross_entropy, weighted_sum(weights, output.terms))

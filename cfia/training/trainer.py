@@ -24,6 +24,7 @@ from cfia.training.dataset import Dataset, global_statistics
 from cfia.training.determinism import seed_epoch
 from cfia.training.evaluate import evaluate
 from cfia.training.loss import balanced_weights, consistency_share, objective
+from cfia.training.optimizer import make_optimizer, make_scheduler, step_epoch
 
 log = logging.getLogger(__name__)
 
@@ -60,10 +61,8 @@ class Trainer:
         self.run = run
         self.model = build_model(run).to(run.device)
         config = run.config.train
-        self.optimizer = torch.optim.Adam(
-            self.model.parameters(), lr=config.lr, weight_decay=config.weight_decay
-        )
-        self.scheduler = _scheduler(self.optimizer, run.config)
+        self.optimizer = make_optimizer(self.model.parameters(), config)
+        self.scheduler = make_scheduler(self.optimizer, config)
         self.class_weights = None
         if config.class_weights == "balanced":
             weights = balanced_weights(run.train.targets, len(run.classes))
@@ -102,7 +101,7 @@ class Trainer:
         scores = evaluate(self.model, self.run.select, self.run.config, self.run.device)
         row.update(valid_loss=scores.loss, valid_wa=scores.wa, valid_ua=scores.ua)
         self.history.append(row)
-        self._step_scheduler(scores.ua)
+        step_epoch(self.scheduler, scores.ua)
         self._write()
         for name, value in row.items():
             board.add_scalar(name.replace("_", "/", 1), value, epoch)
@@ -144,12 +143,6 @@ class Trainer:
         if self.run.config.train.clip_grad > 0:
             nn.utils.clip_grad_norm_(self.model.parameters(), self.run.config.train.clip_grad)
         self.optimizer.step()
-
-    def _step_scheduler(self, ua: float) -> None:
-        if isinstance(self.scheduler, torch.optim.lr_scheduler.ReduceLROnPlateau):
-            self.scheduler.step(ua)
-        elif self.scheduler is not None:
-            self.scheduler.step()
 
     def _best(self) -> int:
         """The selected epoch: the best UA, ties by the lower loss, then the earlier one."""
@@ -219,16 +212,6 @@ def build_model(run: Run) -> nn.Module:
             normaliser = model.get_submodule(f"encoders.{name}.normaliser")
             normaliser.load_state_dict({"mean": mean, "std": std})
     return model
-
-
-def _scheduler(optimizer: torch.optim.Optimizer, config: Config) -> Any:
-    if config.train.schedule == "cosine":
-        return torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, config.train.epochs)
-    if config.train.schedule == "plateau":
-        return torch.optim.lr_scheduler.ReduceLROnPlateau(
-            optimizer, mode="max", patience=config.train.patience // 3
-        )
-    return None
 
 
 def write_history(path: Path, history: list[Row], best: int) -> None:

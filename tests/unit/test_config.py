@@ -8,6 +8,7 @@ import pytest
 
 from cfia.config import build, load, read_yaml, write_yaml
 from cfia.errors import UserError
+from cfia.model.registry import NETWORKS
 from cfia.naming import NOT_SYSTEMS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -20,7 +21,7 @@ def test_every_configuration_file_of_the_project_loads() -> None:
     assert recipes
     for recipe in recipes:
         for system in systems:
-            assert load([recipe, system]).model.network in ("cfia", "concat")
+            assert load([recipe, system]).model.network in NETWORKS
 
 
 def test_later_sources_win(tmp_path: Path) -> None:
@@ -31,6 +32,35 @@ def test_later_sources_win(tmp_path: Path) -> None:
     config = load([recipe, system], ["epochs=9", "consistency=[1e-3, 0, 2]"])
     assert (config.train.epochs, config.train.lr) == (9, 1e-3)
     assert config.model.consistency == [1e-3, 0.0, 2.0]
+
+
+def test_a_file_starts_from_its_base(tmp_path: Path) -> None:
+    (tmp_path / "wide.yaml").write_text("base: addition\nchannels: 64\nepochs: 3\n")
+    (tmp_path / "wider.yaml").write_text("base: wide\nepochs: 4\n")
+    recipe = tmp_path / "train.yaml"
+    recipe.write_text("channels: 8\nlr: 1e-3\n")
+    config = load([recipe, tmp_path / "wider.yaml"], ["features=8"])
+    assert (config.model.n_modules, config.model.channels, config.model.features) == (0, 64, 8)
+    assert (config.train.epochs, config.train.lr) == (4, 1e-3)
+    # A recipe's own file by the name of a shared one.
+    (tmp_path / "addition.yaml").write_text("base: addition\nhidden: 7\n")
+    own = load([tmp_path / "addition.yaml"]).model
+    assert (own.n_modules, own.hidden) == (0, 7)
+
+
+def test_mistakes_in_a_base_are_named(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text("base: b\n")
+    (tmp_path / "b.yaml").write_text("base: a\n")
+    with pytest.raises(UserError, match=r"a\.yaml is its own base, by way of .*b\.yaml"):
+        load([tmp_path / "a.yaml"])
+    (tmp_path / "b.yaml").write_text("base: b\n")
+    with pytest.raises(UserError, match=r"b\.yaml: there is no base 'b'; give the name"):
+        load([tmp_path / "a.yaml"])
+    (tmp_path / "b.yaml").write_text("align: cut\n")
+    with pytest.raises(UserError, match=r"b\.yaml: align is 'cut'"):
+        load([tmp_path / "a.yaml"])
+    with pytest.raises(UserError, match="--train_args: unknown key 'base'"):
+        load([], ["base=cfia_net"])
 
 
 def test_flat_configuration_reads_back(tmp_path: Path) -> None:
@@ -44,6 +74,8 @@ def test_flat_configuration_reads_back(tmp_path: Path) -> None:
     [
         ({"algn": "pad"}, "unknown key 'algn'; the keys are align,"),
         ({"align": "cut"}, "align is 'cut'; legal values are interpolate, pad"),
+        ({"network": "cnn"}, "network is 'cnn'; legal values are cfia, concat, linear, one_share,"),
+        ({"network": 3}, "network is 3; legal values are cfia,"),
         ({"epochs": 2.5}, "epochs is 2.5; expected a whole number"),
         ({"epochs": 0}, "epochs is 0; legal values are above 0"),
         ({"lr": "fast"}, "lr is 'fast'; expected a number"),
@@ -51,6 +83,14 @@ def test_flat_configuration_reads_back(tmp_path: Path) -> None:
         ({"dropout": 1}, "dropout is 1.0; legal values are 0 to below 1"),
         ({"dropout": True}, "dropout is True; expected a number"),
         ({"kernel": 4}, "kernel is 4; legal values are odd"),
+        ({"momentum": 1}, "momentum is 1.0; legal values are 0 to below 1"),
+        ({"cycle_epochs": 0}, "cycle_epochs is 0; legal values are above 0"),
+        ({"n_modules": -1}, "n_modules is -1; legal values are 0 and more"),
+        ({"schedule": "cyclic", "lr": 1, "lr_max": 0.1}, "lr is 1.0, above lr_max 0.1; with"),
+        (
+            {"schedule": "cyclic", "optimizer": "rmsprop", "momentum": 0.5},
+            "momentum_min is 0.8, above momentum 0.5",
+        ),
         ({"consistency": 0.1}, "consistency is 0.1; expected a list"),
         ({"n_modules": 2}, "2 CFIA modules have 1 pairs for the consistency loss"),
         ({"network": "concat"}, "0 CFIA modules have 0 pairs"),

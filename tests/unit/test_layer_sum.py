@@ -49,10 +49,9 @@ def test_it_stands_behind_the_normalisation_of_each_dimension() -> None:
     torch.testing.assert_close(encoder(Sequences(data, lengths)), wanted)
 
 
-@pytest.mark.parametrize("network", ["cfia", "concat"])
+@pytest.mark.parametrize("network", sorted(registry.NETWORKS))
 def test_its_weights_learn_and_one_layer_adds_none(network: str) -> None:
-    changes = {"network": network, **({"consistency": []} if network == "concat" else {})}
-    config = build({**SMALL, **changes}).model
+    config = build({**SMALL, "network": network, "consistency": []}).model
     model = registry.build({"audio": 6, "text": 5}, 4, config, {"audio": 3, "text": 1})
     batch = {
         "audio": Sequences(torch.randn(2, 7, 6), torch.tensor([7, 7])),

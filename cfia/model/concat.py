@@ -1,4 +1,4 @@
-"""Systems to compare with CFIA-Net."""
+"""Concatenation: the encoders of CFIA-Net without any interaction."""
 
 from __future__ import annotations
 
@@ -10,14 +10,11 @@ from torch import nn
 from cfia.config import ModelConfig
 from cfia.model.encoder import Sequences, encoders
 from cfia.model.network import Classifier, Output
+from cfia.model.pooling import time_means
 
 
 class Concatenation(nn.Module):
-    """`cat(mean X_a, mean X_t) -> Linear`: the encoders of CFIA-Net without any interaction.
-
-    Each mean is over the modality's own length, so no alignment is needed; with one modality it
-    is a plain Bi-GRU classifier.
-    """
+    """`cat(mean X_a, mean X_t) -> Linear`; with one modality, a plain Bi-GRU classifier."""
 
     def __init__(
         self,
@@ -34,10 +31,5 @@ class Concatenation(nn.Module):
 
     def forward(self, batch: dict[str, Sequences]) -> Output:
         """Features of each modality used to logits."""
-        means = []
-        for name, encoder in self.encoders.items():
-            y = encoder(batch[name])  # (B, T, C*F)
-            lengths = batch[name].lengths.to(y)[:, None] if self.masked else y.shape[1]
-            means.append(y.sum(dim=1) / lengths)
-        pooled = torch.cat(means, dim=1)
+        pooled = torch.cat(list(time_means(self.encoders, batch, self.masked).values()), dim=1)
         return Output(self.classifier(pooled), pooled.new_zeros(0))
