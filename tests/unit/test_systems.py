@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -205,6 +206,15 @@ def test_a_share_weighs_every_position_alike(name: str, modalities: tuple[str, .
     share = 1 / (1 + torch.exp(-model.share))
     torch.testing.assert_close(model(values).logits, logits(share))
     assert not torch.allclose(logits(share), logits(half))
+
+
+def test_the_readmes_new_system_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = (CONF.parent / "README.md").read_text()
+    block = text.split("Write `cfia/model/mine.py`:\n\n")[1].split("\n\nregister it")[0]
+    (tmp_path / "mine.py").write_text(textwrap.dedent(block))
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setitem(registry.NETWORKS, "mine", "mine.Mine")
+    assert network("mine")(batch()).logits.shape == (3, 4)
 
 
 def test_no_two_systems_share_a_name() -> None:
