@@ -24,14 +24,15 @@ class Family:
 
     modality: str
     module: str
+    layers: bool = True  # whether one of them can be asked for
 
 
 MODALITIES = ("audio", "text")
 
 FAMILIES = {
-    "fbank": Family("audio", "cfia.upstream.fbank"),
+    "fbank": Family("audio", "cfia.upstream.fbank", layers=False),
     "whisper": Family("audio", "cfia.upstream.whisper"),
-    "emotion2vec": Family("audio", "cfia.upstream.emotion2vec"),
+    "emotion2vec": Family("audio", "cfia.upstream.emotion2vec", layers=False),
     "wav2vec2": Family("audio", "cfia.upstream.speech"),
     "hubert": Family("audio", "cfia.upstream.speech"),
     "wavlm": Family("audio", "cfia.upstream.speech"),
