@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Callable
 
 import pytest
@@ -13,13 +12,11 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from cfia.training import batches
+from tests.bench import iemocap
 
 
 def iemocap_lengths(n: int) -> Tensor:
-    """Frames at 50 Hz: log-normal, of mean 4.5 s and median 3.6 s, between 0.6 s and the cut."""
-    spread = math.sqrt(2 * math.log(4.5 / 3.6))
-    normal = torch.randn(n, generator=torch.Generator().manual_seed(0))
-    return (180 * torch.exp(spread * normal)).clamp(30, 512).long()
+    return torch.from_numpy(iemocap.lengths(n, 0)["audio"])
 
 
 def padding(plan: list[list[int]], lengths: Tensor) -> float:
