@@ -66,6 +66,7 @@ def main() -> None:
         description="Time a training step against the literal one.",
         epilog="example: python -m tests.bench.bench_step --num_threads 2 --json bench.json",
     )
+    parser.add_argument("--forms", nargs="+", default=FORMS, choices=FORMS, help="literal first")
     parser.add_argument("--num_threads", type=int, default=1, help="of each form (default: 1)")
     parser.add_argument("--batches", type=int, default=6, help="of each form (default: 6)")
     parser.add_argument("--repeats", type=int, default=2, help="turns of each form (default: 2)")
@@ -92,7 +93,7 @@ def compare(args: argparse.Namespace) -> list[Result]:
     options = ["num_threads", "batches", "steps", "seed", "scale"]
     arguments = [word for name in options for word in (f"--{name}", str(getattr(args, name)))]
     for _ in range(args.repeats):
-        for key in [(form, setting) for form in FORMS for setting in settings]:
+        for key in [(form, setting) for form in args.forms for setting in settings]:
             form, setting = key
             process = processes.start(
                 "tests.bench.bench_step",
