@@ -22,12 +22,13 @@ export LC_ALL=C
 export PYTHONIOENCODING=UTF-8
 export PYTHONUTF8=1
 
-# The tensors of a batch are large: glibc gives them back to the system whenever they are freed (from
-# 32 MiB on each by itself), and every operation waits for fresh pages. Let it keep them. Seconds of
-# one processor for a training step at IEMOCAP's sizes, before and after (tests/bench/bench_step.py):
-# cfia_net_paper, 512 positions, 4.7 and 1.9; cfia_net, batches by length, 0.86 and 0.81. The peak of
-# memory rises from 1.5 to 2.8 GiB and from 1.7 to 2.2. A trim threshold alone makes it worse. What
-# you have set yourself stays.
+# The tensors of a batch are large: glibc gives them back to the system whenever they are freed (by
+# itself from 32 MiB on), and every operation waits for fresh pages. Let it keep them. Seconds of
+# one processor for a training step at IEMOCAP's sizes, before and after
+# (tests/bench/bench_step.py): the equations on 512 positions 5.7 and 2.7, cfia_net_paper 1.15 and
+# 1.09, cfia_net 0.52 and 0.46. The peak of memory rises for the first, from 1.8 to 2.7 GiB, and not
+# for the others (1.0 and 0.8). A trim threshold alone makes it slower. What you have set yourself
+# stays.
 export MALLOC_MMAP_MAX_="${MALLOC_MMAP_MAX_-0}"
 export MALLOC_TRIM_THRESHOLD_="${MALLOC_TRIM_THRESHOLD_-1099511627776}"
 
