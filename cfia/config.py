@@ -73,8 +73,13 @@ class TrainConfig:
     cycle_epochs: int = 10
     momentum_min: float = 0.8
     batch_size: int = 32
+    # length: utterances of about one length make a batch, so that little of it is padding; which
+    # ones, changes every epoch. none: any ones, as always with `mask: none`, which pads them all.
+    batch_by: Literal["length", "none"] = "length"
     epochs: int = 100
     patience: int = 15  # epochs without a better validation UA
+    # bf16: matrix products in bfloat16 (autocast), for GPUs; the Bi-GRU and posteriors in float32
+    precision: Literal["float32", "bf16"] = "float32"
     clip_grad: float = 0.0  # largest norm of the gradient; 0: no clipping
     class_weights: Literal["none", "balanced"] = "none"
 
