@@ -47,6 +47,9 @@ class ModelConfig:
     reduction: int = 16
     gate_conv: Literal["pointwise", "mixing"] = "pointwise"
     kernel: int = 1  # along T
+    stack: Literal["fused", "equations"] = (
+        "fused"  # the same function, by closed form or as written
+    )
     unimodal: Literal["gate", "bypass"] = "gate"
     # Classifier
     classifier_input: Literal["fusion", "sum", "concat"] = "fusion"
