@@ -73,7 +73,7 @@ def plot_reliability(run: Run, outputs: Outputs) -> Drawing:
         top.plot([0, 1], [0, 1], color="black", ls="--", lw=1, label="as sure as right")
         top.plot(
             found.confidence, found.accuracy, ls="", marker="o", ms=5, color=VERMILION,
-            mec="black", label="at the mean confidence",
+            mec="black", clip_on=False, zorder=3, label="at the mean confidence",
         )  # fmt: skip
         top.set(ylabel="share of right utterances", xlim=(0, 1), ylim=(0, 1))
         bottom.bar(edges, found.n, **bar)

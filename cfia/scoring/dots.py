@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -15,6 +14,7 @@ from cfia.scoring.drawing import (
     VERMILION,
     Drawing,
     add_title,
+    broken,
     finish,
     new_figure,
     plain_axes,
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _LABEL = 34  # letters of a system's name in a line
+_LEGEND = ("pooled", "95 % interval", "one fold", "one seed", "as published")
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ def plot_dots(title: str, rows: Sequence[Dots], score: str = "UA") -> Drawing:
     Args:
         score: what the numbers are, for the axis.
     """
-    labels = [_broken(row.label) for row in rows]
+    labels = ["\n".join(broken(row.label, _LABEL)) for row in rows]
     lines = sum(max(1.6, 1.1 * (1 + label.count("\n"))) for label in labels)
     with style():
         figure = new_figure(8, 1.6 + 0.24 * lines)
@@ -65,25 +66,13 @@ def plot_dots(title: str, rows: Sequence[Dots], score: str = "UA") -> Drawing:
         axes.margins(x=0.04)
         plain_axes(axes)
         axes.tick_params(axis="y", length=0)
-        handles, names = axes.get_legend_handles_labels()
-        unique = dict(zip(names, handles, strict=True))
+        found = dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
+        shown = {name: found[name] for name in _LEGEND if name in found}
         figure.legend(
-            unique.values(), unique.keys(), loc="outside lower center", ncols=4, frameon=False,
+            shown.values(), shown.keys(), loc="outside lower center", ncols=5, frameon=False,
             fontsize=9,
         )  # fmt: skip
         return finish(figure)
-
-
-def _broken(label: str) -> str:
-    """A label in lines; names of systems, without blanks, are broken behind an underscore."""
-    pieces: list[str] = []
-    for line in textwrap.wrap(label, _LABEL, break_long_words=False, break_on_hyphens=False):
-        while len(line) > _LABEL:
-            cut = line.rfind("_", 1, _LABEL) + 1 or _LABEL
-            pieces.append(line[:cut])
-            line = line[cut:]
-        pieces.append(line)
-    return "\n".join(pieces)
 
 
 def _draw_row(axes: Axes, y: float, row: Dots) -> None:

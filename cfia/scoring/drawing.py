@@ -57,8 +57,20 @@ def new_figure(width: float, height: float) -> Figure:
 
 def add_title(figure: Figure, above: str, below: str = "") -> None:
     """A title in as many lines as the figure is wide for, and a line below."""
-    lines = textwrap.wrap(above, int(figure.get_figwidth() * 11))
+    lines = broken(above, int(figure.get_figwidth() * 11))
     figure.suptitle("\n".join([*lines, *([below] if below else [])]), fontsize=10)
+
+
+def broken(text: str, width: int) -> list[str]:
+    """A text in lines; names of systems, without blanks, are broken behind an underscore."""
+    found: list[str] = []
+    for line in textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False):
+        while len(line) > width:
+            cut = line.rfind("_", 1, width) + 1 or width
+            found.append(line[:cut])
+            line = line[cut:]
+        found.append(line)
+    return found
 
 
 def plain_axes(*axes: Axes, grid: Literal["both", "x", "y"] = "both") -> None:
