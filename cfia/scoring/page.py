@@ -48,7 +48,8 @@ img { max-width: 100%; height: auto; }
 figcaption { font-size: .85rem; color: #444; }
 @media print { body { font-size: 10pt; max-width: none; padding: 0; } nav { display: none; }
   .wide { overflow: visible; } table { font-size: 7pt; } .n { white-space: normal; }
-  th, td { padding: .1rem .3rem; } tr, figure { break-inside: avoid; }
+  .notes, figcaption, pre { font-size: 7.5pt; } th, td { padding: .1rem .3rem; }
+  tr, figure { break-inside: avoid; }
   h1, h2, h3, caption { break-after: avoid; } }
 """
 

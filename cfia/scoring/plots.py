@@ -99,7 +99,7 @@ def plot_consistency(run: Run) -> Drawing | None:
         figure = new_figure(9, 3.8)
         add_title(figure, _name(run), _parts(run))
         axes = figure.subplots(1, 2)
-        ylabels = ("consistency loss, weighted", "gradient / cross entropy's gradient")
+        ylabels = ("consistency loss, weighted", "gradient (cross entropy: 1)")
         for one, key, ylabel in zip(axes, ("train_con", "con_share"), ylabels, strict=True):
             _draw_growth(one, histories, key)
             one.set(xlabel="epoch", ylabel=ylabel)
