@@ -18,7 +18,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     p.add_argument("--utts", required=True, help="utterance ids, separated by blanks")
     p.add_argument("--out", type=Path, help="where the pictures go (default: gates/ in there)")
     args = p.parse_args(argv)
-    utts = args.utts.replace(",", " ").split()
+    utts = list(dict.fromkeys(args.utts.replace(",", " ").split()))
     if not utts:
         p.error("--utts names no utterance")
     from cfia.scoring.gates import draw_all

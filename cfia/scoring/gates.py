@@ -32,7 +32,6 @@ _WORD = 0.16  # inches that a word takes, written upwards
 _WIDTHS = (7.0, 16.0)  # of the figure, in inches
 _BESIDE = 2.0  # what axis labels and the colour bar take of it
 
-
 Audio = tuple[npt.NDArray[np.float32], int]
 """Samples (N,) and their rate in Hz."""
 
@@ -113,15 +112,8 @@ def _envelope(samples: npt.NDArray[np.float32], points: int = 1000) -> tuple[Arr
 
 def _draw_mean(axes: Axes, share: Share) -> None:
     values, t = share.share, (np.arange(len(share.share)) + 0.5) * share.shift
-    axes.fill_between(
-        t,
-        values.min(1),
-        values.max(1),
-        color=SKY,
-        alpha=0.5,
-        lw=0,
-        label="from the smallest to the largest",
-    )
+    low, high = values.min(1), values.max(1)
+    axes.fill_between(t, low, high, color=SKY, alpha=0.5, lw=0, label="range over f")
     marker = "o" if len(t) == 1 else ""
     axes.plot(t, values.mean(1), color=BLUE, lw=1.5, marker=marker, label="mean over f")
     axes.axhline(0.5, color="black", ls=":", lw=0.8)

@@ -39,14 +39,15 @@ def shares(job: Job, utts: Sequence[str]) -> Iterator[Share]:
         raise UserError(f"{job.dumps['audio']}/frontend.yaml lacks frame_shift; run stage 3 again")
     k = averaging(job.dumps["audio"], job.config.model.frame_rate)
     device = set_up(job.num_threads, 0)
+    data = load(utts, job.utt2emo(), job.classes(), job.dumps, job.config, "none")
     for utt in utts:
-        data = load([utt], job.utt2emo(), job.classes(), job.dumps, job.config, "none")
-        if not len(data):
+        if utt not in data.utts:
             raise UserError(f"{utt} has no features: {job.directory} was trained without it")
-        model, stack = _network(job, data.dims())
+    model, stack = _network(job, data.dims())
+    for i, utt in enumerate(data.utts):
         with torch.no_grad():
-            X, valid = model.intermediate(data.batch([0], device))
-        lengths = {name: int(data.lengths(name)[0]) for name in X}
+            X, valid = model.intermediate(data.batch([i], device))
+        lengths = {name: int(data.lengths(name)[i]) for name in X}
         text = lengths["audio" if job.config.model.align == "interpolate" else "text"]
         share = audio_share(stack, X["audio"], X["text"], valid)[0, : max(lengths["audio"], text)]
         yield Share(utt, part[utt], share.numpy(), k * float(shift), text)

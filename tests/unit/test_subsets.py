@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import shutil
 from pathlib import Path
 
 import pytest
@@ -104,6 +105,18 @@ def test_subsets_are_scored_as_if_they_were_all(tmp_path: Path) -> None:
     results = (tmp_path / "exp" / "RESULTS.md").read_text()
     assert "**Subsets of the test utterances, scheme session**" in results
     assert "Utterances: improvised 60, scripted 120, text not seen in training 126" in results
+
+
+def test_transcripts_with_their_tags_say_it_themselves(tmp_path: Path) -> None:
+    tables = with_tables(tmp_path)
+    keep = tmp_path / "data" / "all_keep"
+    shutil.copy(tmp_path / "data" / "all" / "utt2spk", keep)
+    directory = run(tmp_path, text_tags="keep", data=str(keep))
+    score(["--expdir", str(tmp_path / "exp")])
+    found = read_json(directory / "scores.json")["pooled"]["subsets"]
+    assert {name: of["n"] for name, of in found.items()} == {
+        "tagged": sum("[" in text for text in tables["raw"].values())
+    }
 
 
 def test_a_subset_that_the_data_does_not_know_is_left_out(tmp_path: Path) -> None:
