@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,7 +31,16 @@ if TYPE_CHECKING:
 
 TRAINING: dict[str, Any] = {"color": BLUE, "ls": "-"}
 VALIDATION: dict[str, Any] = {"color": VERMILION, "ls": "--"}
-SELECTED: dict[str, Any] = {"color": VERMILION, "ls": "", "marker": "o", "ms": 4.5, "mec": "black"}
+SELECTED: dict[str, Any] = {
+    "color": VERMILION,
+    "ls": "",
+    "marker": "o",
+    "ms": 4,
+    "mec": "black",
+    "zorder": 3,
+}
+THIN: dict[str, Any] = {"lw": 0.8, "alpha": 0.35}
+THICK: dict[str, Any] = {"lw": 2.2, "zorder": 2.5}  # above all thin lines, below the dots
 
 
 def plot_confusion(run: Run, outputs: Outputs) -> Drawing:
@@ -72,7 +81,9 @@ def _draw_confusion(figure: Figure, axes: Axes, counts: Counts, classes: Sequenc
 
 
 def plot_learning_curves(run: Run) -> Drawing | None:
-    """Loss and UA by epoch, a thin line for each fold and seed, a dot at the epoch selected.
+    """Loss and UA by epoch, a dot at the epoch selected.
+
+    A thin line for each fold and seed, a thick one for the median of those that still train.
 
     None where no fold has a history.csv.
     """
@@ -101,28 +112,31 @@ def plot_consistency(run: Run) -> Drawing | None:
         axes = figure.subplots(1, 2)
         ylabels = ("consistency loss, weighted", "gradient (cross entropy: 1)")
         for one, key, ylabel in zip(axes, ("train_con", "con_share"), ylabels, strict=True):
-            _draw_growth(one, histories, key)
+            _draw_lines(one, histories, key, TRAINING)
             one.set(xlabel="epoch", ylabel=ylabel)
+            one.set_ylim(bottom=0)
+            one.ticklabel_format(axis="y", scilimits=(-2, 3))
         _epochs_on_x(*axes)
         handles = [
-            *axes[0].plot([], [], color=BLUE, lw=0.8, label="one fold and seed"),
-            *axes[0].plot([], [], color="black", lw=2, label="median"),
+            *axes[0].plot([], [], **TRAINING, **THIN, label="one fold and seed"),
+            *axes[0].plot([], [], **TRAINING, **THICK, label="median"),
         ]
         figure.legend(handles=handles, loc="outside lower center", ncols=2, frameon=False)
         return finish(figure)
 
 
-def _draw_growth(axes: Axes, histories: Sequence[History], key: str) -> None:
+def _draw_lines(
+    axes: Axes, histories: Sequence[History], key: str, line: Mapping[str, Any]
+) -> None:
+    """One thin line for each training, and a thick one for the median of those not yet ended."""
     last = max(len(history[key]) for history in histories)
     values = np.full((len(histories), last), np.nan)
     for row, history in zip(values, histories, strict=True):
         row[: len(history[key])] = history[key]
-        axes.plot(history["epoch"], history[key], color=BLUE, alpha=_alpha(histories), lw=0.8)
+        axes.plot(history["epoch"], history[key], **line, **THIN)
     # Every epoch has at least one training, the longest.
-    marker: dict[str, Any] = {"marker": "o", "ms": 4} if last == 1 else {}
-    axes.plot(np.arange(1, last + 1), np.nanmedian(values, axis=0), color="black", lw=2, **marker)
-    axes.set_ylim(bottom=0)
-    axes.ticklabel_format(axis="y", scilimits=(-2, 3))
+    marker: dict[str, Any] = {"marker": "s", "ms": 4} if last == 1 else {}
+    axes.plot(np.arange(1, last + 1), np.nanmedian(values, axis=0), **line, **THICK, **marker)
 
 
 History = dict[str, npt.NDArray[np.float64]]
@@ -152,10 +166,6 @@ def _parts(run: Run) -> str:
     return f"folds: {len(folds)}, seeds: {len(seeds)}"
 
 
-def _alpha(histories: Sequence[History]) -> float:
-    return float(max(0.25, len(histories) ** -0.5))
-
-
 def _epochs_on_x(*axes: Axes) -> None:
     from matplotlib.ticker import MaxNLocator
 
@@ -169,17 +179,15 @@ def _draw_curves(figure: Figure, histories: Sequence[History], part: str) -> Non
     loss.set(xlabel="epoch", ylabel="loss")
     score.set(xlabel="epoch", ylabel=f"UA on {part}, %")
     _epochs_on_x(loss, score)
-    alpha = _alpha(histories)
-    for history in histories:
-        epochs, chosen = history["epoch"], history["selected"] > 0
-        loss.plot(epochs, history["train_loss"], **TRAINING, alpha=alpha, lw=1)
-        for axes, name in ((loss, "valid_loss"), (score, "valid_ua")):
-            axes.plot(epochs, history[name], **VALIDATION, alpha=alpha, lw=1)
-            # Above the lines of all folds.
-            axes.plot(epochs[chosen], history[name][chosen], **SELECTED, zorder=3)
+    _draw_lines(loss, histories, "train_loss", TRAINING)
+    for axes, name in ((loss, "valid_loss"), (score, "valid_ua")):
+        _draw_lines(axes, histories, name, VALIDATION)
+        for history in histories:
+            chosen = history["selected"] > 0
+            axes.plot(history["epoch"][chosen], history[name][chosen], **SELECTED)
     handles = [
-        *loss.plot([], [], **TRAINING, lw=1.8, label="training"),
-        *loss.plot([], [], **VALIDATION, lw=1.8, label=part),
+        *loss.plot([], [], **TRAINING, **THICK, label="training"),
+        *loss.plot([], [], **VALIDATION, **THICK, label=part),
         *loss.plot([], [], **SELECTED, label="epoch selected"),
     ]
     figure.legend(handles=handles, loc="outside lower center", ncols=3, frameon=False)
