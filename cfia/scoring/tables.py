@@ -98,7 +98,7 @@ def markdown(table: Table) -> str:
 
     lines = [f"**{_md(table.title)}**", ""] if table.title else []
     lines.append(line(_md(c.title) for c in table.columns))
-    lines.append(line("---" if _is_text(table, c) else "---:" for c in table.columns))
+    lines.append(line("---" if is_text(table, c) else "---:" for c in table.columns))
     lines += [line(_md(show(row.get(c.key))) for c in table.columns) for row in table.rows]
     if table.notes:
         lines += ["", *(f"- {_md(note)}" for note in table.notes)]
@@ -111,7 +111,7 @@ def latex(table: Table) -> str:
     def line(cells: Iterable[str]) -> str:
         return "    " + " & ".join(cells) + r" \\"
 
-    kinds = "".join("l" if _is_text(table, c) else "r" for c in table.columns)
+    kinds = "".join("l" if is_text(table, c) else "r" for c in table.columns)
     lines = [r"\begin{table}", r"  \centering", rf"  \caption{{{_tex(table.title)}}}"]
     lines += [rf"  \begin{{tabular}}{{{kinds}}}", r"    \toprule"]
     lines += [line(_tex(c.title) for c in table.columns), r"    \midrule"]
@@ -126,7 +126,7 @@ def plain(table: Table) -> str:
     body = [[show(row.get(c.key)) for c in table.columns] for row in table.rows]
     cells = [[c.title for c in table.columns], *body]
     widths = [max(_width(line[i]) for line in cells) for i in range(len(table.columns))]
-    left = [_is_text(table, c) for c in table.columns]
+    left = [is_text(table, c) for c in table.columns]
     lines = [table.title, ""]
     for number, row in enumerate(cells):
         padded = [_pad(*cell) for cell in zip(row, widths, left, strict=True)]
@@ -186,7 +186,8 @@ def _number(cell: Cell | float) -> str:
             return str(cell)
 
 
-def _is_text(table: Table, column: Column) -> bool:
+def is_text(table: Table, column: Column) -> bool:
+    """Whether a column has words, to stand on the left, or numbers."""
     return any(isinstance(row.get(column.key), str) for row in table.rows)
 
 
