@@ -3,8 +3,9 @@
 Forward and backward with the self-consistency loss. Each side runs in processes of its own, so that
 its peak of memory is its own; their turns alternate, and of each the fastest is taken. All that is
 done twice: as glibc allocates memory by default, where every tensor of this size is mapped anew and
-page by page, and with that switched off. The limit is the time that it takes to read both inputs
-twice and to write their gradients once, at the speed of a copy. Nothing is asserted about times.
+page by page, and as path.sh sets it, where memory is kept. The limit is the time that it takes to
+read both inputs twice and to write their gradients once, at the speed of a copy. Nothing is
+asserted about times.
 
     python -m tests.bench.bench_stack --num_threads 2 --json bench.json
 """
@@ -24,7 +25,7 @@ from pathlib import Path
 
 ALLOCATORS = {
     "glibc's defaults": {},
-    "without mmap": {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": "100000000000"},
+    "path.sh's setting": {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**40)},
 }
 LAYOUTS = {"B C T F": "contiguous", "B T C F": "as the encoder leaves it"}
 PASSES = 6  # over a tensor: X_a and X_t are read twice, their gradients written once
