@@ -154,6 +154,11 @@ def to_taps(field: Tensor, k: int) -> Tensor:
     return padded.unfold(1, field.shape[1], 1).flip(1).transpose(2, 3)
 
 
+def grown(G: Tensor, i: int, gate: Tensor) -> Tensor:
+    """`G_{i+1}` from `G_i` and the gate of module i."""
+    return G + 0.5 ** (i + 1) * gate
+
+
 class Kept(NamedTuple):
     """What the backward pass needs of the forward pass, for each utterance.
 
@@ -194,7 +199,7 @@ def forward(form: Form, block: Block) -> tuple[Tensor, Tensor, Kept]:
         hidden, W = form.weights.attention(i, mean)
         gates.append(_gate(form.weights, i, W, G[i], block))
         seen.append(Seen(mean, hidden, W))
-        G.append(G[i] + h / 2 * gates[i])
+        G.append(grown(G[i], i, gates[i]))
     pooled = [read.text * X_over_time + block.over_time(read.field(G)) for read in form.reads]
     energy = block.energy() if form.pairs.modules else D.new_zeros(len(D), 0)
     side_by_side = (torch.stack(kind, dim=1) for kind in zip(*seen, strict=True))

@@ -20,6 +20,7 @@ from cfia.model.closed_form import (
     Form,
     Kept,
     Pairs,
+    grown,
     over_channels,
     over_positions,
     to_taps,
@@ -79,7 +80,7 @@ def backward(
     gates = kept.gates.unbind(dim=1)
     G = [torch.zeros_like(gates[0])]
     for i, gate in enumerate(gates):
-        G.append(G[i] + 0.5 ** (i + 1) * gate)
+        G.append(grown(G[i], i, gate))
     to_G = [torch.zeros_like(field) for field in G]
     parts = (to_pooled / block.frames.unsqueeze(2)).chunk(len(form.reads), dim=1)
     audio_reads, text_reads = [], []

@@ -20,7 +20,7 @@ from cfia.model.closed_form import Block, Form, Kept, Pairs, Readout
 from cfia.model.equations import EquationStack, StackOutput
 from cfia.model.gate_weights import Slopes, Weights, gradients, weights_of
 
-BLOCK_BYTES = 2**21  # of `X_t`; with D and a gradient, what a core's share of the cache holds
+BLOCK_BYTES = 2**21  # of `X_t`; smaller blocks cost calls, larger ones leave the cache
 
 
 class FusedStack(EquationStack):
