@@ -47,7 +47,7 @@ def draw_all(data: Path, shares: Iterable[Share], system: str, out: Path) -> Ite
     Raises:
         UserError: the data directory is broken, or an audio missing or unreadable.
     """
-    tables = DataDir.load(data, wav=False)
+    tables = DataDir.load(data, needed=("text",))
     out.mkdir(parents=True, exist_ok=True)
     for share in shares:
         utt = share.utt
