@@ -36,6 +36,17 @@ def atomic_write(path: str | os.PathLike[str], mode: str = "w") -> Iterator[IO[A
         temporary.unlink(missing_ok=True)
 
 
+def write_if_changed(path: str | os.PathLike[str], content: str | bytes) -> bool:
+    """Write a file whole, unless it holds that already; whether it was written."""
+    data = content.encode() if isinstance(content, str) else content
+    target = Path(path)
+    if target.exists() and target.read_bytes() == data:
+        return False
+    with atomic_write(target, "wb") as handle:
+        handle.write(data)
+    return True
+
+
 @contextlib.contextmanager
 def atomic_directory(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Fill a temporary directory beside `path`; it replaces `path` when the block ends well."""
