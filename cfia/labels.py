@@ -83,6 +83,12 @@ def _label_map(path: Path) -> dict[str, str]:
     return classes
 
 
+def expectations(path: Path) -> dict[str, Any]:
+    """What a corpus.yaml expects of each label set, by its name; none if there is no such file."""
+    expected = (read_yaml(path) if path.exists() else {}).get("expect") or {}
+    return {str(name): value for name, value in expected.items()}
+
+
 def differences(selected: Sequence[tuple[Utterance, str]], path: Path, labels: str) -> list[str]:
     """How counts and digest differ from what corpus.yaml expects of this label set, if anything.
 
@@ -92,8 +98,7 @@ def differences(selected: Sequence[tuple[Utterance, str]], path: Path, labels: s
     Raises:
         UserError: corpus.yaml expects something unknown.
     """
-    expected = (read_yaml(path) if path.exists() else {}).get("expect") or {}
-    expected = {str(name): value for name, value in expected.items()}.get(labels) or {}
+    expected = expectations(path).get(labels) or {}
     found: list[str] = []
     for group, want, have in _groups(expected, _summary(selected)):
         if group == "sha256" and found:

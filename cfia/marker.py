@@ -72,6 +72,19 @@ def check(
     return State.FRESH
 
 
+def difference(directory: Path, options: dict[str, Any], inputs: dict[str, str]) -> str | None:
+    """The first difference between what made a directory and what there is now, in words."""
+    found = read_json(directory / NAME)
+    return _first_difference(found, options, inputs) or _first_missing(directory, found)
+
+
+def recorded_inputs(directory: Path) -> dict[str, str]:
+    """The digests of what a directory was made from; none where there is no marker."""
+    path = directory / NAME
+    inputs: dict[str, str] = read_json(path)["inputs"] if path.exists() else {}
+    return inputs
+
+
 def _first_difference(
     found: dict[str, Any], options: dict[str, Any], inputs: dict[str, str]
 ) -> str | None:

@@ -19,9 +19,18 @@ HUBS = ("hf", "ms")  # Hugging Face, ModelScope
 CACHES = ("auto", "ram", "mmap", "none")  # where training keeps features
 
 
+def model_name(model: str) -> str:
+    """The last part of a model's id or path; of a hub's cache, that of the id."""
+    parts = Path(model.rstrip("/")).parts
+    # models--<owner>--<name>/snapshots/<revision>
+    if len(parts) >= 3 and parts[-2] == "snapshots" and parts[-3].startswith("models--"):
+        return parts[-3].split("--")[-1]
+    return parts[-1]
+
+
 def upstream_name(name: str, model: str, layer: str) -> str:
-    """`wavlm`, or the last part of the model's id or path where one was named, and the layer."""
-    base = Path(model.rstrip("/")).name if model else name
+    """`wavlm`, or the name of the model where one was named, and the layer."""
+    base = model_name(model) if model else name
     return f"{base}_l{layer}" if layer else base
 
 

@@ -18,12 +18,13 @@ from typing import Any
 
 from cfia import marker
 from cfia.cli import boolean, parser
+from cfia.config import read_yaml
 from cfia.errors import UserError
 from cfia.files import sha256, stat_digest
 from cfia.kaldi.data_dir import write_data_dir
 from cfia.kaldi.table import read_table
 from cfia.kaldi.validate import success
-from cfia.labels import NO_AUDIO, Utterance, differences, select
+from cfia.labels import NO_AUDIO, Utterance, differences, expectations, select
 
 log = logging.getLogger(__name__)
 
@@ -91,14 +92,15 @@ def prepare(reader: Reader, args: argparse.Namespace) -> None:
     root = args.corpus_dir.resolve()
     corpus = reader(root, args.conf)
     selected = select(corpus.utterances, _label_file(args))
-    present, absent = _present(selected, args, root, corpus.missing)
+    present, absent = _present(corpus, selected, args, root)
     _check_enough(present, args)
     texts = transcripts([u for u, _ in present], args.text_file, strip=args.text_tags == "strip")
     options, inputs = _marker(args, root, corpus, selected)
     if marker.check(args.data_dir, options, inputs, force=args.force) is marker.State.DONE:
         log.info("%s: already made, skipping", args.data_dir)
         return
-    durations, unreadable = _durations([u for u, _ in present], skip_bad=args.skip_bad)
+    wanted = _audio_format(args.conf / "corpus.yaml")
+    durations, unreadable = _durations([u for u, _ in present], wanted, skip_bad=args.skip_bad)
     kept = [(utterance, label) for utterance, label in present if utterance.id in durations]
     rows = tables(kept, texts, durations) | {"skipped": {**absent, **unreadable}}
     speakers = set(rows["utt2spk"].values())
@@ -135,15 +137,12 @@ def _check_data_dir(path: Path) -> None:
 
 
 def _present(
+    corpus: Corpus,
     selected: Sequence[tuple[Utterance, str]],
     args: argparse.Namespace,
     root: Path,
-    parts: Sequence[str],
 ) -> tuple[Sequence[tuple[Utterance, str]], dict[str, str]]:
     """The selected utterances that the corpus has whole, and why the others are left out.
-
-    Args:
-        parts: what else the corpus lacks.
 
     Raises:
         UserError: the corpus lacks something, or has other counts than the recipe expects, and
@@ -155,8 +154,8 @@ def _present(
         without["no audio file"] = [u for u in utterances if not u.audio.is_file()]
     if not args.text_file:
         without["no transcript"] = [u for u in utterances if u.transcript is None]
-    found = [f"there is no {part}" for part in parts]
-    found += differences(selected, args.conf / "corpus.yaml", args.labels)
+    found = [f"there is no {part}" for part in corpus.missing]
+    found += _release_differences(corpus, selected, args)
     found += [
         f"{len(of)} of {len(utterances)} utterances have {what} ({_some(u.name for u in of)})"
         for what, of in without.items()
@@ -170,6 +169,23 @@ def _present(
     log.warning("%s; going on with what is there", what)
     absent = {u.id: f"{reason} in the corpus" for reason, of in without.items() for u in of}
     return [(u, label) for u, label in selected if u.id not in absent], absent
+
+
+def _release_differences(
+    corpus: Corpus, selected: Sequence[tuple[Utterance, str]], args: argparse.Namespace
+) -> list[str]:
+    """How the corpus differs from the release that conf/corpus.yaml expects.
+
+    The first label set that it has expectations of tells the release, whatever this run's is.
+    """
+    path = args.conf / "corpus.yaml"
+    first = next(iter(expectations(path)), args.labels)
+    if first != args.labels:
+        release = select(corpus.utterances, args.conf / "labels" / f"{first}.yaml")
+        found = differences(release, path, first)
+        if found:
+            return found
+    return differences(selected, path, args.labels)
 
 
 def _check_enough(present: Sequence[tuple[Utterance, str]], args: argparse.Namespace) -> None:
@@ -251,13 +267,23 @@ def transcripts(utterances: Iterable[Utterance], text_file: str, *, strip: bool)
     return {utterance: tidy(text or "", strip=strip) for utterance, text in found.items()}
 
 
+def _audio_format(corpus_conf: Path) -> dict[str, Any]:
+    """What corpus.yaml says of the headers of all audio files; {} if it says nothing."""
+    conf = read_yaml(corpus_conf) if corpus_conf.exists() else {}
+    return dict(conf.get("audio") or {})
+
+
 def _durations(
-    utterances: Sequence[Utterance], *, skip_bad: bool
+    utterances: Sequence[Utterance], wanted: Mapping[str, Any], *, skip_bad: bool
 ) -> tuple[dict[str, float], dict[str, str]]:
     """Seconds of the readable utterances, and why the others are not, from the headers alone.
 
+    Args:
+        wanted: what every header must say, by the fields of `cfia.kaldi.audio.Header`.
+
     Raises:
-        UserError: an utterance is unreadable and `skip_bad` is false, or too many are.
+        UserError: an utterance is unreadable, or of another format than wanted, and `skip_bad`
+            is false, or too many are.
     """
     from cfia.kaldi import audio
 
@@ -265,7 +291,9 @@ def _durations(
     skipped: dict[str, str] = {}
     for utterance in utterances:
         try:
-            durations[utterance.id] = audio.duration(str(utterance.audio))
+            header = audio.header(str(utterance.audio))
+            _check_format(utterance, header._asdict(), wanted)
+            durations[utterance.id] = header.seconds
         except UserError as error:
             if not skip_bad:
                 raise
@@ -278,6 +306,20 @@ def _durations(
             f"{min(skipped)}), more than --skip_bad true may leave out; repair the corpus"
         )
     return durations, skipped
+
+
+def _check_format(
+    utterance: Utterance, header: Mapping[str, Any], wanted: Mapping[str, Any]
+) -> None:
+    for name, value in wanted.items():
+        if name not in header:
+            raise UserError(f"corpus.yaml: audio has {name!r}; it may have {', '.join(header)}")
+        if header[name] != value:
+            raise UserError(
+                f"the audio file {utterance.audio} has the {name} {header[name]}, where all of the "
+                f"corpus have {value} (conf/corpus.yaml); replace it, or leave it out with "
+                "--skip_bad true"
+            )
 
 
 def tables(

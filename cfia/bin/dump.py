@@ -26,11 +26,10 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     from cfia.kaldi.data_dir import DataDir
     from cfia.upstream.dump import run_job
-    from cfia.upstream.plan import Plan
+    from cfia.upstream.plan import NEEDED, Plan
 
-    audio = Plan.load(args.dir).settings.choice.modality == "audio"
-    device = "cuda" if args.ngpu else "cpu"
-    run_job(args.dir, DataDir.load(args.data, wav=audio), args.job, device)
+    data = DataDir.load(args.data, NEEDED[Plan.load(args.dir).settings.choice.modality])
+    run_job(args.dir, data, args.job, "cuda" if args.ngpu else "cpu")
 
 
 if __name__ == "__main__":

@@ -50,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     from cfia.kaldi.archive import COMPRESSION_METHODS
     from cfia.kaldi.data_dir import DataDir
-    from cfia.upstream.plan import Settings, make
+    from cfia.upstream.plan import NEEDED, Settings, make
 
     if args.compression_method not in COMPRESSION_METHODS:
         p.error(f"--compression_method: choose from {COMPRESSION_METHODS}")
@@ -62,7 +62,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         skip_bad=args.skip_bad,
         exposure=_exposure(args, choice),
     )
-    data = DataDir.load(args.data, wav=args.modality == "audio")
+    data = DataDir.load(args.data, NEEDED[args.modality])
     print(make(args.dir, data, settings, args.nj, force=args.force))
 
 

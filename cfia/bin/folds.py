@@ -34,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     suffix = args.scheme_suffix
     if suffix is None:
         suffix = "" if args.validation == "random20" else f"-{args.validation}"
-    data = DataDir.load(args.data, wav=False)
+    data = DataDir.load(args.data, needed=())
     for cv in sorted(SCHEMES, key=lambda name: name != args.cv):
         try:
             make_scheme(data, args.out / f"{cv}{suffix}", cv, args.validation, force=args.force)

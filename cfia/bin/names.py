@@ -11,7 +11,7 @@ from cfia.cli import parser, run
 from cfia.errors import UserError
 from cfia.naming import Names, names
 from cfia.upstream.choice import ALL
-from cfia.upstream.registry import MODALITIES
+from cfia.upstream.registry import FAMILIES, MODALITIES
 from cfia.upstream.registry import names as upstreams
 
 OPTIONS = (
@@ -46,6 +46,8 @@ def _check_upstream(modality: str, args: Mapping[str, str]) -> None:
         raise UserError(
             f"--{modality}_upstream is {name!r}; legal values are {', '.join(upstreams(modality))}"
         )
+    if layer and not FAMILIES[name].layers:
+        raise UserError(f"--{modality}_layer is {layer!r}, but {name} has no layers to choose from")
     if layer and layer != ALL and not layer.isdecimal():
         raise UserError(f"--{modality}_layer is {layer!r}; expected a number from 0, or {ALL}")
 

@@ -89,7 +89,7 @@ def _folds(plan: Plan, args: argparse.Namespace) -> None:
     force = args.force == "true"
     for (cv, validation), (data, directory) in plan.schemes.items():
         try:
-            make_scheme(DataDir.load(data, wav=False), directory, cv, validation, force=force)
+            make_scheme(DataDir.load(data, needed=()), directory, cv, validation, force=force)
         except (ImpossibleError, MissingClassError) as error:
             log.warning("no folds by %s, validation %s: %s", cv, validation, error)
 

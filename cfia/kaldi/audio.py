@@ -8,6 +8,7 @@ import re
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import soundfile
@@ -57,14 +58,29 @@ def load(
     return np.ascontiguousarray(mono), rate
 
 
-def duration(spec: str) -> float:
-    """The length of one wav.scp entry in seconds: from the header, or by running the pipe.
+class Header(NamedTuple):
+    """What stands in front of the samples."""
+
+    seconds: float
+    rate: int  # Hz
+    channels: int
+    subtype: str  # of libsndfile, such as PCM_16
+
+
+def header(spec: str) -> Header:
+    """The header of one wav.scp entry; a pipe is run for it.
 
     Raises:
         UserError: as `load`, but damage behind the header is noticed only where a WAV is cut short.
     """
     with _open(spec) as sound:
-        return float(sound.frames / sound.samplerate)
+        rate = int(sound.samplerate)
+        return Header(float(sound.frames / rate), rate, int(sound.channels), str(sound.subtype))
+
+
+def duration(spec: str) -> float:
+    """The length of one wav.scp entry in seconds; see `header`."""
+    return header(spec).seconds
 
 
 def is_pipe(spec: str) -> bool:

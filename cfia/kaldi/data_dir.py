@@ -46,28 +46,31 @@ class DataDir:
     skipped: dict[str, str] = field(default_factory=dict)
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str], *, wav: bool = True) -> DataDir:
+    def load(
+        cls, path: str | os.PathLike[str], needed: Iterable[str] = ("wav.scp", "text", "utt2dur")
+    ) -> DataDir:
         """Read a data directory.
 
         Args:
-            wav: whether audio is needed; without, there may be no wav.scp.
+            needed: the tables that must be there, besides utt2spk.
 
         Raises:
-            UserError: the directory, wav.scp (if `wav`), text, utt2spk or utt2dur is missing; a
-                table is malformed; or the tables do not name the same utterances.
+            UserError: the directory, utt2spk or a table that is needed is missing; a table is
+                malformed; or the tables do not name the same utterances.
         """
         directory = Path(path)
         if not directory.is_dir():
             raise UserError(f"no such data directory {directory}; run stage 1")
+        for name in needed:
+            if not (directory / name).is_file():
+                raise UserError(f"no such file {directory / name}; run stage 1, or add it")
         segments = {u: _segment(directory, u, v) for u, v in _read(directory, "segments").items()}
         data = cls(
             path=directory,
-            wav_scp=read_table(directory / "wav.scp") if wav else _read(directory, "wav.scp"),
-            text=read_table(directory / "text"),
+            wav_scp=_read(directory, "wav.scp"),
+            text=_read(directory, "text"),
             utt2spk=read_table(directory / "utt2spk"),
-            utt2dur={
-                u: _duration(directory, u, v) for u, v in read_table(directory / "utt2dur").items()
-            },
+            utt2dur={u: _duration(directory, u, v) for u, v in _read(directory, "utt2dur").items()},
             utt2emo=_read(directory, "utt2emo"),
             utt2session=_read(directory, "utt2session"),
             utt2type=_read(directory, "utt2type"),

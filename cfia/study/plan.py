@@ -284,7 +284,7 @@ def _count_folds(data: Path, cv: str, validation: str) -> tuple[int, str]:
     if not (data / "utt2spk").exists():
         return 0, ""
     try:
-        return len(make_folds(DataDir.load(data, wav=False), cv, validation)), ""
+        return len(make_folds(DataDir.load(data, needed=()), cv, validation)), ""
     except (ImpossibleError, MissingClassError) as error:
         return 0, str(error)
 

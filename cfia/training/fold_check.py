@@ -113,7 +113,7 @@ def _check_disjoint(
     if validation != "random20":
         rules.append(("utt2spk", "valid", "train"))
     if validation == "next_session":
-        rules.append(("utt2session", "valid", "train"))
+        rules += [("utt2session", "valid", "train"), ("utt2session", "test", "valid")]
     if validation == "partner":
         rules.append(("utt2session", "test", "train"))
         if "utt2dialogue" in tables:

@@ -66,15 +66,28 @@ class Job:
         }
 
     def inputs(self) -> dict[str, str]:
-        """Digests of what is read, for the marker."""
+        """Digests of what is read, for the marker.
+
+        Raises:
+            UserError: features are not there, or were made from other data than there is now.
+        """
         fold = self.lists()
         lists = [getattr(fold, part) for part in PARTS]
-        made_by = {"audio": "stage 3", "text": "stage 4"}
-        dumps = {
-            f"{name} features": marker.output_digest(path, made_by[name])
-            for name, path in self.dumps.items()
-        }
+        dumps = {}
+        for name, path in self.dumps.items():
+            dumps[f"{name} features"] = marker.output_digest(path, MADE_BY[name])
+            self._check_current(path, MADE_BY[name])
         return {"fold lists": digest(lists), "utt2emo": sha256(self.data / "utt2emo"), **dumps}
+
+    def _check_current(self, dump: Path, made_by: str) -> None:
+        """Features of other audio or transcripts than the data directory has now are stale."""
+        for table, digest_then in marker.recorded_inputs(dump).items():
+            path = self.data / table
+            if table in TABLES and not (path.exists() and sha256(path) == digest_then):
+                raise UserError(
+                    f"{dump} was made from another {table} than {path} is now; run {made_by} again "
+                    "with --force true"
+                )
 
     def lists(self) -> Fold:
         """The fold's lists of utterances."""
@@ -116,6 +129,8 @@ class Job:
         write_yaml(self.directory / "config.yaml", values)
 
 
+MADE_BY = {"audio": "stage 3", "text": "stage 4"}
+TABLES = ("wav.scp", "segments", "utt2dur", "text")  # those that features are made from
 FACTS = ("system", "scheme", "cv", "validation", "labels", "corpus", "text_tags")
 
 
@@ -232,6 +247,11 @@ def predict(job: Job, ngpu: int, *, force: bool) -> None:
 
 def _trained(job: Job) -> str:
     marker.output_digest(job.directory, "stage 5 (training)")
+    difference = marker.difference(job.directory, job.options(), job.inputs())
+    if difference:
+        raise UserError(
+            f"{job.directory} was trained differently ({difference}); run stage 5 with --force true"
+        )
     return sha256(job.directory / "best.pt")
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from cfia.config import read_yaml
 from cfia.errors import UserError
+from cfia.naming import model_name
 from cfia.upstream.choice import Choice
 from cfia.upstream.registry import upstream_name
 
@@ -79,7 +80,7 @@ def _model_name(model: Choice | str) -> str:
     nothing else tells which model it holds.
     """
     if isinstance(model, str):
-        return Path(model.rstrip("/")).name
+        return model_name(model)
     return upstream_name(Choice(model.modality, model.name, model.model))
 
 

@@ -18,7 +18,7 @@ from cfia import marker
 from cfia.config import read_yaml, write_yaml
 from cfia.errors import UserError
 from cfia.files import digest, read_json, sha256, stat_digest, write_json
-from cfia.kaldi.audio import is_pipe
+from cfia.kaldi import audio
 from cfia.kaldi.data_dir import DataDir
 from cfia.upstream import journal
 from cfia.upstream.choice import Choice
@@ -28,6 +28,10 @@ NAME = "plan.json"
 FRONTEND = "frontend.yaml"
 # Size and time of each audio file when the dump was planned. Kept until the dump is merged.
 AUDIO = ".raw_audio.json"
+
+# What a data directory must have for the features of a modality. Without audio that is the end of
+# it: features from elsewhere are imported, and stage 3 left out.
+NEEDED = {"audio": ("wav.scp",), "text": ("text",)}
 
 # The largest batch, padding included: seconds of audio, characters of text (four or five of which
 # make a token). A batch is also what a killed job loses, so it should take seconds, not minutes.
@@ -113,10 +117,11 @@ def make(directory: Path, data: DataDir, settings: Settings, nj: int, *, force: 
         The number of jobs; 0 if the dump is complete.
 
     Raises:
-        UserError: the directory was dumped differently, or lacks bad audio that is not to be
-            skipped now, and `force` is false; no such upstream or model; an audio file is
-            missing and bad audio is not skipped.
+        UserError: the directory holds something else than a dump; it was dumped differently, or
+            lacks bad audio that is not to be skipped now, and `force` is false; no such upstream,
+            model or layer; an audio file is missing and bad audio is not skipped.
     """
+    _check_directory(directory, data)
     options, inputs = settings.options(), _inputs(data, settings)
     _accept_mended_audio(directory, data, options, inputs)
     # Where nothing is lost, nobody needs to be asked.
@@ -144,6 +149,20 @@ def make(directory: Path, data: DataDir, settings: Settings, nj: int, *, force: 
     write_json(directory / AUDIO, _audio_stats(data, settings))
     marker.start(directory, options, inputs)
     return len(plan.jobs)
+
+
+def _check_directory(directory: Path, data: DataDir) -> None:
+    """Refuse a directory that no dump has made, since a dump replaces what it finds."""
+    if directory.resolve() == data.path.resolve():
+        raise UserError(
+            f"--dir {directory} is the data directory, which a dump would replace; give it one of "
+            "its own, such as dump/fbank"
+        )
+    own = any((directory / name).exists() for name in (NAME, FRONTEND))
+    if directory.exists() and not own and any(directory.iterdir()):
+        raise UserError(
+            f"{directory} is there and was not made by a dump; move it away or choose another"
+        )
 
 
 def _resume(directory: Path, settings: Settings) -> int:
@@ -194,7 +213,7 @@ def _audio_stats(data: DataDir, settings: Settings) -> dict[str, list[int]]:
     """Recording -> size in bytes and time in ns of its file, if it is one and there."""
     if settings.choice.modality == "text":
         return {}
-    files = {r: Path(spec) for r, spec in data.wav_scp.items() if not is_pipe(spec)}
+    files = {r: Path(spec) for r, spec in data.wav_scp.items() if not audio.is_pipe(spec)}
     stats = {r: path.stat() for r, path in files.items() if path.exists()}
     return {r: [status.st_size, status.st_mtime_ns] for r, status in stats.items()}
 
@@ -236,12 +255,41 @@ def split_jobs(weights: list[float], nj: int) -> list[list[int]]:
 
 def _plan(data: DataDir, settings: Settings, nj: int) -> Plan:
     if settings.choice.modality == "audio":
-        lengths, budget = dict(data.utt2dur), BATCH_SECONDS
+        lengths, budget = durations(data, skip_bad=settings.skip_bad), BATCH_SECONDS
     else:
         lengths, budget = {u: float(len(t)) for u, t in data.text.items()}, BATCH_CHARACTERS
     batches = make_batches(lengths, budget)
     weights = [sum(lengths[utterance] for utterance in batch) for batch in batches]
     return Plan(settings, batches, split_jobs(weights, nj))
+
+
+def durations(data: DataDir, *, skip_bad: bool) -> dict[str, float]:
+    """Seconds of each utterance: of utt2dur, or where there is none of segments or the audio.
+
+    A file's are in its header; a pipe is run once.
+
+    Raises:
+        UserError: audio cannot be read and bad audio is not skipped; if it is, it counts 0 s.
+    """
+    if data.utt2dur:
+        return dict(data.utt2dur)
+
+    def seconds(recording: str) -> float:
+        try:
+            return audio.duration(data.wav_scp[recording])
+        except UserError as error:
+            if not skip_bad:
+                raise UserError(f"recording {recording}: {error}") from None
+            return 0.0
+
+    if not data.segments:
+        return {utterance: seconds(utterance) for utterance in data.utterances}
+    open_ended = {s.recording for s in data.segments.values() if s.end == -1}
+    ends = {recording: seconds(recording) for recording in sorted(open_ended)}
+    return {
+        utterance: max(0.0, (ends[s.recording] if s.end == -1 else s.end) - s.start)
+        for utterance, s in data.segments.items()
+    }
 
 
 def _inputs(data: DataDir, settings: Settings) -> dict[str, str]:
@@ -250,13 +298,13 @@ def _inputs(data: DataDir, settings: Settings) -> dict[str, str]:
     inputs = {} if model is None else {"model": model}
     if settings.choice.modality == "text":
         return inputs | {"text": sha256(data.path / "text")}
-    tables = ["wav.scp", "utt2dur", *(["segments"] if data.segments else [])]
-    inputs |= {name: sha256(data.path / name) for name in tables}
+    paths = [data.path / name for name in ("wav.scp", "utt2dur", "segments")]
+    inputs |= {path.name: sha256(path) for path in paths if path.exists()}
     return inputs | {"audio": _audio_digest(data, skip_bad=settings.skip_bad)}
 
 
 def _audio_digest(data: DataDir, *, skip_bad: bool) -> str:
-    files = [Path(spec) for spec in data.wav_scp.values() if not is_pipe(spec)]
+    files = [Path(spec) for spec in data.wav_scp.values() if not audio.is_pipe(spec)]
     missing = [path for path in files if not path.exists()]
     if missing and not skip_bad:
         raise UserError(

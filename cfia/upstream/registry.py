@@ -27,6 +27,7 @@ class Family:
     modality: str
     module: str
     models: Mapping[str, str] = field(default_factory=dict)
+    layers: bool = True  # whether one of them can be asked for
 
 
 MODALITIES = ("audio", "text")
@@ -37,12 +38,13 @@ def _both(model: str) -> dict[str, str]:
 
 
 FAMILIES = {
-    "fbank": Family("audio", "cfia.upstream.fbank"),
+    "fbank": Family("audio", "cfia.upstream.fbank", layers=False),
     "whisper": Family("audio", "cfia.upstream.whisper"),
     "emotion2vec": Family(
         "audio",
         "cfia.upstream.emotion2vec",
         {"hf": "emotion2vec/emotion2vec_base", "ms": "iic/emotion2vec_base"},
+        layers=False,
     ),
     "wav2vec2": Family("audio", "cfia.upstream.speech", _both("facebook/wav2vec2-base")),
     "hubert": Family("audio", "cfia.upstream.speech", _both("facebook/hubert-base-ls960")),

@@ -227,9 +227,7 @@ def build(choice: Choice, num_threads: int, device: str) -> Upstream:
 
     torch.set_num_threads(num_threads)
     files = _resolve(choice)
-    layer = checkpoint.check_layer(
-        "audio_layer", choice.layer, _blocks(choice.name, files), files.model
-    )
+    layer = _layer(choice, files)
     prepare = _prepare(files)
     model_class = getattr(transformers, CLASSES[choice.name])
     model = checkpoint.load(model_class, files, unused="adapter")
@@ -238,11 +236,18 @@ def build(choice: Choice, num_threads: int, device: str) -> Upstream:
 
 def model_digest(choice: Choice) -> str | None:
     """Digest of the model's files; see `cfia.upstream.registry.model_digest`."""
-    return _resolve(choice).digest()
+    files = _resolve(choice)
+    _layer(choice, files)
+    return files.digest()
 
 
 def _resolve(choice: Choice) -> checkpoint.Checkpoint:
     return checkpoint.resolve(choice.model or default_model(choice), choice.hub)
+
+
+def _layer(choice: Choice, files: checkpoint.Checkpoint) -> int | str:
+    blocks = _blocks(choice.name, files)
+    return checkpoint.check_layer("audio_layer", choice.layer, blocks, files.model)
 
 
 def _blocks(name: str, files: checkpoint.Checkpoint) -> int:

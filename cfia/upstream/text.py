@@ -46,7 +46,12 @@ class TextEncoder(Upstream):
         self._model = model
         self._tokenizer = tokenizer
         self._layer = layer
-        self._limit = min(tokenizer.model_max_length, model.config.max_position_embeddings)
+        positions = model.config.max_position_embeddings
+        table = getattr(getattr(model, "embeddings", None), "position_embeddings", None)
+        padding = getattr(table, "padding_idx", None)
+        if padding is not None:
+            positions -= padding + 1  # RoBERTa's begin behind that of padding
+        self._limit = min(tokenizer.model_max_length, positions)
 
     def extract(self, batch: Sequence[Any]) -> list[Features]:
         """Transcripts to matrices (tokens, dim), cut at the model's limit of tokens.
@@ -98,7 +103,12 @@ def build(choice: Choice, num_threads: int, device: str) -> Upstream:
 
 def model_digest(choice: Choice) -> str | None:
     """Digest of the model's files; see `cfia.upstream.registry.model_digest`."""
-    return _resolve(choice).digest()
+    files = _resolve(choice)
+    config = files.config()
+    blocks = config.get("num_hidden_layers", config.get("n_layers"))
+    if isinstance(blocks, int):  # by another name, `build` finds it
+        checkpoint.check_layer("text_layer", choice.layer, blocks, files.model)
+    return files.digest()
 
 
 def _resolve(choice: Choice) -> checkpoint.Checkpoint:

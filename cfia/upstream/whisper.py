@@ -103,7 +103,9 @@ def build(choice: Choice, num_threads: int, device: str) -> Upstream:
 
 def model_digest(choice: Choice) -> str | None:
     """Digest of the model's files; see `cfia.upstream.registry.model_digest`."""
-    return _resolve(choice).digest()
+    files = _resolve(choice)
+    checkpoint.check_layer("audio_layer", choice.layer, _layers(files), files.model)
+    return files.digest()
 
 
 def _resolve(choice: Choice) -> checkpoint.Checkpoint:

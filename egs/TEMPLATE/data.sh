@@ -42,7 +42,7 @@ fi
 
 # The recipe's environment, unless run.sh has set it up.
 # shellcheck source=/dev/null
-if ! command -v validate_data_dir.sh > /dev/null; then . ./path.sh; fi
+if ! command -v validate_data_dir.sh > /dev/null; then . "${local_dir}/../path.sh"; fi
 
 exec python "${local_dir}"/prepare_*.py --labels "${labels}" --text_tags "${text_tags}" \
     --text_file "${text_file}" --skip_bad "${skip_bad}" --allow_partial "${allow_partial}" \

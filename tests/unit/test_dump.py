@@ -20,7 +20,7 @@ from cfia.kaldi.table import read_table, write_table
 from cfia.upstream import build
 from cfia.upstream.choice import Choice
 from cfia.upstream.plan import make_batches, split_jobs
-from tests.unit import tiny_models
+from tests.unit import tiny_emotion2vec, tiny_models
 from tests.unit.dump_data import (
     UTTERANCES,
     contents,
@@ -157,10 +157,15 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("models")
     tiny_models.save_whisper(directory / "whisper")
     tiny_models.save_bert(directory / "bert")
+    for name in ("wav2vec2", "hubert", "wavlm"):
+        getattr(tiny_models, f"save_{name}")(directory / name)
+    tiny_emotion2vec.save(directory / "emotion2vec")
     return directory
 
 
-@pytest.mark.parametrize("upstream", ["fbank", "whisper", "bert"])
+@pytest.mark.parametrize(
+    "upstream", ["fbank", "whisper", "bert", "emotion2vec", "wav2vec2", "hubert", "wavlm"]
+)
 def test_the_number_of_jobs_changes_no_feature(
     tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, upstream: str
 ) -> None:

@@ -42,6 +42,7 @@ SHIPPED = Path(__file__).parents[2] / "conf" / "exposure.yaml"
         (Choice("text", "bert"), "iemocap", "none"),
         (Choice("text", "minilm"), "meld", "unknown"),
         ("renamed", "mini_iemocap", "none"),
+        ("/c/models--emotion2vec--emotion2vec_plus_large/snapshots/0a1b", "iemocap", "labels"),
     ],
 )
 def test_the_shipped_file(model: Choice | str, corpus: str, expected: str) -> None:

@@ -295,6 +295,11 @@ MISTAKES: list[tuple[str, str, str, Callable[[Fold], Fold], str]] = [
         "test and valid share the speaker Ses01F",
     ),
     (
+        "speaker", "next_session", "the partner in validation",
+        lambda f: Fold(f.train[12:], sorted(f.valid + f.train[:12]), f.test),
+        "test and valid share the session Ses01",
+    ),
+    (
         "speaker", "partner", "the partner in training",
         lambda f: Fold(sorted([*f.train, *f.valid]), f.train[-12:], f.test),
         "stands in train and in valid",

@@ -76,7 +76,7 @@ def published(tmp_path: Path) -> Published:
 
 def test_every_frame_and_every_table(published: Published) -> None:
     published.run()
-    data = DataDir.load(published.data, wav=False)
+    data = DataDir.load(published.data, needed=())
     ids = {f"{name[:5]}{name.split('_')[-1][0]}-{name}": name for name in NAMES}
     assert data.utterances == sorted(ids)
     assert data.utt2emo == {u: published.labels[name] for u, name in ids.items()}
@@ -158,7 +158,7 @@ def test_a_text_file(published: Published) -> None:
     text = published.root / "text"
     text.write_text("".join(f"{name} words of {name}\n" for name in sorted(NAMES)))
     published.run("--text_file", str(text))
-    data = DataDir.load(published.data, wav=False)
+    data = DataDir.load(published.data, needed=())
     assert data.text[FIRST] == f"words of {FIRST.split('-')[1]}"
 
 
@@ -299,7 +299,7 @@ def test_the_shell_script(published: Published) -> None:
 
     done = run(published.features.name, "dump/emotion2vec")
     assert done.returncode == 0, done.stderr
-    assert len(DataDir.load(published.data, wav=False).utterances) == len(NAMES)
+    assert len(DataDir.load(published.data, needed=()).utterances) == len(NAMES)
     assert "every text in data/all is ..." in done.stderr
     assert run("--help").stdout.startswith("Usage: local/import_emotion2vec_features.sh")
     assert run("one").returncode == 2

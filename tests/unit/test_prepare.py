@@ -13,7 +13,9 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 import yaml
 
 from cfia.errors import UserError
@@ -68,9 +70,33 @@ def test_expected_counts_and_digest(small: SmallIemocap) -> None:
             small.prepare()
 
 
-def test_without_expectations_for_a_label_set_there_is_no_check(small: SmallIemocap) -> None:
-    (small.conf / "corpus.yaml").write_text("title: small\nexpect: {'4': {total: 1}}\n")
-    small.prepare("--labels", "6")
+def test_another_label_set_is_checked_by_the_one_that_tells_the_release(
+    small: SmallIemocap,
+) -> None:
+    small.prepare("--labels", "6")  # nothing is expected
+    (small.conf / "corpus.yaml").write_text("expect: {'4': {total: 25}, '6': {total: 1}}\n")
+    with pytest.raises(UserError, match=r"total: 25 expected, 24 found; complete it"):
+        small.prepare("--labels", "6", "--force", "true")
+    (small.conf / "corpus.yaml").write_text("expect: {'4': {total: 24}, '6': {total: 1}}\n")
+    with pytest.raises(UserError, match="total: 1 expected, 30 found"):
+        small.prepare("--labels", "6", "--force", "true")
+
+
+@pytest.mark.parametrize(
+    ("rate", "subtype", "what"),
+    [(8000, "PCM_16", "the rate 8000"), (16000, "PCM_U8", "the subtype PCM_U8")],
+)
+def test_audio_of_another_format_is_named(
+    small: SmallIemocap, rate: int, subtype: str, what: str
+) -> None:
+    conf = "audio: {rate: 16000, channels: 1, subtype: PCM_16}\n"
+    (small.conf / "corpus.yaml").write_text(conf)
+    small.prepare()
+    soundfile.write(small.wav_file(), np.zeros(1600), rate, subtype)
+    with pytest.raises(UserError, match=rf"{FIRST}\.wav has {what}, where all of the corpus have"):
+        small.prepare("--force", "true")
+    path = small.prepare("--force", "true", "--skip_bad", "true")
+    assert list(DataDir.load(path).skipped) == [f"Ses01F-{FIRST}"]
 
 
 def test_unreadable_audio_may_be_left_out(

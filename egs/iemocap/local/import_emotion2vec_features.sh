@@ -41,7 +41,7 @@ fi
 
 # The recipe's environment, unless run.sh has set it up.
 # shellcheck source=/dev/null
-if ! command -v validate_data_dir.sh > /dev/null; then . ./path.sh; fi
+if ! command -v validate_data_dir.sh > /dev/null; then . "${local_dir}/../path.sh"; fi
 
 exec python -m cfia.bin.import_features --names "${local_dir}/prepare_iemocap.py" \
     --data_dir "${data_dir}" --text_file "${text_file}" --force "${force}" "$1" "$2"
