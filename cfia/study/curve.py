@@ -26,6 +26,7 @@ from cfia.study.readings import Block, label, moved
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 INCH = 0.19  # of height for a line of the matrix
 CURVE = 2.5  # inches of height of a curve
@@ -65,23 +66,32 @@ def points(block: Block) -> list[Point]:
 
 def plot_curve(title: str, found: Sequence[Block]) -> Drawing | None:
     """Draw all blocks, one below the other; None where none has a finished base and choice."""
-    shown = [(block, points(block)) for block in found if block.seeds()]
-    shown = [(block, of) for block, of in shown if any(p.marker is not SEED for p in of)]
+    with style():
+        figure = draw(title, found)
+        return finish(figure) if figure else None
+
+
+def draw(title: str, found: Sequence[Block]) -> Figure | None:
+    """The figure of `plot_curve`."""
+    every = [(block, points(block)) for block in found if block.seeds()]
+    shown = [(block, of) for block, of in every if any(p.marker is not SEED for p in of)]
     if not shown:
         return None
     heights = [h for _, of in shown for h in (CURVE, INCH * (len(_lines(of)) + 1))]
-    with style():
-        figure = new_figure(9, sum(heights) + 1.3)
-        add_title(figure, title, "moved one at a time, in rising order of UA")
-        axes = figure.subplots(len(heights), 1, height_ratios=heights, squeeze=False)[:, 0]
-        for number, (block, of) in enumerate(shown):
-            _draw_curve(axes[2 * number], block, of)
-            _draw_matrix(axes[2 * number + 1], of)
-        used = [p.marker for _, of in shown for p in of]
-        handles = [axes[0].plot([], [], label=name, **marker)[0]
-                   for name, marker in NAMES.items() if marker in used]  # fmt: skip
-        figure.legend(handles=handles, loc="outside lower center", ncols=2, frameon=False)
-        return finish(figure)
+    figure = new_figure(9, sum(heights) + 1.5)
+    add_title(figure, title, "in rising order of UA")
+    axes = figure.subplots(len(heights), 1, height_ratios=heights, squeeze=False)[:, 0]
+    for number, (block, of) in enumerate(shown):
+        _draw_curve(axes[2 * number], block, of)
+        _draw_matrix(axes[2 * number + 1], of)
+    used = [p.marker for _, of in shown for p in of]
+    handles = [
+        axes[0].plot([], [], label=name, **marker)[0]
+        for name, marker in NAMES.items()
+        if marker in used
+    ]
+    figure.legend(handles=handles, loc="outside lower center", ncols=2, frameon=False)
+    return figure
 
 
 def _lines(of: Sequence[Point]) -> list[str]:
