@@ -18,13 +18,15 @@ CLASSES = ("ang", "hap", "neu", "sad")
 DIMS = {"audio": 6, "text": 5}
 
 
-def make(root: Path, n: int = 48, seed: int = 0, dims: Mapping[str, int] = DIMS) -> Path:
-    """Write data/all, data/folds/session (two sessions of two speakers), dump/{audio,text}.
+def make(
+    root: Path, n: int = 48, seed: int = 0, dims: Mapping[str, int] = DIMS, sessions: int = 2
+) -> Path:
+    """Write data/all, data/folds/session (sessions of two speakers), dump/{audio,text}.
 
     The dumps are of the names and widths of `dims`.
     """
     rng = np.random.default_rng(seed)
-    utts = sorted(f"Ses{i // 2 % 2}{'FM'[i % 2]}-{i:03d}" for i in range(n))
+    utts = sorted(f"Ses{i // 2 % sessions}{'FM'[i % 2]}-{i:03d}" for i in range(n))
     emotions = {utt: CLASSES[i % 4] for i, utt in enumerate(utts)}
     tables = {
         "wav.scp": {utt: f"/none/{utt}.wav" for utt in utts},
