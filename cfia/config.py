@@ -47,6 +47,9 @@ class ModelConfig:
     reduction: int = 16
     gate_conv: Literal["pointwise", "mixing"] = "pointwise"
     kernel: int = 1  # along T
+    stack: Literal["fused", "equations"] = (
+        "fused"  # the same function, by closed form or as written
+    )
     unimodal: Literal["gate", "bypass"] = "gate"
     # Classifier
     classifier_input: Literal["fusion", "sum", "concat"] = "fusion"
@@ -73,8 +76,13 @@ class TrainConfig:
     cycle_epochs: int = 10
     momentum_min: float = 0.8
     batch_size: int = 32
+    # length: utterances of about one length make a batch, so that little of it is padding; which
+    # ones, changes every epoch. none: any ones, as always with `mask: none`, which pads them all.
+    batch_by: Literal["length", "none"] = "length"
     epochs: int = 100
     patience: int = 15  # epochs without a better validation UA
+    # bf16: matrix products in bfloat16 (autocast), for GPUs; the Bi-GRU and posteriors in float32
+    precision: Literal["float32", "bf16"] = "float32"
     clip_grad: float = 0.0  # largest norm of the gradient; 0: no clipping
     class_weights: Literal["none", "balanced"] = "none"
 

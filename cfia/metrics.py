@@ -76,6 +76,12 @@ def recall(counts: npt.ArrayLike) -> Array:
     return _ratio(_hits(n), n.sum(-1))
 
 
+def precision(counts: npt.ArrayLike) -> Array:
+    """Precision of each class, (..., K), from 0 to 1; 0 for a class that nothing was taken for."""
+    n = np.asarray(counts, float)
+    return _ratio(_hits(n), n.sum(-2))
+
+
 METRICS: dict[str, Callable[[npt.ArrayLike], Array]] = {
     "wa": wa,
     "ua": ua,

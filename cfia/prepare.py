@@ -120,6 +120,11 @@ def tidy(transcript: str, *, strip: bool) -> str:
     return " ".join(printable.split()) or NO_WORDS
 
 
+def has_tag(transcript: str) -> bool:
+    """Whether `tidy` would strip a tag from it."""
+    return _TAG.search(transcript) is not None
+
+
 def _label_file(args: argparse.Namespace) -> Path:
     path: Path = args.conf / "labels" / f"{args.labels}.yaml"
     return path

@@ -36,6 +36,10 @@ def arguments() -> argparse.ArgumentParser:
     p.add_argument("--feature_cache", default="auto", choices=CACHES)
     p.add_argument("--num_threads", type=int, default=1)
     p.add_argument("--ngpu", type=int, default=0, choices=(0, 1))
+    p.add_argument(
+        "--checkpoint_seconds", type=float, default=60.0,
+        help="how often to write a checkpoint within an epoch; changes no result (default: 60)",
+    )  # fmt: skip
     p.add_argument("--force", type=boolean, default=False, help="train again if made differently")
     return p
 
@@ -65,7 +69,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     job = make_job(args)
     if not job.dumps:
         p.error("give --audio_dump, --text_dump or both")
-    train(job, args.ngpu, force=args.force)
+    train(job, args.ngpu, args.checkpoint_seconds, force=args.force)
 
 
 if __name__ == "__main__":

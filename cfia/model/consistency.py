@@ -36,14 +36,22 @@ class PairLoss:
         deep, shallow = deep[:, :channels], shallow[:, :channels]  # T(.): channel cropping
         if self.detach == "deep":
             deep = deep.detach()
-        difference = (deep - shallow).flatten(1)  # 0 where not valid
+        squares = (deep - shallow).square().sum(dim=(1, 2, 3))  # 0 where not valid
+        return self.reduce(squares, valid, channels * deep.shape[3])
+
+    def reduce(self, squares: Tensor, valid: Tensor, size: int) -> Tensor:
+        """(B, ...), each utterance's squared distance over (C, T, F), to (...).
+
+        Args:
+            valid: (B, T).
+            size: how many values a position has, C * F.
+        """
+        if self.reduction == "mean":
+            return squares.sum(dim=0) / (valid.sum() * size)
         if self.reduction == "norm":
-            norms: Tensor = torch.linalg.vector_norm(difference, dim=1)
-            return norms.mean()
-        squares = difference.square().sum(dim=1)  # (B,)
-        if self.reduction == "sum_per_utt":
-            return squares.mean()
-        return squares.sum() / (valid.sum() * channels * deep.shape[3])
+            some = squares > 0  # the slope of the root at 0 is infinite
+            squares = torch.where(some, squares, 1).sqrt() * some
+        return squares.mean(dim=0)
 
 
 def weighted_sum(weights: list[float], terms: Tensor) -> Tensor:

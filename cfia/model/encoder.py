@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from cfia.config import ModelConfig
+from cfia.model.gru import bigru, padded, rows
 
 
 @dataclass
@@ -104,21 +105,29 @@ class Encoder(nn.Module):
     def forward(self, x: Sequences) -> Tensor:
         """(B, T, D) to (B, T', C*F).
 
-        With `mask: full`, T' = T, the GRU does not run over padding, and the output is exactly 0
+        With `mask: full`, T' = T, nothing is computed on padding, and the output is exactly 0
         beyond each length. With `mask: none`, input padded with zeros to T' = `max_frames` goes
         through everything.
         """
         data = self.layer_sum(self.normaliser(x))
-        if not self.masked:
-            data = nn.functional.pad(data, (0, 0, 0, self.max_frames - data.shape[1]))
-            unmasked: Tensor = self.linear(self.gru(data)[0])
-            return unmasked
-        packed = pack_padded_sequence(data, x.lengths, batch_first=True, enforce_sorted=False)
-        hidden, _ = pad_packed_sequence(
-            self.gru(packed)[0], batch_first=True, total_length=data.shape[1]
-        )
-        masked: Tensor = self.linear(hidden) * x.valid().unsqueeze(2)
-        return masked
+        lengths = x.lengths if self.masked else torch.full_like(x.lengths, self.max_frames)
+        size = data.shape[1] if self.masked else self.max_frames
+        if data.device.type == "cpu":
+            ragged = bigru(self.gru, rows(data, x.lengths), lengths, x.lengths)
+            return padded(self.linear(ragged), lengths, size)
+        y: Tensor = self.linear(self._by_cudnn(data, lengths, size))
+        return y * x.valid().unsqueeze(2) if self.masked else y
+
+    def _by_cudnn(self, data: Tensor, lengths: Tensor, size: int) -> Tensor:
+        """(B, T, D) to the states (B, size, 2H)."""
+        # Autocast would run it in float16, whose small gradients vanish, whatever it is asked for.
+        with torch.autocast(data.device.type, enabled=False):
+            data = nn.functional.pad(
+                data.to(self.linear.weight.dtype), (0, 0, 0, size - data.shape[1])
+            )
+            packed = pack_padded_sequence(data, lengths, batch_first=True, enforce_sorted=False)
+            states = self.gru(packed)[0]
+        return pad_packed_sequence(states, batch_first=True, total_length=size)[0]
 
 
 def encoders(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -11,6 +12,9 @@ from torch import Tensor, nn
 from cfia.config import ModelConfig
 from cfia.model.encoder import Sequences, encoders, position_mask, spread
 from cfia.model.equations import EquationStack, mean_over_time
+from cfia.model.fused import FusedStack
+
+log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -40,6 +44,14 @@ class Classifier(nn.Sequential):
         super().__init__(*layers, nn.Linear(size, n_classes))
 
 
+def build_stack(config: ModelConfig) -> EquationStack:
+    """The stack in the form that `config.stack` asks for, or the equations, which cover all."""
+    if config.stack == "fused" and config.gate_conv == "mixing":
+        log.info("gate_conv: mixing has no closed form; the stack runs on the equations")
+        return EquationStack(config)
+    return FusedStack(config) if config.stack == "fused" else EquationStack(config)
+
+
 class CFIANet(nn.Module):
     """The network of the paper, bimodal, audio-only or text-only.
 
@@ -61,7 +73,7 @@ class CFIANet(nn.Module):
         self.config = config
         self.encoders = encoders(dims, config, layers)
         bypassed = len(dims) == 1 and config.unimodal == "bypass"
-        self.stack = None if bypassed else EquationStack(config)
+        self.stack = None if bypassed else build_stack(config)
         double = self.stack is not None and config.classifier_input == "concat"
         size = (2 if double else 1) * config.channels * config.features
         self.classifier = Classifier(size, n_classes, config)
@@ -72,10 +84,9 @@ class CFIANet(nn.Module):
         given = next(iter(X.values()))
         if self.stack is None:
             return Output(self.classifier(mean_over_time(given, valid)), given.new_zeros(0))
-        X_a = X["audio"] if "audio" in X else torch.zeros_like(given)
-        X_t = X["text"] if "text" in X else torch.zeros_like(given)
-        fused = self.stack(X_a, X_t, valid, tuple(X))
-        return Output(self.classifier(fused.pooled), fused.terms)
+        zero = given.new_zeros(()).expand_as(given)
+        stacked = self.stack(X.get("audio", zero), X.get("text", zero), valid, tuple(X))
+        return Output(self.classifier(stacked.pooled), stacked.terms)
 
     def intermediate(self, batch: dict[str, Sequences]) -> tuple[dict[str, Tensor], Tensor]:
         """Features to the aligned `X` (B, C, T, F) of each modality and `valid` (B, T)."""

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from cfia.scoring.document import Block, Heading, Section, Text
 from cfia.scoring.runs import Part, Run
 
 # What a run's heading says already.
@@ -22,17 +23,19 @@ def commits(runs: Sequence[Run]) -> list[str]:
     return sorted({_text(p.provenance.get("commit", "unknown")) for r in runs for p in r.parts})
 
 
-def origin(runs: Sequence[Run]) -> str:
-    """The section of RESULTS.md on how the rows were made, in Markdown.
+def origin(runs: Sequence[Run]) -> list[Section]:
+    """The section of a report on how the rows were made.
 
     What all parts of all runs have in common comes first, once; under each run stands what is its
     own, and where its folds and seeds differ, which is which.
     """
     common = _common([facts(part) for run in runs for part in run.parts])
-    lines = ["## How it was made", "", "In common to all rows:", "", *_block(common.items()), ""]
+    lines = [f"{key}: {value}" for key, value in common.items()]
+    found: list[Section] = [Heading("How it was made"), Text("In common to all rows:")]
+    found.append(Block("yaml", lines))
     for run in runs:
-        lines += _section(run, common)
-    return "\n".join(lines)
+        found += _section(run, common)
+    return found
 
 
 def facts(part: Part) -> Facts:
@@ -76,7 +79,7 @@ def _common(all_facts: Sequence[Facts]) -> Facts:
     }
 
 
-def _section(run: Run, common: Facts) -> list[str]:
+def _section(run: Run, common: Facts) -> list[Section]:
     made = [part.provenance for part in run.parts]
     commands = [_text(one.get("command", "unknown")) for one in made]
     commit = [_text(one.get("commit", "unknown")) for one in made]
@@ -86,14 +89,17 @@ def _section(run: Run, common: Facts) -> list[str]:
     ]
     shared = _common(own)
     seeds = " ".join(str(seed) for seed in dict.fromkeys(part.seed for part in run.parts))
-    lines = [f"### {run.label}, scheme {run.scheme}", "", f"Seeds: {seeds}.", ""]
-    lines += ["```sh", *_distinct(run.parts, commands, comment="  # "), "```", ""]
-    lines += ["```yaml", *_distinct(run.parts, [f"commit: {c}" for c in commit], comment="  # ")]
+    lines = _distinct(run.parts, [f"commit: {c}" for c in commit], comment="  # ")
     lines += [f"{key}: {value}" for key, value in shared.items()]
     for key in dict.fromkeys(key for one in own for key in one if key not in shared):
         values = [f"{key}: {one.get(key, 'not set')}" for one in own]
         lines += _distinct(run.parts, values, comment="  # ")
-    return [*lines, "```", ""]
+    return [
+        Heading(f"{run.label}, scheme {run.scheme}", 3),
+        Text(f"Seeds: {seeds}."),
+        Block("sh", _distinct(run.parts, commands, comment="  # ")),
+        Block("yaml", lines),
+    ]
 
 
 def _distinct(parts: Sequence[Part], texts: Sequence[str], comment: str) -> list[str]:
@@ -109,7 +115,3 @@ def _distinct(parts: Sequence[Part], texts: Sequence[str], comment: str) -> list
         more = len(of) - _COMMANDS
         lines.append(f"# and {more} more: see provenance.yaml and config.yaml of each fold")
     return lines
-
-
-def _block(items: Iterable[tuple[str, str]]) -> list[str]:
-    return ["```yaml", *(f"{key}: {value}" for key, value in items), "```"]

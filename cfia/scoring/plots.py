@@ -1,15 +1,9 @@
-"""Figures of one run: confusion matrix and learning curves, as PNG bytes.
-
-The same input gives the same bytes: no pyplot, no user's matplotlibrc, no dates or versions in the
-file. Colours are told apart by the colour-blind, and lines by their style in print.
-"""
+"""Figures of one run: confusion matrix, learning curves, growth of the consistency terms."""
 
 from __future__ import annotations
 
 import csv
-import io
-import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,31 +12,52 @@ import numpy.typing as npt
 
 from cfia.errors import UserError
 from cfia.metrics import Counts, ua, wa
+from cfia.scoring.drawing import (
+    BLUE,
+    VERMILION,
+    Drawing,
+    add_title,
+    finish,
+    new_figure,
+    plain_axes,
+    shortened,
+    style,
+)
 from cfia.scoring.runs import Outputs, Run
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-DPI = 150
-# From the palette of Okabe and Ito (2008).
-BLUE, VERMILION = "#0072B2", "#D55E00"
 TRAINING: dict[str, Any] = {"color": BLUE, "ls": "-"}
 VALIDATION: dict[str, Any] = {"color": VERMILION, "ls": "--"}
-SELECTED: dict[str, Any] = {"color": VERMILION, "ls": "", "marker": "o", "ms": 4.5, "mec": "black"}
+SELECTED: dict[str, Any] = {
+    "color": VERMILION,
+    "ls": "",
+    "marker": "o",
+    "ms": 4,
+    "mec": "black",
+    "zorder": 3,
+}
+THIN: dict[str, Any] = {"lw": 0.8, "alpha": 0.35}
+THICK: dict[str, Any] = {"lw": 2.2, "zorder": 2.5}  # above all thin lines, below the dots
 
 
-def plot_confusion(run: Run, outputs: Outputs) -> bytes:
+def plot_confusion(run: Run, outputs: Outputs) -> Drawing:
     """Pooled confusion matrix: share of each reference class in percent, and utterances."""
     counts = outputs.pooled.confusion(np.zeros(len(outputs.pooled.utts), int), 1)[0]
     k = len(counts)
-    with _style():
-        figure = _figure(2.6 + 0.85 * k, 2.3 + 0.75 * k)
+    with style():
+        figure = new_figure(2.6 + 0.85 * k, 2.3 + 0.75 * k)
         axes = figure.add_subplot()
         scores = f"UA {float(ua(counts)):.2f} %, WA {float(wa(counts)):.2f} %, n = {counts.sum()}"
-        _title(figure, run, scores)
+        add_title(figure, _name(run), scores)
         _draw_confusion(figure, axes, counts, outputs.pooled.classes)
-        return _png(figure)
+        return finish(figure)
+
+
+def _name(run: Run) -> str:
+    return f"{run.label}, {run.scheme}"
 
 
 def _draw_confusion(figure: Figure, axes: Axes, counts: Counts, classes: Sequence[str]) -> None:
@@ -53,7 +68,7 @@ def _draw_confusion(figure: Figure, axes: Axes, counts: Counts, classes: Sequenc
         text = f"{share[i, j]:.1f}\n({counts[i, j]})" if references[i, 0] else "–"
         colour = "white" if share[i, j] > 70 else "black"
         axes.text(j, i, text, ha="center", va="center", color=colour, fontsize=9)
-    names = [name if len(name) <= 16 else f"{name[:15]}…" for name in classes]
+    names = shortened(classes)
     positions = np.arange(len(classes))
     rotation = 0 if max(len(name) for name in names) <= 6 else 35
     anchor: dict[str, Any] = {"ha": "right", "rotation_mode": "anchor"} if rotation else {}
@@ -65,25 +80,74 @@ def _draw_confusion(figure: Figure, axes: Axes, counts: Counts, classes: Sequenc
     bar.set_label("% of the reference class")
 
 
-def plot_learning_curves(run: Run) -> bytes | None:
-    """Loss and UA by epoch, a thin line for each fold and seed, a dot at the epoch selected.
+def plot_learning_curves(run: Run) -> Drawing | None:
+    """Loss and UA by epoch, a dot at the epoch selected.
+
+    A thin line for each fold and seed, a thick one for the median of those that still train.
 
     None where no fold has a history.csv.
     """
-    paths = [part.directory / "history.csv" for part in run.parts]
-    histories = [_history(path) for path in paths if path.exists()]
+    histories = _histories(run)
     if not histories:
         return None
-    with _style():
-        figure = _figure(9, 4.1)
-        folds, seeds = {part.fold for part in run.parts}, {part.seed for part in run.parts}
-        _title(figure, run, f"folds: {len(folds)}, seeds: {len(seeds)}")
+    with style():
+        figure = new_figure(9, 4.1)
+        add_title(figure, _name(run), _parts(run))
         _draw_curves(figure, histories, "test (oracle)" if run.oracle else "validation")
-        return _png(figure)
+        return finish(figure)
+
+
+def plot_consistency(run: Run) -> Drawing | None:
+    """Growth of the consistency terms by epoch: their value, and the size of their gradient.
+
+    A thin line for each fold and seed, a thick one for the median of those that still train.
+    None where no fold has a history.csv, or the loss has no consistency terms.
+    """
+    histories = _histories(run)
+    if not any(history["train_con"].any() for history in histories):
+        return None
+    with style():
+        figure = new_figure(9, 3.8)
+        add_title(figure, _name(run), _parts(run))
+        axes = figure.subplots(1, 2)
+        ylabels = ("consistency loss, weighted", "gradient (cross entropy: 1)")
+        for one, key, ylabel in zip(axes, ("train_con", "con_share"), ylabels, strict=True):
+            _draw_lines(one, histories, key, TRAINING)
+            one.set(xlabel="epoch", ylabel=ylabel)
+            one.set_ylim(bottom=0)
+            one.ticklabel_format(axis="y", scilimits=(-2, 3))
+        _epochs_on_x(*axes)
+        handles = [
+            *axes[0].plot([], [], **TRAINING, **THIN, label="one fold and seed"),
+            *axes[0].plot([], [], **TRAINING, **THICK, label="median"),
+        ]
+        figure.legend(handles=handles, loc="outside lower center", ncols=2, frameon=False)
+        return finish(figure)
+
+
+def _draw_lines(
+    axes: Axes, histories: Sequence[History], key: str, line: Mapping[str, Any]
+) -> None:
+    """One thin line for each training, and a thick one for the median of those not yet ended."""
+    last = max(len(history[key]) for history in histories)
+    values = np.full((len(histories), last), np.nan)
+    for row, history in zip(values, histories, strict=True):
+        row[: len(history[key])] = history[key]
+        axes.plot(history["epoch"], history[key], **line, **THIN)
+    # Every epoch has at least one training, the longest.
+    marker: dict[str, Any] = {"marker": "s", "ms": 4} if last == 1 else {}
+    axes.plot(np.arange(1, last + 1), np.nanmedian(values, axis=0), **line, **THICK, **marker)
 
 
 History = dict[str, npt.NDArray[np.float64]]
-_COLUMNS = ("epoch", "train_loss", "valid_loss", "valid_ua", "selected")
+_COLUMNS = (
+    "epoch", "train_loss", "train_con", "con_share", "valid_loss", "valid_ua", "selected",
+)  # fmt: skip
+
+
+def _histories(run: Run) -> list[History]:
+    paths = [part.directory / "history.csv" for part in run.parts]
+    return [_history(path) for path in paths if path.exists()]
 
 
 def _history(path: Path) -> History:
@@ -97,59 +161,33 @@ def _history(path: Path) -> History:
         ) from None
 
 
-def _draw_curves(figure: Figure, histories: Sequence[History], part: str) -> None:
+def _parts(run: Run) -> str:
+    folds, seeds = {part.fold for part in run.parts}, {part.seed for part in run.parts}
+    return f"folds: {len(folds)}, seeds: {len(seeds)}"
+
+
+def _epochs_on_x(*axes: Axes) -> None:
     from matplotlib.ticker import MaxNLocator
 
+    plain_axes(*axes)
+    for one in axes:
+        one.xaxis.set_major_locator(MaxNLocator(integer=True))
+
+
+def _draw_curves(figure: Figure, histories: Sequence[History], part: str) -> None:
     loss, score = figure.subplots(1, 2)
     loss.set(xlabel="epoch", ylabel="loss")
     score.set(xlabel="epoch", ylabel=f"UA on {part}, %")
-    for axes in (loss, score):
-        axes.grid(color="0.9", lw=0.6)
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    alpha = max(0.25, 1 / len(histories) ** 0.5)
-    for history in histories:
-        epochs, chosen = history["epoch"], history["selected"] > 0
-        loss.plot(epochs, history["train_loss"], **TRAINING, alpha=alpha, lw=1)
-        for axes, name in ((loss, "valid_loss"), (score, "valid_ua")):
-            axes.plot(epochs, history[name], **VALIDATION, alpha=alpha, lw=1)
-            # Above the lines of all folds.
-            axes.plot(epochs[chosen], history[name][chosen], **SELECTED, zorder=3)
+    _epochs_on_x(loss, score)
+    _draw_lines(loss, histories, "train_loss", TRAINING)
+    for axes, name in ((loss, "valid_loss"), (score, "valid_ua")):
+        _draw_lines(axes, histories, name, VALIDATION)
+        for history in histories:
+            chosen = history["selected"] > 0
+            axes.plot(history["epoch"][chosen], history[name][chosen], **SELECTED)
     handles = [
-        *loss.plot([], [], **TRAINING, lw=1.8, label="training"),
-        *loss.plot([], [], **VALIDATION, lw=1.8, label=part),
+        *loss.plot([], [], **TRAINING, **THICK, label="training"),
+        *loss.plot([], [], **VALIDATION, **THICK, label=part),
         *loss.plot([], [], **SELECTED, label="epoch selected"),
     ]
     figure.legend(handles=handles, loc="outside lower center", ncols=3, frameon=False)
-
-
-def _style() -> Any:
-    """Matplotlib's own defaults, whatever a user's matplotlibrc says, and no mathematics in $."""
-    import matplotlib as mpl
-
-    own = {"font.size": 10, "text.parse_math": False, "figure.dpi": DPI, "savefig.dpi": DPI}
-    return mpl.rc_context({**mpl.rcParamsDefault, **own, "backend": "agg"})
-
-
-def _figure(width: float, height: float) -> Figure:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-    from matplotlib.layout_engine import ConstrainedLayoutEngine
-
-    figure = Figure(figsize=(width, height), layout=ConstrainedLayoutEngine(wspace=0.06))
-    FigureCanvasAgg(figure)
-    return figure
-
-
-def _title(figure: Figure, run: Run, below: str) -> None:
-    """The run, in as many lines as the figure is wide for, and a line below."""
-    width = int(figure.get_figwidth() * 11)
-    lines = textwrap.wrap(f"{run.label}, {run.scheme}", width)
-    figure.suptitle("\n".join([*lines, below]), fontsize=10)
-
-
-def _png(figure: Figure) -> bytes:
-    buffer = io.BytesIO()
-    # Matplotlib would write its version as the software, which changes the bytes.
-    figure.savefig(buffer, format="png", metadata={"Software": None})
-    return buffer.getvalue()

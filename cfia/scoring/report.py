@@ -1,22 +1,31 @@
-"""Stage 8: RESULTS.md, tables/results.{md,tex,csv} and the plots, of all finished runs."""
+"""Stage 8: RESULTS.md, report.html, tables/results.* and the figures, of all finished runs."""
 
 from __future__ import annotations
 
 import itertools
 import logging
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from cfia.config import read_yaml
 from cfia.errors import UserError
-from cfia.files import atomic_write
+from cfia.files import write_if_changed
+from cfia.scoring.document import Heading, Items, Links, Section, Text, to_markdown
+from cfia.scoring.gallery import Made, of_run, of_scheme
 from cfia.scoring.origin import commits, origin
-from cfia.scoring.plots import plot_confusion, plot_learning_curves
+from cfia.scoring.page import page
 from cfia.scoring.results import read_scores, score_run
 from cfia.scoring.runs import Run, find_runs, load
-from cfia.scoring.summary import ON_SCREEN, Scored, comparison_table, flat_table, score_table
+from cfia.scoring.summary import (
+    ON_SCREEN,
+    Scored,
+    class_table,
+    comparison_table,
+    flat_table,
+    score_table,
+    subset_table,
+)
 from cfia.scoring.tables import Table, latex, markdown, plain, to_csv
 
 log = logging.getLogger(__name__)
@@ -27,8 +36,7 @@ How to read this. WA is the share of utterances that are right, UA the mean reca
 frequency; all in percent. The headline is pooled over the test utterances of all folds, each
 recognised by the model of its fold, which was not trained on it. Papers mostly print the mean over
 folds, which stands beside it. The interval says what other speakers could have given; with few
-speakers it is wide.
-"""
+speakers it is wide."""
 
 
 def report(expdir: Path, corpus_conf: Path | None) -> str:
@@ -47,20 +55,31 @@ def report(expdir: Path, corpus_conf: Path | None) -> str:
         raise UserError(f"no run under {expdir} has the posteriors of all its folds; run stage 6")
     schemes = [list(group) for _, group in itertools.groupby(rows, key=lambda r: r.run.scheme)]
     tables = [score_table(group) for group in schemes]
-    pairs = [comparison_table(group) for group in schemes]
+    corpus = _corpus(corpus_conf, rows)
     (expdir / "tables").mkdir(exist_ok=True)
-    written = [
-        _write(expdir / "RESULTS.md", _results(runs, tables, pairs, _corpus(corpus_conf, rows))),
-        _write(expdir / "tables" / "results.md", "\n".join(markdown(t) for t in tables)),
-        _write(expdir / "tables" / "results.tex", "\n".join(latex(t) for t in tables)),
-        _write(expdir / "tables" / "results.csv", to_csv(flat_table(rows))),
-        *itertools.chain.from_iterable(_plots(row) for row in rows),
+    dots = [of_scheme(expdir, t.title, g) for t, g in zip(tables, schemes, strict=True)]
+    figures = [of_run(row) for row in rows]
+    title = f"{corpus['title']}: results"
+    sections = [
+        *_introduction(rows, corpus),
+        *itertools.chain.from_iterable(map(_scheme, schemes, tables, dots)),
+        *_unfinished(runs),
+        *_classes(expdir, rows, figures),
+        *origin([row.run for row in rows]),
     ]
+    files = {
+        "RESULTS.md": to_markdown([Heading(title, 1), *sections]),
+        "report.html": page(title, sections),
+        "tables/results.md": "\n".join(markdown(t) for t in tables),
+        "tables/results.tex": "\n".join(latex(t) for t in tables),
+        "tables/results.csv": to_csv(flat_table(rows)),
+    }
+    written = [write_if_changed(expdir / name, content) for name, content in files.items()]
+    written += [changed for made in (*dots, *figures) for changed in made.written]
     changed = f"{sum(written)} of {len(written)} files written" if any(written) else "up to date"
-    log.info("%s, tables and plots: %s", expdir / "RESULTS.md", changed)
-    note = _corpus(corpus_conf, rows)["note"]
-    shown = [plain(table.only(ON_SCREEN)) for table in tables]
-    return "\n".join([*([f"{note}\n"] if note else []), *shown])
+    log.info("%s, report.html, tables and plots: %s", expdir / "RESULTS.md", changed)
+    note = [f"{corpus['note']}\n"] if corpus["note"] else []
+    return "\n".join([*note, *(plain(table.only(ON_SCREEN)) for table in tables)])
 
 
 def _scored(run: Run) -> Scored:
@@ -73,52 +92,49 @@ def _corpus(path: Path | None, rows: Sequence[Scored]) -> dict[str, Any]:
     return {"title": name, "note": "", **(read_yaml(path) if path else {})}
 
 
-def _results(
-    runs: Sequence[Run],
-    tables: Sequence[Table],
-    pairs: Sequence[Table | None],
-    corpus: dict[str, Any],
-) -> str:
-    finished = [run for run in runs if run.finished]
+def _introduction(rows: Sequence[Scored], corpus: dict[str, Any]) -> list[Section]:
     note = " ".join(str(corpus["note"] or "").split())
-    lines = [f"# {corpus['title']}: results", ""]
-    lines += [f"> {note}", ""] if note else []
-    lines += [
-        f"Trained at commit {', '.join(commits(finished))}. Stage 8 of run.sh makes this file; do "
-        "not edit it.",
-        "",
-        READING,
+    made = ", ".join(commits([row.run for row in rows]))
+    return [
+        *([Text(note, quoted=True)] if note else []),
+        Text(f"Trained at commit {made}. Stage 8 of run.sh makes this file; do not edit it."),
+        Text(READING),
     ]
-    for table, pair in zip(tables, pairs, strict=True):
-        lines += [f"## {table.title}", "", markdown(replace(table, title=""))]
-        lines += [markdown(pair) if pair else "One system: there is nothing to compare.\n"]
-    lines += _unfinished(runs)
-    lines += [
-        "Plots stand beside the scores of each row: `exp/<system>/<scheme>/confusion.png` and"
+
+
+def _scheme(rows: Sequence[Scored], table: Table, figure: Made) -> list[Section]:
+    compared, subsets = comparison_table(rows), subset_table(rows)
+    return [
+        Heading(table.title),
+        table,
+        *figure.pictures,
+        compared or Text("One system: there is nothing to compare."),
+        *([subsets] if subsets else []),
     ]
-    lines += ["`learning_curves.png`.", "", origin(finished)]
-    return "\n".join(lines).rstrip("\n") + "\n"
 
 
-def _unfinished(runs: Sequence[Run]) -> list[str]:
-    lines = [f"- {run.label}, scheme {run.scheme}: {run.lacks}" for run in runs if run.missing]
-    return ["## Not finished", "", *lines, ""] if lines else []
+def _unfinished(runs: Sequence[Run]) -> list[Section]:
+    lines = [f"{run.label}, scheme {run.scheme}: {run.lacks}" for run in runs if run.missing]
+    return [Heading("Not finished"), Items(lines)] if lines else []
 
 
-def _plots(row: Scored) -> list[bool]:
-    directory = row.run.directory
-    written = [_write(directory / "confusion.png", plot_confusion(row.run, row.outputs))]
-    curves = plot_learning_curves(row.run)
-    if curves is not None:
-        written.append(_write(directory / "learning_curves.png", curves))
-    return written
-
-
-def _write(path: Path, content: str | bytes) -> bool:
-    """Write a file whole, unless it holds that already; whether it was written."""
-    data = content.encode() if isinstance(content, str) else content
-    if path.exists() and path.read_bytes() == data:
-        return False
-    with atomic_write(path, "wb") as handle:
-        handle.write(data)
-    return True
+def _classes(expdir: Path, rows: Sequence[Scored], figures: Sequence[Made]) -> list[Section]:
+    """Confusion, scores of each class and figures of every run, with links to its files."""
+    found: list[Section] = [
+        Heading("By class"),
+        Text("Counts of utterances by their reference (down) and what they were recognised as."),
+    ]
+    for row, made in zip(rows, figures, strict=True):
+        where = row.run.directory.relative_to(expdir).as_posix()
+        title = f"{row.run.label}, {row.run.scheme}"
+        files = [("experiment", f"{where}/"), ("scores.json", f"{where}/scores.json")]
+        files.append(("configuration", f"{where}/{row.run.parts[0].name}/config.yaml"))
+        found += [class_table(title, row.scores["pooled"]), Links(files), *made.pictures]
+    found.append(
+        Text(
+            "Plots stand beside the scores of each row, as PNG and SVG: "
+            "`exp/<system>/<scheme>/confusion.png`, `reliability.png`, `learning_curves.png` and "
+            "`consistency.png`; all systems of a scheme: `exp/tables/results_<scheme>.png`."
+        )
+    )
+    return found

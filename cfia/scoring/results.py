@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +11,11 @@ import numpy.typing as npt
 
 from cfia.errors import UserError
 from cfia.files import read_json, write_json
-from cfia.metrics import METRICS
-from cfia.posteriors import Posteriors, concatenate
+from cfia.metrics import METRICS, f1, precision, recall
+from cfia.posteriors import Posteriors, concatenate, select
 from cfia.scoring.intervals import intervals
 from cfia.scoring.runs import Outputs, Run
+from cfia.scoring.subsets import subsets
 
 NAME = "scores.json"
 
@@ -26,21 +27,57 @@ def scores(posteriors: Posteriors) -> dict[str, Any]:
     return {**{name: float(score(counts)[0]) for name, score in METRICS.items()}, "n": n}
 
 
+def by_class(posteriors: Posteriors) -> dict[str, Any]:
+    """Scores of each class in percent and its references, and the confusion matrix.
+
+    {"classes": {name: {"precision", "recall", "f1", "n"}}, "confusion": counts as K lists of K,
+    references down, hypotheses across}.
+    """
+    counts = posteriors.confusion(np.zeros(len(posteriors.utts), int), 1)[0]
+    values = {"precision": precision(counts), "recall": recall(counts), "f1": f1(counts)}
+    classes = {
+        name: {**{key: 100 * float(of[i]) for key, of in values.items()}, "n": int(counts[i].sum())}
+        for i, name in enumerate(posteriors.classes)
+    }
+    return {"classes": classes, "confusion": counts.tolist()}
+
+
 def score_run(run: Run, outputs: Outputs) -> dict[str, Any]:
     """Everything that scores.json holds of a finished run."""
+    return score_outputs(outputs, _protocol(run, outputs), subsets(run, outputs))
+
+
+def score_outputs(
+    outputs: Outputs, protocol: Mapping[str, Any], apart: Mapping[str, Sequence[str]]
+) -> dict[str, Any]:
+    """Everything that scores.json holds of some outputs.
+
+    Args:
+        protocol: how they were made, printed as it is.
+        apart: the utterances, sorted, of each subset to score.
+    """
     folds = {str(fold): scores(posteriors) for fold, posteriors in outputs.folds.items()}
     values = np.array([[fold[name] for name in METRICS] for fold in folds.values()])
     spread = values.std(0, ddof=1) if len(values) > 1 else None
-    several = outputs.by_seed_and_speaker() if len(outputs.seeds) > 1 else None
-    pooled = {**scores(outputs.pooled), "ci95": intervals(outputs.by_speaker(), several)}
     return {
-        "pooled": pooled,
+        "pooled": {
+            **_with_intervals(outputs, None),
+            **by_class(outputs.pooled),
+            "subsets": {name: _with_intervals(outputs, utts) for name, utts in apart.items()},
+        },
         "folds": folds,
         "fold_mean": _named(values.mean(0)),
         "fold_std": dict.fromkeys(METRICS) if spread is None else _named(spread),
         "seeds": {str(seed): _seed(parts) for seed, parts in sorted(outputs.seeds.items())},
-        "protocol": _protocol(run, outputs),
+        "protocol": dict(protocol),
     }
+
+
+def _with_intervals(outputs: Outputs, utts: Sequence[str] | None) -> dict[str, Any]:
+    """Scores of all utterances, or of some, and their intervals."""
+    of = outputs.pooled if utts is None else select(outputs.pooled, utts)
+    several = outputs.by_seed_and_speaker(utts) if len(outputs.seeds) > 1 else None
+    return {**scores(of), "ci95": intervals(outputs.by_speaker(utts), several)}
 
 
 def _named(values: npt.NDArray[np.float64]) -> dict[str, float]:

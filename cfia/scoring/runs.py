@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from cfia.config import read_yaml
 from cfia.errors import UserError
 from cfia.kaldi.table import read_table
 from cfia.metrics import Counts
-from cfia.posteriors import Posteriors, average, concatenate, read_posteriors
+from cfia.posteriors import Posteriors, average, concatenate, read_posteriors, select
 
 _PART = re.compile(r"fold([1-9][0-9]*)_seed([0-9]+)")
 
@@ -114,14 +115,21 @@ class Outputs:
     speakers: list[str]
     groups: npt.NDArray[np.int64]
 
-    def by_speaker(self) -> Counts:
-        """Confusion matrix of each speaker, (G, K, K)."""
-        return self.pooled.confusion(self.groups, len(self.speakers))
+    def by_speaker(self, utts: Sequence[str] | None = None) -> Counts:
+        """Confusion matrix of each speaker, (G, K, K), of all utterances or of `utts`, sorted."""
+        return self._by_speaker(self.pooled, utts)
 
-    def by_seed_and_speaker(self) -> Counts:
+    def by_seed_and_speaker(self, utts: Sequence[str] | None = None) -> Counts:
         """The same for each seed's own posteriors, (S, G, K, K)."""
         pooled = [concatenate(list(folds.values())) for folds in self.seeds.values()]
-        return np.array([one.confusion(self.groups, len(self.speakers)) for one in pooled])
+        return np.array([self._by_speaker(one, utts) for one in pooled])
+
+    def _by_speaker(self, posteriors: Posteriors, utts: Sequence[str] | None) -> Counts:
+        if utts is None:
+            return posteriors.confusion(self.groups, len(self.speakers))
+        group = dict(zip(self.pooled.utts, self.groups.tolist(), strict=True))
+        chosen = select(posteriors, utts)
+        return chosen.confusion([group[utt] for utt in utts], len(self.speakers))
 
 
 def find_runs(expdir: Path) -> list[Run]:

@@ -10,20 +10,28 @@ import numpy.typing as npt
 
 from cfia.files import write_json
 from cfia.metrics import METRICS
-from cfia.posteriors import Posteriors, read_posteriors, same_utterances
-from cfia.scoring.intervals import intervals
-from cfia.scoring.results import describe_interval, scores
-from cfia.scoring.runs import clusters
+from cfia.posteriors import Posteriors, in_order, read_posteriors, same_utterances
+from cfia.scoring.results import describe_interval, score_outputs
+from cfia.scoring.runs import Outputs, clusters
 from cfia.scoring.significance import INDEPENDENT, compare
-from cfia.scoring.summary import COMPARISON, TITLES, comparison_cells, comparison_notes, counted
+from cfia.scoring.summary import (
+    COMPARISON,
+    TITLES,
+    class_table,
+    comparison_cells,
+    comparison_notes,
+    counted,
+)
 from cfia.scoring.tables import Cell, Column, Estimate, Table, plain
 
 
 def score_file(path: Path, utt2cluster: Path | None, json: Path | None) -> str:
-    """Score one file, and write the scores to `json` where it is given.
+    """Score one file, and write the scores to `json`, in the layout of scores.json.
+
+    There the file counts as one fold of one seed, number 1 of each.
 
     Returns:
-        A table and the confusion matrix, for the screen.
+        A table, the confusion matrix and the scores of each class, for the screen.
 
     Raises:
         UserError: a file is broken, or an utterance is in no cluster.
@@ -32,27 +40,39 @@ def score_file(path: Path, utt2cluster: Path | None, json: Path | None) -> str:
     found = _scores(posteriors, utt2cluster)
     if json is not None:
         write_json(json, found)
-    notes = [f"In brackets: {found['protocol']['interval']}."]
+    notes = [f"In brackets: {found['protocol']['interval']}.", *_ties(posteriors)]
     columns = [Column("system", "file"), *(Column(name, TITLES[name]) for name in METRICS)]
     rows = [_row(str(path), found["pooled"])]
     table = Table(counted(found["pooled"]["n"], "utterance"), columns, rows, notes)
-    return plain(table) + "\n" + plain(_confusion(posteriors))
+    classes = class_table("By class: references down, recognised as across", found["pooled"])
+    return plain(table) + "\n" + plain(classes)
 
 
 def _scores(posteriors: Posteriors, utt2cluster: Path | None) -> dict[str, Any]:
     names, groups, unit = _clusters(posteriors, utt2cluster)
-    counts = posteriors.confusion(groups, len(names))
+    one_fold = {1: posteriors}
     interval = describe_interval(len(names), unit)
-    return {
-        "pooled": {**scores(posteriors), "ci95": intervals(counts)},
-        "protocol": {
-            "file": posteriors.source,
-            "classes": posteriors.classes,
-            "clusters": unit,
-            "interval": interval if utt2cluster else f"{interval}; {INDEPENDENT}",
-        },
-        "confusion": counts.sum(0).tolist(),
+    protocol = {
+        "file": posteriors.source,
+        "classes": posteriors.classes,
+        "folds": [1],
+        "seeds": [1],
+        "clusters": unit,
+        "interval": interval if utt2cluster else f"{interval}; {INDEPENDENT}",
     }
+    return score_outputs(Outputs({1: one_fold}, one_fold, posteriors, names, groups), protocol, {})
+
+
+def _ties(posteriors: Posteriors) -> list[str]:
+    """A note where rounding has left the most probable class open."""
+    best = posteriors.probs.max(axis=1, keepdims=True)
+    tied = int(((posteriors.probs == best).sum(axis=1) > 1).sum())
+    if not tied:
+        return []
+    return [
+        f"{counted(tied, 'utterance')}: several classes are the most probable, the first of "
+        "them counts; write more decimals."
+    ]
 
 
 def _clusters(
@@ -72,18 +92,6 @@ def _row(name: str, pooled: dict[str, Any]) -> dict[str, Cell]:
     return row
 
 
-def _confusion(posteriors: Posteriors) -> Table:
-    """The confusion matrix, references down, hypotheses across."""
-    counts = posteriors.confusion(np.zeros(len(posteriors.utts), int), 1)[0]
-    columns = [Column("ref", ""), *(Column(f"hyp {name}", name) for name in posteriors.classes)]
-    rows: list[dict[str, Cell]] = []
-    for name, line in zip(posteriors.classes, counts.tolist(), strict=True):
-        cells: dict[str, Cell] = {"ref": name}
-        cells.update({f"hyp {hyp}": n for hyp, n in zip(posteriors.classes, line, strict=True)})
-        rows.append(cells)
-    return Table("Reference (down), recognised as (across)", columns, rows)
-
-
 def compare_files(path_a: Path, path_b: Path, utt2cluster: Path | None) -> str:
     """Compare two files of the same utterances.
 
@@ -94,7 +102,8 @@ def compare_files(path_a: Path, path_b: Path, utt2cluster: Path | None) -> str:
         UserError: a file is broken, the files differ in their utterances, references or classes,
             or an utterance is in no cluster.
     """
-    a, b = read_posteriors(path_a), read_posteriors(path_b)
+    a = read_posteriors(path_a)
+    b = in_order(read_posteriors(path_b), a.classes)
     same_utterances(a, b)
     _, groups, unit = _clusters(a, utt2cluster)
     found = compare(a, b, groups)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +21,8 @@ from cfia.scoring.significance import (
     compare,
     holm,
 )
+from cfia.scoring.subsets import TAGGED, UNSEEN
+from cfia.scoring.subsets import TITLES as SUBSETS
 from cfia.scoring.tables import Cell, Column, Difference, Estimate, PValue, Spread, Table
 
 TITLES = {"wa": "WA", "ua": "UA", "wf1": "WF1", "macro_f1": "macro F1"}
@@ -42,6 +44,11 @@ class Scored:
     run: Run
     outputs: Outputs
     scores: dict[str, Any]
+
+    @property
+    def subsets(self) -> dict[str, Any]:
+        """The scores of each subset, by its name."""
+        return dict(self.scores["pooled"]["subsets"])
 
 
 def counted(n: int, noun: str) -> str:
@@ -88,6 +95,56 @@ def score_table(rows: Sequence[Scored]) -> Table:
     columns += [Column("n", "n")]
     cells = [_cells(row) for row in rows]
     return Table(describe_scheme(rows[0].run), columns, [*cells, _chance(rows[0])], _notes(rows))
+
+
+def class_table(title: str, pooled: Mapping[str, Any]) -> Table:
+    """Confusion matrix and scores of each class, from the `pooled` of a scores.json."""
+    classes = list(pooled["classes"])
+    columns = [Column("ref", "reference")]
+    columns += [Column(f"as {name}", f"as {name}") for name in classes]
+    columns += [Column(key, key) for key in ("n", "precision", "recall")] + [Column("f1", "F1")]
+    rows: list[dict[str, Cell]] = []
+    for name, counts in zip(classes, pooled["confusion"], strict=True):
+        of = pooled["classes"][name]
+        row: dict[str, Cell] = {"ref": name, "n": of["n"]}
+        row |= {f"as {other}": n for other, n in zip(classes, counts, strict=True)}
+        row |= {key: Estimate(of[key]) for key in ("precision", "recall", "f1")}
+        rows.append(row)
+    return Table(title, columns, rows)
+
+
+def subset_table(rows: Sequence[Scored]) -> Table | None:
+    """UA of the systems of one scheme on each subset; None where there is no subset."""
+    names = list(dict.fromkeys(name for row in rows for name in row.subsets))
+    if not names:
+        return None
+    columns = [Column("system", "system")]
+    columns += [Column(name, f"UA, {SUBSETS.get(name, name)}") for name in names]
+    cells: list[dict[str, Cell]] = []
+    for row in rows:
+        line: dict[str, Cell] = {"system": row.run.label}
+        for name, of in row.subsets.items():
+            low, high = of["ci95"]["ua"] or (None, None)
+            line[name] = Estimate(of["ua"], low, high)
+        cells.append(line)
+    title = f"Subsets of the test utterances, scheme {rows[0].run.scheme}"
+    return Table(title, columns, cells, _subset_notes(rows, names))
+
+
+def _subset_notes(rows: Sequence[Scored], names: Sequence[str]) -> list[str]:
+    sizes = []
+    for name in names:
+        n = sorted({row.subsets[name]["n"] for row in rows if name in row.subsets})
+        sizes.append(f"{SUBSETS.get(name, name)} {n[0]}{f' to {n[-1]}' if n[1:] else ''}")
+    notes = [f"Utterances: {', '.join(sizes)}. Other scores are in scores.json."]
+    if UNSEEN in names:
+        notes.append(
+            "Text not seen in training: no training utterance of the fold has the same transcript, "
+            "word for word."
+        )
+    if TAGGED in names:
+        notes.append("With a tag: annotators wrote one, such as [LAUGHTER], in the transcript.")
+    return notes
 
 
 def flat_table(rows: Sequence[Scored]) -> Table:

@@ -102,7 +102,7 @@ def markdown(table: Table) -> str:
 
     lines = [f"**{_md(table.title)}**", ""] if table.title else []
     lines.append(line(_md(c.title) for c in table.columns))
-    lines.append(line("---" if _is_text(table, c) else "---:" for c in table.columns))
+    lines.append(line("---" if is_text(table, c) else "---:" for c in table.columns))
     for i, row in enumerate(table.rows):
         if i in table.blocks:
             lines.append(line([f"**{_md(table.blocks[i])}**", *("" for _ in table.columns[1:])]))
@@ -118,7 +118,7 @@ def latex(table: Table) -> str:
     def line(cells: Iterable[str]) -> str:
         return "    " + " & ".join(cells) + r" \\"
 
-    kinds = "".join("l" if _is_text(table, c) else "r" for c in table.columns)
+    kinds = "".join("l" if is_text(table, c) else "r" for c in table.columns)
     lines = [r"\begin{table}", r"  \centering", rf"  \caption{{{_tex(table.title)}}}"]
     lines += [rf"  \begin{{tabular}}{{{kinds}}}", r"    \toprule"]
     lines.append(line(_tex(c.title) for c in table.columns))
@@ -139,7 +139,7 @@ def plain(table: Table) -> str:
     body = [[show(row.get(c.key)) for c in table.columns] for row in table.rows]
     cells = [[c.title for c in table.columns], *body]
     widths = [max(_width(line[i]) for line in cells) for i in range(len(table.columns))]
-    left = [_is_text(table, c) for c in table.columns]
+    left = [is_text(table, c) for c in table.columns]
     lines = [table.title, ""]
     for number, row in enumerate(cells):
         if number - 1 in table.blocks:
@@ -206,7 +206,8 @@ def _number(cell: Cell | float) -> str:
             return str(cell)
 
 
-def _is_text(table: Table, column: Column) -> bool:
+def is_text(table: Table, column: Column) -> bool:
+    """Whether a column has words, to stand on the left, or numbers."""
     return any(isinstance(row.get(column.key), str) for row in table.rows)
 
 

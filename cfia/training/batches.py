@@ -3,15 +3,43 @@
 from __future__ import annotations
 
 import torch
+from torch import Tensor
+
+POOLS = 4
 
 
-def in_order(n: int, batch_size: int) -> list[list[int]]:
-    """Indices 0..n-1 in batches, in their order: for validation and posteriors."""
-    return [list(range(i, min(i + batch_size, n))) for i in range(0, n, batch_size)]
+def sorted_by_length(lengths: Tensor, batch_size: int) -> list[list[int]]:
+    """Batches of neighbours in length, the shortest first: for validation and posteriors."""
+    order = lengths.argsort(stable=True)
+    return [batch.tolist() for batch in torch.split(order, batch_size)]
 
 
 def shuffled(n: int, batch_size: int, seed: int, epoch: int) -> list[list[int]]:
     """Indices 0..n-1 in batches, in an order that `seed` and `epoch` alone determine."""
-    generator = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
-    order: list[int] = torch.randperm(n, generator=generator).tolist()
-    return [order[i : i + batch_size] for i in range(0, n, batch_size)]
+    order = torch.randperm(n, generator=_generator(seed, epoch))
+    return [batch.tolist() for batch in torch.split(order, batch_size)]
+
+
+def shuffled_by_length(lengths: Tensor, batch_size: int, seed: int, epoch: int) -> list[list[int]]:
+    """As `shuffled`, but the utterances of a batch have about the same length.
+
+    Each epoch deals the utterances anew into `POOLS` pools and divides each pool by length, so a
+    batch is a random fourth of those that are nearest in length. The batches come in a random
+    order. One is short, as in `shuffled`.
+
+    Args:
+        lengths: (N,), the frames of each utterance.
+    """
+    generator = _generator(seed, epoch)
+    order = torch.randperm(len(lengths), generator=generator)
+    n_batches = -(-len(order) // batch_size)
+    pool_size = -(-n_batches // POOLS) * batch_size
+    found: list[list[int]] = []
+    for pool in torch.split(order, pool_size):
+        pool = pool[lengths[pool].argsort(stable=True)]
+        found += [batch.tolist() for batch in torch.split(pool, batch_size)]
+    return [found[i] for i in torch.randperm(len(found), generator=generator).tolist()]
+
+
+def _generator(seed: int, epoch: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed * 1_000_003 + epoch)

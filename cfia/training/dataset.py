@@ -42,6 +42,10 @@ class Dataset:
         """(N,), the frames of each utterance in one modality."""
         return self.features[name].lengths
 
+    def guiding_lengths(self) -> Tensor:
+        """(N,), the frames of the audio, or where there is none of the text."""
+        return self.lengths(next(iter(self.features)))
+
     def batch(self, indices: Sequence[int], device: torch.device) -> dict[str, Sequences]:
         """The features of some utterances, padded with zeros."""
         return {

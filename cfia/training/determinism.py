@@ -34,3 +34,18 @@ def seed_epoch(seed: int, epoch: int) -> None:
     draws what an undisturbed one draws. Epoch 0 stands for the drawing of the weights.
     """
     torch.manual_seed(seed * 1_000_003 + epoch)
+
+
+def random_state(device: torch.device) -> dict[str, torch.Tensor]:
+    """The states of the generators that a training on `device` draws from."""
+    state = {"cpu": torch.get_rng_state()}
+    if device.type == "cuda":
+        state["cuda"] = torch.cuda.get_rng_state(device)
+    return state
+
+
+def restore_random_state(state: dict[str, torch.Tensor], device: torch.device) -> None:
+    """Set the generators as `random_state` found them."""
+    torch.set_rng_state(state["cpu"].cpu())
+    if device.type == "cuda":
+        torch.cuda.set_rng_state(state["cuda"].cpu(), device)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 
 import torch
@@ -26,11 +27,11 @@ class Scores:
 def logits(model: nn.Module, data: Dataset, batch_size: int, device: torch.device) -> Tensor:
     """(N, K) logits in the order of the dataset, on the CPU, in float64."""
     model.eval()
-    parts = [
-        model(data.batch(indices, device)).logits.double().cpu()
-        for indices in batches.in_order(len(data), batch_size)
-    ]
-    return torch.cat(parts)
+    plan = batches.sorted_by_length(data.guiding_lengths(), batch_size)
+    parts = torch.cat([model(data.batch(indices, device)).logits for indices in plan])
+    found = torch.empty(parts.shape, dtype=torch.float64)
+    found[list(itertools.chain(*plan))] = parts.double().cpu()
+    return found
 
 
 def evaluate(model: nn.Module, data: Dataset, config: Config, device: torch.device) -> Scores:

@@ -163,7 +163,7 @@ def read_job(directory: Path, cache: str = "auto") -> Job:
         raise UserError(f"{path} lacks the key {error}; train again with --force true") from None
 
 
-def train(job: Job, ngpu: int, *, force: bool) -> None:
+def train(job: Job, ngpu: int, checkpoint_seconds: float, *, force: bool) -> None:
     """Train a job's network, or go on with it, or say that it is there."""
     options, inputs = job.options(), job.inputs()
     state = marker.check(job.directory, options, inputs, force=force, tag=True)
@@ -175,11 +175,11 @@ def train(job: Job, ngpu: int, *, force: bool) -> None:
         marker.start(job.directory, options, inputs)
     # Lists that were edited after stage 2 must not let a speaker train and be tested.
     fold_check.check(job.data, job.folds, job.facts["cv"], job.facts["validation"])
-    _fit(job, ngpu)
+    _fit(job, ngpu, checkpoint_seconds)
     marker.finish(job.directory, options, inputs)
 
 
-def _fit(job: Job, ngpu: int) -> None:
+def _fit(job: Job, ngpu: int, checkpoint_seconds: float) -> None:
     from cfia.provenance import provenance
     from cfia.training.determinism import set_up
     from cfia.training.trainer import Run, Trainer
@@ -199,6 +199,7 @@ def _fit(job: Job, ngpu: int) -> None:
         train=parts["train"],
         select=parts["test" if job.selection == "test" else "valid"],
         device=device,
+        checkpoint_seconds=checkpoint_seconds,
         layers=job.layers(),
     )
     Trainer(run).fit()

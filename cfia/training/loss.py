@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -47,18 +48,30 @@ def balanced_weights(targets: Tensor, n_classes: int) -> Tensor:
     return len(targets) / (n_classes * counts)
 
 
-def consistency_share(loss: Loss, parameters: list[nn.Parameter]) -> float:
-    """The norm of the consistency loss's gradient, relative to the cross entropy's."""
+def backward(loss: Loss, parameters: list[nn.Parameter]) -> float:
+    """Fill the gradients of the total, and measure the consistency loss's share in them.
+
+    Costs one backward pass more than `total().backward()`.
+
+    Returns:
+        The norm of the consistency loss's gradient relative to that of the cross entropy's; 0
+        where there is none.
+    """
     if not loss.consistency.requires_grad:
+        loss.total().backward()  # type: ignore[no-untyped-call]
         return 0.0
-    norms = [
-        torch.linalg.vector_norm(
-            torch.cat([g.flatten() for g in _gradients(part, parameters) if g is not None])
-        )
-        for part in (loss.consistency, loss.cross_entropy)
+    of_consistency = torch.autograd.grad(
+        loss.consistency, parameters, retain_graph=True, materialize_grads=True
+    )
+    loss.total().backward()  # type: ignore[no-untyped-call]
+    of_cross_entropy = [
+        parameter.grad - part
+        for parameter, part in zip(parameters, of_consistency, strict=True)
+        if parameter.grad is not None
     ]
-    return float(norms[0] / norms[1])
+    return float(_norm(of_consistency) / _norm(of_cross_entropy))
 
 
-def _gradients(part: Tensor, parameters: list[nn.Parameter]) -> tuple[Tensor | None, ...]:
-    return torch.autograd.grad(part, parameters, retain_graph=True, allow_unused=True)
+def _norm(gradients: Sequence[Tensor]) -> Tensor:
+    norm: Tensor = torch.linalg.vector_norm(torch.cat([part.flatten() for part in gradients]))
+    return norm

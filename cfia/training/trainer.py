@@ -7,7 +7,7 @@ import io
 import logging
 import math
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,17 +16,20 @@ from torch import nn
 from tqdm import tqdm
 
 from cfia.config import Config
-from cfia.errors import UserError
 from cfia.files import atomic_write
 from cfia.model import registry
 from cfia.training import batches, checkpoint
 from cfia.training.dataset import Dataset, global_statistics
-from cfia.training.determinism import seed_epoch
+from cfia.training.determinism import random_state, restore_random_state, seed_epoch
 from cfia.training.evaluate import evaluate
-from cfia.training.loss import balanced_weights, consistency_share, objective
+from cfia.training.figures import Figures
+from cfia.training.loss import Loss, backward, balanced_weights, objective
 from cfia.training.optimizer import make_optimizer, make_scheduler, step_epoch
 
 log = logging.getLogger(__name__)
+
+WITHIN_EPOCH = "within_epoch.pt"  # where an epoch is; removed at its end
+BATCHES_READ_AT_ONCE = 16  # from a GPU
 
 # Rows of history.csv, in the order of its columns.
 Row = dict[str, float]
@@ -40,6 +43,7 @@ class Run:
         directory: where checkpoint.pt, best.pt, history.csv and tensorboard/ go.
         selection: "valid" or "test": the epoch with the best UA on `select`; "last": the last.
         select: the utterances that `selection` looks at; the test fold for "test" alone.
+        checkpoint_seconds: how long a training goes on without writing where it is in an epoch.
         layers: how many layers stand side by side in the features of each modality.
     """
 
@@ -51,11 +55,12 @@ class Run:
     train: Dataset
     select: Dataset
     device: torch.device
+    checkpoint_seconds: float = 60.0
     layers: dict[str, int] = field(default_factory=dict)
 
 
 class Trainer:
-    """Trains one network; made anew, it goes on at the last epoch that was written."""
+    """Trains one network; made anew, it goes on at the last batch that was written."""
 
     def __init__(self, run: Run):
         self.run = run
@@ -68,6 +73,8 @@ class Trainer:
             weights = balanced_weights(run.train.targets, len(run.classes))
             self.class_weights = weights.to(run.device)
         self.history: list[Row] = []
+        self.figures = self._no_figures()
+        self.written = time.monotonic()  # when a checkpoint was
 
     def fit(self) -> None:
         """Train to the end, writing best.pt, checkpoint.pt and history.csv after each epoch."""
@@ -95,7 +102,8 @@ class Trainer:
         )  # fmt: skip
 
     def _epoch(self, epoch: int, board: Any) -> None:
-        seed_epoch(self.run.seed, epoch)
+        if self.figures.batches == 0:
+            seed_epoch(self.run.seed, epoch)
         lr = self.optimizer.param_groups[0]["lr"]
         row: Row = {"epoch": epoch, "lr": lr, **self._train_epoch(epoch)}
         scores = evaluate(self.model, self.run.select, self.run.config, self.run.device)
@@ -107,42 +115,47 @@ class Trainer:
             board.add_scalar(name.replace("_", "/", 1), value, epoch)
 
     def _train_epoch(self, epoch: int) -> Row:
+        """Train on all batches of an epoch, or on those that a kill has left."""
         self.model.train()
-        sums = {"train_loss": 0.0, "train_ce": 0.0, "train_con": 0.0}
-        share = 0.0
-        size = self.run.config.train.batch_size
-        for number, indices in enumerate(
-            batches.shuffled(len(self.run.train), size, self.run.seed, epoch)
-        ):
-            loss = self._loss(indices)
-            if number == 0:  # a second backward pass: once an epoch is enough to see the trend
-                share = consistency_share(loss, list(self.model.parameters()))
-            self._step(loss.total())
-            for name, value in zip(
-                sums, (loss.total(), loss.cross_entropy, loss.consistency), strict=True
-            ):
-                sums[name] += float(value.detach()) * len(indices)
-        return {name: value / len(self.run.train) for name, value in sums.items()} | {
-            "con_share": share
-        }
+        plan = self._plan(epoch)
+        while self.figures.batches < len(plan):
+            self._train_batch(plan[self.figures.batches])
+            if time.monotonic() - self.written >= self.run.checkpoint_seconds:
+                self._write_within_epoch()
+        row = self.figures.row()
+        self.figures = self._no_figures()
+        return row
 
-    def _loss(self, indices: list[int]) -> Any:
-        output = self.model(self.run.train.batch(indices, self.run.device))
-        targets = self.run.train.targets[indices].to(self.run.device)
-        loss = objective(output, targets, self.run.config.model.consistency, self.class_weights)
-        if not math.isfinite(float(loss.total().detach())):
-            names = ", ".join(self.run.train.utts[i] for i in indices)
-            raise UserError(
-                f"the loss is not finite in the batch of {names}; try a lower lr, or clip_grad=1"
-            )
-        return loss
+    def _plan(self, epoch: int) -> list[list[int]]:
+        """The batches of an epoch."""
+        data, size, seed = self.run.train, self.run.config.train.batch_size, self.run.seed
+        if self.run.config.train.batch_by == "none" or self.run.config.model.mask == "none":
+            return batches.shuffled(len(data), size, seed, epoch)
+        return batches.shuffled_by_length(data.guiding_lengths(), size, seed, epoch)
 
-    def _step(self, total: torch.Tensor) -> None:
+    def _train_batch(self, indices: list[int]) -> None:
+        loss = self._loss(indices)
         self.optimizer.zero_grad(set_to_none=True)
-        total.backward()  # type: ignore[no-untyped-call]
-        if self.run.config.train.clip_grad > 0:
-            nn.utils.clip_grad_norm_(self.model.parameters(), self.run.config.train.clip_grad)
+        if self.figures.batches == 0:  # once an epoch is enough to see the trend
+            self.figures.share = backward(loss, list(self.model.parameters()))
+        else:
+            loss.total().backward()  # type: ignore[no-untyped-call]
+        largest = self.run.config.train.clip_grad or math.inf
+        norm = nn.utils.clip_grad_norm_(self.model.parameters(), largest)
+        self.figures.add([self.run.train.utts[i] for i in indices], loss, norm)
         self.optimizer.step()
+
+    def _loss(self, indices: list[int]) -> Loss:
+        features = self.run.train.batch(indices, self.run.device)
+        targets = self.run.train.targets[indices].to(self.run.device)
+        mixed = self.run.config.train.precision == "bf16"
+        with torch.autocast(self.run.device.type, torch.bfloat16, enabled=mixed):
+            return objective(
+                self.model(features), targets, self.run.config.model.consistency, self.class_weights
+            )
+
+    def _no_figures(self) -> Figures:
+        return Figures(every=1 if self.run.device.type == "cpu" else BATCHES_READ_AT_ONCE)
 
     def _best(self) -> int:
         """The selected epoch: the best UA, ties by the lower loss, then the earlier one."""
@@ -178,6 +191,17 @@ class Trainer:
             checkpoint.save(self.run.directory / "best.pt", content)
         checkpoint.save(self.run.directory / "checkpoint.pt", self._state())
         write_history(self.run.directory / "history.csv", self.history, best)
+        (self.run.directory / WITHIN_EPOCH).unlink(missing_ok=True)
+        self.written = time.monotonic()
+
+    def _write_within_epoch(self) -> None:
+        state = {
+            **self._state(),
+            "figures": self.figures.state(),
+            "random": random_state(self.run.device),
+        }
+        checkpoint.save(self.run.directory / WITHIN_EPOCH, state)
+        self.written = time.monotonic()
 
     def _state(self) -> dict[str, Any]:
         return {
@@ -187,19 +211,39 @@ class Trainer:
             "scheduler": self.scheduler.state_dict() if self.scheduler else None,
         }
 
-    def _resume(self) -> None:
-        path = self.run.directory / "checkpoint.pt"
-        if not path.exists():
-            return
-        state = checkpoint.load(path, self.run.device)
+    def _restore(self, state: dict[str, Any], path: Path) -> None:
         checkpoint.load_state(self.model, state["model"], path)
         self.optimizer.load_state_dict(state["optimizer"])
         if self.scheduler is not None:
             self.scheduler.load_state_dict(state["scheduler"])
         self.history = state["history"]
-        # A kill may have come between the two files.
-        write_history(self.run.directory / "history.csv", self.history, self._best())
-        log.info("%s: going on after epoch %d", self.run.directory, len(self.history))
+
+    def _resume(self) -> None:
+        for left in self.run.directory.glob(".*.pt.tmp.*"):
+            left.unlink()  # of a process that was killed
+        path = self.run.directory / "checkpoint.pt"
+        if path.exists():
+            self._restore(checkpoint.load(path, self.run.device), path)
+            # A kill may have come between the two files.
+            write_history(self.run.directory / "history.csv", self.history, self._best())
+            log.info("%s: going on after epoch %d", self.run.directory, len(self.history))
+        self._resume_within_epoch()
+
+    def _resume_within_epoch(self) -> None:
+        path = self.run.directory / WITHIN_EPOCH
+        if not path.exists():
+            return
+        state = checkpoint.load(path, self.run.device)
+        if len(state["history"]) != len(self.history):  # a kill came just before it was removed
+            path.unlink()
+            return
+        self._restore(state, path)
+        self.figures = replace(self._no_figures(), **state["figures"])
+        restore_random_state(state["random"], self.run.device)
+        log.info(
+            "%s: going on after batch %d of epoch %d",
+            self.run.directory, self.figures.batches, len(self.history) + 1,
+        )  # fmt: skip
 
 
 def build_model(run: Run) -> nn.Module:

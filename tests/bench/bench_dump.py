@@ -33,11 +33,8 @@ from cfia.upstream.dump import run_job
 from cfia.upstream.merge import merge
 from cfia.upstream.plan import Settings, make
 from cfia.upstream.registry import build, model_digest
+from tests.bench.iemocap import MEAN, PIECES, durations
 from tests.unit import dump_data, tiny_emotion2vec, tiny_models
-
-# IEMOCAP's utterances in seconds.
-MEAN, MEDIAN, SHORTEST, LONGEST = 4.5, 3.6, 0.6, 34.0
-PIECES = 18  # of a transcript, on average, [CLS] and [SEP] not counted
 
 Matrices = dict[str, NDArray[np.float32]]
 
@@ -88,7 +85,7 @@ def emotion2vec(work: Path, args: argparse.Namespace) -> Result:
     rng = np.random.default_rng(args.seed)
     waves = {
         f"s-{i:04d}": dump_data.noise(seconds, seed=i)
-        for i, seconds in enumerate(durations(args.seconds, rng))
+        for i, seconds in enumerate(durations(round(args.seconds / MEAN), rng))
     }
     data = dump_data.write_data(work / "audio", waves)
     funasr = tiny_emotion2vec.reference(model, args.num_threads)
@@ -102,15 +99,6 @@ def emotion2vec(work: Path, args: argparse.Namespace) -> Result:
     total = sum(map(len, waves.values())) / 16000
     what = f"emotion2vec, {total:.0f} s of audio"
     return measure(what, alone, Choice("audio", "emotion2vec", str(model)), data, work, args)
-
-
-def durations(total: float, rng: np.random.Generator) -> list[float]:
-    """Log-normal lengths with IEMOCAP's mean and median, clipped to its range, of a total."""
-    spread = np.sqrt(2 * np.log(MEAN / MEDIAN))
-    found: list[float] = []
-    while sum(found) < total:
-        found.append(float(np.clip(rng.lognormal(np.log(MEDIAN), spread), SHORTEST, LONGEST)))
-    return found
 
 
 def bert(work: Path, args: argparse.Namespace) -> Result:

@@ -62,9 +62,10 @@ def test_everything_is_where_people_expect_it(finished: Recipe) -> None:
                 "posteriors.tsv",
             ):
                 assert (fold / file).is_file(), file
-        for file in ("scores.json", "confusion.png", "learning_curves.png"):
+        for file in ("scores.json", "confusion.png", "learning_curves.png", "reliability.svg"):
             assert (d / "exp" / system / "session" / file).is_file(), file
-    assert (d / "exp" / "RESULTS.md").is_file()
+    for file in ("RESULTS.md", "report.html", "tables/results_session.png"):
+        assert (d / "exp" / file).is_file(), file
 
 
 def test_scores_have_the_agreed_layout(finished: Recipe) -> None:
@@ -72,6 +73,7 @@ def test_scores_have_the_agreed_layout(finished: Recipe) -> None:
     scores = json.loads(path.read_text())
     assert set(scores) == {"pooled", "folds", "fold_mean", "fold_std", "seeds", "protocol"}
     assert set(scores["pooled"]) >= {"wa", "ua", "wf1", "macro_f1", "n", "ci95"}
+    assert set(scores["pooled"]["subsets"]) >= {"improvised", "scripted", "unseen_text"}
     low, high = scores["pooled"]["ci95"]["ua"]
     assert low <= scores["pooled"]["ua"] <= high
     assert list(scores["folds"]) == ["1", "2", "3", "4", "5"]

@@ -19,7 +19,7 @@ from scipy.special import softmax
 from cfia.metrics import METRICS, Counts, grouped_confusion
 from cfia.posteriors import Posteriors
 from cfia.scoring.intervals import interval
-from cfia.scoring.significance import contributions, mcnemar, sign_flip
+from cfia.scoring.significance import compare, contributions, mcnemar, sign_flip
 
 pytestmark = pytest.mark.slow
 
@@ -131,15 +131,17 @@ def test_a_percentile_bootstrap_by_speaker_does_not_cover() -> None:
     assert np.mean(hit) < 0.925
 
 
-@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize(("level", "n_seeds"), [(60, 1), (75, 1), (90, 1), (75, 3)])
 @pytest.mark.parametrize("sizes", [IEMOCAP, EMODB], ids=["iemocap", "emodb"])
-def test_the_sign_flip_errs_as_often_as_asked(sizes: tuple[int, ...], level: int) -> None:
-    setting = Setting(sizes, LEVELS[level])
+def test_the_sign_flip_errs_as_often_as_asked(
+    sizes: tuple[int, ...], level: int, n_seeds: int
+) -> None:
+    setting = Setting(sizes, LEVELS[level], n_seeds=n_seeds)
     rng = np.random.default_rng(22)
     speakers = np.repeat(np.arange(len(sizes)), sizes)
     p = np.array([_p_values(setting, speakers, rng) for _ in range(CORPORA)])
     errors = dict(zip(("ua", "wa", "mcnemar"), 100 * (p <= 0.05).mean(0), strict=True))
-    print(sizes[0], level, errors)
+    print(sizes[0], level, n_seeds, errors)
     assert 3.5 <= errors["ua"] <= 6.5
     # In a small corpus many patterns of signs tie in WA, and an exact test then errs less often.
     assert (3.5 if sizes is IEMOCAP else 2) <= errors["wa"] <= 6.5
@@ -166,8 +168,25 @@ def _system(
     shared: Array,
     rng: np.random.Generator,
 ) -> Posteriors:
+    """Posteriors, the mean over the seeds, of which each does something to all speakers alike."""
     own = rng.normal(0, setting.speaker, (len(setting.sizes), K))
     logits = shared + rng.normal(0, 0.8, shared.shape)
     logits[np.arange(len(refs)), refs] += own[speakers, refs]
     utts = [f"{i:05d}" for i in range(len(refs))]
-    return Posteriors("simulated", list("abcd"), utts, refs, softmax(logits, axis=-1))
+    probs = softmax(logits, axis=-1)
+    if setting.n_seeds > 1:
+        seeds = rng.normal(0, setting.seed, (setting.n_seeds, 1, K))
+        seeds = seeds + rng.normal(0, setting.jitter, (setting.n_seeds, *logits.shape))
+        probs = softmax(logits + seeds, axis=-1).mean(0)
+    return Posteriors("simulated", list("abcd"), utts, refs, probs)
+
+
+def test_two_copies_of_one_system_do_not_differ() -> None:
+    rng = np.random.default_rng(23)
+    setting = Setting(EMODB, LEVELS[75], n_seeds=3)
+    speakers = np.repeat(np.arange(len(EMODB)), EMODB)
+    for _ in range(100):
+        system = _system(setting, speakers, *_utterances(setting, speakers, rng), rng)
+        found = compare(system, system, speakers)
+        assert found.ua == found.wa == 0
+        assert found.p_ua.p == found.p_wa.p == found.mcnemar == found.p_utterance.p == 1

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from cfia.config import build
 from cfia.model.consistency import PairLoss, pairs, weighted_sum
-from cfia.model.equations import EquationStack
+from cfia.model.network import build_stack
 
 
 def tensors() -> tuple[Tensor, Tensor, Tensor]:
@@ -62,10 +62,11 @@ def test_no_gradient_is_nan_where_the_norm_is_zero() -> None:
     assert torch.isfinite(gradient).all()
 
 
-def stack_gradients(detach: str) -> dict[str, Tensor]:
+def stack_gradients(detach: str, form: str) -> dict[str, Tensor]:
     """Gradients of Lcon3 alone, (module 2, module 1), for the parameters and the inputs."""
     torch.manual_seed(3)
-    stack = EquationStack(build({"channels": 4, "features": 3, "detach": detach}).model).double()
+    values = {"channels": 4, "features": 3, "detach": detach, "stack": form}
+    stack = build_stack(build(values).model).double()
     X_a, X_t = torch.randn(2, 2, 4, 6, 3, dtype=torch.float64).unbind()
     leaves = {"X_a": X_a.requires_grad_(), "X_t": X_t.requires_grad_()} | dict(
         stack.named_parameters()
@@ -79,19 +80,21 @@ def stack_gradients(detach: str) -> dict[str, Tensor]:
     }
 
 
-def test_the_deeper_module_learns_nothing_from_its_own_pair() -> None:
-    gradients = stack_gradients("deep")
+@pytest.mark.parametrize("form", ["fused", "equations"])
+def test_the_deeper_module_learns_nothing_from_its_own_pair(form: str) -> None:
+    gradients = stack_gradients("deep", form)
     assert all(g.abs().sum() == 0 for k, g in gradients.items() if k.startswith("modules_.1."))
     gate = "modules_.0.gate.to_a.weight"
     assert gradients[gate].abs().sum() > 0
-    assert stack_gradients("none")["modules_.1.gate.to_a.weight"].abs().sum() > 0
+    assert stack_gradients("none", form)["modules_.1.gate.to_a.weight"].abs().sum() > 0
 
 
-def test_the_gradient_of_the_inputs_is_that_of_a_frozen_target() -> None:
+@pytest.mark.parametrize("form", ["fused", "equations"])
+def test_the_gradient_of_the_inputs_is_that_of_a_frozen_target(form: str) -> None:
     """METHOD's closed form: 2 (k_s - k_d) k_s D to D, 2 (k_s - k_d) D to X_t, with the chain
     through k_s; here against finite differences of the loss with its target held fixed."""
     torch.manual_seed(3)
-    stack = EquationStack(build({"channels": 4, "features": 3}).model).double()
+    stack = build_stack(build({"channels": 4, "features": 3, "stack": form}).model).double()
     X_a, X_t = torch.randn(2, 2, 4, 6, 3, dtype=torch.float64).unbind()
     valid = torch.ones(2, 6, dtype=torch.float64)
 

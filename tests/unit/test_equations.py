@@ -1,4 +1,4 @@
-"""The network against an independent plain version of the equations, and its identities."""
+"""The network, in both forms of its stack, against a plain version of the equations; identities."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ from torch import Tensor
 from cfia.config import build
 from cfia.model.encoder import Sequences, spread
 from cfia.model.equations import EquationStack
-from cfia.model.network import CFIANet
+from cfia.model.network import CFIANet, build_stack
 
 SMALL = {"hidden": 6, "channels": 4, "features": 3, "max_frames": 12}
+FORMS = ["fused", "equations"]
 
 
 def plain_module(X_a: np.ndarray, X_t: np.ndarray, weights: dict[str, np.ndarray]) -> np.ndarray:
@@ -118,12 +119,15 @@ def random_rows(lengths: list[int], dim: int, seed: int) -> list[Tensor]:
     return [torch.randn(n, dim, generator=generator, dtype=torch.float64) for n in lengths]
 
 
+@pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize(
     ("align", "mask"), [("interpolate", "full"), ("pad", "none")], ids=["cfia_net", "literal"]
 )
-def test_forward_and_loss_equal_a_plain_version_of_the_equations(align: str, mask: str) -> None:
+def test_forward_and_loss_equal_a_plain_version_of_the_equations(
+    align: str, mask: str, form: str
+) -> None:
     network = make_network(
-        {"audio": 5, "text": 7}, align=align, mask=mask, consistency_loss="sum_per_utt"
+        {"audio": 5, "text": 7}, align=align, mask=mask, consistency_loss="sum_per_utt", stack=form
     )
     audio, text = random_rows([9, 4, 1], 5, 1), random_rows([3, 6, 2], 7, 2)
     output = network({"audio": sequences(audio), "text": sequences(text)})
@@ -140,8 +144,9 @@ def test_forward_and_loss_equal_a_plain_version_of_the_equations(align: str, mas
     )
 
 
-def test_three_modules_at_32_channels_have_1746_parameters() -> None:
-    stack = EquationStack(build({"channels": 32}).model)
+@pytest.mark.parametrize("form", FORMS)
+def test_three_modules_at_32_channels_have_1746_parameters(form: str) -> None:
+    stack = build_stack(build({"channels": 32, "stack": form}).model)
     assert sum(p.numel() for p in stack.parameters()) == 1746
 
 
@@ -149,52 +154,51 @@ shapes = st.tuples(*[st.integers(1, 5)] * 4)  # B, C, T, F
 
 
 def stack_and_inputs(
-    shape: tuple[int, int, int, int], seed: int
-) -> tuple[EquationStack, Tensor, Tensor]:
+    shape: tuple[int, int, int, int], seed: int, form: str, **options: object
+) -> tuple[EquationStack, Tensor, Tensor, Tensor]:
     B, C, T, F = shape
     torch.manual_seed(seed)
-    stack = EquationStack(build({"channels": C, "features": F}).model).double()
+    values = {"channels": C, "features": F, "consistency": [], "stack": form, **options}
+    stack = build_stack(build(values).model).double()
     for parameter in stack.parameters():  # larger than at the start, so that gates leave 1/2
         parameter.data.mul_(4)
-    return stack, *(torch.randn(2, B, C, T, F, dtype=torch.float64) * 3)
+    X_a, X_t = torch.randn(2, B, C, T, F, dtype=torch.float64) * 3
+    return stack, X_a, X_t, torch.ones(B, T, dtype=torch.float64)
 
 
 @settings(max_examples=30, deadline=None)
-@given(shapes, st.integers(0, 1000))
+@given(shapes, st.integers(0, 1000), st.integers(1, 4), st.sampled_from(FORMS))
 def test_identity_difference_of_the_modalities_halves(
-    shape: tuple[int, int, int, int], seed: int
+    shape: tuple[int, int, int, int], seed: int, n: int, form: str
 ) -> None:
-    stack, X_a, X_t = stack_and_inputs(shape, seed)
-    valid = torch.ones(shape[0], shape[2], dtype=torch.float64)
-    F_a, F_t = X_a, X_t
-    for i, module in enumerate(stack.modules_, start=1):
-        fusion = module(F_a, F_t, valid)
-        F_a, F_t = (fusion + F_a) / 2, (fusion + F_t) / 2
-        torch.testing.assert_close(F_a - F_t, (X_a - X_t) / 2**i, rtol=1e-12, atol=1e-12)
+    stack, X_a, X_t, valid = stack_and_inputs(
+        shape, seed, form, n_modules=n, classifier_input="concat"
+    )
+    F_a, F_t = stack(X_a, X_t, valid, ("audio", "text")).pooled.chunk(2, dim=1)
+    expected = (X_a - X_t).mean(dim=2) / 2**n
+    torch.testing.assert_close(F_a - F_t, expected, rtol=1e-12, atol=1e-12)
 
 
 @settings(max_examples=30, deadline=None)
-@given(shapes, st.integers(0, 1000))
+@given(shapes, st.integers(0, 1000), st.integers(1, 4), st.sampled_from(FORMS))
 def test_identity_fusion_lies_between_the_inputs(
-    shape: tuple[int, int, int, int], seed: int
+    shape: tuple[int, int, int, int], seed: int, n: int, form: str
 ) -> None:
-    stack, X_a, X_t = stack_and_inputs(shape, seed)
-    valid = torch.ones(shape[0], shape[2], dtype=torch.float64)
-    F_a, F_t, slack = X_a, X_t, 1e-12
-    for module in stack.modules_:
-        fusion = module(F_a, F_t, valid)
-        assert (fusion >= torch.minimum(X_a, X_t) - slack).all()
-        assert (fusion <= torch.maximum(X_a, X_t) + slack).all()
-        F_a, F_t = (fusion + F_a) / 2, (fusion + F_t) / 2
+    stack, X_a, X_t, valid = stack_and_inputs(shape, seed, form, n_modules=n)
+    fusion = stack(X_a, X_t, valid, ("audio", "text")).pooled
+    slack = 1e-12
+    assert (fusion >= torch.minimum(X_a, X_t).mean(dim=2) - slack).all()
+    assert (fusion <= torch.maximum(X_a, X_t).mean(dim=2) + slack).all()
 
 
 @settings(max_examples=30, deadline=None)
-@given(shapes, st.integers(0, 1000))
-def test_identity_equal_inputs_pass_unchanged(shape: tuple[int, int, int, int], seed: int) -> None:
-    stack, X, _ = stack_and_inputs(shape, seed)
-    valid = torch.ones(shape[0], shape[2], dtype=torch.float64)
-    for module in stack.modules_:
-        torch.testing.assert_close(module(X, X, valid), X, rtol=1e-12, atol=1e-12)
+@given(shapes, st.integers(0, 1000), st.integers(1, 4), st.sampled_from(FORMS))
+def test_identity_equal_inputs_pass_unchanged(
+    shape: tuple[int, int, int, int], seed: int, n: int, form: str
+) -> None:
+    stack, X, _, valid = stack_and_inputs(shape, seed, form, n_modules=n)
+    pooled = stack(X, X, valid, ("audio", "text")).pooled
+    torch.testing.assert_close(pooled, X.mean(dim=2), rtol=1e-12, atol=1e-12)
 
 
 @settings(max_examples=25, deadline=None)
@@ -203,11 +207,14 @@ def test_identity_equal_inputs_pass_unchanged(shape: tuple[int, int, int, int], 
     st.sampled_from(["interpolate", "pad"]),
     st.sampled_from([1, 3]),
     st.sampled_from(["pointwise", "mixing"]),
+    st.sampled_from(FORMS),
 )
 def test_with_masks_an_utterance_does_not_depend_on_its_batch(
-    lengths: list[tuple[int, int]], align: str, kernel: int, gate_conv: str
+    lengths: list[tuple[int, int]], align: str, kernel: int, gate_conv: str, form: str
 ) -> None:
-    network = make_network({"audio": 5, "text": 7}, align=align, kernel=kernel, gate_conv=gate_conv)
+    network = make_network(
+        {"audio": 5, "text": 7}, align=align, kernel=kernel, gate_conv=gate_conv, stack=form
+    )
     network.eval()
     audio = random_rows([a for a, _ in lengths], 5, 3)
     text = random_rows([t for _, t in lengths], 7, 4)
@@ -231,9 +238,12 @@ def test_spread_is_linear_interpolation(tokens: int, frames: int, more: int) -> 
     assert (found[frames:] == 0).all()
 
 
+@pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("modality", ["audio", "text"])
-def test_one_modality_is_the_bimodal_network_with_the_other_at_zero(modality: str) -> None:
-    network = make_network({modality: 5}, consistency_loss="sum_per_utt").eval()
+def test_one_modality_is_the_bimodal_network_with_the_other_at_zero(
+    modality: str, form: str
+) -> None:
+    network = make_network({modality: 5}, consistency_loss="sum_per_utt", stack=form).eval()
     batch = {modality: sequences(random_rows([9, 4], 5, 6))}
     output = network(batch)
     X, valid = network.intermediate(batch)

@@ -57,8 +57,9 @@ CHANGES: dict[str, dict[str, Any]] = {
     "classifier_hidden": {"classifier_hidden": 3},
     "dropout": {"dropout": 0.5},
 }
-# These change the losses alone (test_consistency), the data (test_training), or one modality.
-ELSEWHERE = {"consistency", "consistency_loss", "detach", "frame_rate", "unimodal"}
+# These change the losses alone (test_consistency), the data (test_training), one modality, or
+# nothing but the time (test_fused).
+ELSEWHERE = {"consistency", "consistency_loss", "detach", "frame_rate", "unimodal", "stack"}
 
 
 @pytest.mark.parametrize("option", [f.name for f in dataclasses.fields(ModelConfig)])

@@ -7,20 +7,28 @@ import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import matplotlib as mpl
 import numpy as np
 import numpy.typing as npt
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from cfia.config import write_yaml
 from cfia.errors import UserError
 from cfia.kaldi.table import write_table
-from cfia.posteriors import write_posteriors
-from cfia.scoring.plots import plot_confusion, plot_learning_curves
+from cfia.posteriors import Posteriors, write_posteriors
+from cfia.scoring.calibration import plot_reliability, reliability
+from cfia.scoring.dots import Dots, plot_dots
+from cfia.scoring.drawing import Drawing
+from cfia.scoring.plots import plot_confusion, plot_consistency, plot_learning_curves
 from cfia.scoring.runs import Run, find_runs, load
+from cfia.scoring.tables import Estimate
 
+CON = "1.5e-5,3e-5"  # value and share of the consistency terms
 HEAD = "epoch,lr,train_loss,train_ce,train_con,con_share,valid_loss,valid_wa,valid_ua,selected"
 
 
@@ -54,7 +62,7 @@ def make(
         ua = 60 - 30 / np.arange(1, n_epochs + 1) + rng.normal(0, 1, n_epochs)
         best = ua.argmax()
         rows = [
-            f"{e + 1},1e-4,{1.4 / (e + 1)},0,0,0,{1 + 0.4 / (e + 1)},50,{ua[e]},{int(e == best)}"
+            f"{e + 1},1e-4,{1.4 / (e + 1)},0,{CON},{1 + 0.4 / (e + 1)},50,{ua[e]},{int(e == best)}"
             for e in range(n_epochs)
         ]
         (directory / "history.csv").write_text("\n".join([HEAD, *rows]) + "\n")
@@ -62,8 +70,15 @@ def make(
     return run
 
 
-def pixels(png: bytes) -> npt.NDArray[np.int64]:
-    return np.asarray(Image.open(io.BytesIO(png)).convert("RGB"), np.int64)
+def pixels(drawing: Drawing) -> npt.NDArray[np.int64]:
+    return np.asarray(Image.open(io.BytesIO(drawing.png)).convert("RGB"), np.int64)
+
+
+def whole(drawing: Drawing) -> None:
+    """Nothing is cut: the border of the image is white."""
+    image = pixels(drawing)
+    for edge in (image[0], image[-1], image[:, 0], image[:, -1]):
+        assert (edge == 255).all()
 
 
 FOUR = ["ang", "hap", "neu", "sad"]
@@ -76,10 +91,14 @@ def test_the_same_run_gives_the_same_bytes_whatever_the_users_settings(tmp_path:
     with mpl.rc_context({"font.size": 20, "axes.facecolor": "red", "savefig.dpi": 50}):
         assert plot_confusion(run, load(run)) == confusion
         assert plot_learning_curves(run) == curves
-    for png in (confusion, curves):
-        assert png is not None
-        info = Image.open(io.BytesIO(png)).info
+    for drawing in (confusion, curves):
+        assert drawing is not None
+        info = Image.open(io.BytesIO(drawing.png)).info
         assert set(info) <= {"dpi"}, "no dates, no versions"
+        text = drawing.svg.decode()
+        assert mpl.__version__ not in text
+        assert "dc:date" not in text
+        ElementTree.fromstring(text)
 
 
 def test_cells_have_the_colour_of_their_share(tmp_path: Path) -> None:
@@ -109,11 +128,11 @@ def test_long_and_odd_names_are_drawn_without_a_warning(
     run = make(tmp_path, classes, counts, system=system)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        image = pixels(plot_confusion(run, load(run)))
-        assert plot_learning_curves(run) is not None
-    # Nothing is cut: the border of the image is white.
-    for edge in (image[0], image[-1], image[:, 0], image[:, -1]):
-        assert (edge == 255).all()
+        whole(plot_confusion(run, load(run)))
+        whole(plot_reliability(run, load(run)))
+        for drawing in (plot_learning_curves(run), plot_consistency(run)):
+            assert drawing is not None
+            whole(drawing)
 
 
 def test_seeds_and_trainings_of_one_epoch(tmp_path: Path) -> None:
@@ -121,6 +140,12 @@ def test_seeds_and_trainings_of_one_epoch(tmp_path: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert plot_learning_curves(run) is not None
+        assert plot_consistency(run) is not None
+    for part in run.parts:
+        path = part.directory / "history.csv"
+        path.write_text(path.read_text().replace(CON, "0,0"))
+    assert plot_learning_curves(run) is not None
+    assert plot_consistency(run) is None
     for part in run.parts:
         (part.directory / "history.csv").unlink()
     assert plot_learning_curves(run) is None
@@ -132,3 +157,42 @@ def test_a_broken_history_is_named(tmp_path: Path) -> None:
     path.write_text(path.read_text().replace("valid_ua", "ua"))
     with pytest.raises(UserError, match=r"fold1_seed1/history.csv must have the columns"):
         plot_learning_curves(run)
+
+
+@settings(max_examples=50)
+@given(st.integers(1, 80), st.integers(2, 6), st.integers(1, 20), st.integers(0, 999))
+def test_the_calibration_error_is_that_of_its_definition(
+    n: int, k: int, bins: int, seed: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    probs = rng.dirichlet(np.full(k, 0.5), n)
+    probs[0] = np.eye(k)[0]  # wholly sure
+    refs = rng.integers(0, k, n)
+    names = [str(i) for i in range(k)]
+    found = reliability(Posteriors("", names, [f"{i:02d}" for i in range(n)], refs, probs), bins)
+    error, sizes = 0.0, []
+    for b in range(bins):
+        here = [i for i in range(n) if b / bins < max(probs[i]) <= (b + 1) / bins]
+        sizes.append(len(here))
+        if here:
+            right = np.mean([np.argmax(probs[i]) == refs[i] for i in here])
+            sure = np.mean([max(probs[i]) for i in here])
+            error += len(here) / n * abs(right - sure)
+    assert found.n.tolist() == sizes
+    assert found.ece == pytest.approx(error)
+
+
+def test_dots_have_room_for_every_row() -> None:
+    rows = [
+        Dots("chance"),
+        Dots("cfia_net_sum_con1_emotion2vec_base_bert_large_uncased_and_a_tag_of_ones_own (oracle)",
+             Estimate(70, 60, 78), [61, 70, 70, 70, 81], [69, 70.5], 83.37),
+        *(Dots(f"system_{i}", Estimate(50 + i), [50.0]) for i in range(20)),
+    ]  # fmt: skip
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        few, many = plot_dots("One row", rows[1:2]), plot_dots("A table " * 30, rows)
+    for drawing in (few, many):
+        whole(drawing)
+    assert plot_dots("One row", rows[1:2]) == few
+    assert len(pixels(many)) > 3 * len(pixels(few))

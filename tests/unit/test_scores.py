@@ -49,7 +49,8 @@ def test_the_keys_of_scores_json(tmp_path: Path) -> None:
     found = read_json(directory / "scores.json")
     names = ["wa", "ua", "wf1", "macro_f1"]
     assert list(found) == ["pooled", "folds", "fold_mean", "fold_std", "seeds", "protocol"]
-    assert list(found["pooled"]) == [*names, "n", "ci95"]
+    ours = ["classes", "confusion", "subsets"]
+    assert list(found["pooled"]) == [*names, "n", "ci95", *ours]
     assert list(found["pooled"]["ci95"]) == list(found["fold_mean"]) == names
     assert list(found["folds"]) == ["1", "2", "3"]
     assert list(found["seeds"]) == ["1", "2"]

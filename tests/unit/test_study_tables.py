@@ -16,7 +16,7 @@ from cfia.scoring.tables import Cell, Column, Spread, Table, latex, markdown, pl
 from cfia.study.plan import Plan
 from cfia.study.published import read_published
 from cfia.study.results import results
-from cfia.study.write import make_table
+from cfia.study.tables import Corpus, paper_table
 from tests.unit.runs import read_pairs, run
 from tests.unit.studies import ROOT, Recipe
 
@@ -32,7 +32,8 @@ def recipe(tmp_path: Path) -> Recipe:
 
 def made(plan: Plan, name: str) -> tuple[LINES, list[str]]:
     """A table's lines, from its CSV, and its notes."""
-    table = make_table(plan, name, [r for r in results(plan) if r.row.table == name])
+    rows = [result for result in results(plan) if result.row.table == name]
+    table = paper_table(plan, name, rows, PUBLISHED[name], Corpus("toy", ()))
     return list(csv.DictReader(io.StringIO(to_csv(table)))), list(table.notes)
 
 
@@ -170,16 +171,21 @@ def test_all_files_are_written_once_and_kept_by_the_tag(
     caplog.set_level("INFO")
     recipe.step("tables", study="smoke")
     tables = tmp_path / "exp" / "tables" / "smoke"
-    names = [f"table{n}.{end}" for n in (1, 2, 3, 4) for end in ("csv", "md", "tex")]
-    assert sorted(path.name for path in tables.iterdir()) == names
-    assert "12 of 12 files written" in caplog.text
+    names = {f"table{n}.{end}" for n in (1, 2, 3, 4) for end in ("csv", "md", "tex")}
+    names |= {f"table{n}.{end}" for n in (1, 3) for end in ("png", "svg")}  # those with results
+    files = [path for path in tables.iterdir() if not path.name.startswith(".")]
+    assert {path.name for path in files} == names
     assert "at toy size (epochs=1" in (tables / "table1.md").read_text()
-    shown = capsys.readouterr().out
-    assert "cfia_net_fbank_minilm_smoke" in shown
-    before = {path: path.read_bytes() for path in tables.iterdir()}
+    files.append(tmp_path / "exp" / "study" / "smoke" / "report.html")
+    page = files[-1].read_text()
+    assert "5-fold CV</th></tr>" in page
+    assert 'href="./../../cfia_net_fbank_minilm_smoke/session/"' in page
+    assert page.count("<img") == 2
+    assert "cfia_net_fbank_minilm_smoke" in capsys.readouterr().out
+    before = {path: path.read_bytes() for path in files}
     recipe.step("tables", study="smoke")
     assert "up to date" in caplog.text
-    assert before == {path: path.read_bytes() for path in tables.iterdir()}
+    assert before == {path: path.read_bytes() for path in files}
 
 
 def test_a_row_under_no_published_one_is_named(tmp_path: Path) -> None:

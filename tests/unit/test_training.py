@@ -3,14 +3,7 @@
 from __future__ import annotations
 
 import csv
-import itertools
-import os
-import random
 import shutil
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -19,12 +12,10 @@ import pytest
 from cfia.bin import predict, train
 from cfia.config import write_yaml
 from cfia.errors import UserError
-from cfia.training import batches, checkpoint
+from cfia.training import checkpoint
 from cfia.training.dataset import averaging
 from cfia.training.job import read_job
 from tests.unit.experiment import CLASSES, make, train_command
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -112,36 +103,6 @@ def test_changed_features_stop_the_next_run(
         train.main(train_command(root, directory))
 
 
-@pytest.fixture
-def killed_runs(experiment: Path, tmp_path: Path) -> tuple[Path, list[str]]:
-    directory = tmp_path / "fold1_seed1"
-    command = [sys.executable, "-m", "cfia.bin.train", *train_command(experiment, directory)]
-    return directory, command
-
-
-def test_killed_anywhere_it_ends_with_the_same_bytes(
-    trained: Path, killed_runs: tuple[Path, list[str]]
-) -> None:
-    directory, command = killed_runs
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    moments = random.Random(0)
-    for k in range(1, 4):  # after the k-th epoch was written, and a random moment more
-        process = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
-        while process.poll() is None and not _epochs(directory) >= 2 * k - 1:
-            time.sleep(0.001)
-        time.sleep(moments.random() * 0.05)
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-    subprocess.run(command, env=environment, check=True, stderr=subprocess.DEVNULL)
-    for name in ("checkpoint.pt", "best.pt", "history.csv"):
-        assert (directory / name).read_bytes() == (trained / name).read_bytes(), name
-
-
-def _epochs(directory: Path) -> int:
-    path = directory / "history.csv"
-    return len(path.read_text().splitlines()) - 1 if path.exists() else 0
-
-
 def test_without_patience_left_it_stops(experiment: Path, tmp_path: Path) -> None:
     args = "hidden=4 channels=2 features=2 lr=1e-9 patience=2 epochs=50"
     train.main(train_command(experiment, tmp_path / "a", "--train_args", args))
@@ -213,15 +174,6 @@ def test_frames_are_averaged_to_about_a_rate(tmp_path: Path) -> None:
     assert [averaging(tmp_path, rate) for rate in (0, 25, 33, 100, 200)] == [1, 4, 3, 1, 1]
 
 
-def test_batches_are_random_and_repeatable() -> None:
-    first = batches.shuffled(100, 32, 1, 1)
-    assert sorted(itertools.chain(*first)) == list(range(100))
-    assert [len(batch) for batch in first] == [32, 32, 32, 4]
-    assert batches.shuffled(100, 32, 1, 1) == first
-    assert batches.shuffled(100, 32, 1, 2) != first
-    assert batches.shuffled(100, 32, 2, 1) != first
-
-
 def test_each_option_of_training_changes_the_result(experiment: Path, tmp_path: Path) -> None:
     changes = [
         "",
@@ -229,6 +181,8 @@ def test_each_option_of_training_changes_the_result(experiment: Path, tmp_path: 
         "class_weights=balanced",
         "weight_decay=0.1",
         "clip_grad=0.01",
+        "batch_by=none",
+        "precision=bf16",
     ]
     seen = set()
     for i, change in enumerate(changes):

@@ -1,0 +1,81 @@
+"""Subsets of the test utterances that are scored apart (METHOD, "Scores")."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from cfia.errors import UserError
+from cfia.kaldi.table import read_lines, read_table
+from cfia.prepare import has_tag
+from cfia.scoring.runs import Outputs, Run
+
+# utt2type's values by the names of their subsets; another value names its own.
+_TYPES = {"impro": "improvised", "script": "scripted"}
+UNSEEN, TAGGED = "unseen_text", "tagged"
+TITLES = {
+    UNSEEN: "text not seen in training",
+    TAGGED: "with a tag",
+}
+
+
+def subsets(run: Run, outputs: Outputs) -> dict[str, list[str]]:
+    """The utterances of each subset that the data knows of and that has any, sorted.
+
+    The types of utt2type (improvised, scripted); `unseen_text`, whose transcript no training
+    utterance of their fold has, word for word; `tagged`, with a tag such as [LAUGHTER] in the
+    transcript with tags, where the data directory of `--text_tags keep` is there.
+
+    Raises:
+        UserError: a table lacks an utterance, or the fold lists are not those of the posteriors.
+    """
+    utts = outputs.pooled.utts
+    found: dict[str, list[str]] = {}
+    types = _table(run.data / "utt2type", utts)
+    for utt in utts if types else []:
+        found.setdefault(_TYPES.get(types[utt], types[utt]), []).append(utt)
+    found = dict(sorted(found.items()))
+    found[UNSEEN] = _unseen(run, outputs)
+    raw = _table(_with_tags(run) / "text", utts)
+    found[TAGGED] = [utt for utt in utts if raw and has_tag(raw[utt])]
+    return {name: of for name, of in found.items() if of}
+
+
+def _table(path: Path, utts: list[str]) -> dict[str, str]:
+    """A table that must hold all utterances where it is there; else empty."""
+    table = read_table(path, allow_empty=True) if path.exists() else {}
+    for utt in utts if table else []:
+        if utt not in table:
+            raise UserError(f"{path} lacks {utt}, which was tested; run stage 1 again")
+    return table
+
+
+def _with_tags(run: Run) -> Path:
+    """The data directory whose transcripts have their tags (cfia/naming.py)."""
+    if run.protocol["text_tags"] == "keep":
+        return run.data
+    return run.data.with_name(f"{run.data.name}_keep")
+
+
+def _unseen(run: Run, outputs: Outputs) -> list[str]:
+    """Tested utterances whose transcript is that of no training utterance of their fold."""
+    text = _table(run.data / "text", outputs.pooled.utts)
+    lists = {part.fold: part.config.get("folds_dir") for part in run.parts}
+    found: list[str] = []
+    for fold, posteriors in outputs.folds.items() if text else ():
+        directory = Path(str(lists[fold])) / str(fold)
+        if not (directory / "train").exists():
+            return []  # trained elsewhere, or by another toolkit: what it saw is not known
+        train = _ids(directory / "train")
+        for utt in posteriors.utts:
+            if utt in train:
+                raise UserError(
+                    f"{directory / 'train'} names {utt}, which {posteriors.source} tests; the "
+                    "folds were made again since, so train again (stage 5 with --force true)"
+                )
+        seen = {text.get(utt) for utt in train}
+        found += [utt for utt in posteriors.utts if text[utt] not in seen]
+    return sorted(found)
+
+
+def _ids(path: Path) -> set[str]:
+    return {line.split(" ")[0] for line in read_lines(path)}

@@ -1,0 +1,115 @@
+"""Trainings that are killed at random moments: they end with the bytes of an undisturbed one."""
+
+from __future__ import annotations
+
+import multiprocessing
+import shutil
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from cfia.bin import train
+from cfia.training import checkpoint
+from cfia.training.trainer import WITHIN_EPOCH
+from tests.unit.experiment import make, train_command
+
+# What a training imports when it runs; an optimiser imports torch's compiler.
+PRELOADED = [
+    "cfia.training.trainer",
+    "cfia.provenance",
+    "torch._dynamo",
+    "torch.utils.tensorboard",
+]
+KILLS = 20
+
+
+@pytest.fixture(scope="module")
+def command(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """All but the directory; all that draws random numbers or has a state of its own is on."""
+    experiment = make(tmp_path_factory.mktemp("an experiment"), n=72)
+    args = (
+        "hidden=8 channels=4 features=3 batch_size=4 lr=5e-3 dropout=0.2 normalisation=global "
+        "schedule=plateau patience=12 epochs=14"
+    )
+    return train_command(experiment, Path("DIR"), "--train_args", args)[:-1]
+
+
+@pytest.fixture(scope="module")
+def undisturbed(command: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("undisturbed") / "fold1_seed1"
+    train.main([*command, str(directory)])
+    return directory
+
+
+def contents(directory: Path) -> dict[str, bytes]:
+    names = {path.name for path in directory.iterdir() if path.is_file()}
+    return {name: (directory / name).read_bytes() for name in names - {"provenance.yaml"}}
+
+
+def changed(path: Path) -> int:
+    try:
+        return path.stat().st_mtime_ns
+    except FileNotFoundError:
+        return 0
+
+
+def kill_at_a_random_moment(process: Any, directory: Path, rng: np.random.Generator) -> None:
+    """Kill a training after a few more batches, and somewhere in the next one."""
+    path = directory / WITHIN_EPOCH
+    for _ in range(rng.integers(1, 5)):
+        before = changed(path)
+        while changed(path) in (before, 0):
+            assert process.is_alive()
+            time.sleep(0.0002)
+    time.sleep(float(rng.uniform(0, 0.01)))
+    process.kill()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
+
+
+def position(directory: Path) -> tuple[int, int]:
+    """The finished epochs and, of the next one, the finished batches."""
+    found = []
+    for name in ("checkpoint.pt", WITHIN_EPOCH):
+        if (directory / name).exists():
+            state = checkpoint.load(directory / name)
+            found.append((len(state["history"]), state.get("figures", {}).get("batches", 0)))
+    return max(found)
+
+
+def test_twenty_kills_change_no_byte(command: list[str], undisturbed: Path, tmp_path: Path) -> None:
+    # A server that has the imports behind it starts a training in milliseconds.
+    processes = multiprocessing.get_context("forkserver")
+    processes.set_forkserver_preload([__name__, *PRELOADED])
+    directory, rng = tmp_path / "fold1_seed1", np.random.default_rng(5)
+    arguments = [*command, "--checkpoint_seconds", "0", str(directory)]
+    positions = []
+    for _ in range(KILLS):
+        process = processes.Process(target=train.main, args=(arguments,))
+        process.start()
+        kill_at_a_random_moment(process, directory, rng)
+        positions.append(position(directory))
+    assert positions == sorted(positions), "finished batches were lost"
+    assert sum(batches > 0 for _, batches in positions) > KILLS // 2, "few kills within an epoch"
+    train.main(arguments)
+    assert contents(directory) == contents(undisturbed)
+
+
+def test_a_kill_before_the_epochs_file_was_removed(
+    command: list[str], undisturbed: Path, tmp_path: Path
+) -> None:
+    """The state of an epoch that checkpoint.pt has already: it must not be trained again."""
+    directory = tmp_path / "fold1_seed1"
+    shutil.copytree(undisturbed, directory)
+    state = checkpoint.load(directory / "checkpoint.pt")
+    early = {**state, "history": state["history"][:-1], "figures": {}, "random": {}}
+    checkpoint.save(directory / WITHIN_EPOCH, early)
+    (directory / f".{WITHIN_EPOCH}.tmp.1").write_bytes(b"half")
+    marker = directory / ".done.json"
+    marker.write_text(marker.read_text().replace('"done"', '"started"'))
+    train.main([*command, str(directory)])
+    assert contents(directory) == contents(undisturbed)
