@@ -12,7 +12,16 @@ from cfia.bin import train
 from cfia.bin.names import OPTIONS
 from cfia.cli import parser, run
 from cfia.study.plan import Plan, Setting, describe
-from cfia.study.tasks import WORTH, Checker, expect, looks_done, n_jobs, tasks, write_list
+from cfia.study.tasks import (
+    WORTH,
+    Checker,
+    looks_done,
+    n_jobs,
+    outlook,
+    tasks,
+    usual_seconds,
+    write_list,
+)
 from cfia.training.job import Job
 
 EXAMPLE = "cfia study plan --study paper ...   (run.sh --study paper gives the rest)"
@@ -26,7 +35,8 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     plan: say what there is to do; print the dumps that it needs, as shell arrays.
     folds: write the fold lists of its schemes.
-    tasks: write the list of missing runs; print the number of jobs for it.
+    tasks: write the list of missing runs, of one for each job where none is there to tell how long
+    they take; print the number of jobs for it.
     tables: write the tables and print them.
     """
     args = arguments().parse_args(argv)
@@ -45,8 +55,6 @@ def arguments() -> argparse.ArgumentParser:
     for name in ("recipe", "root", "caller", "datadir", "dumpdir", "expdir"):
         p.add_argument(f"--{name}", type=Path, required=True, help="a directory")
     p.add_argument("--nj", type=int, default=1, help="jobs at a time")
-    p.add_argument("--first", type=int, default=0, help="list so many runs and no more")
-    p.add_argument("--took", type=int, default=0, help="the seconds that the first ones took")
     return p
 
 
@@ -96,19 +104,18 @@ def _folds(plan: Plan, args: argparse.Namespace) -> None:
 
 def _tasks(plan: Plan, args: argparse.Namespace) -> None:
     checker = Checker(_job, force=args.force == "true")
-    everything = tasks(plan)
-    missing = [task for task in everything if checker.missing(task)]
-    if args.first:
-        log.info("%d runs are to be made, %d are there", len(missing),
-                 len(everything) - len(missing))  # fmt: skip
-    elif args.took and missing:
-        log.info("%s", expect(args.nj, args.took, len(missing)))
-    missing = missing[: args.first or None]
+    found = {task: checker.missing(task) for task in tasks(plan)}
+    missing = [task for task, is_missing in found.items() if is_missing]
+    done = [task for task, is_missing in found.items() if not is_missing]
+    seconds = usual_seconds(done)
+    log.info("%s", outlook(len(missing), len(done), args.nj, seconds))
+    if seconds is None:
+        missing = missing[: args.nj]
     write_list(plan.directory / "tasks", missing)
-    print(n_jobs(len(missing), args.nj, args.took or WORTH))
+    print(n_jobs(len(missing), args.nj, seconds or WORTH))
 
 
-def _job(arguments: list[str]) -> Job:
+def _job(arguments: Sequence[str]) -> Job:
     return train.make_job(train.arguments().parse_args(arguments))
 
 

@@ -24,7 +24,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         sys.exit(1)
 
 
-def _run(task: list[str]) -> None:
+def _run(task: Sequence[str]) -> None:
     train.main(task)
     args = train.arguments().parse_args(task)
     options = {"feature_cache": args.feature_cache, "ngpu": args.ngpu}

@@ -83,7 +83,7 @@ class Training:
     dumps: tuple[Dump, ...]
     seeds: tuple[int, ...]
 
-    def arguments(self, fold: int, seed: int, setting: Setting) -> list[str]:
+    def arguments(self, fold: int, seed: int, setting: Setting) -> tuple[str, ...]:
         """The arguments of `cfia train` for one fold and seed."""
         options = setting.options
         dumps = [(f"--{dump.modality}_dump", str(dump.directory)) for dump in self.dumps]
@@ -107,7 +107,7 @@ class Training:
         }
         directory = self.directory / f"fold{fold}_seed{seed}"
         flags = [f"{key}={value}" for key, value in pairs.items()]
-        return ["--config", *map(str, self.files), *flags, str(directory)]
+        return ("--config", *map(str, self.files), *flags, str(directory))
 
 
 @dataclass(frozen=True)
@@ -129,6 +129,7 @@ class Plan:
     def __init__(self, study: Study, setting: Setting):
         self.study, self.setting = study, setting
         self._models = read_models(setting.recipe, setting.options, setting.caller)
+        self._fold_counts: dict[tuple[Path, str, str], tuple[int, str]] = {}
         self.entries: list[Entry] = []
         self.left_out: list[Row] = []
         for row in study.rows:
@@ -259,10 +260,6 @@ class Plan:
         return flat[0] == flat[1] and all(
             self.setting.options[key] == value for key, value in protocol.items()
         )
-
-    @cached_property
-    def _fold_counts(self) -> dict[tuple[Path, str, str], tuple[int, str]]:
-        return {}
 
     def n_folds(self, training: Training) -> int:
         """How many folds there are; 0 while there is no data directory to tell."""

@@ -46,9 +46,9 @@ class Block:
     base: Result
     moved: tuple[Result, ...]
 
-    def seeds(self, metric: str = "ua") -> list[float]:
-        """The base's pooled score of each seed; [] where the base has none."""
-        return self.base.per_seed(metric) if self.base.scored else []
+    def seeds(self) -> list[float]:
+        """The base's pooled UA of each seed; [] where the base has none."""
+        return self.base.per_seed("ua") if self.base.scored else []
 
     def beyond(self, result: Result) -> bool:
         """Whether a choice moves UA (the mean of its seeds) out of the range of the base's."""
@@ -120,7 +120,7 @@ def _cells(block: Block, line: Line) -> dict[str, Cell]:
         "point": ", ".join(of) or "the base",
         "value": ", ".join(of.values()) or None,
         "system": result.row.system,
-        "source": result.status,
+        "source": result.source,
     }
     if block.base.scored is not None:
         config = block.base.scored.run.parts[0].config
@@ -130,7 +130,6 @@ def _cells(block: Block, line: Line) -> dict[str, Cell]:
     run = result.scored.run
     cells |= {
         "system": run.label,
-        "source": " ".join(filter(None, ["ours", "(oracle)" if run.oracle else "", result.status])),
         "protocol": describe_protocol(run),
         "exposure": ", ".join(f"{name}: {seen}" for name, seen in run.exposure.items()),
         "ua": spread(result.per_seed("ua")),

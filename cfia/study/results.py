@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 
-from cfia.errors import UserError
 from cfia.posteriors import average, concatenate
 from cfia.scoring.results import score_run
 from cfia.scoring.runs import Run, find_runs, load
@@ -37,11 +36,18 @@ class Result:
         """The row that it is the result of."""
         return self.entry.row
 
-    def per_seed(self, metric: str, seeds: Sequence[int] = ()) -> list[float]:
-        """The pooled score of each seed, or of some."""
+    @property
+    def source(self) -> str:
+        """Whose numbers these are, and what they lack."""
+        if self.scored is None:
+            return self.status
+        ours = "ours (oracle)" if self.scored.run.oracle else "ours"
+        return f"{ours}; {self.status}" if self.status else ours
+
+    def per_seed(self, metric: str) -> list[float]:
+        """The pooled score of each seed."""
         assert self.scored is not None
-        found = self.scored.scores["seeds"]
-        return [found[str(seed)]["pooled"][metric] for seed in seeds or map(int, found)]
+        return [seed["pooled"][metric] for seed in self.scored.scores["seeds"].values()]
 
     def over_folds(self, metric: str) -> Spread:
         """The mean over folds, of single seeds: their mean, and their standard deviation."""
@@ -83,10 +89,9 @@ def results(plan: Plan) -> list[Result]:
 
 
 def _find(expdir: Path) -> list[Run]:
-    try:
-        return find_runs(expdir)
-    except UserError:  # nothing is trained yet
-        return []
+    """The runs that there are; none where nothing has been trained yet."""
+    begun = any(expdir.glob("*/*/fold*_seed*/config.yaml"))
+    return find_runs(expdir) if begun else []
 
 
 def _scored(run: Run | None, seeds: Sequence[int]) -> Scored | None:

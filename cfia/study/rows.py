@@ -17,7 +17,7 @@ INPUTS = {"audio_text": ("audio", "text"), "audio": ("audio",), "text": ("text",
 PROTOCOL = ("cv", "validation", "selection")
 DEFAULTS = (*PROTOCOL, "input", "audio", "text", "set", "seeds", "against")
 PLACE = ("under", "block", "name")
-STUDY = ("tag", "encoders", "train_args", "tables", *DEFAULTS)
+STUDY = ("tag", "note", "encoders", "train_args", "tables", *DEFAULTS)
 
 
 @dataclass(frozen=True)
@@ -53,10 +53,14 @@ class Row:
 
 @dataclass(frozen=True)
 class Study:
-    """A study: its tag (part of the systems' names), the paper's encoders, and its rows."""
+    """A study: its tag (part of the systems' names), the paper's encoders, and its rows.
+
+    `note` is said under its tables, beside the `train_args`.
+    """
 
     name: str
     tag: str
+    note: str
     encoders: Mapping[str, str]
     train_args: Mapping[str, Any]
     rows: tuple[Row, ...]
@@ -89,6 +93,7 @@ def read_study(path: Path) -> Study:
     return Study(
         name=path.stem,
         tag=str(values.get("tag", "")),
+        note=str(values.get("note", "")),
         encoders=values.get("encoders", {}),
         train_args=values.get("train_args", {}),
         rows=tuple(rows),

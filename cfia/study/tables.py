@@ -134,12 +134,10 @@ def _ours(plan: Plan, line: Line, above: Mapping[str, Any]) -> Cells:
     cells["method"] = row.name or above.get("method") or row.system
     places = {"audio": encoders.get("audio", "-"), "text": encoders.get("text", "-")}
     cells |= {**places, "upstream": encoders.get("audio", "-")}
-    cells |= {"system": row.system, "source": result.status}
+    cells |= {"system": row.system, "source": result.source}
     if scored is None:
         return cells
     cells["system"] = scored.run.label
-    cells["source"] = " ".join(filter(None, [
-        "ours", "(oracle)" if scored.run.oracle else "", result.status]))  # fmt: skip
     cells["protocol"] = f"{describe_protocol(scored.run)}; {_seeds(result)}"
     cells["exposure"] = ", ".join(f"{name}: {seen}" for name, seen in scored.run.exposure.items())
     for name in METRICS:
@@ -227,7 +225,7 @@ def reading_notes(plan: Plan, results: Sequence[Result]) -> list[str]:
         notes.append("One seed: what another seed would change is not in the interval.")
     if plan.study.train_args:
         values = " ".join(f"{key}={value}" for key, value in plan.study.train_args.items())
-        notes.append(f"Trained at toy size ({values}): these numbers say nothing.")
+        notes.append(f"This study sets {values}. {plan.study.note}".rstrip())
     return notes
 
 

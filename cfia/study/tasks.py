@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import shlex
+import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -26,8 +27,10 @@ log = logging.getLogger(__name__)
 JOBS = 8
 # Seconds that a job should take at least, since starting one takes a few.
 WORTH = 120
+# The files that a run begins and ends with.
+FIRST, LAST = "config.yaml", "posteriors.tsv"
 
-Arguments = list[str]
+Arguments = Sequence[str]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,7 +38,7 @@ class Task:
     """One fold and seed of one system: its directory, and the arguments of its training."""
 
     directory: Path
-    arguments: Arguments
+    arguments: tuple[str, ...]
 
 
 def tasks(plan: Plan) -> list[Task]:
@@ -51,7 +54,7 @@ def tasks(plan: Plan) -> list[Task]:
 
 def looks_done(directory: Path) -> bool:
     """Whether a run has been trained and tested, by its files alone."""
-    return all((directory / name).exists() for name in (marker.NAME, "posteriors.tsv"))
+    return all((directory / name).exists() for name in (marker.NAME, LAST))
 
 
 class Checker:
@@ -113,6 +116,24 @@ def n_jobs(n_tasks: int, nj: int, seconds: float = WORTH) -> int:
     return min(n_tasks, nj * JOBS, worth)
 
 
+def usual_seconds(finished: Sequence[Task]) -> float | None:
+    """How long a run takes: the median of those that are there, by the times of their files."""
+    found = [
+        (task.directory / LAST).stat().st_mtime - (task.directory / FIRST).stat().st_mtime
+        for task in finished
+    ]
+    return statistics.median(found) if found else None
+
+
+def outlook(missing: int, done: int, nj: int, seconds: float | None) -> str:
+    """What is said of the runs before they are made, in one line."""
+    runs = f"{missing} of {missing + done} runs are to be made"
+    if not missing or seconds is None:
+        return f"{runs}{'; the first will tell how long it takes' if missing else ''}"
+    minutes = missing * seconds / min(nj, missing) / 60
+    return f"{runs}, in about {minutes:.0f} min: {seconds:.0f} s a run, {nj} at a time"
+
+
 def work(found: Sequence[Arguments], run: Callable[[Arguments], None]) -> int:
     """Run tasks one after the other, each with its own train.log; returns how many failed.
 
@@ -122,7 +143,7 @@ def work(found: Sequence[Arguments], run: Callable[[Arguments], None]) -> int:
     for number, arguments in enumerate(found, start=1):
         directory = Path(arguments[-1])
         started = time.monotonic()
-        with _logged(directory / "train.log", arguments):
+        with _logged(directory / "train.log"):
             try:
                 run(arguments)
             except UserError as error:
@@ -134,21 +155,15 @@ def work(found: Sequence[Arguments], run: Callable[[Arguments], None]) -> int:
 
 
 @contextmanager
-def _logged(path: Path, arguments: Arguments) -> Iterator[None]:
+def _logged(path: Path) -> Iterator[None]:
     """All that is logged meanwhile goes to `path` too, after what it has from an earlier try."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handler = logging.FileHandler(path, encoding="utf-8")
+    # Opened with the first line: a training that is forced begins by removing the directory.
+    handler = logging.FileHandler(path, encoding="utf-8", delay=True)
     root = logging.getLogger()
     root.addHandler(handler)
     try:
-        log.debug("cfia train %s", shlex.join(arguments))
         yield
     finally:
         root.removeHandler(handler)
         handler.close()
-
-
-def expect(first: int, seconds: float, rest: int) -> str:
-    """What is said after the first runs: how long the others will take at that rate."""
-    minutes = seconds / first * rest / 60
-    return f"the first {first} took {seconds:.0f} s; the other {rest} take about {minutes:.0f} min"

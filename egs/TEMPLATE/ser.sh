@@ -243,13 +243,13 @@ dump_all() { # modality
 
 # Train and test all runs that a study lacks: first one for each job, which tells how long it takes.
 run_study() {
-    local jobs started=${SECONDS} dir=${study_dir:?}
-    jobs=$(study tasks --first "${nj}")
+    local jobs dir=${study_dir:?}
+    jobs=$(study tasks)
     while [ "${jobs}" -gt 0 ]; do
         # shellcheck disable=SC2086
         ${run_cmd} JOB=1:"${jobs}" "${dir}/log/run.JOB.log" \
             python -m cfia.bin.study_run --tasks "${dir}/tasks" --job JOB --jobs "${jobs}"
-        jobs=$(study tasks --took $((SECONDS - started)))
+        jobs=$(study tasks)
     done
 }
 

@@ -159,8 +159,8 @@ def test_a_study_from_its_plan_to_its_tables(finished: Recipe) -> None:
     assert "not run (table2): linear on wavlm, session: no model given" in said
     assert not (finished.directory / "exp" / "study").exists()
     said = finished.run(*study)
-    assert "25 runs are to be made, 0 are there" in said
-    assert re.search(r"the first 2 took \d+ s; the other 23 take about \d+ min", said)
+    assert "25 of 25 runs are to be made; the first will tell how long it takes" in said
+    assert re.search(r"23 of 25 runs are to be made, in about \d+ min: \d+ s a run", said)
     tables = finished.directory / "exp" / "tables" / "smoke"
     for number in (1, 2, 3, 4):
         for ending in ("md", "tex", "csv"):

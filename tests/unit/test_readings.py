@@ -84,7 +84,7 @@ def test_each_choice_is_held_against_the_base_with_its_seeds(recipe: Recipe) -> 
     assert rows["mlp"]["value"] == "split"
     assert rows["mlp"]["beyond"] == "yes"
     assert float(rows["mlp"]["difference"]) == pytest.approx(split - seeds[0], abs=1e-4)
-    assert rows["mlp"]["source"] == "ours not finished: without seed 2"
+    assert rows["mlp"]["source"] == "ours; not finished: without seed 2"
     assert rows["layers"]["source"] == "not finished: run the study again"
     assert rows["layers"]["ua"] == ""
     assert rows["consistency"]["value"] == "none"

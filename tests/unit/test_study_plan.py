@@ -129,7 +129,7 @@ def test_a_tag_keeps_a_study_apart(recipe: Recipe) -> None:
         ("cv: session, ", "set: {epoch: 3}, ", "table1: unknown key 'epoch'; the keys are align"),
         ("cv: session, ", "cv: dialogue, ", "--cv is 'dialogue'; legal values are session, speak"),
         ("[cfia_net]", "[cfia_nets]", "no system 'cfia_nets'"),
-        ("tables:", "rows:", "unknown key 'rows'; the keys are tag, encoders, train_args"),
+        ("tables:", "rows:", "unknown key 'rows'; the keys are tag, note, encoders, train"),
     ],
 )
 def test_mistakes_in_a_study_are_named(old: str, new: str, expected: str, tmp_path: Path) -> None:

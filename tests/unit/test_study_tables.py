@@ -101,7 +101,7 @@ def test_scores_over_folds_and_seeds_by_hand(recipe: Recipe, tmp_path: Path) -> 
     assert line["ua_std"] == ""
     assert "±" not in notes[0]
     missing, _ = made(recipe.plan("paper", seeds="1 4"), "table1")
-    assert "ours not finished: without seed 4" in {line["source"] for line in missing}
+    assert "ours; not finished: without seed 4" in {line["source"] for line in missing}
 
 
 def test_what_was_selected_on_the_test_fold_says_oracle(recipe: Recipe, tmp_path: Path) -> None:
@@ -175,7 +175,7 @@ def test_all_files_are_written_once_and_kept_by_the_tag(
     names |= {f"table{n}.{end}" for n in (1, 3) for end in ("png", "svg")}  # those with results
     files = [path for path in tables.iterdir() if not path.name.startswith(".")]
     assert {path.name for path in files} == names
-    assert "at toy size (epochs=1" in (tables / "table1.md").read_text()
+    assert "This study sets epochs=1 hidden=8" in (tables / "table1.md").read_text()
     files.append(tmp_path / "exp" / "study" / "smoke" / "report.html")
     page = files[-1].read_text()
     assert "5-fold CV</th></tr>" in page

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -24,7 +25,7 @@ class Killed(BaseException):
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Recipe:
     """The toy study, undisturbed, its runs one after the other in this process."""
     recipe = Recipe(tmp_path_factory.mktemp("done"))
-    recipe.step("tasks")
+    recipe.step("tasks", "--nj=4")
     recipe.work()
     return recipe
 
@@ -47,7 +48,7 @@ def test_every_run_is_trained_and_tested(
 def test_a_run_among_others_has_the_bytes_of_one_alone(finished: Recipe, tmp_path: Path) -> None:
     """The last of a job's runs, and the same one by `cfia train` in a process of its own."""
     recipe = Recipe(tmp_path)
-    recipe.step("tasks")
+    recipe.step("tasks", "--nj=4")
     last = read_list(recipe.exp / "study" / "toy" / "tasks", 4, 4)[0]
     subprocess.run([sys.executable, "-m", "cfia.bin.train", *last], check=True, cwd=ROOT)
     found = recipe.results()
@@ -61,8 +62,8 @@ def test_a_study_killed_in_the_middle_goes_on(
     capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture,
 ) -> None:  # fmt: skip
     recipe = Recipe(tmp_path)
-    recipe.step("tasks", "--first=3")
-    assert len(recipe.tasks()) == 3
+    recipe.step("tasks", "--nj=3")
+    assert len(recipe.tasks()) == 3  # one for each job, to see how long they take
     save, saved = checkpoint.save, []
 
     def save_some(path: Path, content: dict[str, object]) -> None:
@@ -79,8 +80,11 @@ def test_a_study_killed_in_the_middle_goes_on(
     caplog.set_level("INFO")
     recipe.step("plan")
     assert "4 runs of one fold and one seed, 1 done, 3 to do" in caplog.text
-    recipe.step("tasks", "--took=60", "--nj=2")
-    assert "the first 2 took 60 s; the other 3 take about 2 min" in caplog.text
+    for path in recipe.exp.glob("*/*/*/posteriors.tsv"):
+        begun = (path.parent / "config.yaml").stat().st_mtime
+        os.utime(path, (begun + 80, begun + 80))
+    recipe.step("tasks", "--nj=2")
+    assert "3 of 4 runs are to be made, in about 2 min: 80 s a run, 2 at a time" in caplog.text
     assert len(recipe.tasks()) == 3
     assert capsys.readouterr().out.endswith("\n2\n")
     for job in (2, 1):
@@ -89,10 +93,11 @@ def test_a_study_killed_in_the_middle_goes_on(
 
 
 def test_a_run_made_otherwise_stops_the_study_or_is_made_again(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level("INFO")
     recipe = Recipe(tmp_path)
-    recipe.step("tasks", "--first=1")
+    recipe.step("tasks", "--nj=1")
     recipe.work()
     with pytest.raises(UserError, match=r"lr was 0\.005, now"):
         recipe.step("tasks", train_args="lr=1e-2")
@@ -100,6 +105,10 @@ def test_a_run_made_otherwise_stops_the_study_or_is_made_again(
     recipe.step("tasks", "--nj=9", train_args="lr=1e-2", force="true")
     assert capsys.readouterr().out == "4\n"
     assert len(recipe.tasks()) == 4
+    recipe.work()
+    for log in recipe.exp.glob("*/*/*/train.log"):  # also of the one that had to be removed
+        assert "epoch 2/2" in log.read_text()
+    assert len(list(recipe.exp.glob("*/*/*/train.log"))) == 4
 
 
 def test_a_run_that_fails_does_not_keep_the_others(
@@ -107,7 +116,7 @@ def test_a_run_that_fails_does_not_keep_the_others(
 ) -> None:
     caplog.set_level("INFO")
     recipe = Recipe(tmp_path)
-    recipe.step("tasks")
+    recipe.step("tasks", "--nj=4")
     ark = next((recipe.directory / "dump" / "minilm").glob("*.ark"))
     ark.unlink()
     with pytest.raises(SystemExit) as stopped:
@@ -134,12 +143,12 @@ def test_there_are_jobs_for_all_processors_and_not_too_many(
 
 def test_arguments_survive_the_list(tmp_path: Path) -> None:
     path = tmp_path / "tasks"
-    tasks = [Task(Path(f"a b/ü{i}"), ["--train_args", "x=[1, 2] y='z'", f"a b/ü{i}"])
+    tasks = [Task(Path(f"a b/ü{i}"), ("--train_args", "x=[1, 2] y='z'", f"a b/ü{i}"))
              for i in range(7)]  # fmt: skip
     write_list(path, tasks)
     shares = [read_list(path, job, 3) for job in (1, 2, 3)]
     assert [len(share) for share in shares] == [3, 2, 2]
     every = sorted((share for part in shares for share in part), key=lambda a: a[-1])
-    assert every == [task.arguments for task in tasks]
+    assert [tuple(one) for one in every] == [task.arguments for task in tasks]
     with pytest.raises(UserError, match="is not there; run stage 5 of the study again"):
         read_list(tmp_path / "none", 1, 1)
