@@ -76,8 +76,8 @@ def paper_table(
         blocks[len(rows)] = heading
         rows += [_ours(plan, line, {}) for line in apart if line.result.row.block == heading]
     number = name.removeprefix("table")
-    title = f"Table {number}" if number.isdecimal() else name
-    caption = f"{title} on {corpus.title}{': ' if published.title else ''}{published.title}"
+    title = f"Table {number} of the paper" if number.isdecimal() else name
+    caption = f"{title}, on {corpus.title}{': ' if published.title else ''}{published.title}"
     notes = [
         *corpus.notes,
         *reading_notes(plan, results),
@@ -231,7 +231,7 @@ def reading_notes(plan: Plan, results: Sequence[Result]) -> list[str]:
 
 def stand_in_notes(plan: Plan, results: Sequence[Result]) -> list[str]:
     """Which encoders of the recipe stand where the paper has others."""
-    used = {m for r in results for m in r.entry.row.modalities if m not in r.entry.row.upstreams}
+    used = {m for r in results for m in r.row.modalities if m not in r.row.upstreams}
     return [
         f"The paper's {modality} encoder is {theirs}; in the rows of ours this recipe's own, "
         f"{plan.own(modality)}, is in its place."
