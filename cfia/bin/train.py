@@ -44,12 +44,10 @@ def arguments() -> argparse.ArgumentParser:
     return p
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    """Train, resume or skip."""
-    p = arguments()
-    args = p.parse_args(argv)
+def make_job(args: argparse.Namespace) -> Job:
+    """The training that the options describe."""
     dumps = {"audio": args.audio_dump, "text": args.text_dump}
-    job = Job(
+    return Job(
         directory=args.directory,
         config=load(args.config, shlex.split(args.train_args)),
         data=args.data,
@@ -62,6 +60,13 @@ def main(argv: Sequence[str] | None = None) -> None:
         facts={fact: getattr(args, fact) for fact in FACTS},
         cache=args.feature_cache,
     )
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Train, resume or skip."""
+    p = arguments()
+    args = p.parse_args(argv)
+    job = make_job(args)
     if not job.dumps:
         p.error("give --audio_dump, --text_dump or both")
     train(job, args.ngpu, args.checkpoint_seconds, force=args.force)

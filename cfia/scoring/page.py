@@ -36,6 +36,7 @@ caption { text-align: left; font-weight: bold; padding-bottom: .4rem; }
 th, td { padding: .25rem .6rem; text-align: left; vertical-align: top; min-width: 2rem; }
 thead th { border-top: 2px solid #222; border-bottom: 1px solid #222; vertical-align: bottom; }
 tbody th { font-weight: normal; }
+tbody .block { font-style: italic; border-top: 1px solid #222; }
 tbody tr:last-child > * { border-bottom: 2px solid #222; }
 tbody tr:nth-child(even) { background: #f5f5f5; }
 .n { text-align: right; white-space: nowrap; }
@@ -143,7 +144,10 @@ def _table(table: Table) -> str:
         for column, mark in zip(table.columns, marks, strict=True)
     )
     rows = []
-    for row in table.rows:
+    for number, row in enumerate(table.rows):
+        if number in table.blocks:
+            heading = escape(table.blocks[number])
+            rows.append(f'<tr><th class="block" colspan="{len(marks)}">{heading}</th></tr>\n')
         first, *others = [escape(show(row.get(column.key))) for column in table.columns]
         cells = "".join(f"<td{m}>{cell}</td>" for m, cell in zip(marks[1:], others, strict=True))
         rows.append(f'<tr><th scope="row"{marks[0]}>{first}</th>{cells}</tr>\n')

@@ -58,6 +58,11 @@ def counted(n: int, noun: str) -> str:
 
 def describe_scheme(run: Run) -> str:
     """A scheme in words: `Scheme speaker: leave one speaker out, 10 folds; ...`."""
+    return f"Scheme {run.scheme}: {describe_protocol(run)}"
+
+
+def describe_protocol(run: Run) -> str:
+    """How a run was trained and tested, in words: `leave one speaker out, 10 folds; ...`."""
     protocol = run.protocol
     parts = [
         f"{_CV.get(protocol['cv'], protocol['cv'])}, {counted(protocol['folds'], 'fold')}",
@@ -65,7 +70,7 @@ def describe_scheme(run: Run) -> str:
         _SELECTION.get(protocol["selection"], f"selection {protocol['selection']}"),
     ]
     labels = [f"label set {protocol['labels']}"] if protocol["labels"] else []
-    return f"Scheme {run.scheme}: " + "; ".join(parts + labels)
+    return "; ".join(parts + labels)
 
 
 def describe_input(run: Run) -> str:
@@ -214,7 +219,7 @@ def _notes(rows: Sequence[Scored]) -> list[str]:
 def comparison_table(rows: Sequence[Scored]) -> Table | None:
     """All pairs of systems of one scheme; None where there is no pair with common utterances."""
     pairs = list(itertools.combinations(rows, 2))
-    found = [(a, b, c) for a, b in pairs if (c := _compare(a, b)) is not None]
+    found = [(a, b, c) for a, b in pairs if (c := compare_runs(a, b)) is not None]
     if not found:
         return None
     corrected = holm([c.p_ua.p for _, _, c in found])
@@ -281,7 +286,7 @@ def comparison_notes(found: Sequence[Comparison], cluster: str) -> list[str]:
     ]
 
 
-def _compare(a: Scored, b: Scored) -> Comparison | None:
+def compare_runs(a: Scored, b: Scored) -> Comparison | None:
     """Compare two runs on the utterances that both have."""
     first, second = a.outputs.pooled, b.outputs.pooled
     common = sorted(set(first.utts) & set(second.utts))

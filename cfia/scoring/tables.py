@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import io
 import unicodedata
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 
@@ -57,18 +57,22 @@ class Column:
 
 @dataclass(frozen=True)
 class Table:
-    """A table with a title above and notes below it; rows map the columns' keys to cells."""
+    """A table with a title above and notes below it; rows map the columns' keys to cells.
+
+    `blocks` are headings inside it, by the index of the row that they stand over.
+    """
 
     title: str
     columns: Sequence[Column]
     rows: Sequence[dict[str, Cell]]
     notes: Sequence[str] = field(default_factory=list)
+    blocks: Mapping[int, str] = field(default_factory=dict)
 
     def only(self, keys: Iterable[str]) -> Table:
         """The same table with fewer columns."""
         kept = set(keys)
         columns = [column for column in self.columns if column.key in kept]
-        return Table(self.title, columns, self.rows, self.notes)
+        return Table(self.title, columns, self.rows, self.notes, self.blocks)
 
 
 def show(cell: Cell) -> str:
@@ -99,7 +103,10 @@ def markdown(table: Table) -> str:
     lines = [f"**{_md(table.title)}**", ""] if table.title else []
     lines.append(line(_md(c.title) for c in table.columns))
     lines.append(line("---" if is_text(table, c) else "---:" for c in table.columns))
-    lines += [line(_md(show(row.get(c.key))) for c in table.columns) for row in table.rows]
+    for i, row in enumerate(table.rows):
+        if i in table.blocks:
+            lines.append(line([f"**{_md(table.blocks[i])}**", *("" for _ in table.columns[1:])]))
+        lines.append(line(_md(show(row.get(c.key))) for c in table.columns))
     if table.notes:
         lines += ["", *(f"- {_md(note)}" for note in table.notes)]
     return "\n".join(lines) + "\n"
@@ -114,8 +121,14 @@ def latex(table: Table) -> str:
     kinds = "".join("l" if is_text(table, c) else "r" for c in table.columns)
     lines = [r"\begin{table}", r"  \centering", rf"  \caption{{{_tex(table.title)}}}"]
     lines += [rf"  \begin{{tabular}}{{{kinds}}}", r"    \toprule"]
-    lines += [line(_tex(c.title) for c in table.columns), r"    \midrule"]
-    lines += [line(_tex(show(row.get(c.key))) for c in table.columns) for row in table.rows]
+    lines.append(line(_tex(c.title) for c in table.columns))
+    for i, row in enumerate(table.rows):
+        if i == 0 or i in table.blocks:
+            lines.append(r"    \midrule")
+        if i in table.blocks:
+            heading = rf"\textit{{{_tex(table.blocks[i])}}}"
+            lines.append(rf"    \multicolumn{{{len(table.columns)}}}{{l}}{{{heading}}} \\")
+        lines.append(line(_tex(show(row.get(c.key))) for c in table.columns))
     lines += [r"    \bottomrule", r"  \end{tabular}"]
     lines += [rf"  \par\footnotesize {_tex(note)}" for note in table.notes]
     return "\n".join([*lines, r"\end{table}"]) + "\n"
@@ -129,6 +142,8 @@ def plain(table: Table) -> str:
     left = [is_text(table, c) for c in table.columns]
     lines = [table.title, ""]
     for number, row in enumerate(cells):
+        if number - 1 in table.blocks:
+            lines += ["", table.blocks[number - 1]]
         padded = [_pad(*cell) for cell in zip(row, widths, left, strict=True)]
         lines.append("  ".join(padded).rstrip())
         if number == 0:
@@ -137,14 +152,19 @@ def plain(table: Table) -> str:
 
 
 def to_csv(table: Table) -> str:
-    """Comma-separated numbers: an `Estimate` is `x, x_low, x_high`, a `Spread` `x, x_std`."""
+    """Comma-separated numbers: an `Estimate` is `x, x_low, x_high`, a `Spread` `x, x_std`.
+
+    The headings of a table's blocks are a first column, `block`.
+    """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     split = {column.key: _splitter(table, column.key) for column in table.columns}
-    writer.writerow([name for c in table.columns for name in split[c.key](c.key, None)])
-    for row in table.rows:
+    block = ["block"] if table.blocks else []
+    writer.writerow([*block, *(name for c in table.columns for name in split[c.key](c.key, None))])
+    for i, row in enumerate(table.rows):
+        block = [table.blocks.get(i, block[0] if i else "")] if table.blocks else []
         cells = [(split[c.key], row.get(c.key)) for c in table.columns]
-        writer.writerow([value for cut, cell in cells for value in cut(None, cell)])
+        writer.writerow([*block, *(value for cut, cell in cells for value in cut(None, cell))])
     return text.getvalue()
 
 
@@ -210,6 +230,7 @@ _TEX = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_",
     "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
     "±": r"$\pm$", "–": "--", "<": r"$<$", ">": r"$>$", "−": "$-$", "α": r"$\alpha$",
+    "✓": r"$\surd$",
 }  # fmt: skip
 
 

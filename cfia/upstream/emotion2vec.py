@@ -18,8 +18,8 @@ from cfia.upstream import checkpoint
 from cfia.upstream.base import Description, Features, Upstream
 from cfia.upstream.choice import Choice
 from cfia.upstream.emotion2vec_batch import AUDIO, Network
+from cfia.upstream.registry import default_model
 
-MODELS = {"hf": "emotion2vec/emotion2vec_base", "ms": "iic/emotion2vec_base"}
 CONFIG, WEIGHTS = "config.yaml", "model.pt"
 SAMPLE_RATE = 16000
 
@@ -104,7 +104,7 @@ def model_digest(choice: Choice) -> str | None:
 
 def _resolve(choice: Choice) -> checkpoint.Checkpoint:
     return checkpoint.resolve(
-        choice.model or MODELS[choice.hub], choice.hub, wanted=(CONFIG, WEIGHTS)
+        choice.model or default_model(choice), choice.hub, wanted=(CONFIG, WEIGHTS)
     )
 
 

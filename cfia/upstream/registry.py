@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import importlib
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from cfia import naming
@@ -19,24 +20,36 @@ class Family:
     """A name of `--audio_upstream` or `--text_upstream`.
 
     `module` has `build(choice, num_threads, device)` and `model_digest(choice)`; it is imported
-    only when it is used.
+    only when it is used. `models` has the hub id, by hub, that stands for an encoder for which no
+    model is named; some have none.
     """
 
     modality: str
     module: str
+    models: Mapping[str, str] = field(default_factory=dict)
     layers: bool = True  # whether one of them can be asked for
 
 
 MODALITIES = ("audio", "text")
 
+
+def _both(model: str) -> dict[str, str]:
+    return dict.fromkeys(naming.HUBS, model)
+
+
 FAMILIES = {
     "fbank": Family("audio", "cfia.upstream.fbank", layers=False),
     "whisper": Family("audio", "cfia.upstream.whisper"),
-    "emotion2vec": Family("audio", "cfia.upstream.emotion2vec", layers=False),
-    "wav2vec2": Family("audio", "cfia.upstream.speech"),
-    "hubert": Family("audio", "cfia.upstream.speech"),
-    "wavlm": Family("audio", "cfia.upstream.speech"),
-    "bert": Family("text", "cfia.upstream.text"),
+    "emotion2vec": Family(
+        "audio",
+        "cfia.upstream.emotion2vec",
+        {"hf": "emotion2vec/emotion2vec_base", "ms": "iic/emotion2vec_base"},
+        layers=False,
+    ),
+    "wav2vec2": Family("audio", "cfia.upstream.speech", _both("facebook/wav2vec2-base")),
+    "hubert": Family("audio", "cfia.upstream.speech", _both("facebook/hubert-base-ls960")),
+    "wavlm": Family("audio", "cfia.upstream.speech", _both("microsoft/wavlm-large")),
+    "bert": Family("text", "cfia.upstream.text", _both("bert-base-uncased")),
     "minilm": Family("text", "cfia.upstream.text"),
 }
 
@@ -44,6 +57,11 @@ FAMILIES = {
 def names(modality: str) -> list[str]:
     """The upstreams of a modality."""
     return [name for name, family in FAMILIES.items() if family.modality == modality]
+
+
+def default_model(choice: Choice) -> str:
+    """The hub id of a choice that names no model; `KeyError` for an encoder that has none."""
+    return FAMILIES[choice.name].models[choice.hub]
 
 
 def build(choice: Choice, num_threads: int = 1, device: str = "cpu") -> Upstream:

@@ -10,16 +10,13 @@ from cfia.errors import UserError
 from cfia.upstream import checkpoint
 from cfia.upstream.base import Description, Features, Upstream
 from cfia.upstream.choice import ALL, Choice
+from cfia.upstream.registry import default_model
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-# Name, which is also the model_type of config.json -> class of transformers, default model.
-FAMILIES = {
-    "wav2vec2": ("Wav2Vec2Model", "facebook/wav2vec2-base"),
-    "hubert": ("HubertModel", "facebook/hubert-base-ls960"),
-    "wavlm": ("WavLMModel", "microsoft/wavlm-large"),
-}
+# Name, which is also the model_type of config.json -> class of transformers.
+CLASSES = {"wav2vec2": "Wav2Vec2Model", "hubert": "HubertModel", "wavlm": "WavLMModel"}
 
 # Output frames that the convolutions make at once (30 s). The output of their first layer takes
 # 6.5 MB a second in the base models, and several such arrays are alive at once.
@@ -232,7 +229,7 @@ def build(choice: Choice, num_threads: int, device: str) -> Upstream:
     files = _resolve(choice)
     layer = _layer(choice, files)
     prepare = _prepare(files)
-    model_class = getattr(transformers, FAMILIES[choice.name][0])
+    model_class = getattr(transformers, CLASSES[choice.name])
     model = checkpoint.load(model_class, files, unused="adapter")
     return Speech(choice.name, files, checkpoint.place(model, device), prepare, layer)
 
@@ -245,7 +242,7 @@ def model_digest(choice: Choice) -> str | None:
 
 
 def _resolve(choice: Choice) -> checkpoint.Checkpoint:
-    return checkpoint.resolve(choice.model or FAMILIES[choice.name][1], choice.hub)
+    return checkpoint.resolve(choice.model or default_model(choice), choice.hub)
 
 
 def _layer(choice: Choice, files: checkpoint.Checkpoint) -> int | str:

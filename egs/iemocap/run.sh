@@ -16,4 +16,5 @@ export CFIA_COMMAND
     --audio_upstream emotion2vec \
     --text_upstream bert \
     --systems "audio_text audio text" \
+    --study_seeds "1 2 3 4 5" \
     "$@"

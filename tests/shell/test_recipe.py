@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -148,3 +149,25 @@ def test_killed_at_random_moments_it_ends_with_the_same_bytes(
     ours, theirs = recipe.files(), finished.files()
     assert sorted(ours) == sorted(theirs)
     assert [name for name in ours if ours[name] != theirs[name]] == []
+
+
+def test_a_study_from_its_plan_to_its_tables(finished: Recipe) -> None:
+    """The folds and dumps are there; a row whose model is not is not run."""
+    study = ["--study", "smoke", "--stage", "2"]
+    said = finished.run(*study, "--dry_run", "true")
+    assert "25 runs of one fold and one seed; 5 systems and schemes, seeds 1" in said
+    assert "not run (table2): linear on wavlm, session: no model given" in said
+    assert not (finished.directory / "exp" / "study").exists()
+    said = finished.run(*study)
+    assert "25 of 25 runs are to be made; the first will tell how long it takes" in said
+    assert re.search(r"23 of 25 runs are to be made, in about \d+ min: \d+ s a run", said)
+    tables = finished.directory / "exp" / "tables" / "smoke"
+    for number in (1, 2, 3, 4):
+        for ending in ("md", "tex", "csv"):
+            assert "as published" in (tables / f"table{number}.{ending}").read_text()
+    assert "not run: no model given" in (tables / "table2.md").read_text()
+    before = {path: path.read_bytes() for path in tables.iterdir()}
+    said = finished.run(*study)
+    assert "25 done, 0 to do" in said
+    assert "tables of the study smoke: up to date" in said
+    assert before == {path: path.read_bytes() for path in tables.iterdir()}

@@ -48,6 +48,7 @@ FLAGS = (
     "--allow_contaminated",
     "--force",
     "--study",
+    "--study_seeds",
     "--dry_run",
     "--verbose",
 )
@@ -73,8 +74,6 @@ def test_help_lists_every_flag_and_stage(recipe: str, tmp_path: Path) -> None:
     assert "./run.sh --stage 5" in done.stdout
     for stage in range(10):
         assert re.search(rf"^  {stage} \w", done.stdout, re.MULTILINE), stage
-    for flag in ("--study", "--dry_run"):
-        assert re.search(rf"^  {flag} .*not built yet", done.stdout, re.MULTILINE)
 
 
 def test_help_shows_the_recipes_values_and_the_users() -> None:
@@ -98,7 +97,9 @@ def test_help_shows_the_recipes_values_and_the_users() -> None:
         (["--train_args", "epoch=3"], "--train_args: unknown key 'epoch'; the keys are align"),
         (["--force", "yes"], "--force"),
         (["--seeds", "a b"], "--seeds is 'a b'"),
-        (["--study", "paper"], "--study paper is not built yet"),
+        (["--study", "all"], "--study is 'all'; there is paper readings smoke"),
+        (["--dry_run", "true"], "--dry_run true goes with --study"),
+        (["--study_seeds", "one"], "--study_seeds is 'one'; expected numbers"),
         (["--hub", "gh"], "--hub is 'gh'; legal values are hf, ms"),
         (
             ["--feature_cache", "disk"],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import kaldiio
@@ -17,10 +18,15 @@ CLASSES = ("ang", "hap", "neu", "sad")
 DIMS = {"audio": 6, "text": 5}
 
 
-def make(root: Path, n: int = 48, seed: int = 0) -> Path:
-    """Write data/all, data/folds/session (two sessions of two speakers), dump/{audio,text}."""
+def make(
+    root: Path, n: int = 48, seed: int = 0, dims: Mapping[str, int] = DIMS, sessions: int = 2
+) -> Path:
+    """Write data/all, data/folds/session (sessions of two speakers), dump/{audio,text}.
+
+    The dumps are of the names and widths of `dims`.
+    """
     rng = np.random.default_rng(seed)
-    utts = sorted(f"Ses{i // 2 % 2}{'FM'[i % 2]}-{i:03d}" for i in range(n))
+    utts = sorted(f"Ses{i // 2 % sessions}{'FM'[i % 2]}-{i:03d}" for i in range(n))
     emotions = {utt: CLASSES[i % 4] for i, utt in enumerate(utts)}
     tables = {
         "wav.scp": {utt: f"/none/{utt}.wav" for utt in utts},
@@ -35,7 +41,7 @@ def make(root: Path, n: int = 48, seed: int = 0) -> Path:
     for name, table in tables.items():
         write_table(data / name, table)
     make_scheme(DataDir.load(data), root / "data/folds/session", "session", "random20")
-    for name, dim in DIMS.items():
+    for name, dim in dims.items():
         write_dump(root / "dump" / name, emotions, dim, rng)
     return root
 

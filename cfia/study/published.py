@@ -1,0 +1,61 @@
+"""What the paper prints, by table, block and row: conf/published.yaml."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cfia.config import read_yaml
+from cfia.errors import UserError
+
+AS_PUBLISHED = "as published"
+
+
+@dataclass(frozen=True)
+class Block:
+    """Rows under one heading ("" where there is none), by their keys; cells by column."""
+
+    heading: str
+    protocol: str
+    rows: Mapping[str, Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class Published:
+    """One table: its headings by column, its blocks, and what must be said under it."""
+
+    title: str
+    columns: Mapping[str, str]
+    blocks: tuple[Block, ...]
+    notes: tuple[str, ...]
+
+    def row(self, key: str) -> Mapping[str, Any]:
+        """The row of a key; `KeyError` if there is none."""
+        return {name: row for block in self.blocks for name, row in block.rows.items()}[key]
+
+
+def read_published(path: Path) -> dict[str, Published]:
+    """Read conf/published.yaml or one like it.
+
+    Raises:
+        UserError: the file is missing or not of that form.
+    """
+    return {name: _table(f"{path}: {name}", value) for name, value in read_yaml(path).items()}
+
+
+def _table(where: str, value: Any) -> Published:
+    try:
+        blocks = tuple(Block(str(b["heading"]), str(b["protocol"]), b["rows"])
+                       for b in value["blocks"])  # fmt: skip
+        table = Published(value["title"], value["columns"], blocks, tuple(value.get("notes", ())))
+    except (KeyError, TypeError) as error:
+        raise UserError(
+            f"{where} must have title, columns and blocks with heading, protocol and rows ({error})"
+        ) from None
+    for block in blocks:
+        for key, row in block.rows.items():
+            if list(row) != list(table.columns):
+                raise UserError(f"{where}, {key}: its cells must be {', '.join(table.columns)}")
+    return table

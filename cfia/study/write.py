@@ -1,0 +1,137 @@
+"""Write what a study makes: its tables in three formats, their figures, and a page with all."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+from cfia.config import read_yaml
+from cfia.files import write_if_changed
+from cfia.scoring.document import Heading, Links, Section, Text
+from cfia.scoring.gallery import Made, Wanted, make, of_dots, to_dots
+from cfia.scoring.origin import origin
+from cfia.scoring.page import page
+from cfia.scoring.runs import Run
+from cfia.scoring.tables import Table, latex, markdown, plain, to_csv
+from cfia.study.curve import plot_curve
+from cfia.study.plan import Plan
+from cfia.study.published import Published, read_published
+from cfia.study.readings import blocks, is_readings, readings_table
+from cfia.study.results import Result, results
+from cfia.study.tables import UNPUBLISHED, Corpus, paper_table
+
+log = logging.getLogger(__name__)
+
+# What the screen has room for.
+ON_SCREEN = (
+    "method", "con1", "con2", "con3", "point", "value", "system", "form", "wa", "ua", "wf1",
+    "ua_pooled", "difference", "source",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A table of a study, its figure, and the rows that are in it."""
+
+    name: str
+    table: Table
+    rows: list[Result]
+    figure: Made
+
+
+def write_tables(plan: Plan) -> str:
+    """Write `tables/[<tag>/]<table>.{md,tex,csv,png,svg}` and the study's report.html.
+
+    Returns:
+        The tables as text for the screen.
+
+    Raises:
+        UserError: a file of a run is broken.
+    """
+    directory = plan.setting.expdir / "tables" / plan.tag
+    for path in (directory, plan.directory):
+        path.mkdir(parents=True, exist_ok=True)
+    corpus = _corpus(plan.setting.recipe)
+    shown = list(_make(plan, directory, corpus))
+    written = [changed for one in shown for changed in one.figure.written]
+    for one in shown:
+        for ending, rendered in _renderings(one.table).items():
+            written.append(write_if_changed(directory / f"{one.name}.{ending}", rendered))
+    written.append(write_if_changed(plan.directory / "report.html", _page(plan, shown, corpus)))
+    changed = f"{sum(written)} of {len(written)} files written" if any(written) else "up to date"
+    log.info("%s, tables of the study %s: %s", directory, plan.study.name, changed)
+    log.info("%s: all of them on a page", plan.directory / "report.html")
+    return "\n".join(plain(one.table.only(ON_SCREEN)) for one in shown)
+
+
+def _renderings(table: Table) -> dict[str, str]:
+    return {"md": markdown(table), "tex": latex(table), "csv": to_csv(table)}
+
+
+def _make(plan: Plan, directory: Path, corpus: Corpus) -> Iterator[Shown]:
+    published = read_published(plan.setting.root / "conf" / "published.yaml")
+    found = results(plan)
+    for name in plan.study.tables():
+        rows = [result for result in found if result.row.table == name]
+        if is_readings(rows):
+            table = readings_table(plan, rows, corpus)
+            figure = _curve(directory / name, table, rows)
+        else:
+            theirs = published.get(name, UNPUBLISHED)
+            table = paper_table(plan, name, rows, theirs, corpus)
+            figure = _dots(directory / name, table, rows, theirs)
+        yield Shown(name, table, rows, figure)
+
+
+def _curve(path: Path, table: Table, rows: Sequence[Result]) -> Made:
+    """The specification curve of a table of readings."""
+    wanted = Wanted(path, table.title, partial(plot_curve, table.title, blocks(rows)))
+    return make(path.with_name(f".{path.name}.json"), to_csv(table), [wanted])
+
+
+def _dots(path: Path, table: Table, rows: Sequence[Result], published: Published) -> Made:
+    """UA of our rows of a table, the folds and the published number beside it."""
+    dots = []
+    for result in rows:
+        if result.scored is not None:
+            run, under = result.scored.run, result.row.under
+            theirs = published.row(under)["ua"] if under else None
+            label = f"{run.label}, {run.scheme}"
+            dots.append(replace(to_dots(result.scored), label=label, published=theirs))
+    title = table.title.partition(":")[0]
+    return of_dots(path, title, dots) if dots else Made([], [])
+
+
+def _page(plan: Plan, shown: Sequence[Shown], corpus: Corpus) -> str:
+    sections: list[Section] = [Text(note, quoted=True) for note in corpus.notes]
+    for one in shown:
+        sections += [Heading(one.table.title), one.table, *one.figure.pictures]
+    runs = _runs(shown)
+    if runs:
+        sections += [Heading("Experiments"), Links(_links(plan.directory, runs)), *origin(runs)]
+    return page(f"{corpus.title}: study {plan.study.name}", sections)
+
+
+def _runs(shown: Sequence[Shown]) -> list[Run]:
+    """The runs of all tables, each once."""
+    scored = [result.scored for one in shown for result in one.rows if result.scored]
+    return list({one.run.directory: one.run for one in scored}.values())
+
+
+def _links(start: Path, runs: Sequence[Run]) -> list[tuple[str, str]]:
+    """The experiment folder of each run, from the page's own."""
+    return [
+        (f"{run.label}, {run.scheme}", f"{os.path.relpath(run.directory, start)}/") for run in runs
+    ]
+
+
+def _corpus(recipe: Path) -> Corpus:
+    """The title and the note of conf/corpus.yaml."""
+    path = recipe / "conf" / "corpus.yaml"
+    found = read_yaml(path) if path.exists() else {}
+    note = " ".join(str(found.get("note") or "").split())
+    return Corpus(str(found.get("title", recipe.name)), (note,) if note else ())

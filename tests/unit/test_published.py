@@ -1,0 +1,104 @@
+"""conf/published.yaml against the paper's own text, cell by cell, where it is at hand."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+import pytest
+
+from cfia.errors import UserError
+from cfia.metrics import METRICS
+from cfia.study.published import Published, read_published
+
+CONF = Path(__file__).resolve().parents[2] / "conf" / "published.yaml"
+PAPER = os.environ.get("CFIA_PAPER", "")
+needs_paper = pytest.mark.skipif(
+    not PAPER, reason="CFIA_PAPER does not name the paper's text (cfia-net.txt)"
+)
+TABLES = ("table1", "table2", "table3", "table4")
+
+
+def printed(number: int) -> tuple[str, list[list[str]]]:
+    """Caption, and lines of cells, of a table in the paper's text; ends at the first blank line."""
+    text = Path(PAPER).read_text(encoding="utf-8")
+    text = text.replace("\\_", "_").replace("\\*", "*")
+    match = re.search(rf"^Table {number}: ([^\n]*)\n\n(.*?)\n\n", text, re.MULTILINE | re.DOTALL)
+    assert match
+    lines = [re.sub(r"</?b>|\$", "", line) for line in match[2].split("\n")]
+    return match[1], [[cell.strip() for cell in line.split("\t")] for line in lines]
+
+
+def cells(table: Published) -> list[list[str]]:
+    """The same of conf/published.yaml: the headings, then headings of blocks and rows."""
+    lines = [list(table.columns.values())]
+    for block in table.blocks:
+        if block.heading:
+            lines.append([block.heading, *("" for _ in list(table.columns)[1:])])
+        for row in block.rows.values():
+            values = [
+                "-" if value is None else f"{value:.2f}" if key in METRICS else str(value)
+                for key, value in row.items()
+            ]
+            lines.append(values)
+    return lines
+
+
+def plain(text: str) -> str:
+    """Without the marks of mathematics: `- $CFIA_3$ (i)` is `- CFIA3 (i)`."""
+    return re.sub(r"[$_{}]", "", text)
+
+
+@needs_paper
+@pytest.mark.parametrize("number", [1, 2, 4])
+def test_every_cell_is_the_papers(number: int) -> None:
+    caption, lines = printed(number)
+    table = read_published(CONF)[f"table{number}"]
+    assert caption.startswith(table.title)
+    found = [[plain(cell) for cell in line] for line in lines]
+    expected = [[plain(cell) for cell in line] for line in cells(table)]
+    assert found == expected
+
+
+@needs_paper
+def test_every_number_of_table_3_is_the_papers() -> None:
+    """Its tick marks lost their places in the text; how many there are is known."""
+    caption, lines = printed(3)
+    table = read_published(CONF)["table3"]
+    assert caption.startswith(table.title)
+    assert [plain(cell) for cell in lines[0]] == list(table.columns.values())
+    expected = cells(table)[1:]
+    assert [line[3:] for line in lines[1:]] == [line[3:] for line in expected]
+    ticks = [sum(cell == "✓" for cell in line) for line in expected]
+    assert ticks == [0, 1, 1, 1, 3]
+    assert sum(cell == "✓" for line in lines for cell in line) == sum(ticks)
+    assert [line[:3].index("✓") for line in expected[1:4]] == [0, 1, 2]
+
+
+def test_the_slips_are_slips() -> None:
+    """What the notes say of the paper's numbers follows from them."""
+    tables = read_published(CONF)
+    assert list(tables) == list(TABLES)
+    speaker = tables["table1"].row("speaker")
+    assert speaker["wa"] - tables["table1"].row("atia")["wa"] == pytest.approx(0.97)
+    assert 1636 + 1084 + 1084 + 1708 == 5512
+    assert 1636 + 1103 + 1084 + 1708 == 5531
+    ua = {key: row["ua"] for key, row in tables["table3"].blocks[0].rows.items()}
+    assert max(ua, key=lambda key: ua[key]) == "con2"
+    assert [key for key in ua if ua[key] < ua["none"]] == ["con1", "con3"]
+    assert tables["table3"].row("all")["ua"] == speaker["ua"]
+    assert tables["table4"].row("three")["ua"] == ua["none"]
+
+
+def test_a_file_of_another_form_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "published.yaml"
+    path.write_text("table1: {title: a, columns: {wa: WA}}\n")
+    with pytest.raises(UserError, match="table1 must have title, columns and blocks"):
+        read_published(path)
+    path.write_text(
+        "table1: {title: a, columns: {wa: WA}, blocks: "
+        "[{heading: '', protocol: p, rows: {x: {ua: 1}}}]}\n"
+    )
+    with pytest.raises(UserError, match="table1, x: its cells must be wa"):
+        read_published(path)

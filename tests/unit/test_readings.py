@@ -1,0 +1,147 @@
+"""The study of what the paper leaves open, on made-up runs, and its picture."""
+
+from __future__ import annotations
+
+import csv
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from matplotlib.text import Text
+
+from cfia.scoring.drawing import style
+from cfia.scoring.tables import to_csv
+from cfia.study.curve import ORACLE, SEED, draw, plot_curve, points
+from cfia.study.readings import blocks, readings_table
+from cfia.study.results import results
+from cfia.study.tables import Corpus
+from cfia.study.write import write_tables
+from tests.unit.runs import run
+from tests.unit.studies import Recipe
+from tests.unit.test_study_tables import recall
+
+STUDY = """\
+tables:
+  readings:
+    cv: session
+    rows:
+      - {block: Audio and text, systems: [cfia_net], seeds: [1, 2, 3]}
+      - block: Audio and text
+        systems: [cfia_net]
+        moves: {mlp: [two, split], layers: [2], consistency: [[]], selection: [test]}
+      - {block: Audio alone, input: audio, systems: [cfia_net], seeds: [1, 2, 3]}
+      - {block: Audio alone, input: audio, systems: [cfia_net], moves: {unimodal: [bypass]}}
+"""
+BASE = "cfia_net_fbank_minilm"
+CORPUS = Corpus("toy", ())
+
+
+@pytest.fixture(scope="module")
+def recipe(tmp_path_factory: pytest.TempPathFactory) -> Recipe:
+    """Runs of the base with three seeds, of one choice far better and one not finished."""
+    tmp = tmp_path_factory.mktemp("readings")
+    config: dict[str, Any] = {"mlp": "two", "layers": 1, "consistency": [0.0005]}
+    run(tmp, BASE, seeds=(1, 2, 3), skill=1.0, **config)
+    run(tmp, f"{BASE}_mlp-split", skill=4.0, **config)
+    run(tmp, f"{BASE}_consistency-none", skill=1.0, seeds=(1, 2), **config)
+    run(tmp, BASE, "session-test", skill=1.2, selection="test", **config)
+    return Recipe(tmp, STUDY, data=False, expdir=str(tmp / "exp"), study_seeds="1 2")
+
+
+def lines(recipe: Recipe) -> tuple[dict[str, dict[str, str]], list[str]]:
+    plan = recipe.plan()
+    table = readings_table(plan, results(plan), CORPUS)
+    rows = csv.DictReader(io.StringIO(to_csv(table)))
+    return {row["point"]: row for row in rows if row["block"] == "Audio and text"}, list(
+        table.notes
+    )
+
+
+def of(directory: Path, seed: int) -> float:
+    """UA of all folds of a seed together."""
+    rows = []
+    for k in (1, 2, 3):
+        text = (directory / f"fold{k}_seed{seed}" / "posteriors.tsv").read_text().splitlines()
+        rows += text if k == 1 else text[1:]
+    pooled = directory / "pooled.tsv"
+    pooled.write_text("\n".join(rows) + "\n")
+    found = recall(pooled)
+    pooled.unlink()
+    return found
+
+
+def test_each_choice_is_held_against_the_base_with_its_seeds(recipe: Recipe) -> None:
+    rows, notes = lines(recipe)
+    assert list(rows) == ["the base", "mlp", "layers", "consistency", "selection"]
+    exp = Path(recipe.options["expdir"])
+    seeds = [of(exp / BASE / "session", seed) for seed in (1, 2, 3)]
+    assert float(rows["the base"]["ua"]) == pytest.approx(np.mean(seeds), abs=1e-4)
+    assert float(rows["the base"]["ua_std"]) == pytest.approx(np.std(seeds, ddof=1), abs=1e-4)
+    split = of(exp / f"{BASE}_mlp-split" / "session", 1)
+    assert rows["mlp"]["here"] == "two"
+    assert rows["mlp"]["value"] == "split"
+    assert rows["mlp"]["beyond"] == "yes"
+    assert float(rows["mlp"]["difference"]) == pytest.approx(split - seeds[0], abs=1e-4)
+    assert rows["mlp"]["source"] == "ours; not finished: without seed 2"
+    assert rows["layers"]["source"] == "not finished: run the study again"
+    assert rows["layers"]["ua"] == ""
+    assert rows["consistency"]["value"] == "none"
+    # Two seeds: the difference is of the mean of their posteriors, for both.
+    assert rows["consistency"]["difference"]
+    assert rows["selection"]["source"].startswith("ours (oracle)")
+    assert rows["selection"]["system"].endswith("(oracle)")
+    assert any(f"3 seeds of the base give UA from {min(seeds):.2f} to {max(seeds):.2f}" in note
+               for note in notes)  # fmt: skip
+    assert "Left out, for the base has them here: mlp two." in notes
+
+
+def test_the_curve_shows_every_result_once_in_rising_order(recipe: Recipe) -> None:
+    plan = recipe.plan()
+    both, alone = blocks(results(plan))
+    found = points(both)
+    assert [p.value for p in found] == sorted(p.value for p in found)
+    assert sum(p.marker is SEED for p in found) == 3
+    (oracle,) = [p for p in found if p.marker is ORACLE]
+    assert oracle.line == "selection: test (oracle)"
+    assert sorted({p.line for p in found}) == [
+        "consistency: none", "mlp: split", "selection: test (oracle)", "the base, 3 seeds"
+    ]  # fmt: skip
+    assert points(alone) == []
+
+
+def test_the_picture_is_the_same_bytes_and_is_there_only_with_results(
+    recipe: Recipe, tmp_path: Path
+) -> None:
+    first = plot_curve("t", blocks(results(recipe.plan())))
+    assert first is not None
+    assert first.png.startswith(b"\x89PNG")
+    assert b"<svg" in first.svg
+    assert first == plot_curve("t", blocks(results(recipe.plan())))
+    empty = Recipe(tmp_path, STUDY, data=False)
+    assert plot_curve("t", blocks(results(empty.plan()))) is None
+    write_tables(recipe.plan())
+    tables = Path(recipe.options["expdir"]) / "tables"
+    assert sorted(path.suffix for path in tables.glob("readings.*")) == [
+        ".csv", ".md", ".png", ".svg", ".tex"
+    ]  # fmt: skip
+
+
+def test_nothing_in_the_picture_overlaps_or_is_cut_off(recipe: Recipe) -> None:
+    """Boxes of all words, as drawn: inside the figure, and apart from each other."""
+    with style():
+        title = "A title that is rather long, on a corpus of ten speakers, and longer than a line"
+        figure = draw(title, blocks(results(recipe.plan())))
+        assert figure is not None
+        figure.canvas.draw()
+        words: list[Text] = figure.findobj(Text)
+        shown = {id(word): word for word in words if word.get_visible() and word.get_text()}
+        boxes = [word.get_window_extent() for word in shown.values()]
+    width, height = figure.canvas.get_width_height()
+    assert len(boxes) > 15
+    for box in boxes:
+        assert min(box.x0, box.y0, width - box.x1, height - box.y1) >= 0
+    inner = [box.shrunk(0.95, 0.8) for box in boxes]  # a line's box is higher than its letters
+    overlapping = [(a, b) for i, a in enumerate(inner) for b in inner[i + 1 :] if a.overlaps(b)]
+    assert not overlapping

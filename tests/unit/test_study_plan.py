@@ -1,0 +1,140 @@
+"""What a study plans: which trainings, which are shared, which cannot be and why."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from cfia.errors import UserError
+from cfia.study.plan import describe
+from tests.unit.studies import TOY, Recipe, entry
+
+ABLATIONS = {
+    "cfia_net", "cfia_net_paper", "cfia_net_no_con", "cfia_net_paper_no_con", "cfia_net_con1",
+    "cfia_net_con2", "cfia_net_con3", "cfia_net_sum", "cfia_net_sum_con1", "cfia_net_sum_con2",
+    "cfia_net_sum_con3", "cfia_net_paper_sum", "cfia_net_2", "cfia_net_1", "addition",
+    "one_share", "share_per_f", "late_fusion",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def recipe(tmp_path_factory: pytest.TempPathFactory) -> Recipe:
+    return Recipe(tmp_path_factory.mktemp("plan"))
+
+
+def test_the_papers_study_trains_each_system_once(recipe: Recipe) -> None:
+    plan = recipe.plan("paper")
+    both = {(f"{name}_fbank_minilm", "speaker") for name in ABLATIONS}
+    for name in ("cfia_net", "cfia_net_paper"):
+        both |= {(f"{name}_fbank_minilm", scheme) for scheme in ("session", "speaker-partner")}
+    audio = {(f"{name}_fbank", "session") for name in ("linear", "linear_rmsprop", "cfia_net")}
+    found = [(one.directory.parent.name, one.directory.name) for one in plan.trainings]
+    assert len(found) == len(set(found))
+    assert set(found) == both | audio
+    # Two sessions of two speakers each; what is shared is counted once.
+    lines = describe(plan, [])
+    assert f"{4 * 20 + 2 * 2 + 2 * 3} runs of one fold and one seed" in lines[0]
+    assert "  cfia_net_fbank_minilm, speaker: 4 runs (table1, table3)" in lines
+    assert "  cfia_net_no_con_fbank_minilm, speaker: 4 runs (table3, table4)" in lines
+
+
+def test_a_row_without_its_model_is_not_run_and_says_why(recipe: Recipe, tmp_path: Path) -> None:
+    plan = recipe.plan("paper")
+    assert entry(plan, upstreams={"audio": "wavlm"}).training is None
+    reason = "no model given (--audio_model wavlm=DIR)"
+    assert entry(plan, upstreams={"audio": "wavlm"}).reason == reason
+    assert f"  not run (table2): linear on wavlm, session: {reason}" in describe(plan, [])
+    model = tmp_path / "wavlm-tiny"
+    model.mkdir()
+    given = recipe.plan("paper", audio_model=f"wavlm={model}")
+    training = entry(given, upstreams={"audio": "wavlm"}).training
+    assert training.system == "linear_wavlm-tiny"
+    assert [(dump.upstream, dump.model) for dump in training.dumps] == [("wavlm", str(model))]
+    assert training.dumps[0].directory.name == "wavlm-tiny"
+    with pytest.raises(UserError, match=r"--audio_model: no such directory /none"):
+        recipe.plan("paper", audio_model="wavlm=/none")
+    with pytest.raises(UserError, match=r"there is no encoder 'wavelm'; it is one of fbank"):
+        recipe.plan("paper", audio_model="wavelm=/none")
+    without = recipe.plan("paper", audio_model="fbank=")
+    assert not without.trainings
+
+
+def test_a_model_for_the_recipes_own_encoder_and_the_defaults_short_name(
+    recipe: Recipe, tmp_path: Path
+) -> None:
+    (tmp_path / "my-bert").mkdir()
+    options = {"text_upstream": "bert", "text_model": str(tmp_path / "my-bert")}
+    systems = {one.system for one in recipe.plan("paper", **options).trainings}
+    assert "cfia_net_fbank_my-bert" in systems
+    options["text_model"] = "bert=bert-base-uncased"
+    systems = {one.system for one in recipe.plan("paper", **options).trainings}
+    assert "cfia_net_fbank_bert" in systems
+
+
+def test_a_protocol_that_the_corpus_cannot_have_is_not_run(tmp_path: Path) -> None:
+    recipe = Recipe(tmp_path)
+    (recipe.directory / "data" / "all" / "utt2session").unlink()
+    plan = recipe.plan("paper")
+    reasons = {e.row.protocol["cv"]: e.reason for e in plan.entries if e.row.table != "table2"}
+    assert "session" in reasons["session"]
+    assert {one.protocol["cv"] for one in plan.trainings} == {"speaker"}
+
+
+def test_before_there_is_data_nothing_is_counted(tmp_path: Path) -> None:
+    lines = describe(Recipe(tmp_path, data=False).plan("paper"), [])
+    assert lines[0].startswith("study paper: runs not counted yet; 25 systems and schemes")
+    assert lines[1].endswith("folds not known before stage 1 (table1)")
+
+
+def test_seeds_of_a_row_of_the_study_and_of_the_user(recipe: Recipe) -> None:
+    def seeds(**options: str) -> dict[str, tuple[int, ...]]:
+        plan = recipe.plan("readings", **options)
+        return {one.directory.parent.name: one.seeds for one in plan.trainings
+                if one.scheme == "session"}  # fmt: skip
+
+    moved = "cfia_net_fbank_minilm_mlp-split"
+    own = seeds(study_seeds="1 2")
+    assert (own["cfia_net_fbank_minilm"], own[moved]) == ((1, 2, 3, 4, 5), (1, 2))
+    given = seeds(study_seeds="1 2", seeds="7")
+    assert (given["cfia_net_fbank_minilm"], given[moved]) == ((7,), (7,))
+
+
+def test_what_moves_nothing_is_left_out(recipe: Recipe) -> None:
+    plan = recipe.plan("readings")
+    left = [dict(row.moved) for row in plan.left_out]
+    assert left == [{"normalisation": "none"}, {"dropout": 0.0}, {"schedule": "constant"}]
+    systems = [one.system for one in plan.trainings]
+    assert "cfia_net_fbank_minilm_dropout-0.3" in systems
+    assert "cfia_net_fbank_minilm_consistency-none" in systems
+    assert "cfia_net_fbank_minilm_align-pad_mask-none" in systems
+    moved = recipe.plan("readings", train_args="dropout=0.3")
+    assert {"dropout": 0.3} in [dict(row.moved) for row in moved.left_out]
+    assert {"dropout": 0.0} not in [dict(row.moved) for row in moved.left_out]
+
+
+def test_a_tag_keeps_a_study_apart(recipe: Recipe) -> None:
+    plan = recipe.plan("smoke", tag="mine")
+    assert {one.system for one in plan.trainings} >= {"cfia_net_fbank_minilm_smoke_mine"}
+    assert plan.tag == "smoke_mine"
+    assert plan.directory == recipe.exp / "study" / "smoke_mine"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ("input: audio", "imput: audio", "table2: unknown key 'imput'; the keys are cv, val"),
+        ("input: audio", "input: video", "table2: input is 'video'; one of audio_text, audio, te"),
+        ("systems: [cfia_net]", "set: {}", "table1: a row names no `systems`"),
+        ("cv: session, ", "set: {epoch: 3}, ", "table1: unknown key 'epoch'; the keys are align"),
+        ("cv: session, ", "cv: dialogue, ", "--cv is 'dialogue'; legal values are session, speak"),
+        ("[cfia_net]", "[cfia_nets]", "no system 'cfia_nets'"),
+        ("tables:", "rows:", "unknown key 'rows'; the keys are tag, note, encoders, train"),
+    ],
+)
+def test_mistakes_in_a_study_are_named(old: str, new: str, expected: str, tmp_path: Path) -> None:
+    assert old in TOY
+    recipe = Recipe(tmp_path, TOY.replace(old, new, 1), data=False)
+    with pytest.raises(UserError) as error:
+        recipe.plan()
+    assert expected in str(error.value)

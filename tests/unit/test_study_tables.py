@@ -1,0 +1,220 @@
+"""The paper's tables with our rows, on made-up runs, against plain versions."""
+
+from __future__ import annotations
+
+import csv
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sklearn.metrics import recall_score
+
+from cfia.bin import study as program
+from cfia.errors import UserError
+from cfia.scoring.tables import Cell, Column, Spread, Table, latex, markdown, plain, to_csv
+from cfia.study.plan import Plan
+from cfia.study.published import read_published
+from cfia.study.results import results
+from cfia.study.tables import Corpus, paper_table
+from tests.unit.runs import read_pairs, run
+from tests.unit.studies import ROOT, Recipe
+
+PUBLISHED = read_published(ROOT / "conf" / "published.yaml")
+LINES = list[dict[str, str]]
+
+
+@pytest.fixture
+def recipe(tmp_path: Path) -> Recipe:
+    """A recipe without data: only its experiment directory is read."""
+    return Recipe(tmp_path, data=False, expdir=str(tmp_path / "exp"))
+
+
+def made(plan: Plan, name: str) -> tuple[LINES, list[str]]:
+    """A table's lines, from its CSV, and its notes."""
+    rows = [result for result in results(plan) if result.row.table == name]
+    table = paper_table(plan, name, rows, PUBLISHED[name], Corpus("toy", ()))
+    return list(csv.DictReader(io.StringIO(to_csv(table)))), list(table.notes)
+
+
+def recall(path: Path) -> float:
+    return 100 * float(recall_score(*read_pairs(path), average="macro"))
+
+
+def test_the_papers_rows_come_in_its_order_as_published(recipe: Recipe) -> None:
+    plan = recipe.plan("paper")
+    for name, table in PUBLISHED.items():
+        lines, notes = made(plan, name)
+        found = [line for line in lines if line["source"] == "as published"]
+        expected = [row for block in table.blocks for row in block.rows.values()]
+        assert len(found) == len(expected)
+        for line, row in zip(found, expected, strict=True):
+            for key, value in row.items():
+                shown = f"{value:.4f}" if isinstance(value, float) else str(value or "")
+                assert line[key] == shown, (name, row)
+            assert line["protocol"].startswith(("5-fold CV", "10-fold CV"))
+        assert notes[-len(table.notes) :] == list(table.notes) or not table.notes
+        ours = [line for line in lines if line["source"] != "as published"]
+        assert {line["source"] for line in ours} <= {
+            "not finished: run the study again",
+            "not run: no model given (--audio_model wavlm=DIR)",
+        }
+        assert {line["wa"] for line in ours} == {""}
+
+
+def test_ours_stand_below_the_published_row(recipe: Recipe) -> None:
+    lines, _ = made(recipe.plan("paper"), "table1")
+    session = [line for line in lines if line["block"] == "5-fold CV"]
+    assert [line["system"] for line in session[-3:]] == ["", "cfia_net", "cfia_net_paper"]
+    assert [line["audio"] for line in session[-3:]] == ["emotion2vec", "fbank", "fbank"]
+    lines, _ = made(recipe.plan("paper"), "table3")
+    ticks = ["".join("x" if line[f"con{i}"] else "-" for i in (1, 2, 3)) for line in lines]
+    assert ticks == ["---"] * 3 + ["x--"] * 3 + ["-x-"] * 3 + ["--x"] * 3 + ["xxx"] * 5
+    lines, _ = made(recipe.plan("paper"), "table4")
+    assert [line["system"] for line in lines if line["block"] == "Controls"] == [
+        "one_share", "share_per_f", "late_fusion"]  # fmt: skip
+    assert [line["system"] for line in lines if not line["block"]][-2:] == ["", "addition"]
+
+
+def test_scores_over_folds_and_seeds_by_hand(recipe: Recipe, tmp_path: Path) -> None:
+    system = "cfia_net_fbank_minilm"
+    directory = run(tmp_path, system, seeds=(1, 2, 3, 9), skill=1.0)
+    lines, notes = made(recipe.plan("paper", seeds="1 2 3"), "table1")
+    (line,) = [line for line in lines if line["system"] == system and line["wa"]]
+    by_seed = [
+        np.mean([recall(directory / f"fold{k}_seed{s}" / "posteriors.tsv") for k in (1, 2, 3)])
+        for s in (1, 2, 3)
+    ]
+    assert float(line["ua"]) == pytest.approx(np.mean(by_seed), abs=1e-4)
+    assert float(line["ua_std"]) == pytest.approx(np.std(by_seed, ddof=1), abs=1e-4)
+    assert float(line["ua_pooled_low"]) < float(line["ua_pooled"]) < float(line["ua_pooled_high"])
+    assert line["protocol"] == (
+        "leave one session out, 3 folds; validation random20; epoch selected on the validation "
+        "part; seeds 1 2 3"
+    )
+    assert line["exposure"] == "whisper: unknown"
+    assert "±" in notes[0]
+    one, notes = made(recipe.plan("paper", seeds="1"), "table1")
+    (line,) = [line for line in one if line["system"] == system and line["wa"]]
+    assert float(line["ua"]) == pytest.approx(by_seed[0], abs=1e-4)
+    assert "ua_std" in line
+    assert line["ua_std"] == ""
+    assert "±" not in notes[0]
+    missing, _ = made(recipe.plan("paper", seeds="1 4"), "table1")
+    assert "ours; not finished: without seed 4" in {line["source"] for line in missing}
+
+
+def test_what_was_selected_on_the_test_fold_says_oracle(recipe: Recipe, tmp_path: Path) -> None:
+    run(tmp_path, "cfia_net_fbank_minilm", "session-test", selection="test")
+    lines, _ = made(recipe.plan("paper", selection="test"), "table1")
+    (line,) = [line for line in lines if line["ua_pooled"]]
+    assert line["source"] == "ours (oracle)"
+    assert line["system"].endswith("(oracle)")
+    assert "oracle: epoch selected on the test fold" in line["protocol"]
+
+
+def histories(directory: Path, power: int) -> None:
+    """A history.csv for each fold; the second epoch, of share 10^-(2 + power), is selected."""
+    for path in directory.glob("fold*"):
+        rows = [f"{epoch},{10.0 ** -(epoch + power)},{int(epoch == 2)}" for epoch in (1, 2, 3)]
+        (path / "history.csv").write_text("\n".join(["epoch,con_share,selected", *rows]) + "\n")
+
+
+def test_an_ablation_says_what_it_could_have_detected(recipe: Recipe, tmp_path: Path) -> None:
+    weights = {"no_con_": [], "con2_": [0, 3e-4, 0], "sum_": [5e-4, 3e-4, 1e-4], "": [5e-4]}
+    for number, (kind, consistency) in enumerate(weights.items()):
+        form = "sum_per_utt" if kind == "sum_" else "mean"
+        directory = run(tmp_path, f"cfia_net_{kind}fbank_minilm", "speaker", skill=1 + number,
+                        cv="speaker", consistency=consistency, consistency_loss=form)  # fmt: skip
+        histories(directory, number)
+    lines, notes = made(recipe.plan("paper"), "table3")
+    rows = {line["system"]: line for line in lines if line["ua_pooled"]}
+    assert rows["cfia_net_no_con_fbank_minilm"]["form"] == "none"
+    assert rows["cfia_net_no_con_fbank_minilm"]["difference"] == ""
+    assert rows["cfia_net_con2_fbank_minilm"]["form"] == "mean"
+    assert rows["cfia_net_con2_fbank_minilm"]["share"] == "1.0e-03"
+    assert rows["cfia_net_sum_fbank_minilm"]["form"] == "summed per utterance"
+    base = float(rows["cfia_net_no_con_fbank_minilm"]["ua_pooled"])
+    compared = [row for row in rows.values() if row["difference"]]
+    assert len(compared) == 3
+    for row in compared:
+        assert row["against"] == "cfia_net_no_con"
+        assert float(row["difference"]) == pytest.approx(float(row["ua_pooled"]) - base, abs=2e-4)
+        assert float(row["holm"]) >= float(row["p"])
+    # The two of the paper that were not made have nothing to be compared with.
+    assert sum("corrected for 3 comparisons" in note for note in notes) == 1
+    smallest = min(float(row["detectable"]) for row in compared)
+    largest = max(float(row["detectable"]) for row in compared)
+    (note,) = [note for note in notes if "could have detected" in note]
+    assert f"{smallest:.2f} to {largest:.2f} points" in note
+
+
+def test_a_recipe_says_which_encoders_stand_in(recipe: Recipe) -> None:
+    _, notes = made(recipe.plan("paper"), "table2")
+    stands = [note for note in notes if "in its place" in note]
+    assert len(stands) == 1
+    assert "The paper's audio encoder is emotion2vec" in stands[0]
+    assert "fbank" in stands[0]
+    own = {
+        "audio_upstream": "emotion2vec",
+        "audio_model": "emotion2vec=emotion2vec/emotion2vec_base",
+    }
+    _, notes = made(recipe.plan("paper", **own), "table2")
+    assert not [note for note in notes if "in its place" in note]
+
+
+def test_all_files_are_written_once_and_kept_by_the_tag(
+    recipe: Recipe, tmp_path: Path, caplog: pytest.LogCaptureFixture,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    run(tmp_path, "cfia_net_fbank_minilm_smoke")
+    caplog.set_level("INFO")
+    recipe.step("tables", study="smoke")
+    tables = tmp_path / "exp" / "tables" / "smoke"
+    names = {f"table{n}.{end}" for n in (1, 2, 3, 4) for end in ("csv", "md", "tex")}
+    names |= {f"table{n}.{end}" for n in (1, 3) for end in ("png", "svg")}  # those with results
+    files = [path for path in tables.iterdir() if not path.name.startswith(".")]
+    assert {path.name for path in files} == names
+    assert "This study sets epochs=1 hidden=8" in (tables / "table1.md").read_text()
+    files.append(tmp_path / "exp" / "study" / "smoke" / "report.html")
+    page = files[-1].read_text()
+    assert "5-fold CV</th></tr>" in page
+    assert 'href="./../../cfia_net_fbank_minilm_smoke/session/"' in page
+    assert page.count("<img") == 2
+    assert "cfia_net_fbank_minilm_smoke" in capsys.readouterr().out
+    before = {path: path.read_bytes() for path in files}
+    recipe.step("tables", study="smoke")
+    assert "up to date" in caplog.text
+    assert before == {path: path.read_bytes() for path in files}
+
+
+def test_a_row_under_no_published_one_is_named(tmp_path: Path) -> None:
+    study = (ROOT / "conf" / "study" / "smoke.yaml").read_text().replace("under: ours", "under: us")
+    study = study.replace("under: session", "under: sessions")
+    recipe = Recipe(tmp_path, study, data=False)
+    with pytest.raises(UserError, match="a row stands under 'sessions'"):
+        program.main(["tables", *recipe.arguments()])
+
+
+def test_headings_inside_a_table() -> None:
+    columns = [Column("name", "Name"), Column("ua", "UA")]
+    rows: list[dict[str, Cell]] = [
+        {"name": name, "ua": Spread(float(n), None)} for n, name in enumerate("abc")
+    ]
+    table = Table("T", columns, rows, blocks={0: "5-fold_CV", 2: "Other"})
+    shown = [line for line in markdown(table).splitlines() if line.startswith("|")]
+    assert shown[2:] == [
+        "| **5-fold_CV** |  |", "| a | 0.00 |", "| b | 1.00 |", "| **Other** |  |", "| c | 2.00 |",
+    ]  # fmt: skip
+    body = latex(table).split("\\toprule")[1].split("\\bottomrule")[0]
+    assert body.count("\\midrule") == 2
+    assert "\\multicolumn{2}{l}{\\textit{5-fold\\_CV}} \\\\" in body
+    assert to_csv(table).splitlines() == [
+        "block,name,ua,ua_std", "5-fold_CV,a,0.0000,", "5-fold_CV,b,1.0000,", "Other,c,2.0000,"
+    ]  # fmt: skip
+    assert plain(table).splitlines()[4:] == ["", "5-fold_CV", "a     0.00", "b     1.00", "",
+                                             "Other", "c     2.00"]  # fmt: skip
+    assert table.only(["name"]).blocks == table.blocks
+    without = Table("T", columns, rows)
+    assert to_csv(without).startswith("name,ua,ua_std\n")
+    assert latex(without).count("\\midrule") == 1
