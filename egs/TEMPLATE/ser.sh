@@ -21,6 +21,7 @@ stop_stage=8               # last stage to run
 skip_stages=               # stages to leave out, such as "3 4"
 nj=$(env -u OMP_NUM_THREADS -u OMP_THREAD_LIMIT nproc 2> /dev/null || getconf _NPROCESSORS_ONLN) # jobs at a time; changes no result
 ngpu=0                     # GPUs per job: 0 or 1
+jobs_per_gpu=1             # jobs that share a GPU at a time, with --ngpu 1 on this machine
 num_threads=1              # threads per job
 force=false                # make again what was made with other options or inputs, and what follows
 dry_run=false              # print the plan of a study and do nothing
@@ -101,7 +102,7 @@ Stages:
   5 training         one run per system, fold and seed
   6 posteriors       of the test utterances
   7 scores           WA, UA, WF1, macro F1 with intervals
-  8 tables, plots    exp/RESULTS.md, exp/tables, PNG
+  8 tables, plots    exp/RESULTS.md, exp/report.html, exp/tables, figures
   9 pack             (not built yet)
 
 Options (value here: the recipe's setting; --config FILE is sourced first):
@@ -132,7 +133,7 @@ check_number() { # name, smallest value
 }
 
 for name in stage stop_stage; do check_number "${name}" 0; done
-for name in nj num_threads; do check_number "${name}" 1; done
+for name in nj num_threads jobs_per_gpu; do check_number "${name}" 1; done
 [[ ${ngpu} =~ ^[01]$ ]] || usage_error "--ngpu is '${ngpu}'; a job uses 0 or 1"
 [ "${stage}" -lt 9 ] && [ "${stop_stage}" -lt 9 ] || usage_error "stage 9 (pack) is not built yet"
 skip_stages=${skip_stages//,/ }
@@ -194,6 +195,7 @@ dump_dirs=("${audio_dump}" "${text_dump}")
 # shellcheck source=egs/TEMPLATE/cmd.sh
 . ./cmd.sh
 if [ "${ngpu}" -gt 0 ]; then run_cmd="${cuda_cmd:?} --gpu ${ngpu}"; else run_cmd=${train_cmd:?}; fi
+if [ "${ngpu}" -gt 0 ] && [ "${jobs_per_gpu}" -gt 1 ]; then run_cmd+=" --jobs-per-gpu ${jobs_per_gpu}"; fi
 run_cmd="${run_cmd} --max-jobs-run ${nj} --num-threads ${num_threads}"
 # One number of threads for every library of a job; results depend on it, so nothing guesses it.
 export OMP_NUM_THREADS=${num_threads} MKL_NUM_THREADS=${num_threads} OPENBLAS_NUM_THREADS=${num_threads}
