@@ -112,15 +112,25 @@ def markdown(table: Table) -> str:
     return "\n".join(lines) + "\n"
 
 
+LATEX_COLUMNS = 8  # that fit a page without being shrunk
+
+
 def latex(table: Table) -> str:
-    """A LaTeX table environment with the rules of booktabs."""
+    """A LaTeX table environment with the rules of booktabs.
+
+    A table of many columns is shrunk to the page (graphicx), over both columns of a paper.
+    """
 
     def line(cells: Iterable[str]) -> str:
         return "    " + " & ".join(cells) + r" \\"
 
     kinds = "".join("l" if is_text(table, c) else "r" for c in table.columns)
-    lines = [r"\begin{table}", r"  \centering", rf"  \caption{{{_tex(table.title)}}}"]
-    lines += [rf"  \begin{{tabular}}{{{kinds}}}", r"    \toprule"]
+    wide = len(table.columns) > LATEX_COLUMNS
+    name, shrink, end = (
+        ("table*", r"\resizebox{\textwidth}{!}{", "}") if wide else ("table", "", "")
+    )
+    lines = [rf"\begin{{{name}}}", r"  \centering", rf"  \caption{{{_tex(table.title)}}}"]
+    lines += [rf"  {shrink}\begin{{tabular}}{{{kinds}}}", r"    \toprule"]
     lines.append(line(_tex(c.title) for c in table.columns))
     for i, row in enumerate(table.rows):
         if i == 0 or i in table.blocks:
@@ -129,9 +139,9 @@ def latex(table: Table) -> str:
             heading = rf"\textit{{{_tex(table.blocks[i])}}}"
             lines.append(rf"    \multicolumn{{{len(table.columns)}}}{{l}}{{{heading}}} \\")
         lines.append(line(_tex(show(row.get(c.key))) for c in table.columns))
-    lines += [r"    \bottomrule", r"  \end{tabular}"]
+    lines += [r"    \bottomrule", rf"  \end{{tabular}}{end}"]
     lines += [rf"  \par\footnotesize {_tex(note)}" for note in table.notes]
-    return "\n".join([*lines, r"\end{table}"]) + "\n"
+    return "\n".join([*lines, rf"\end{{{name}}}"]) + "\n"
 
 
 def plain(table: Table) -> str:
