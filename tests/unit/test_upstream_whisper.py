@@ -192,6 +192,7 @@ def test_what_is_not_a_whisper_model_is_refused(directory: Path) -> None:
     (directory / "config.json").unlink()
     with pytest.raises(UserError, match=r"has no config\.json"):
         whisper(directory)
+    (directory / "config.json").write_text(json.dumps(config))
     (directory / "model.safetensors").unlink()
     with pytest.raises(UserError, match="has no weights"):
         model_digest(Choice("audio", "whisper", str(directory)))
