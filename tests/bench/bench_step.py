@@ -68,9 +68,9 @@ def main() -> None:
     )
     parser.add_argument("--forms", nargs="+", default=FORMS, choices=FORMS, help="literal first")
     parser.add_argument("--num_threads", type=int, default=1, help="of each form (default: 1)")
-    parser.add_argument("--batches", type=int, default=6, help="of each form (default: 6)")
+    parser.add_argument("--batches", type=int, default=3, help="of each form (default: 3)")
     parser.add_argument("--repeats", type=int, default=2, help="turns of each form (default: 2)")
-    parser.add_argument("--steps", type=int, default=2, help="per batch and turn (default: 2)")
+    parser.add_argument("--steps", type=int, default=1, help="per batch and turn (default: 1)")
     parser.add_argument("--seed", type=int, default=0, help="of weights and data (default: 0)")
     parser.add_argument("--scale", type=float, default=1.0, help="of all sizes, to try it quickly")
     parser.add_argument("--json", type=Path, help="write the figures there, too")
@@ -92,7 +92,8 @@ def compare(args: argparse.Namespace) -> list[Result]:
     peak: dict[tuple[str, str], float] = {}
     options = ["num_threads", "batches", "steps", "seed", "scale"]
     arguments = [word for name in options for word in (f"--{name}", str(getattr(args, name)))]
-    for _ in range(args.repeats):
+    for turn in range(1, args.repeats + 1):
+        print(f"turn {turn} of {args.repeats}", flush=True)
         for key in [(form, setting) for form in args.forms for setting in settings]:
             form, setting = key
             process = processes.start(
