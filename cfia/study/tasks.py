@@ -27,8 +27,9 @@ log = logging.getLogger(__name__)
 JOBS = 8
 # Seconds that a job should take at least, since starting one takes a few.
 WORTH = 120
-# The files that a run begins and ends with.
-FIRST, LAST = "config.yaml", "posteriors.tsv"
+# The files that a training begins and ends with, and that of its test, which takes moments, but
+# may have been made much later.
+FIRST, TRAINED, LAST = "config.yaml", "checkpoint.pt", "posteriors.tsv"
 
 Arguments = Sequence[str]
 
@@ -119,7 +120,7 @@ def n_jobs(n_tasks: int, nj: int, seconds: float = WORTH) -> int:
 def usual_seconds(finished: Sequence[Task]) -> float | None:
     """How long a run takes: the median of those that are there, by the times of their files."""
     found = [
-        (task.directory / LAST).stat().st_mtime - (task.directory / FIRST).stat().st_mtime
+        (task.directory / TRAINED).stat().st_mtime - (task.directory / FIRST).stat().st_mtime
         for task in finished
     ]
     return statistics.median(found) if found else None
