@@ -19,11 +19,13 @@ from cfia.scoring.document import (
     Text,
     without_title,
 )
-from cfia.scoring.tables import Table, is_text, show
+from cfia.scoring.tables import Column, Table, is_text, show
+
+SENTENCE = 50  # letters from which a cell needs room to be read
 
 _CSS = """\
 body { font: 16px/1.5 system-ui, sans-serif; color: #222; background: #fff; margin: 0 auto;
-  max-width: 72rem; padding: 1rem; overflow-wrap: break-word; }
+  max-width: 100rem; padding: 1rem; overflow-wrap: break-word; }
 h1, h2, h3 { line-height: 1.25; margin: 2rem 0 .5rem; }
 h1 { font-size: 1.7rem; margin-top: .5rem; } h2 { font-size: 1.3rem; } h3 { font-size: 1.05rem; }
 h2 { border-top: 1px solid #ccc; padding-top: 1rem; }
@@ -38,8 +40,10 @@ thead th { border-top: 2px solid #222; border-bottom: 1px solid #222; vertical-a
 tbody th { font-weight: normal; }
 tbody .block { font-style: italic; border-top: 1px solid #222; }
 tbody tr:last-child > * { border-bottom: 2px solid #222; }
-tbody tr:nth-child(even) { background: #f5f5f5; }
+tbody tr { background: #fff; } tbody tr:nth-child(even) { background: #f5f5f5; }
 .n { text-align: right; white-space: nowrap; }
+.long { min-width: 20rem; }
+tbody th:first-child { position: sticky; left: 0; background: inherit; }
 .notes { font-size: .85rem; color: #444; padding-left: 1.2rem; margin-top: 0; }
 pre { background: #f5f5f5; padding: .7rem; font-size: .8rem; line-height: 1.4;
   white-space: pre-wrap; }
@@ -49,6 +53,7 @@ img { max-width: 100%; height: auto; }
 figcaption { font-size: .85rem; color: #444; }
 @media print { body { font-size: 10pt; max-width: none; padding: 0; } nav { display: none; }
   .wide { overflow: visible; } table { font-size: 7pt; } .n { white-space: normal; }
+  .long { min-width: 0; }
   .notes, figcaption, pre { font-size: 7.5pt; } th, td { padding: .1rem .3rem; }
   tr, figure { break-inside: avoid; }
   h1, h2, h3, caption { break-after: avoid; } }
@@ -136,9 +141,16 @@ def _picture(picture: Picture) -> str:
     )
 
 
+def _mark(table: Table, column: Column) -> str:
+    """The class of a column's cells: of numbers, of sentences, or of neither."""
+    if not is_text(table, column):
+        return ' class="n"'
+    longest = max(len(show(row.get(column.key))) for row in table.rows)
+    return ' class="long"' if longest > SENTENCE else ""
+
+
 def _table(table: Table) -> str:
-    numeric = [not is_text(table, column) for column in table.columns]
-    marks = [' class="n"' if one else "" for one in numeric]
+    marks = [_mark(table, column) for column in table.columns]
     head = "".join(
         f'<th scope="col"{mark}>{escape(column.title)}</th>'
         for column, mark in zip(table.columns, marks, strict=True)
