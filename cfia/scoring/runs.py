@@ -92,6 +92,11 @@ class Run:
         }
 
     @property
+    def exposure_text(self) -> str:
+        """The same as a cell of a table, `emotion2vec: audio, bert: none`."""
+        return ", ".join(f"{name}: {seen}" for name, seen in self.exposure.items())
+
+    @property
     def lacks(self) -> str:
         """What a run, or some of its seeds, lack, in words."""
         what = "these seeds are left out" if self.finished else "left out of the tables"

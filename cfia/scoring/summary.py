@@ -170,7 +170,7 @@ def _cells(row: Scored) -> dict[str, Cell]:
     cells: dict[str, Cell] = {
         "system": row.run.label,
         "input": describe_input(row.run),
-        "exposure": ", ".join(f"{name}: {seen}" for name, seen in row.run.exposure.items()),
+        "exposure": row.run.exposure_text,
         "n": pooled["n"],
     }
     for name in METRICS:

@@ -131,7 +131,7 @@ def _cells(block: Block, line: Line) -> dict[str, Cell]:
     cells |= {
         "system": run.label,
         "protocol": describe_protocol(run),
-        "exposure": ", ".join(f"{name}: {seen}" for name, seen in run.exposure.items()),
+        "exposure": run.exposure_text,
         "ua": spread(result.per_seed("ua")),
         "wa": spread(result.per_seed("wa")),
     }

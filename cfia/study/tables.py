@@ -139,7 +139,7 @@ def _ours(plan: Plan, line: Line, above: Mapping[str, Any]) -> Cells:
         return cells
     cells["system"] = scored.run.label
     cells["protocol"] = f"{describe_protocol(scored.run)}; {_seeds(result)}"
-    cells["exposure"] = ", ".join(f"{name}: {seen}" for name, seen in scored.run.exposure.items())
+    cells["exposure"] = scored.run.exposure_text
     for name in METRICS:
         low, high = scored.scores["pooled"]["ci95"][name] or (None, None)
         cells[name] = result.over_folds(name)
