@@ -19,6 +19,8 @@ from cfia.training import fold_check
 from cfia.training.folds import PARTS, Fold, read_folds
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from cfia.training.dataset import Dataset
 
 log = logging.getLogger(__name__)
@@ -256,28 +258,40 @@ def _trained(job: Job) -> str:
     return sha256(job.directory / "best.pt")
 
 
+def trained_network(job: Job, dims: dict[str, int]) -> tuple[nn.Module, list[str]]:
+    """The network that a job has selected, for features of these widths, and its classes.
+
+    Raises:
+        UserError: there is none, or it was made by another network.
+    """
+    from cfia.model import registry
+    from cfia.training import checkpoint
+
+    path = job.directory / "best.pt"
+    best = checkpoint.load(path)
+    model = registry.build(dims, len(best["classes"]), job.config.model, job.layers())
+    checkpoint.load_state(model, best["model"], path)
+    return model, best["classes"]
+
+
 def _write_posteriors(job: Job, ngpu: int) -> None:
     import torch
 
-    from cfia.model import registry
     from cfia.posteriors import write_posteriors
-    from cfia.training import checkpoint
     from cfia.training.determinism import set_up
     from cfia.training.evaluate import logits
 
     device = set_up(job.num_threads, ngpu)
-    path = job.directory / "best.pt"
-    best = checkpoint.load(path)
     data = job.dataset("test")
-    if best["classes"] != job.classes():
-        raise UserError(f"{path} was trained on {best['classes']}, the data has {job.classes()}")
-    model = registry.build(data.dims(), len(best["classes"]), job.config.model, job.layers())
-    checkpoint.load_state(model, best["model"], path)
+    model, classes = trained_network(job, data.dims())
+    if classes != job.classes():
+        path = job.directory / "best.pt"
+        raise UserError(f"{path} was trained on {classes}, the data has {job.classes()}")
     found = logits(model.to(device), data, job.config.train.batch_size, device)
     write_posteriors(
         job.directory / "posteriors.tsv",
-        best["classes"],
+        classes,
         data.utts,
-        [best["classes"][i] for i in data.targets.tolist()],
+        [classes[i] for i in data.targets.tolist()],
         torch.softmax(found, dim=1).numpy(),
     )

@@ -11,11 +11,10 @@ from cfia.errors import UserError
 from cfia.model.equations import EquationStack
 from cfia.model.gate_share import Share, audio_share
 from cfia.model.network import CFIANet
-from cfia.training import checkpoint
 from cfia.training.dataset import averaging, load
 from cfia.training.determinism import set_up
 from cfia.training.folds import PARTS
-from cfia.training.job import Job
+from cfia.training.job import Job, trained_network
 
 
 def shares(job: Job, utts: Sequence[str]) -> Iterator[Share]:
@@ -55,11 +54,9 @@ def shares(job: Job, utts: Sequence[str]) -> Iterator[Share]:
 
 def _network(job: Job, dims: dict[str, int]) -> tuple[CFIANet, EquationStack]:
     """The trained network, and its stack in the form of the equations."""
-    path = job.directory / "best.pt"
-    best = checkpoint.load(path)
-    model = CFIANet(dims, len(best["classes"]), job.config.model, job.layers())
-    checkpoint.load_state(model, best["model"], path)
+    model, _ = trained_network(job, dims)
+    assert isinstance(model, CFIANet)
+    assert model.stack is not None  # both modalities, as `shares` has seen to
     stack = EquationStack(job.config.model)
-    state = {k[6:]: value for k, value in best["model"].items() if k.startswith("stack.")}
-    checkpoint.load_state(stack, state, path)
+    stack.load_state_dict(model.stack.state_dict())
     return model.eval(), stack.eval()
