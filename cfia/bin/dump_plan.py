@@ -9,7 +9,7 @@ from pathlib import Path
 from cfia.cli import boolean, parser, run
 from cfia.naming import HUBS
 from cfia.upstream.choice import ALL, Choice
-from cfia.upstream.registry import MODALITIES, names
+from cfia.upstream.registry import MODALITIES, Identity, names
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -50,19 +50,24 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     from cfia.kaldi.archive import COMPRESSION_METHODS
     from cfia.kaldi.data_dir import DataDir
-    from cfia.upstream.plan import NEEDED, Settings, make
+    from cfia.upstream.plan import NEEDED, Settings, find_model, make
+    from cfia.upstream.registry import identify
 
     if args.compression_method not in COMPRESSION_METHODS:
         p.error(f"--compression_method: choose from {COMPRESSION_METHODS}")
     choice = Choice(args.modality, args.upstream, args.model or None, args.layer, args.hub)
+    data = DataDir.load(args.data, NEEDED[args.modality])
+    files = find_model(args.dir, data, choice, force=args.force)
+    identity = identify(choice, files)
     settings = Settings(
         choice=choice,
         num_threads=args.num_threads,
         compression_method=args.compression_method,
         skip_bad=args.skip_bad,
-        exposure=_exposure(args, choice),
+        exposure=_exposure(args, choice, identity),
+        identity=str(identity) if identity else None,
+        files=files.record() if files else None,
     )
-    data = DataDir.load(args.data, NEEDED[args.modality])
     print(make(args.dir, data, settings, args.nj, force=args.force))
 
 
@@ -79,13 +84,14 @@ def _add_exposure(p: argparse.ArgumentParser) -> None:
     )
 
 
-def _exposure(args: argparse.Namespace, choice: Choice) -> str | None:
+def _exposure(args: argparse.Namespace, choice: Choice, identity: Identity | None) -> str | None:
     """What the encoder has seen of the corpus, None if none is named; see `allowed_exposure`."""
     from cfia.upstream.exposure import allowed_exposure
 
     if not args.corpus:
         return None
-    return allowed_exposure(args.exposure, choice, args.corpus, allow=args.allow_contaminated)
+    allow = args.allow_contaminated
+    return allowed_exposure(args.exposure, choice, args.corpus, identity, allow=allow)
 
 
 def _check_name(p: argparse.ArgumentParser, modality: str, name: str) -> None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import pickle
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +12,8 @@ from typing import Any
 
 from cfia.errors import UserError
 from cfia.files import digest, read_json, sha256
-from cfia.upstream.choice import ALL
+from cfia.upstream.choice import ALL, Choice
+from cfia.upstream.hub import Source, first_line, sources
 
 # In transformers' order of preference: the first that is there is what it loads.
 WEIGHTS = (
@@ -21,6 +22,8 @@ WEIGHTS = (
     "pytorch_model.bin",
     "pytorch_model.bin.index.json",
 )
+SAFE_WEIGHTS = ("model.safetensors", "model-*-of-*.safetensors")
+PICKLED_WEIGHTS = ("pytorch_model*.bin",)
 # Configuration, tokenizer and feature extractor.
 SETTINGS = ("*.json", "vocab.txt", "merges.txt", "*.model")
 
@@ -35,12 +38,16 @@ class Checkpoint:
     Attributes:
         model: hub id or directory, as the user gave it.
         directory: where the files are.
-        revision: the commit on the hub; None for a directory.
+        revision: the commit on the hub; None for a directory, and on ModelScope.
     """
 
     model: str
     directory: Path
     revision: str | None
+
+    def record(self) -> dict[str, str | None]:
+        """The fields, for `plan.json`; `registry.found` reads them."""
+        return {"model": self.model, "directory": str(self.directory), "revision": self.revision}
 
     def config(self) -> dict[str, Any]:
         """The contents of config.json."""
@@ -74,8 +81,13 @@ class Checkpoint:
         """SHA-256 of the weights' file; of the names and digests of the files if there are more."""
         files = self.weights()
         if len(files) == 1:
-            return sha256(files[0])
-        return digest({path.name: sha256(path) for path in files})
+            return weights_sha256(files[0])
+        return digest({path.name: weights_sha256(path) for path in files})
+
+    def has_label_head(self) -> bool:
+        """Whether it was saved as a classifier, and so was trained on labels of some kind."""
+        names = self.config().get("architectures") or []
+        return any(str(name).endswith("Classification") for name in names)
 
     def digest(self) -> str:
         """Digest of all that can change a feature: weights, configuration, tokenizer."""
@@ -84,111 +96,59 @@ class Checkpoint:
         return digest({"settings": small, "weights": self.weights_digest()})
 
 
-def resolve(model: str, hub: str = "hf", wanted: Sequence[str] = ()) -> Checkpoint:
-    """Find a model: a local directory, else the hub's cache, else (this model alone) the hub.
+def weights_sha256(path: Path) -> str:
+    """SHA-256 of a large file, which this process reads once for it."""
+    status = path.stat()
+    return _sha256(path.absolute(), status.st_size, status.st_mtime_ns)
+
+
+@functools.cache
+def _sha256(path: Path, size: int, time: int) -> str:
+    return sha256(path)
+
+
+def find(choice: Choice, model: str, revision: str | None = None) -> Checkpoint:
+    """Find a model of transformers: settings and weights, the pickled weights only if needed.
 
     Args:
+        choice: what is asked for; its hub is where an id is looked up.
         model: directory, or id on the hub.
-        hub: "hf" is Hugging Face, "ms" is ModelScope.
-        wanted: names of the files that make up the model; none for a model of transformers.
+        revision: the commit on Hugging Face; None is what `main` is now.
 
     Raises:
-        UserError: there is no such directory, it lacks a file that is wanted, or the hub cannot
+        UserError: there is no such directory, it lacks what makes up a model, or the hub cannot
             give the model.
     """
-    if Path(model).is_dir():
-        found = Checkpoint(model, Path(model), None)
-    # An id is `name` or `owner/name`; anything else was meant as a path.
-    elif model.startswith((".", "/", "~")) or model.count("/") > 1 or " " in model:
-        raise UserError(f"no such model directory {model}; check the path")
-    elif hub == "ms":
-        # ModelScope's directories are called by branch, not by commit.
-        found = Checkpoint(model, _from_modelscope(model, wanted), None)
+    return first_whole(sources(model, choice.hub, revision), _fetch)
+
+
+def first_whole(places: Sequence[Source], fetch: Callable[[Source], Path]) -> Checkpoint:
+    """The model of the first source from which `fetch` gets all of it; the last one's error."""
+    for source in places:
+        try:
+            directory = fetch(source)
+            return Checkpoint(source.model, directory, source.revision)
+        except Exception as error:
+            if source is places[-1]:
+                raise (error if isinstance(error, UserError) else source.explain(error)) from None
+    raise AssertionError("a model has at least one source")
+
+
+def _fetch(source: Source) -> Path:
+    directory = source.fetch(SETTINGS)
+    for patterns in (SAFE_WEIGHTS, PICKLED_WEIGHTS):
+        directory = source.fetch([*SETTINGS, *patterns])
+        if any((directory / name).is_file() for name in WEIGHTS):
+            break
     else:
-        directory = _from_hub(model, wanted)
-        found = Checkpoint(model, directory, directory.name)
-    for name in wanted:
-        if not (found.directory / name).is_file():
+        others = [name for name in source.names() if name.endswith((".h5", ".msgpack"))]
+        if others:
             raise UserError(
-                f"{model} has no {name}; give a model directory with {' and '.join(wanted)}"
+                f"{source.model} has weights for TensorFlow or Flax alone ({others[0]}); give a "
+                "model with safetensors, such as transformers' save_pretrained writes"
             )
-    return found
-
-
-def _from_hub(model: str, wanted: Sequence[str]) -> Path:
-    """The snapshot of a hub model: settings and weights, the pickled weights only if needed."""
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
-    from huggingface_hub.utils.tqdm import disable_progress_bars
-
-    if not sys.stderr.isatty():
-        disable_progress_bars()
-
-    def fetch(patterns: Sequence[str]) -> Path:
-        return Path(snapshot_download(model, allow_patterns=list(patterns)))
-
-    try:
-        return _fetch(fetch, wanted)
-    except (OSError, HfHubHTTPError, HFValidationError) as error:
-        raise _ungiven(model, "the Hugging Face hub", error) from None
-
-
-def _from_modelscope(model: str, wanted: Sequence[str]) -> Path:
-    """The same from ModelScope, which is not asked if its cache has the model."""
-    try:
-        from modelscope import snapshot_download  # type: ignore[import-untyped]
-    except ImportError as error:
-        raise UserError(
-            f"--hub ms needs the package modelscope ({first_line(error)}); install it, or "
-            "download the model and give its directory"
-        ) from None
-    for name in ("modelscope", "modelscope_hub"):
-        logging.getLogger(name).setLevel(logging.ERROR)
-
-    def cached(_: Sequence[str]) -> Path:
-        return Path(snapshot_download(model, local_files_only=True))
-
-    def fetch(patterns: Sequence[str]) -> Path:
-        return Path(snapshot_download(model, allow_patterns=list(patterns)))
-
-    # Its errors have no base class that all versions share, so whatever it raises is told.
-    try:
-        directory = _fetch(cached, wanted)
-    except Exception:
-        directory = None
-    if directory is not None and _whole(directory, wanted):
-        return directory
-    try:
-        return _fetch(fetch, wanted)
-    except Exception as error:
-        raise _ungiven(model, "ModelScope", error) from None
-
-
-def _fetch(fetch: Callable[[Sequence[str]], Path], wanted: Sequence[str]) -> Path:
-    """Fetch what is wanted, or settings and weights, with `fetch(patterns)`."""
-    if wanted:
-        return fetch(wanted)
-    directory = fetch([*SETTINGS, "model.safetensors", "model-*-of-*.safetensors"])
-    if not any((directory / name).exists() for name in WEIGHTS[:2]):
-        directory = fetch([*SETTINGS, "pytorch_model*.bin"])
+    Checkpoint(source.model, directory, source.revision).weights()
     return directory
-
-
-def _whole(directory: Path, wanted: Sequence[str]) -> bool:
-    """Whether a directory of a cache has the files that are wanted, or settings and weights."""
-    if wanted:
-        return all((directory / name).is_file() for name in wanted)
-    try:
-        return bool(Checkpoint("", directory, None).weights()) and any(directory.glob("*.json"))
-    except UserError:
-        return False
-
-
-def _ungiven(model: str, hub: str, error: BaseException) -> UserError:
-    return UserError(
-        f"{model} is neither a directory nor a model that {hub} or its cache could give "
-        f"({first_line(error)}); check the name, or download the model and give its directory"
-    )
 
 
 def load(model_class: Any, checkpoint: Checkpoint, unused: str) -> Any:
@@ -268,12 +228,6 @@ def unloadable(checkpoint: Checkpoint, error: BaseException) -> UserError:
         f"{checkpoint.model} cannot be loaded ({first_line(error)}); check that it is a model of "
         "this kind and that its files are whole"
     )
-
-
-def first_line(error: BaseException) -> str:
-    """The first line of an error's message, without its full stop."""
-    lines = str(error).strip().splitlines()
-    return lines[0].rstrip(".: ") if lines else type(error).__name__
 
 
 def silence() -> None:

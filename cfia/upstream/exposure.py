@@ -14,7 +14,7 @@ from cfia.config import read_yaml
 from cfia.errors import UserError
 from cfia.naming import model_name
 from cfia.upstream.choice import Choice
-from cfia.upstream.registry import upstream_name
+from cfia.upstream.registry import Identity, upstream_name
 
 UNKNOWN = "unknown"
 LABELS = "labels"
@@ -25,7 +25,7 @@ EVERYTHING = "*"  # the one entry that needs no default
 _log = logging.getLogger(__name__)
 
 
-def exposure(path: Path, model: Choice | str, corpus: str) -> str:
+def exposure(path: Path, model: Choice | str, corpus: str, identity: Identity | None = None) -> str:
     """What a model has seen of a corpus: one of `VALUES`.
 
     Of all entries that match the model, the first in the file that names the corpus decides, and
@@ -36,11 +36,34 @@ def exposure(path: Path, model: Choice | str, corpus: str) -> str:
         model: the choice of an encoder, or its hub id, directory or name. Its last part counts;
             an encoder without a model is looked up under its own name.
         corpus: the recipe's name. Case, - and _ do not matter.
+        identity: what its weights are, if that was looked at: a published model is looked up by
+            its own name, whatever it is called here. A classifier's head under the name of a model
+            that saw no labels makes it `UNKNOWN`, with a warning.
 
     Raises:
         UserError: the file is missing or malformed.
     """
-    name = _model_name(model)
+    name = (identity and identity.published) or _model_name(model)
+    value = _look_up(path, name, corpus)
+    if identity and identity.label_head and value in ("none", "audio"):
+        _log.warning(
+            "%s has a classifier's head, so it was trained on labels of some kind and is not the "
+            "model whose name it has; what it has seen is unknown",
+            name,
+        )
+        return UNKNOWN
+    if identity and identity.claimed:
+        _log.warning(
+            "%s has other weights than those published as %s; what it has seen (%s) is taken from "
+            "its name",
+            name,
+            identity.claimed,
+            value,
+        )
+    return value
+
+
+def _look_up(path: Path, name: str, corpus: str) -> str:
     entries = [
         corpora
         for pattern, corpora in _load(path).items()
@@ -54,15 +77,17 @@ def exposure(path: Path, model: Choice | str, corpus: str) -> str:
     return UNKNOWN
 
 
-def allowed_exposure(path: Path, choice: Choice, corpus: str, *, allow: bool) -> str:
+def allowed_exposure(
+    path: Path, choice: Choice, corpus: str, identity: Identity | None = None, *, allow: bool
+) -> str:
     """As `exposure`, but a model that was trained on the corpus's labels needs to be allowed.
 
     Raises:
         UserError: as `exposure`; the model has seen the labels and `allow` is false.
     """
-    value = exposure(path, choice, corpus)
+    value = exposure(path, choice, corpus, identity)
     if value == LABELS:
-        name = _model_name(choice)
+        name = (identity and identity.published) or _model_name(choice)
         if not allow:
             raise UserError(
                 f"{name} was trained on the emotion labels of {corpus} ({path}), so its results "
@@ -76,8 +101,8 @@ def allowed_exposure(path: Path, choice: Choice, corpus: str, *, allow: bool) ->
 def _model_name(model: Choice | str) -> str:
     """The last part of a model's id or path.
 
-    A directory under another name than the model's is a model that the file does not list:
-    nothing else tells which model it holds.
+    A directory under another name than the model's is a model that the file does not list, unless
+    the digest of its weights is known.
     """
     if isinstance(model, str):
         return model_name(model)

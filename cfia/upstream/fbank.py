@@ -10,6 +10,7 @@ import numpy as np
 
 from cfia.errors import UserError
 from cfia.upstream.base import Description, Features, Upstream
+from cfia.upstream.checkpoint import Checkpoint
 from cfia.upstream.choice import Choice
 
 SAMPLE_RATE = 16000
@@ -61,29 +62,31 @@ class Fbank(Upstream):
         return np.array(frames, dtype=np.float32).reshape(-1, BINS)
 
 
-def build(choice: Choice, num_threads: int, device: str) -> Upstream:
+def build(choice: Choice, files: Checkpoint | None, num_threads: int, device: str) -> Upstream:
     """Make the extractor. It runs on the CPU in one thread, whatever the arguments say.
 
     Raises:
         UserError: a model or a layer was named.
     """
-    del num_threads, device
-    _check_no_model(choice)
+    del files, num_threads, device
     if choice.layer is not None:
         raise UserError(f"{choice.name} has no layers; leave --audio_layer out")
     return Fbank()
 
 
-def model_digest(choice: Choice) -> str | None:
+def find(choice: Choice, revision: str | None) -> Checkpoint | None:
     """None: there are no weights.
 
     Raises:
         UserError: a model was named.
     """
-    _check_no_model(choice)
+    del revision
+    if choice.model is not None:
+        raise UserError(f"{choice.name} has no weights; leave --audio_model {choice.model} out")
     return None
 
 
-def _check_no_model(choice: Choice) -> None:
-    if choice.model is not None:
-        raise UserError(f"{choice.name} has no weights; leave --audio_model {choice.model} out")
+def digest(choice: Choice, files: Checkpoint | None) -> str | None:
+    """None: there are no weights."""
+    del choice, files
+    return None

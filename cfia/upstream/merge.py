@@ -13,8 +13,7 @@ from cfia.errors import UserError
 from cfia.files import read_json
 from cfia.kaldi.table import read_table, write_table
 from cfia.upstream import journal
-from cfia.upstream.exposure import UNKNOWN
-from cfia.upstream.plan import FRONTEND, Plan, remove_unfinished
+from cfia.upstream.plan import FRONTEND, Plan, known_facts, remove_unfinished
 
 # With fewer of the utterances than this, `--skip_bad true` does not help.
 LEAST_KEPT = 0.95
@@ -53,8 +52,7 @@ def merge(directory: Path) -> None:
     (directory / "skipped").unlink(missing_ok=True)
     if result.skipped:
         write_table(directory / "skipped", result.skipped)
-    exposure = {"exposure": plan.settings.exposure or UNKNOWN}
-    write_yaml(directory / FRONTEND, result.frontends[0] | exposure)
+    write_yaml(directory / FRONTEND, result.frontends[0] | known_facts(plan.settings))
     marker.finish(directory, found["options"], found["inputs"])
     remove_unfinished(directory)
     _log.info("%s: %d utterances", directory, len(result.scp))

@@ -20,9 +20,10 @@ from cfia.errors import UserError
 from cfia.files import digest, read_json, sha256, stat_digest, write_json
 from cfia.kaldi import audio
 from cfia.kaldi.data_dir import DataDir
-from cfia.upstream import journal
+from cfia.upstream import journal, registry
+from cfia.upstream.checkpoint import Checkpoint
 from cfia.upstream.choice import Choice
-from cfia.upstream.registry import model_digest, upstream_name
+from cfia.upstream.exposure import UNKNOWN
 
 NAME = "plan.json"
 FRONTEND = "frontend.yaml"
@@ -45,7 +46,11 @@ _log = logging.getLogger(__name__)
 class Settings:
     """What is dumped: the options of `cfia dump_plan` that can change a feature.
 
-    `exposure` is what the encoder has seen of the corpus; None if no corpus was named.
+    Attributes:
+        exposure: what the encoder has seen of the corpus; None if no corpus was named.
+        identity: what its weights are, in words; None without weights.
+        files: where its model is (`Checkpoint.record`), so that all jobs take the same, and none
+            asks a hub; None without weights.
     """
 
     choice: Choice
@@ -53,11 +58,17 @@ class Settings:
     compression_method: int
     skip_bad: bool
     exposure: str | None = None
+    identity: str | None = None
+    files: dict[str, str | None] | None = None
 
     @property
     def name(self) -> str:
         """The `<name>` of raw_<name>.JOB.ark."""
-        return upstream_name(self.choice)
+        return registry.upstream_name(self.choice)
+
+    def checkpoint(self) -> Checkpoint | None:
+        """The files of the model."""
+        return registry.found(self.choice, self.files) if self.files else None
 
     def options(self) -> dict[str, Any]:
         """The marker's options, under the recipe's names of the flags.
@@ -89,7 +100,10 @@ class Plan:
         """
         choice = replace(self.settings.choice, model=None, hub="")
         settings = replace(self.settings, choice=choice, skip_bad=False, exposure=None)
-        return digest(asdict(replace(self, settings=settings)))
+        value = asdict(replace(self, settings=settings))
+        for name in ("identity", "files"):
+            del value["settings"][name]
+        return digest(value)
 
     def utterances(self) -> list[str]:
         """All planned utterances, in C-locale order."""
@@ -108,6 +122,23 @@ class Plan:
         value = read_json(path)
         choice = Choice(**value["settings"].pop("choice"))
         return cls(Settings(choice, **value["settings"]), value["batches"], value["jobs"])
+
+
+def find_model(directory: Path, data: DataDir, choice: Choice, *, force: bool) -> Checkpoint | None:
+    """Find the files of an encoder's model, at the commit at which its dump was planned.
+
+    So a dump that is there, whole or not, stays with the model that it was begun with, and asks no
+    hub for a newer one. With `force` it is what the hub has now.
+
+    Raises:
+        UserError: the directory holds something else than a dump, or as `registry.find`.
+    """
+    _check_directory(directory, data)
+    if not force and (directory / NAME).exists():
+        before = Plan.load(directory).settings
+        if before.files and (before.choice.model, before.choice.hub) == (choice.model, choice.hub):
+            return registry.find(choice, before.files["revision"])
+    return registry.find(choice)
 
 
 def make(directory: Path, data: DataDir, settings: Settings, nj: int, *, force: bool) -> int:
@@ -136,7 +167,7 @@ def make(directory: Path, data: DataDir, settings: Settings, nj: int, *, force: 
         state = marker.State.FRESH
     if state is marker.State.DONE:
         remove_unfinished(directory)
-        _update_exposure(directory, settings.exposure)
+        _update_facts(directory, settings)
         _log.info("%s: already made, skipping", directory)
         return 0
     if state is marker.State.RESUME and (directory / NAME).exists():
@@ -175,14 +206,21 @@ def _resume(directory: Path, settings: Settings) -> int:
     return len(plan.jobs)
 
 
-def _update_exposure(directory: Path, exposure: str | None) -> None:
-    """Tell a finished dump what is known of its encoder today, if a corpus was named."""
+def _update_facts(directory: Path, now: Settings) -> None:
+    """Tell a finished dump what is known of its encoder today, and where its model is now."""
     plan, frontend = Plan.load(directory), read_yaml(directory / FRONTEND)
-    if exposure is None or exposure == frontend.get("exposure"):
-        return
-    settings = replace(plan.settings, exposure=exposure)
-    write_json(directory / NAME, asdict(replace(plan, settings=settings)))
-    write_yaml(directory / FRONTEND, frontend | {"exposure": exposure})
+    exposure = now.exposure or plan.settings.exposure
+    settings = replace(plan.settings, exposure=exposure, identity=now.identity, files=now.files)
+    if settings != plan.settings:
+        write_json(directory / NAME, asdict(replace(plan, settings=settings)))
+    if (facts := frontend | known_facts(settings)) != frontend:
+        write_yaml(directory / FRONTEND, facts)
+
+
+def known_facts(settings: Settings) -> dict[str, str]:
+    """What `frontend.yaml` says of an encoder besides its description."""
+    identity = {"identity": settings.identity} if settings.identity else {}
+    return identity | {"exposure": settings.exposure or UNKNOWN}
 
 
 def _accept_mended_audio(
@@ -294,7 +332,7 @@ def durations(data: DataDir, *, skip_bad: bool) -> dict[str, float]:
 
 def _inputs(data: DataDir, settings: Settings) -> dict[str, str]:
     """Digests of what the features, and their batches, are made from."""
-    model = model_digest(settings.choice)
+    model = registry.model_digest(settings.choice, settings.checkpoint())
     inputs = {} if model is None else {"model": model}
     if settings.choice.modality == "text":
         return inputs | {"text": sha256(data.path / "text")}

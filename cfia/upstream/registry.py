@@ -5,7 +5,8 @@ from __future__ import annotations
 import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from cfia import naming
 from cfia.errors import UserError
@@ -13,45 +14,116 @@ from cfia.upstream.choice import Choice
 
 if TYPE_CHECKING:  # base imports numpy, which `--help` should not wait for
     from cfia.upstream.base import Upstream
+    from cfia.upstream.checkpoint import Checkpoint
 
 
 @dataclass(frozen=True)
 class Family:
     """A name of `--audio_upstream` or `--text_upstream`.
 
-    `module` has `build(choice, num_threads, device)` and `model_digest(choice)`; it is imported
-    only when it is used. `models` has the hub id, by hub, that stands for an encoder for which no
-    model is named; some have none.
+    Attributes:
+        modality: "audio" or "text".
+        module: is imported only when it is used. It has `find(choice, revision)`, which gives a
+            `checkpoint.Checkpoint` or a class of its own, `Files`, and None for an encoder without
+            weights; `digest(choice, files)`; and `build(choice, files, num_threads, device)`.
+        models: the id, by hub, of the model that is meant where none is named.
+        published: SHA-256 of the weights of published models, and what these are called.
+        layers: whether one of them can be asked for.
     """
 
     modality: str
     module: str
     models: Mapping[str, str] = field(default_factory=dict)
-    layers: bool = True  # whether one of them can be asked for
+    published: Mapping[str, str] = field(default_factory=dict)
+    layers: bool = True
 
 
 MODALITIES = ("audio", "text")
 
-
-def _both(model: str) -> dict[str, str]:
-    return dict.fromkeys(naming.HUBS, model)
-
-
+# The one table of encoders. The digests are those of the hubs' own listings (Git LFS), each seen
+# in at least two public places; conf/exposure.yaml says what the models of these names saw.
 FAMILIES = {
     "fbank": Family("audio", "cfia.upstream.fbank", layers=False),
-    "whisper": Family("audio", "cfia.upstream.whisper"),
+    "whisper": Family(
+        "audio",
+        "cfia.upstream.whisper",
+        published={
+            "7ebd0e69e78190ffe1438491fa05cc1f5c1aa3a4c4db3bc1723adbb551ea2395": "whisper-tiny",
+            "07cadb9f25677c8d50df603e66a98fbd842cce45047139baeb16e6219a1e807b": "whisper-base",
+        },
+    ),
     "emotion2vec": Family(
         "audio",
         "cfia.upstream.emotion2vec",
         {"hf": "emotion2vec/emotion2vec_base", "ms": "iic/emotion2vec_base"},
+        {
+            "4f14ddf7ba394bcafdd4bff6ae0f24ab2e4134260d4dd42c58ea791a201b02dd": "emotion2vec_base",
+            "be501a01f26fcdc7663a062dff86af839afbaef7c4de32f5e42d7e1ad2784da4": (
+                "emotion2vec_plus_large"
+            ),
+        },
         layers=False,
     ),
-    "wav2vec2": Family("audio", "cfia.upstream.speech", _both("facebook/wav2vec2-base")),
-    "hubert": Family("audio", "cfia.upstream.speech", _both("facebook/hubert-base-ls960")),
-    "wavlm": Family("audio", "cfia.upstream.speech", _both("microsoft/wavlm-large")),
-    "bert": Family("text", "cfia.upstream.text", _both("bert-base-uncased")),
-    "minilm": Family("text", "cfia.upstream.text"),
+    "wav2vec2": Family(
+        "audio",
+        "cfia.upstream.speech",
+        {"hf": "facebook/wav2vec2-base"},
+        {"3249fe98bfc62fcbc26067f724716a6ec49d12c4728a2af1df659013905dff21": "wav2vec2-base"},
+    ),
+    "hubert": Family(
+        "audio",
+        "cfia.upstream.speech",
+        {"hf": "facebook/hubert-base-ls960"},
+        {"062249fffb353eab67547a2fbc129f7c31a2f459faf641b19e8fb007cc5c48ad": "hubert-base-ls960"},
+    ),
+    "wavlm": Family(
+        "audio",
+        "cfia.upstream.speech",
+        {"hf": "microsoft/wavlm-large"},
+        {"fdee460e529396ddb2f8c8e8ce0ad74cfb747b726bc6f612e666c7c1e1963c9d": "wavlm-large"},
+    ),
+    "bert": Family(
+        "text",
+        "cfia.upstream.text",
+        {"hf": "bert-base-uncased", "ms": "AI-ModelScope/bert-base-uncased"},
+        {
+            "68d45e234eb4a928074dfd868cead0219ab85354cc53d20e772753c6bb9169d3": "bert-base-uncased",
+            "097417381d6c7230bd9e3557456d726de6e83245ec8b24f529f60198a67b203a": "bert-base-uncased",
+        },
+    ),
+    "minilm": Family(
+        "text",
+        "cfia.upstream.text",
+        published={
+            "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db": "all-MiniLM-L6-v2"
+        },
+    ),
 }
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What the weights of an encoder are.
+
+    Attributes:
+        published: the name of the published model that has these weights; None: of none whose
+            digest is known here.
+        claimed: the name of a published model that the model bears, though its weights are others.
+        label_head: whether they have a classifier's head, and so were trained on labels.
+    """
+
+    published: str | None = None
+    claimed: str | None = None
+    label_head: bool = False
+
+    def __str__(self) -> str:
+        """In words, for frontend.yaml."""
+        if self.published:
+            return f"the published {self.published}"
+        head = ", with a classifier's head" if self.label_head else ""
+        if self.claimed:
+            return f"not the published {self.claimed}, whose name it has{head}"
+        return f"weights that are not known here{head}"
 
 
 def names(modality: str) -> list[str]:
@@ -60,35 +132,86 @@ def names(modality: str) -> list[str]:
 
 
 def default_model(choice: Choice) -> str:
-    """The hub id of a choice that names no model; `KeyError` for an encoder that has none."""
-    return FAMILIES[choice.name].models[choice.hub]
+    """The model that a choice names, or the hub's id of the encoder's own.
+
+    Raises:
+        UserError: none is named, and no id is known there.
+    """
+    if choice.model is not None:
+        return choice.model
+    models, flag = FAMILIES[choice.name].models, f"--{choice.modality}_model"
+    if choice.hub not in models:
+        where = f"; no id of it is known for --hub {choice.hub}" if models else ""
+        raise UserError(
+            f"{choice.name} needs a model{where}: name one with {flag}, an id of the hub or a "
+            "directory"
+        )
+    return models[choice.hub]
 
 
-def build(choice: Choice, num_threads: int = 1, device: str = "cpu") -> Upstream:
+def find(choice: Choice, revision: str | None = None) -> Checkpoint | None:
+    """Find the files of a choice's model, on the hub if need be; None if it has none.
+
+    Args:
+        choice: its `name` is one of `names(choice.modality)`.
+        revision: the commit on the hub; None is the newest.
+
+    Raises:
+        UserError: no such upstream, or its model cannot be found or fetched whole.
+    """
+    files: Checkpoint | None = _module(choice).find(choice, revision)
+    return files
+
+
+def build(
+    choice: Choice, num_threads: int = 1, device: str = "cpu", files: Checkpoint | None = None
+) -> Upstream:
     """Load a frozen encoder.
 
     Args:
         choice: its `name` is one of `names(choice.modality)`.
         num_threads: CPU threads that this process may use.
         device: where a network runs: "cpu", or "cuda" for the GPU that the process may use.
+        files: what `find` gave for the choice (default: it is asked).
 
     Raises:
         UserError: no such upstream, or its model cannot be found or loaded whole.
     """
-    module = importlib.import_module(_module(choice))
-    upstream: Upstream = module.build(choice, num_threads, device)
+    upstream: Upstream = _module(choice).build(choice, files or find(choice), num_threads, device)
     return upstream
 
 
-def model_digest(choice: Choice) -> str | None:
+def model_digest(choice: Choice, files: Checkpoint | None = None) -> str | None:
     """The digest of a model's files (None: it has none), without loading the model.
 
     Raises:
-        UserError: no such upstream or model.
+        UserError: no such upstream, model or layer.
     """
-    module = importlib.import_module(_module(choice))
-    digest: str | None = module.model_digest(choice)
+    digest: str | None = _module(choice).digest(choice, files or find(choice))
     return digest
+
+
+def identify(choice: Choice, files: Checkpoint | None) -> Identity | None:
+    """What the weights of a model are; None for an encoder without weights.
+
+    Raises:
+        UserError: the files cannot be read.
+    """
+    if files is None:
+        return None
+    published, name = FAMILIES[choice.name].published, naming.model_name(files.model)
+    found = published.get(files.weights_digest())
+    claimed = name if found is None and name in published.values() else None
+    return Identity(found, claimed, files.has_label_head())
+
+
+def found(choice: Choice, saved: Mapping[str, Any]) -> Checkpoint:
+    """What `find` gave, from its fields as `plan.json` keeps them."""
+    from cfia.upstream.checkpoint import Checkpoint
+
+    kind = getattr(_module(choice), "Files", Checkpoint)
+    files: Checkpoint = kind(saved["model"], Path(saved["directory"]), saved["revision"])
+    return files
 
 
 def upstream_name(choice: Choice) -> str:
@@ -97,10 +220,10 @@ def upstream_name(choice: Choice) -> str:
     return naming.upstream_name(choice.name, choice.model or "", layer)
 
 
-def _module(choice: Choice) -> str:
+def _module(choice: Choice) -> Any:
     modality, name = choice.modality, choice.name
     family = FAMILIES.get(name)
     if family is None or family.modality != modality:
         legal = ", ".join(names(modality))
         raise UserError(f"there is no {modality} upstream {name!r}; choose from {legal}")
-    return family.module
+    return importlib.import_module(family.module)

@@ -10,6 +10,7 @@ from cfia.errors import UserError
 from cfia.upstream import checkpoint
 from cfia.upstream.base import Description, Features, Upstream
 from cfia.upstream.choice import ALL, Choice
+from cfia.upstream.hub import first_line
 from cfia.upstream.registry import default_model
 
 if TYPE_CHECKING:
@@ -215,7 +216,7 @@ class Speech(Upstream):
         return [*states, output.last_hidden_state]
 
 
-def build(choice: Choice, num_threads: int, device: str) -> Upstream:
+def build(choice: Choice, files: checkpoint.Checkpoint, num_threads: int, device: str) -> Upstream:
     """Load an encoder of these families; see `cfia.upstream.registry.build`.
 
     Raises:
@@ -226,7 +227,6 @@ def build(choice: Choice, num_threads: int, device: str) -> Upstream:
     import transformers
 
     torch.set_num_threads(num_threads)
-    files = _resolve(choice)
     layer = _layer(choice, files)
     prepare = _prepare(files)
     model_class = getattr(transformers, CLASSES[choice.name])
@@ -234,15 +234,15 @@ def build(choice: Choice, num_threads: int, device: str) -> Upstream:
     return Speech(choice.name, files, checkpoint.place(model, device), prepare, layer)
 
 
-def model_digest(choice: Choice) -> str | None:
+def find(choice: Choice, revision: str | None) -> checkpoint.Checkpoint:
+    """The model's files; see `cfia.upstream.registry.find`."""
+    return checkpoint.find(choice, default_model(choice), revision)
+
+
+def digest(choice: Choice, files: checkpoint.Checkpoint) -> str:
     """Digest of the model's files; see `cfia.upstream.registry.model_digest`."""
-    files = _resolve(choice)
     _layer(choice, files)
     return files.digest()
-
-
-def _resolve(choice: Choice) -> checkpoint.Checkpoint:
-    return checkpoint.resolve(choice.model or default_model(choice), choice.hub)
 
 
 def _layer(choice: Choice, files: checkpoint.Checkpoint) -> int | str:
@@ -273,5 +273,5 @@ def _prepare(files: checkpoint.Checkpoint) -> Any:
     except (OSError, ValueError, TypeError) as error:
         raise UserError(
             f"{files.model} has no usable preprocessor_config.json, which says whether waveforms "
-            f"are normalised ({checkpoint.first_line(error)}); copy it from where the model is from"
+            f"are normalised ({first_line(error)}); copy it from where the model is from"
         ) from None

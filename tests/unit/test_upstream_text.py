@@ -13,6 +13,7 @@ import torch
 from cfia.errors import UserError
 from cfia.upstream import build, text
 from cfia.upstream.choice import Choice
+from cfia.upstream.registry import FAMILIES
 from tests.unit import tiny_models
 
 TEXTS = ["the cat sat on a mat .", "...", "and then it ran off , the cats", "zebra"]
@@ -133,7 +134,7 @@ def test_minilm_is_the_packages_model() -> None:
         "dim": 384,
         "frame_shift": None,
         "sample_rate": None,
-        "weights": text.MINILM_WEIGHTS,
+        "weights": next(iter(FAMILIES["minilm"].published)),
         "layers": 1,
     }
     texts = ["Excuse me.", "I was only gone for twenty minutes, you know.", "..."]

@@ -217,11 +217,13 @@ def test_a_hub_model_is_taken_from_the_cache_when_offline(
     (repository / "refs").mkdir()
     (repository / "refs" / "main").write_text(revision)
     program = (
-        "from cfia.upstream import checkpoint as c\n"
-        "found = c.resolve('someone/tiny')\n"
+        "from cfia.errors import UserError\n"
+        "from cfia.upstream.choice import Choice\n"
+        "from cfia.upstream.registry import find\n"
+        "found = find(Choice('audio', 'whisper', 'someone/tiny'))\n"
         "print(found.model, found.revision, found.weights_digest())\n"
-        "try: c.resolve('someone/else')\n"
-        "except c.UserError as error: print(error)\n"
+        "try: find(Choice('audio', 'whisper', 'someone/else'))\n"
+        "except UserError as error: print(error)\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", program],
@@ -233,4 +235,5 @@ def test_a_hub_model_is_taken_from_the_cache_when_offline(
     )
     first, second = done.stdout.splitlines()
     assert first == f"someone/tiny {revision} {sha256(saved[0] / 'model.safetensors')}"
-    assert second.startswith("someone/else is neither a directory nor a model that")
+    assert second.startswith("the Hugging Face hub cannot be reached")
+    assert "has not all of someone/else" in second

@@ -1,9 +1,16 @@
-"""A randomly initialised emotion2vec of a few thousand weights, saved as funasr has its models."""
+"""A randomly initialised emotion2vec of a few thousand weights, saved as funasr has its models.
+
+`save` writes config.yaml and model.pt, as the emotion2vec+ models have them; `publish` the files
+of emotion2vec/emotion2vec_base on Hugging Face, as its listing and its users describe them.
+"""
 
 from __future__ import annotations
 
 import copy
 import io
+import json
+from collections import OrderedDict
+from collections.abc import Mapping
 from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
@@ -106,6 +113,56 @@ def save(directory: Path, settings: dict[str, Any] | None = None, seed: int = 0)
     directory.mkdir(parents=True)
     (directory / "config.yaml").write_text(yaml.safe_dump(settings), encoding="utf-8")
     torch.save({"model": model.state_dict()}, directory / "model.pt")
+    return directory
+
+
+def publish(
+    directory: Path,
+    model: Path,
+    *,
+    zipped: bool = True,
+    extra: Mapping[str, Any] | None = None,
+    name: str = "emotion2vec_base.pt",
+) -> Path:
+    """Save the model of a directory that `save` made as fairseq's training saves a checkpoint.
+
+    The weights are a third of it, the rest Adam's moments. The hub's scan of the real file lists
+    `_rebuild_tensor_v2`, OrderedDict, and storages of floats and doubles. `extra` stands besides
+    in the options of the training.
+    """
+    import torch
+
+    weights = torch.load(model / "model.pt", weights_only=True)["model"]
+    moments = {
+        i: {"step": 1, "exp_avg": torch.rand_like(w), "exp_avg_sq": torch.rand_like(w)}
+        for i, w in enumerate(weights.values())
+    }
+    loss = {"loss": torch.tensor(3.5, dtype=torch.float64)}
+    checkpoint = {
+        "args": None,
+        "cfg": {"common": {"seed": 1, "fp16": True}, **(extra or {})},
+        "model": OrderedDict(weights),
+        "criterion": None,
+        "optimizer_history": [{"optimizer_name": "FairseqAdam", "lr_scheduler_state": {}}],
+        "task_state": {},
+        "extra_state": {"train_iterator": {"epoch": 2}, "metrics": OrderedDict(loss)},
+        "last_optimizer_state": {"state": moments, "param_groups": [{"lr": 1e-4}]},
+    }
+    directory.mkdir(parents=True)
+    torch.save(checkpoint, directory / name, _use_new_zipfile_serialization=zipped)
+    settings = (model / "config.yaml").read_text(encoding="utf-8")
+    # Without a point and a sign it is a text to YAML 1.1.
+    changed = settings.replace("norm_eps: 1.0e-05", "norm_eps: 1e-05")
+    assert changed != settings
+    (directory / "config.yaml").write_text(changed, encoding="utf-8")
+    files = {"init_param": name, "config": "config.yaml"}
+    configuration = {"framework": "pytorch", "task": "emotion-recognition"}
+    (directory / "configuration.json").write_text(
+        json.dumps({**configuration, "file_path_metas": files})
+    )
+    (directory / "README.md").write_text("# emotion2vec\n")
+    (directory / "example").mkdir()
+    (directory / "example" / "test.wav").write_bytes(b"RIFF")
     return directory
 
 

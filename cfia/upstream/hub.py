@@ -1,0 +1,235 @@
+"""Where a model's files are: in a directory of the user's, or on a hub, at one commit.
+
+Which commit a hub's model is at now is asked once, when a dump is planned; `plan.json` keeps the
+answer, and the jobs read the files from there. Nothing of a model is fetched but the files that
+make it up, and no other address is contacted.
+"""
+
+from __future__ import annotations
+
+import abc
+import errno
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from cfia.errors import UserError
+
+# Endings of the large files.
+WEIGHTS = (".safetensors", ".bin", ".pt")
+
+_log = logging.getLogger(__name__)
+
+
+class Source(abc.ABC):
+    """Where files of one model come from.
+
+    Attributes:
+        model: hub id or directory, as the user gave it.
+        revision: the commit on Hugging Face. None for a directory, and for ModelScope, whose
+            directories are named by branch.
+    """
+
+    revision: str | None = None
+
+    def __init__(self, model: str) -> None:
+        self.model = model
+
+    @abc.abstractmethod
+    def fetch(self, patterns: Sequence[str]) -> Path:
+        """The directory with the model's files whose names match one of the shell's patterns."""
+
+    @abc.abstractmethod
+    def names(self) -> list[str]:
+        """The names of all files that there are."""
+
+    @abc.abstractmethod
+    def explain(self, error: Exception) -> UserError:
+        """One sentence for what `fetch` raised."""
+
+
+class Directory(Source):
+    """A local directory: nothing is fetched."""
+
+    def fetch(self, patterns: Sequence[str]) -> Path:
+        """The directory itself."""
+        return Path(self.model)
+
+    def names(self) -> list[str]:
+        """The names of its files."""
+        return sorted(path.name for path in Path(self.model).iterdir() if path.is_file())
+
+    def explain(self, error: Exception) -> UserError:
+        """What a file system can say."""
+        return UserError(f"{self.model} cannot be read ({first_line(error)}); mend that")
+
+
+class HuggingFace(Source):
+    """A model on the Hugging Face hub, or in its client's cache if the hub is out of reach."""
+
+    def __init__(self, model: str, revision: str | None = None) -> None:
+        super().__init__(model)
+        self.revision = revision
+        # Read when the package is imported. Its telemetry is a header of each request, and a
+        # request of its own for a list of tools that it looks for on the machine.
+        os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
+        for name in ("httpx", "httpx2"):  # a line for each request
+            logging.getLogger(name).setLevel(logging.WARNING)
+
+    def fetch(self, patterns: Sequence[str]) -> Path:
+        """The snapshot of one commit: `main` at the first call, the same at all others."""
+        from huggingface_hub import snapshot_download
+        from huggingface_hub.utils.tqdm import disable_progress_bars, enable_progress_bars
+
+        # What comes first is small. A bar is for the weights.
+        bar = self.revision is not None and sys.stderr.isatty()
+        (enable_progress_bars if bar else disable_progress_bars)()
+        directory = Path(
+            snapshot_download(
+                self.model,
+                revision=self.revision,
+                allow_patterns=list(patterns),
+                ignore_patterns=["*/*"],
+            )
+        )
+        if self.revision is None:
+            self.revision = directory.name
+            if not any(path.suffix in WEIGHTS for path in directory.iterdir()):
+                _log.info(
+                    "%s: downloading commit %s from the Hugging Face hub to %s",
+                    self.model,
+                    self.revision[:8],
+                    directory.parents[2],
+                )
+        return directory
+
+    def names(self) -> list[str]:
+        """The names of the files at this commit."""
+        from huggingface_hub import HfApi
+
+        return sorted(HfApi().list_repo_files(self.model, revision=self.revision))
+
+    def explain(self, error: Exception) -> UserError:
+        """What the client's errors mean for the user."""
+        from huggingface_hub import constants, errors
+
+        or_directory = "or download the model elsewhere and give its directory"
+        if isinstance(error, errors.GatedRepoError):
+            return UserError(
+                f"{self.model} is gated: accept its terms on its page at the Hugging Face hub, log "
+                f"in with `hf auth login`, and run the same command again, {or_directory}"
+            )
+        if isinstance(error, errors.RepositoryNotFoundError):
+            return UserError(
+                f"{self.model} is neither a directory nor a public model of the Hugging Face hub; "
+                "check the name, or if it is private log in with `hf auth login`"
+            )
+        if isinstance(error, errors.HFValidationError):
+            return UserError(f"{self.model} is neither a directory nor a model's id; check it")
+        if _is_full(error):
+            return _full_disk(self.model, constants.HF_HUB_CACHE, "HF_HOME")
+        if isinstance(error, errors.LocalEntryNotFoundError):
+            return UserError(
+                f"the Hugging Face hub cannot be reached ({_cause(error)}), and its cache "
+                f"{constants.HF_HUB_CACHE} has not all of {self.model}; run the same command where "
+                f"there is a network, {or_directory}"
+            )
+        return _broken_off(self.model, "the Hugging Face hub", error)
+
+
+class ModelScope(Source):
+    """A model on ModelScope, which is not asked if its client's cache has the model.
+
+    The cache may hold an older state than the hub: ModelScope has no commit for it.
+    """
+
+    def __init__(self, model: str, *, cached: bool) -> None:
+        super().__init__(model)
+        self._cached = cached
+        self._directory: Path | None = None
+
+    def fetch(self, patterns: Sequence[str]) -> Path:
+        """The directory in the client's cache."""
+        try:
+            from modelscope import snapshot_download  # type: ignore[import-untyped]
+        except ImportError as error:
+            raise UserError(
+                f"--hub ms needs the package modelscope ({first_line(error)}); install it, or "
+                "download the model and give its directory"
+            ) from None
+        for name in ("modelscope", "modelscope_hub"):
+            logging.getLogger(name).setLevel(logging.ERROR)
+        options = {"local_files_only": True} if self._cached else {"allow_patterns": [*patterns]}
+        self._directory = Path(snapshot_download(self.model, **options))
+        return self._directory
+
+    def names(self) -> list[str]:
+        """The names of the files that are here."""
+        return [] if self._directory is None else Directory(str(self._directory)).names()
+
+    def explain(self, error: Exception) -> UserError:
+        """What the client says. Its errors have no base class that all of its versions share."""
+        if _is_full(error):
+            return _full_disk(self.model, "of ModelScope", "MODELSCOPE_CACHE")
+        return _broken_off(self.model, "ModelScope", error)
+
+
+def sources(model: str, hub: str, revision: str | None = None) -> list[Source]:
+    """Where a model may come from; the first that can give all of it is right.
+
+    Args:
+        model: directory, or id on the hub.
+        hub: "hf" is Hugging Face, "ms" is ModelScope.
+        revision: the commit on Hugging Face; None is what `main` is now.
+
+    Raises:
+        UserError: there is no such directory.
+    """
+    if Path(model).is_dir():
+        return [Directory(model)]
+    # An id is `name` or `owner/name`; anything else was meant as a path.
+    if model.startswith((".", "/", "~")) or model.count("/") > 1 or " " in model:
+        raise UserError(f"no such model directory {model}; check the path")
+    if hub == "ms":
+        return [ModelScope(model, cached=True), ModelScope(model, cached=False)]
+    return [HuggingFace(model, revision)]
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error's message, without its full stop."""
+    lines = str(error).strip().splitlines()
+    return lines[0].rstrip(".: ") if lines else type(error).__name__
+
+
+def _chain(error: BaseException | None) -> list[BaseException]:
+    """An error and what it came from, the root last."""
+    found: list[BaseException] = []
+    while error is not None and error not in found:
+        found.append(error)
+        error = error.__cause__ or error.__context__
+    return found
+
+
+def _cause(error: BaseException) -> str:
+    return first_line(_chain(error)[-1])
+
+
+def _is_full(error: BaseException) -> bool:
+    full = (errno.ENOSPC, errno.EDQUOT)
+    return any(isinstance(e, OSError) and e.errno in full for e in _chain(error))
+
+
+def _full_disk(model: str, cache: str, variable: str) -> UserError:
+    return UserError(
+        f"the disk is full, and the cache {cache} has no room for {model}; free some space, or set "
+        f"{variable} to a directory elsewhere, and run the same command again"
+    )
+
+
+def _broken_off(model: str, hub: str, error: BaseException) -> UserError:
+    return UserError(
+        f"{hub} or its cache could not give {model} ({first_line(error)}); check the name and the "
+        "network and run the same command again, or download the model and give its directory"
+    )
