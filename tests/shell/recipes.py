@@ -13,6 +13,8 @@ ROOT = Path(__file__).resolve().parents[2]
 class Recipe:
     """A copy of the project, so that nothing in the checkout is touched, and one of its recipes.
 
+    A copy that is there already is taken as it is.
+
     Attributes:
         corpus: what --corpus_dir says; `arguments`: the options of every run besides.
     """
@@ -20,10 +22,11 @@ class Recipe:
     def __init__(self, root: Path, name: str, arguments: Sequence[str]):
         self.root, self.arguments = root, arguments
         ignore = shutil.ignore_patterns("downloads", "data", "dump", "exp", "__pycache__")
-        for part in ("egs", "utils", "conf", "cfia"):
-            shutil.copytree(ROOT / part, root / part, symlinks=True, ignore=ignore)
-        for file in ("setup.py", "requirements.txt"):
-            shutil.copy(ROOT / file, root / file)
+        if not root.exists():
+            for part in ("egs", "utils", "conf", "cfia"):
+                shutil.copytree(ROOT / part, root / part, symlinks=True, ignore=ignore)
+            for file in ("setup.py", "requirements.txt"):
+                shutil.copy(ROOT / file, root / file)
         self.directory = root / "egs" / name
         self.corpus = root / "corpus"
 

@@ -1,0 +1,1 @@
+"""A model hub on the loopback, with repositories as they are published."""
