@@ -43,9 +43,9 @@ STAGES = {
 }  # fmt: skip
 RATE = 16000
 WORDS = (
-    "i", "you", "the", "to", "it", "and", "a", "that", "what", "do", "not", "of", "is", "in", "know",
-    "me", "my", "on", "this", "have", "be", "just", "for", "so", "are", "with", "all", "like", "right",
-    "was", "but", "no", "yeah", "how", "go", "get", "well", "can", "out", "up", "they", "here", "would",
+    "i", "you", "the", "to", "it", "and", "a", "that", "what", "do", "not", "of", "is", "in",
+    "me", "my", "on", "this", "have", "be", "just", "for", "so", "are", "with", "all", "like",
+    "was", "but", "no", "yeah", "how", "go", "get", "well", "can", "out", "up", "they", "here",
 )  # fmt: skip
 
 
