@@ -13,9 +13,10 @@ from cfia.upstream import registry
 
 @dataclass(frozen=True)
 class Models:
-    """Model by encoder; "" where its own default, or nothing, is meant."""
+    """Model by encoder; "" where its own, on a hub, or nothing is meant."""
 
     given: Mapping[str, str]
+    hub: str
 
     def find(self, modality: str, name: str) -> tuple[str, str]:
         """The model of an encoder, and why it cannot be used ("" if it can)."""
@@ -24,6 +25,9 @@ class Models:
             return "", f"no model given (--{modality}_model {name}=DIR)"
         if model.startswith(("/", ".")) and not Path(model).is_dir():
             return "", f"no model given: there is no directory {model}"
+        own = registry.FAMILIES[name].models
+        if not model and own and self.hub not in own:
+            return "", f"no id of it is known for --hub {self.hub} (--{modality}_model {name}=DIR)"
         return model, ""
 
 
@@ -56,7 +60,7 @@ def read_models(recipe: Path, options: Mapping[str, str], caller: Path) -> Model
             found.pop(name, None)
             if model:
                 found[name] = _plain(name, model, caller)
-    return Models(found)
+    return Models(found, options["hub"])
 
 
 def _named(modality: str, options: Mapping[str, str]) -> list[tuple[str, str]]:

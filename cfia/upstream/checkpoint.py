@@ -46,7 +46,7 @@ class Checkpoint:
     revision: str | None
 
     def record(self) -> dict[str, str | None]:
-        """The fields, for `plan.json`; `registry.found` reads them."""
+        """The fields, for `plan.json`; `registry.from_record` reads them."""
         return {"model": self.model, "directory": str(self.directory), "revision": self.revision}
 
     def config(self) -> dict[str, Any]:

@@ -29,7 +29,7 @@ SAMPLE_RATE = 16000
 # classifier of the models that were trained on labels.
 DECODER, AVERAGE, HEAD = f"{AUDIO}.decoder.", "_ema", "proj."
 
-# What `Network` takes for granted. All published models have it.
+# What `Network` takes for granted; `check_design` refuses a model without it.
 MODEL_DESIGN = {"layer_norm_first": False, "norm_affine": True}
 AUDIO_DESIGN = {
     "extractor_mode": "layer_norm",

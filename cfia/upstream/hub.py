@@ -12,13 +12,14 @@ import errno
 import logging
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
 from cfia.errors import UserError
 
-# Endings of the large files.
-WEIGHTS = (".safetensors", ".bin", ".pt")
+# Names of the large files.
+WEIGHTS = ("*.safetensors", "*.bin", "*.pt")
 
 _log = logging.getLogger(__name__)
 
@@ -86,17 +87,19 @@ class HuggingFace(Source):
         # What comes first is small. A bar is for the weights.
         bar = self.revision is not None and sys.stderr.isatty()
         (enable_progress_bars if bar else disable_progress_bars)()
-        directory = Path(
-            snapshot_download(
-                self.model,
-                revision=self.revision,
-                allow_patterns=list(patterns),
-                ignore_patterns=["*/*"],
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of a full disk, which `explain` tells
+            directory = Path(
+                snapshot_download(
+                    self.model,
+                    revision=self.revision,
+                    allow_patterns=list(patterns),
+                    ignore_patterns=["*/*"],
+                )
             )
-        )
         if self.revision is None:
             self.revision = directory.name
-            if not any(path.suffix in WEIGHTS for path in directory.iterdir()):
+            if not any(any(directory.glob(pattern)) for pattern in WEIGHTS):
                 _log.info(
                     "%s: downloading commit %s from the Hugging Face hub to %s",
                     self.model,
@@ -131,8 +134,9 @@ class HuggingFace(Source):
         if _is_full(error):
             return _full_disk(self.model, constants.HF_HUB_CACHE, "HF_HOME")
         if isinstance(error, errors.LocalEntryNotFoundError):
+            reason = first_line(_causes(error)[-1])
             return UserError(
-                f"the Hugging Face hub cannot be reached ({_cause(error)}), and its cache "
+                f"the Hugging Face hub cannot be reached ({reason}), and its cache "
                 f"{constants.HF_HUB_CACHE} has not all of {self.model}; run the same command where "
                 f"there is a network, {or_directory}"
             )
@@ -140,15 +144,24 @@ class HuggingFace(Source):
 
 
 class ModelScope(Source):
-    """A model on ModelScope, which is not asked if its client's cache has the model.
+    """A model on ModelScope, or in its client's cache.
 
-    The cache may hold an older state than the hub: ModelScope has no commit for it.
+    Args:
+        model: its id.
+        cached: take what the cache has, and ask nobody. It may be older than what the hub has, and
+            it may be a part: ModelScope has no commit that would tell.
     """
 
     def __init__(self, model: str, *, cached: bool) -> None:
         super().__init__(model)
         self._cached = cached
         self._directory: Path | None = None
+        # Unless told not to, the client asks an address of Alibaba's cloud whether it runs there.
+        # The variable's name before 1.38 is the second.
+        for name in ("MODELSCOPE_DOWNLOAD_INTRA_CLOUD", "INTRA_CLOUD_ACCELERATION"):
+            os.environ[name] = "false"
+        if not sys.stderr.isatty():
+            os.environ["TQDM_DISABLE"] = "1"
 
     def fetch(self, patterns: Sequence[str]) -> Path:
         """The directory in the client's cache."""
@@ -161,7 +174,11 @@ class ModelScope(Source):
             ) from None
         for name in ("modelscope", "modelscope_hub"):
             logging.getLogger(name).setLevel(logging.ERROR)
-        options = {"local_files_only": True} if self._cached else {"allow_patterns": [*patterns]}
+        if self._cached:
+            return Path(snapshot_download(self.model, local_files_only=True))
+        if self._directory is None:
+            _log.info("%s: downloading from ModelScope what its cache has not", self.model)
+        options = {"allow_patterns": list(patterns), "ignore_patterns": ["*/*"]}
         self._directory = Path(snapshot_download(self.model, **options))
         return self._directory
 
@@ -173,6 +190,13 @@ class ModelScope(Source):
         """What the client says. Its errors have no base class that all of its versions share."""
         if _is_full(error):
             return _full_disk(self.model, "of ModelScope", "MODELSCOPE_CACHE")
+        response = getattr(error, "response", None)
+        if getattr(response, "status_code", None) in (401, 403, 404):
+            return UserError(
+                f"{self.model} is neither a directory nor a public model of ModelScope; check the "
+                "name (it has other ids than Hugging Face), or download the model and give its "
+                "directory"
+            )
         return _broken_off(self.model, "ModelScope", error)
 
 
@@ -203,22 +227,19 @@ def first_line(error: BaseException) -> str:
     return lines[0].rstrip(".: ") if lines else type(error).__name__
 
 
-def _chain(error: BaseException | None) -> list[BaseException]:
-    """An error and what it came from, the root last."""
+def _causes(error: BaseException | None) -> list[BaseException]:
+    """An error, what it came from, and what ModelScope's client collects, the root last."""
     found: list[BaseException] = []
     while error is not None and error not in found:
         found.append(error)
-        error = error.__cause__ or error.__context__
+        files = getattr(error, "failed_files", None) or {}
+        error = next(iter(files.values()), None) or error.__cause__ or error.__context__
     return found
-
-
-def _cause(error: BaseException) -> str:
-    return first_line(_chain(error)[-1])
 
 
 def _is_full(error: BaseException) -> bool:
     full = (errno.ENOSPC, errno.EDQUOT)
-    return any(isinstance(e, OSError) and e.errno in full for e in _chain(error))
+    return any(isinstance(e, OSError) and e.errno in full for e in _causes(error))
 
 
 def _full_disk(model: str, cache: str, variable: str) -> UserError:
@@ -229,7 +250,8 @@ def _full_disk(model: str, cache: str, variable: str) -> UserError:
 
 
 def _broken_off(model: str, hub: str, error: BaseException) -> UserError:
+    reason = first_line(_causes(error)[-1])
     return UserError(
-        f"{hub} or its cache could not give {model} ({first_line(error)}); check the name and the "
-        "network and run the same command again, or download the model and give its directory"
+        f"{hub} did not give all of {model} ({reason}); run the same command again, or download "
+        "the model elsewhere and give its directory"
     )

@@ -205,7 +205,7 @@ def _frontend(published: Published) -> dict[str, Any]:
         dim=published.frames.shape[1],
         frame_shift=FRAME_SHIFT,
         sample_rate=16000,
-        # Nobody published a digest of the model that made them: this names the features.
+        # Nobody says which weights made them: this names the features.
         weights=f"train.npy {sha256(published.directory / FILES[0])}",
     )
     return asdict(description) | {"exposure": "audio"}

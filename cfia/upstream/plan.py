@@ -68,7 +68,7 @@ class Settings:
 
     def checkpoint(self) -> Checkpoint | None:
         """The files of the model."""
-        return registry.found(self.choice, self.files) if self.files else None
+        return registry.from_record(self.choice, self.files) if self.files else None
 
     def options(self) -> dict[str, Any]:
         """The marker's options, under the recipe's names of the flags.

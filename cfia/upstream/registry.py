@@ -205,12 +205,12 @@ def identify(choice: Choice, files: Checkpoint | None) -> Identity | None:
     return Identity(found, claimed, files.has_label_head())
 
 
-def found(choice: Choice, saved: Mapping[str, Any]) -> Checkpoint:
-    """What `find` gave, from its fields as `plan.json` keeps them."""
+def from_record(choice: Choice, record: Mapping[str, Any]) -> Checkpoint:
+    """What `find` gave, from what `Checkpoint.record` made of it."""
     from cfia.upstream.checkpoint import Checkpoint
 
     kind = getattr(_module(choice), "Files", Checkpoint)
-    files: Checkpoint = kind(saved["model"], Path(saved["directory"]), saved["revision"])
+    files: Checkpoint = kind(record["model"], Path(record["directory"]), record["revision"])
     return files
 
 

@@ -62,7 +62,7 @@ class RelativeAttention(nn.Module):
         return x.reshape(*x.shape[:2], self.attention.num_heads, -1).transpose(1, 2)
 
     def _gate(self, x: Tensor) -> Tensor:
-        """(B, heads, T, 1): how much of the bias each query takes (the WavLM paper, Eq. 3)."""
+        """(B, heads, T, 1): how much of the bias each query takes (the gate of the WavLM paper)."""
         projected: Tensor = self.attention.gru_rel_pos_linear(self._heads(x))  # (B, heads, T, 8)
         summed = projected.reshape(*projected.shape[:3], 2, 4).sum(dim=-1)
         update, reset = torch.sigmoid(summed).chunk(2, dim=-1)

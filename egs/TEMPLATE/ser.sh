@@ -38,10 +38,10 @@ cv=session                 # the scheme of stages 5 to 8: session or speaker
 validation=random20        # random20, partner, next_speaker or next_session
 # Features
 audio_upstream=emotion2vec # audio encoder: emotion2vec, wav2vec2, hubert, wavlm, whisper, fbank
-audio_model=               # its model: hub id or directory (default: the encoder's own)
+audio_model=               # its model: hub id or directory (default: the encoder's own, if it has one)
 audio_layer=               # its layer, or all, for a sum that training learns (default: the last)
 text_upstream=bert         # text encoder: bert, minilm
-text_model=                # its model: hub id or directory (default: the encoder's own)
+text_model=                # its model: hub id or directory (default: the encoder's own, if it has one)
 text_layer=                # its layer, or all, for a sum that training learns (default: the last)
 hub=hf                     # where model ids are looked up: hf (Hugging Face) or ms (ModelScope)
 allow_contaminated=false   # accept an encoder that was trained on the corpus's labels

@@ -7,11 +7,12 @@ load. Every function fills a directory and returns the model that its weights ar
 from __future__ import annotations
 
 import json
+import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from tests.unit import tiny_models
+from tests.unit import tiny_emotion2vec, tiny_models
 
 _COREML = "coreml/fill-mask/float32_model.mlpackage"
 _SPEECH_SPECIALS = {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"}
@@ -123,7 +124,16 @@ def whisper_tiny(directory: Path) -> Any:
     return model
 
 
+def emotion2vec_base(directory: Path) -> Any:
+    """emotion2vec/emotion2vec_base: a checkpoint of fairseq's training, which funasr reads."""
+    with tempfile.TemporaryDirectory() as scratch:
+        plain = tiny_emotion2vec.save(Path(scratch) / "plain")
+        tiny_emotion2vec.publish(directory, plain)
+        return tiny_emotion2vec.reference(plain)
+
+
 BUILDERS: dict[str, Callable[[Path], Any]] = {
+    "emotion2vec/emotion2vec_base": emotion2vec_base,
     "bert-base-uncased": bert_base_uncased,
     "microsoft/wavlm-large": wavlm_large,
     "facebook/hubert-base-ls960": hubert_base_ls960,

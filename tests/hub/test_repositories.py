@@ -17,7 +17,7 @@ CLASSES = {
 }
 
 
-@pytest.mark.parametrize("repo_id", BUILDERS)
+@pytest.mark.parametrize("repo_id", CLASSES)
 def test_the_weights_are_those_of_the_model(repo_id: str, tmp_path: Path) -> None:
     import torch
     import transformers

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 from collections.abc import Sequence
@@ -16,7 +17,8 @@ class Recipe:
     A copy that is there already is taken as it is.
 
     Attributes:
-        corpus: what --corpus_dir says; `arguments`: the options of every run besides.
+        corpus: what --corpus_dir says; `arguments`: the options of every run besides;
+        environment: variables that differ from the tests' own.
     """
 
     def __init__(self, root: Path, name: str, arguments: Sequence[str]):
@@ -29,6 +31,7 @@ class Recipe:
                 shutil.copy(ROOT / file, root / file)
         self.directory = root / "egs" / name
         self.corpus = root / "corpus"
+        self.environment: dict[str, str] = {}
 
     def command(self, *arguments: str) -> list[str]:
         return [
@@ -42,7 +45,11 @@ class Recipe:
     def run(self, *arguments: str, code: int = 0) -> str:
         """Run it from another directory; returns what it printed."""
         done = subprocess.run(
-            self.command(*arguments), capture_output=True, text=True, cwd=self.root.parent
+            self.command(*arguments),
+            capture_output=True,
+            text=True,
+            cwd=self.root.parent,
+            env=os.environ | self.environment,
         )
         said = done.stdout + done.stderr
         assert done.returncode == code, said

@@ -1,14 +1,19 @@
-"""egs/iemocap through run.sh: a small tree, encoders in local directories, no network."""
+"""egs/iemocap through run.sh: a small tree, and encoders by their ids or in local directories."""
 
 from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Iterator
 
 import pytest
+import yaml
 
+from tests.hub.repositories import BUILDERS
+from tests.hub.server import Hub
 from tests.shell.recipes import Recipe
 from tests.unit import tiny_emotion2vec, tiny_models
+from tests.unit.dump_data import features, same
 from tests.unit.small_iemocap import write_iemocap
 
 TINY = ["--allow_partial", "true", "--stage", "1", "--systems", "audio_text"]
@@ -42,25 +47,65 @@ def test_stages_1_and_2_need_no_model(recipe: Recipe) -> None:
     assert (recipe.directory / "data" / "folds" / "speaker" / "4" / "test").is_file()
 
 
-def test_to_the_table_which_says_what_the_encoders_saw(recipe: Recipe) -> None:
-    recipe.run(*models(recipe), "--nj", "2")
-    run = recipe.directory / "exp" / "cfia_net_emotion2vec_base_bert-base-uncased" / "session"
+@pytest.fixture(scope="module")
+def hub(recipe: Recipe) -> Iterator[Hub]:
+    """A hub with the models that the recipe takes where none is named."""
+    with Hub() as hub:
+        recipe.environment = hub.environment(recipe.root / "cache")
+        for model in ("emotion2vec/emotion2vec_base", "bert-base-uncased"):
+            directory = recipe.root / "hub" / model
+            directory.parent.mkdir(parents=True, exist_ok=True)
+            BUILDERS[model](directory)
+            hub.add(model, directory)
+        yield hub
+
+
+def test_to_the_table_from_ids_alone(recipe: Recipe, hub: Hub) -> None:
+    said = recipe.run("--nj", "2")
+    assert "emotion2vec/emotion2vec_base: downloading commit" in said
+    run = recipe.directory / "exp" / "cfia_net_emotion2vec_bert" / "session"
     scores = json.loads((run / "scores.json").read_text())
     assert scores["protocol"]["exposure"] == {"emotion2vec": "audio", "bert": "none"}
     results = (recipe.directory / "exp" / "RESULTS.md").read_text()
     assert "| emotion2vec: audio, bert: none |" in results
     log = (run / "fold1_seed1" / "train.log").read_text()
     assert "GB in memory" in log
-    assert recipe.run(*models(recipe), "--nj", "2").count("skipping") >= 4
+    # Stage 3 by two jobs and stage 4: `main` of each model is asked for once, by the plan.
+    asked = [path for _, path in hub.requests if path.endswith("/revision/main")]
+    assert len(asked) == 2
+    frontend = yaml.safe_load((recipe.directory / "dump/emotion2vec/frontend.yaml").read_text())
+    assert frontend["identity"] == "not the published emotion2vec_base, whose name it has"
+
+
+def test_and_again_without_the_hub(recipe: Recipe, hub: Hub) -> None:
+    hub.stop()
+    hub.requests.clear()
+    assert recipe.run("--nj", "2").count("skipping") >= 4
+    recipe.run("--stage", "3", "--stop_stage", "4", "--dumpdir", "dump2")
+    assert hub.requests == []
+    for name in ("emotion2vec", "bert"):
+        directories = [recipe.directory / dump / name for dump in ("dump", "dump2")]
+        first, second = (features(directory) for directory in directories)
+        assert same(first, second)
 
 
 def test_another_cache_changes_no_byte(recipe: Recipe) -> None:
     more = ["--stage", "5", "--stop_stage", "6", "--feature_cache", "none", "--expdir", "other"]
-    recipe.run(*models(recipe), *more)
+    recipe.run(*more)
+    compared = 0
     for path in (recipe.directory / "exp").rglob("*"):
         if path.name in ("checkpoint.pt", "best.pt", "posteriors.tsv"):
             other = recipe.directory / "other" / path.relative_to(recipe.directory / "exp")
             assert other.read_bytes() == path.read_bytes(), path
+            compared += 1
+    assert compared == 6
+
+
+def test_directories_named_by_hand(recipe: Recipe) -> None:
+    recipe.run(*models(recipe), "--stage", "3", "--stop_stage", "4", "--nj", "2")
+    for name, seen in (("emotion2vec_base", "audio"), ("bert-base-uncased", "none")):
+        text = (recipe.directory / "dump" / name / "frontend.yaml").read_text()
+        assert f"exposure: {seen}" in text
 
 
 def test_an_encoder_that_knows_the_labels_is_refused_unless_allowed(recipe: Recipe) -> None:

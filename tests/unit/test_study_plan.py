@@ -58,6 +58,10 @@ def test_a_row_without_its_model_is_not_run_and_says_why(recipe: Recipe, tmp_pat
         recipe.plan("paper", audio_model="wavelm=/none")
     without = recipe.plan("paper", audio_model="fbank=")
     assert not without.trainings
+    own = {"audio_model": "wavlm=microsoft/wavlm-large"}
+    assert entry(recipe.plan("paper", **own), upstreams={"audio": "wavlm"}).training
+    elsewhere = entry(recipe.plan("paper", **own, hub="ms"), upstreams={"audio": "wavlm"})
+    assert elsewhere.reason == "no id of it is known for --hub ms (--audio_model wavlm=DIR)"
 
 
 def test_a_model_for_the_recipes_own_encoder_and_the_defaults_short_name(
