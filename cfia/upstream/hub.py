@@ -1,8 +1,8 @@
 """Where a model's files are: in a directory of the user's, or on a hub, at one commit.
 
 Which commit a hub's model is at now is asked once, when a dump is planned; `plan.json` keeps the
-answer, and the jobs read the files from there. Nothing of a model is fetched but the files that
-make it up, and no other address is contacted.
+answer, and the jobs read the files from there. Nothing is asked for but the files that make up the
+model.
 """
 
 from __future__ import annotations

@@ -73,6 +73,7 @@ def test_to_the_table_from_ids_alone(recipe: Recipe, hub: Hub) -> None:
     # Stage 3 by two jobs and stage 4: `main` of each model is asked for once, by the plan.
     asked = [path for _, path in hub.requests if path.endswith("/revision/main")]
     assert len(asked) == 2
+    assert all("/api/models/" in path or "/resolve/" in path for _, path in hub.requests)
     frontend = yaml.safe_load((recipe.directory / "dump/emotion2vec/frontend.yaml").read_text())
     assert frontend["identity"] == "not the published emotion2vec_base, whose name it has"
 

@@ -161,6 +161,8 @@ def test_the_moving_average_is_passed_over_and_other_keys_are_not(directory: Pat
     wanted = frames(directory)
     rewrite(directory, lambda w: w.update({"_ema": {"blocks.0.x": torch.ones(2)}}))
     assert difference(frames(directory), wanted) == 0
+    rewrite(directory, lambda w: w.update({"module._ema.blocks.0.x": torch.ones(2)}))
+    assert difference(frames(directory), wanted) == 0
     rewrite(directory, lambda w: w.update({"recon_proj.weight": torch.ones(2)}))
     with pytest.raises(UserError, match=r"have the unknown recon_proj\.weight"):
         frames(directory)
