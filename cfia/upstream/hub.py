@@ -84,9 +84,12 @@ class HuggingFace(Source):
         from huggingface_hub import snapshot_download
         from huggingface_hub.utils.tqdm import disable_progress_bars, enable_progress_bars
 
-        # What comes first is small. A bar is for the weights.
-        bar = self.revision is not None and sys.stderr.isatty()
-        (enable_progress_bars if bar else disable_progress_bars)()
+        # What comes first is small. A bar is for the weights; of the two that count their bytes,
+        # the one that knows how many there are.
+        disable_progress_bars()
+        if self.revision is not None and sys.stderr.isatty():
+            enable_progress_bars()
+            disable_progress_bars("huggingface_hub.snapshot_download.transfer")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of a full disk, which `explain` tells
             directory = Path(

@@ -8,6 +8,7 @@ neither the number of jobs nor a killed job regroups them.
 from __future__ import annotations
 
 import logging
+import math
 import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
@@ -297,7 +298,8 @@ def _plan(data: DataDir, settings: Settings, nj: int) -> Plan:
     else:
         lengths, budget = {u: float(len(t)) for u, t in data.text.items()}, BATCH_CHARACTERS
     batches = make_batches(lengths, budget)
-    weights = [sum(lengths[utterance] for utterance in batch) for batch in batches]
+    # `sum` rounds otherwise from Python 3.12 on, and batches would be dealt to other jobs.
+    weights = [math.fsum(lengths[utterance] for utterance in batch) for batch in batches]
     return Plan(settings, batches, split_jobs(weights, nj))
 
 

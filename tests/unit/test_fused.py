@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import defaultdict
 from collections.abc import Iterator
 from typing import Any
 
@@ -19,6 +20,7 @@ from cfia.model.fused import FusedStack
 from cfia.model.network import build_stack
 
 BOTH = ("audio", "text")
+DRAWS = 8
 
 
 @pytest.fixture(autouse=True)
@@ -76,14 +78,23 @@ def results(
 
 
 def distances(found: dict[str, Tensor], expected: dict[str, Tensor]) -> dict[str, float]:
-    """The largest difference in each tensor, relative to its largest magnitude."""
+    """The largest difference in each tensor, relative to its largest magnitude.
+
+    A gradient that cancels out to less than a ten-thousandth of the others of the same scalar is
+    rounding (of one position under "norm", those of the two modalities are opposite): it is held
+    against that ten-thousandth.
+    """
     assert found.keys() == expected.keys()
+    largest = {name: float(t.abs().max()) for name, t in expected.items() if t.numel()}
+    others: dict[str, float] = {}
+    for name, scale in largest.items():
+        part = name.split(" to ")[0]
+        others[part] = max(others.get(part, 0.0), scale if " to " in name else 0.0)
     result = {}
-    for name, tensor in expected.items():
-        assert found[name].shape == tensor.shape
-        if tensor.numel():
-            scale = float(tensor.abs().max())
-            result[name] = float((found[name] - tensor).abs().max()) / (scale or 1.0)
+    for name, scale in largest.items():
+        assert found[name].shape == expected[name].shape
+        scale = max(scale, 1e-4 * others[name.split(" to ")[0]]) or 1.0
+        result[name] = float((found[name] - expected[name]).abs().max()) / scale
     return result
 
 
@@ -132,16 +143,24 @@ def test_both_forms_agree_in_float64(
 @pytest.mark.parametrize("loss", ["mean", "sum_per_utt", "norm"])
 def test_float32_is_as_good_as_the_equations_are(loss: str, masked: bool) -> None:
     """To 1e-5. Where a gradient is a sum that cancels out, as that of a bias may be, the equations
-    themselves are further than that from their value in float64; there, no further than twice."""
-    equations, closed = pair(channels=16, features=8, consistency_loss=loss)
-    X_a, X_t, valid = inputs([60, 37, 1] if masked else [60, 60], 16, 8)
-    exact = results(equations, X_a, X_t, valid, BOTH)
-    X_a, X_t, valid = X_a.float(), X_t.float(), valid.float()
-    from_equations, from_closed = (
-        distances(results(stack.float(), X_a, X_t, valid, BOTH), exact)
-        for stack in (equations, closed)
-    )
-    assert len(exact) == 2 + 2 * (2 + len(list(closed.parameters())))
+    themselves are further than that from their value in float64; there, no further than twice.
+
+    Both as means over draws of weights and inputs: how far a sum cancels is the draw's luck, and
+    what is left of it the luck of the order in which a processor's own kernels add.
+    """
+    totals: list[dict[str, float]] = [defaultdict(float), defaultdict(float)]
+    for seed in range(DRAWS):
+        equations, closed = pair(seed, channels=16, features=8, consistency_loss=loss)
+        X_a, X_t, valid = inputs([60, 37, 1] if masked else [60, 60], 16, 8, seed)
+        exact = results(equations, X_a, X_t, valid, BOTH)
+        assert len(exact) == 2 + 2 * (2 + len(list(closed.parameters())))
+        X_a, X_t, valid = X_a.float(), X_t.float(), valid.float()
+        for total, stack in zip(totals, (equations, closed), strict=True):
+            for name, distance in distances(
+                results(stack.float(), X_a, X_t, valid, BOTH), exact
+            ).items():
+                total[name] += distance / DRAWS
+    from_equations, from_closed = totals
     for name, distance in from_closed.items():
         assert distance < max(1e-5, 2 * from_equations[name]), name
 
