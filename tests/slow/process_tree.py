@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 TICKS = os.sysconf("SC_CLK_TCK")
-EVERY = 1.0  # seconds between two looks
+EVERY = 2.0  # seconds between two looks
 
 
 @dataclass
@@ -75,21 +75,24 @@ def measure(
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
+    tree: list[int] = []
+    looked = -EVERY
     while True:
-        tree = seen.look(process.pid)
+        if time.monotonic() - looked >= EVERY:
+            tree, looked = seen.look(process.pid), time.monotonic()
         pid, status, usage = os.wait4(process.pid, os.WNOHANG)
         if pid:
             process.returncode = os.waitstatus_to_exitcode(status)
             processor = usage.ru_utime + usage.ru_stime
             break
         if kill_when is not None and kill_when():
-            for number in tree:
+            for number in [*tree, *descendants(process.pid)]:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(number, signal.SIGKILL)
             process.wait()
             processor = sum(seen.ticks.values()) / TICKS
             break
-        time.sleep(EVERY)
+        time.sleep(0.2)
     killed = process.returncode == -signal.SIGKILL
     wall = time.monotonic() - began
     code = None if killed else process.returncode

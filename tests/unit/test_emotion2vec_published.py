@@ -94,6 +94,12 @@ def test_it_gives_funasrs_frames_and_runs_nothing(
     assert not mark.exists()
 
 
+def test_funasr_finds_and_reads_the_stand_in_by_itself(published: Path) -> None:
+    waves = [noise(9600)]
+    wanted = tiny_emotion2vec.generate(tiny_emotion2vec.reference(published), waves)
+    assert difference(build(choice(published)).extract(waves), wanted) < 1e-4
+
+
 def test_a_directory_of_before_keeps_its_digest(plain: Path) -> None:
     names = ("config.yaml", "model.pt")
     assert model_digest(choice(plain)) == digest({name: sha256(plain / name) for name in names})
