@@ -25,8 +25,10 @@ class Models:
             return "", f"no model given (--{modality}_model {name}=DIR)"
         if model.startswith(("/", ".")) and not Path(model).is_dir():
             return "", f"no model given: there is no directory {model}"
-        own = registry.FAMILIES[name].models
-        if not model and own and self.hub not in own:
+        family = registry.FAMILIES[name]
+        if not model and not family.complete:
+            return "", f"no model given (--{modality}_model {name}=DIR)"
+        if not model and family.models and self.hub not in family.models:
             return "", f"no id of it is known for --hub {self.hub} (--{modality}_model {name}=DIR)"
         return model, ""
 

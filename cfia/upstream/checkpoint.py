@@ -71,7 +71,11 @@ class Checkpoint:
             )
         if found[0].suffix != ".json":
             return found[:1]
-        shards = {self.directory / name for name in read_json(found[0])["weight_map"].values()}
+        index = read_json(found[0])
+        named = index.get("weight_map") if isinstance(index, dict) else None
+        if not isinstance(named, dict) or not named:
+            raise UserError(f"{found[0]} names no files of weights; copy or download it again")
+        shards = {self.directory / str(name) for name in named.values()}
         for shard in sorted(shards):
             if not shard.is_file():
                 raise UserError(f"{self.model} lacks the weights {shard.name}; copy them there")
@@ -123,15 +127,21 @@ def find(choice: Choice, model: str, revision: str | None = None) -> Checkpoint:
 
 
 def first_whole(places: Sequence[Source], fetch: Callable[[Source], Path]) -> Checkpoint:
-    """The model of the first source from which `fetch` gets all of it; the last one's error."""
+    """The model of the first source from which `fetch` gets all of it.
+
+    Raises:
+        UserError: none gives all of it; it is the first one's.
+    """
+    errors: list[UserError] = []
     for source in places:
         try:
             directory = fetch(source)
             return Checkpoint(source.model, directory, source.revision)
-        except Exception as error:
-            if source is places[-1]:
-                raise (error if isinstance(error, UserError) else source.explain(error)) from None
-    raise AssertionError("a model has at least one source")
+        except UserError as error:
+            errors.append(error)
+        except Exception as error:  # the clients have no base class for theirs
+            errors.append(source.explain(error))
+    raise errors[0]
 
 
 def _fetch(source: Source) -> Path:

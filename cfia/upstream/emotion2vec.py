@@ -90,6 +90,7 @@ def build(choice: Choice, files: Files, num_threads: int, device: str) -> Upstre
 def digest(choice: Choice, files: Files) -> str:
     """Digest of the model's files; see `cfia.upstream.registry.model_digest`."""
     _check_no_layer(choice)
+    check_design(files, _config(files))
     return files.digest()
 
 
@@ -102,8 +103,8 @@ def _config(files: Files) -> dict[str, Any]:
     config = read_yaml(files.settings())
     if config.get("model") != "Emotion2vec" or not isinstance(config.get("model_conf"), dict):
         raise UserError(
-            f"{files.model}: {CONFIG} is of the model {config.get('model')}, not Emotion2vec; give "
-            "an emotion2vec model or another --audio_upstream"
+            f"{files.model}: {files.settings().name} is of the model {config.get('model')}, not "
+            "Emotion2vec; give an emotion2vec model or another --audio_upstream"
         )
     return config
 
@@ -180,7 +181,7 @@ def _weights(files: Files, config: dict[str, Any]) -> dict[str, Any]:
     funasr loads what fits and leaves random numbers in the rest; here that is an error.
     """
     shapes = _shapes(files, config)
-    state = weights_to_run(files, config)
+    state = weights_to_run(files)
     missing, unknown = sorted(shapes.keys() - state.keys()), sorted(state.keys() - shapes.keys())
     mismatched = sorted(
         key for key in shapes.keys() & state.keys() if state[key].shape != shapes[key]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from cfia.config import read_yaml
 from cfia.errors import UserError
 from cfia.files import digest, read_json, sha256
 from cfia.upstream import checkpoint, torch_file
@@ -35,13 +36,13 @@ class Files(checkpoint.Checkpoint):
         Raises:
             UserError: there is none.
         """
-        path = self.directory / (self.named("config") or CONFIG)
-        if not path.is_file():
-            raise UserError(
-                f"{self.model} has no {path.name}; give a model directory with {CONFIG} and the "
-                f"weights, such as {WEIGHTS}"
-            )
-        return path
+        for name in (self.named("config"), CONFIG):
+            if name and (self.directory / name).is_file():
+                return self.directory / name
+        raise UserError(
+            f"{self.model} has no {CONFIG}; give a model directory with {CONFIG} and the weights, "
+            f"such as {WEIGHTS}"
+        )
 
     def weights(self) -> list[Path]:
         """The one file of weights.
@@ -86,9 +87,26 @@ class Files(checkpoint.Checkpoint):
             {settings.name: sha256(settings), weights.name: checkpoint.weights_sha256(weights)}
         )
 
+    def stored(self) -> dict[str, torch_file.StoredTensor]:
+        """All weights by their names in funasr's class, not read yet.
+
+        Raises:
+            UserError: the file cannot be read or holds no weights, or two for one name; the
+                settings' `scope_map` is not of funasr's form.
+        """
+        scopes = _scopes(self, read_yaml(self.settings()))
+        stored = _stored(self.weights()[0])
+        renamed = {_renamed(key, scopes): value for key, value in stored.items()}
+        if len(renamed) < len(stored):
+            raise UserError(
+                f"{self.weights()[0]} has weights twice, under `module.` or another beginning and "
+                "without it; save one of them alone"
+            )
+        return renamed
+
     def has_label_head(self) -> bool:
         """Whether there are weights of a classifier."""
-        return any(key.startswith(HEAD) for key in _stored(self.weights()[0]))
+        return any(key.startswith(HEAD) for key in self.stored())
 
 
 def find(choice: Choice, revision: str | None) -> Files:
@@ -107,22 +125,18 @@ def _fetch(source: Source) -> Path:
         source.fetch([CONFIGURATION, settings, pattern])
         if any(directory.glob(pattern)):
             break
-    files.settings()
-    files.weights()
+    try:
+        files.settings()
+        files.weights()
+    except UserError:
+        source.names()  # where a hub is out of reach, that is the reason
+        raise
     return directory
 
 
-def weights_to_run(files: Files, config: dict[str, Any]) -> dict[str, torch_file.StoredTensor]:
-    """The weights by their names in funasr's class, not read yet, without those that are not run.
-
-    Raises:
-        UserError: the file cannot be read or holds no weights; the settings' `scope_map` is not
-            of funasr's form.
-    """
-    scopes = _scopes(files, config)
-    stored = _stored(files.weights()[0])
-    renamed = {_renamed(key, scopes): value for key, value in stored.items()}
-    return {k: v for k, v in renamed.items() if not k.startswith((DECODER, HEAD))}
+def weights_to_run(files: Files) -> dict[str, torch_file.StoredTensor]:
+    """The weights without those that are not run; see `Files.stored`."""
+    return {k: v for k, v in files.stored().items() if not k.startswith((DECODER, HEAD))}
 
 
 def _scopes(files: Files, config: dict[str, Any]) -> list[tuple[str, str]]:

@@ -45,17 +45,19 @@ def exposure(path: Path, model: Choice | str, corpus: str, identity: Identity | 
     """
     name = (identity and identity.published) or _model_name(model)
     value = _look_up(path, name, corpus)
-    if identity and identity.label_head and value in ("none", "audio"):
+    if identity is None or identity.published:
+        return value
+    if identity.label_head and value in ("none", "audio"):
         _log.warning(
             "%s has a classifier's head, so it was trained on labels of some kind and is not the "
             "model whose name it has; what it has seen is unknown",
             name,
         )
         return UNKNOWN
-    if identity and identity.claimed:
+    if identity.claimed:
         _log.warning(
-            "%s has other weights than those published as %s; what it has seen (%s) is taken from "
-            "its name",
+            "%s: its weights' file is not the one published as %s (a copy that was saved again is "
+            "another file too); what it has seen (%s) is taken from its name",
             name,
             identity.claimed,
             value,

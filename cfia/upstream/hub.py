@@ -73,6 +73,8 @@ class HuggingFace(Source):
     def __init__(self, model: str, revision: str | None = None) -> None:
         super().__init__(model)
         self.revision = revision
+        self._directory: Path | None = None
+        self._said = False
         # Read when the package is imported. Its telemetry is a header of each request, and a
         # request of its own for a list of tools that it looks for on the machine.
         os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
@@ -82,16 +84,10 @@ class HuggingFace(Source):
     def fetch(self, patterns: Sequence[str]) -> Path:
         """The snapshot of one commit: `main` at the first call, the same at all others."""
         from huggingface_hub import snapshot_download
-        from huggingface_hub.utils.tqdm import disable_progress_bars, enable_progress_bars
 
-        # What comes first is small. A bar is for the weights; of the two that count their bytes,
-        # the one that knows how many there are.
-        disable_progress_bars()
-        if self.revision is not None and sys.stderr.isatty():
-            enable_progress_bars()
-            disable_progress_bars("huggingface_hub.snapshot_download.transfer")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of a full disk, which `explain` tells
+            self._show(self._directory)
             directory = Path(
                 snapshot_download(
                     self.model,
@@ -100,16 +96,30 @@ class HuggingFace(Source):
                     ignore_patterns=["*/*"],
                 )
             )
-        if self.revision is None:
-            self.revision = directory.name
-            if not any(any(directory.glob(pattern)) for pattern in WEIGHTS):
-                _log.info(
-                    "%s: downloading commit %s from the Hugging Face hub to %s",
-                    self.model,
-                    self.revision[:8],
-                    directory.parents[2],
-                )
+        self._directory, self.revision = directory, directory.name
         return directory
+
+    def _show(self, directory: Path | None) -> None:
+        """Say that weights are downloaded, where the settings are here and the weights are not."""
+        from huggingface_hub.utils.tqdm import disable_progress_bars, enable_progress_bars
+
+        # "Retrying in 8s", for minutes; how it ends is ours to tell.
+        logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
+        disable_progress_bars()
+        if directory is None or any(any(directory.glob(pattern)) for pattern in WEIGHTS):
+            return
+        if sys.stderr.isatty():
+            enable_progress_bars()
+            # Of two bars that count bytes, leave the one that knows how many there are.
+            disable_progress_bars("huggingface_hub.snapshot_download.transfer")
+        if not self._said:
+            _log.info(
+                "%s: downloading commit %s from the Hugging Face hub to %s",
+                self.model,
+                directory.name[:8],
+                directory.parents[2],
+            )
+            self._said = True
 
     def names(self) -> list[str]:
         """The names of the files at this commit."""
@@ -132,12 +142,19 @@ class HuggingFace(Source):
                 f"{self.model} is neither a directory nor a public model of the Hugging Face hub; "
                 "check the name, or if it is private log in with `hf auth login`"
             )
+        if isinstance(error, errors.RevisionNotFoundError):
+            return UserError(
+                f"the Hugging Face hub no longer has commit {self.revision} of {self.model}, which "
+                "the dump was planned with; --force true takes the newest"
+            )
         if isinstance(error, errors.HFValidationError):
             return UserError(f"{self.model} is neither a directory nor a model's id; check it")
         if _is_full(error):
             return _full_disk(self.model, constants.HF_HUB_CACHE, "HF_HOME")
         if isinstance(error, errors.LocalEntryNotFoundError):
-            reason = first_line(_causes(error)[-1])
+            root = _causes(error)[-1]
+            offline = isinstance(root, errors.OfflineModeIsEnabled)
+            reason = "HF_HUB_OFFLINE is set" if offline else first_line(root)
             return UserError(
                 f"the Hugging Face hub cannot be reached ({reason}), and its cache "
                 f"{constants.HF_HUB_CACHE} has not all of {self.model}; run the same command where "
@@ -151,8 +168,8 @@ class ModelScope(Source):
 
     Args:
         model: its id.
-        cached: take what the cache has, and ask nobody. It may be older than what the hub has, and
-            it may be a part: ModelScope has no commit that would tell.
+        cached: take what the cache has, and ask nobody. That may be older than what the hub has,
+            and lack a small file: ModelScope's cache keeps no list that would tell.
     """
 
     def __init__(self, model: str, *, cached: bool) -> None:
@@ -176,11 +193,11 @@ class ModelScope(Source):
                 "download the model and give its directory"
             ) from None
         for name in ("modelscope", "modelscope_hub"):
-            logging.getLogger(name).setLevel(logging.ERROR)
+            logging.getLogger(name).setLevel(logging.CRITICAL)
         if self._cached:
             return Path(snapshot_download(self.model, local_files_only=True))
         if self._directory is None:
-            _log.info("%s: downloading from ModelScope what its cache has not", self.model)
+            _log.info("%s: from ModelScope, where its cache has not all of it", self.model)
         options = {"allow_patterns": list(patterns), "ignore_patterns": ["*/*"]}
         self._directory = Path(snapshot_download(self.model, **options))
         return self._directory
@@ -204,7 +221,8 @@ class ModelScope(Source):
 
 
 def sources(model: str, hub: str, revision: str | None = None) -> list[Source]:
-    """Where a model may come from; the first that can give all of it is right.
+    """Where a model may come from; the first that can give all of it is right, and if none can, the
+    first one's error tells why.
 
     Args:
         model: directory, or id on the hub.
@@ -220,7 +238,7 @@ def sources(model: str, hub: str, revision: str | None = None) -> list[Source]:
     if model.startswith((".", "/", "~")) or model.count("/") > 1 or " " in model:
         raise UserError(f"no such model directory {model}; check the path")
     if hub == "ms":
-        return [ModelScope(model, cached=True), ModelScope(model, cached=False)]
+        return [ModelScope(model, cached=False), ModelScope(model, cached=True)]
     return [HuggingFace(model, revision)]
 
 

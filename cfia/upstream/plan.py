@@ -135,11 +135,21 @@ def find_model(directory: Path, data: DataDir, choice: Choice, *, force: bool) -
         UserError: the directory holds something else than a dump, or as `registry.find`.
     """
     _check_directory(directory, data)
-    if not force and (directory / NAME).exists():
-        before = Plan.load(directory).settings
-        if before.files and (before.choice.model, before.choice.hub) == (choice.model, choice.hub):
-            return registry.find(choice, before.files["revision"])
-    return registry.find(choice)
+    if force or not (directory / NAME).exists():
+        return registry.find(choice)
+    before = Plan.load(directory).settings
+    if not _same_model(before.choice, choice):
+        return registry.find(choice)
+    if before.files is None:  # planned by an older version
+        frontend = directory / FRONTEND
+        return registry.find(choice, read_yaml(frontend)["revision"] if frontend.exists() else None)
+    if before.files["revision"] is None and Path(str(before.files["directory"])).is_dir():
+        return registry.from_record(choice, before.files)
+    return registry.find(choice, before.files["revision"])
+
+
+def _same_model(first: Choice, second: Choice) -> bool:
+    return (first.model, first.hub) == (second.model, second.hub)
 
 
 def make(directory: Path, data: DataDir, settings: Settings, nj: int, *, force: bool) -> int:
@@ -210,8 +220,14 @@ def _resume(directory: Path, settings: Settings) -> int:
 def _update_facts(directory: Path, now: Settings) -> None:
     """Tell a finished dump what is known of its encoder today, and where its model is now."""
     plan, frontend = Plan.load(directory), read_yaml(directory / FRONTEND)
-    exposure = now.exposure or plan.settings.exposure
-    settings = replace(plan.settings, exposure=exposure, identity=now.identity, files=now.files)
+    before = plan.settings
+    settings = replace(
+        before, exposure=now.exposure or before.exposure, identity=now.identity or before.identity
+    )
+    # The same bytes from another place, or of another commit, change nothing of the record.
+    same = now.files and now.files["revision"] == frontend["revision"]
+    if same and _same_model(before.choice, now.choice):
+        settings = replace(settings, files=now.files)
     if settings != plan.settings:
         write_json(directory / NAME, asdict(replace(plan, settings=settings)))
     if (facts := frontend | known_facts(settings)) != frontend:

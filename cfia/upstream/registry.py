@@ -29,6 +29,7 @@ class Family:
         models: the id, by hub, of the model that is meant where none is named.
         published: SHA-256 of the weights of published models, and what these are called.
         layers: whether one of them can be asked for.
+        complete: whether it can be used without naming a model.
     """
 
     modality: str
@@ -36,6 +37,7 @@ class Family:
     models: Mapping[str, str] = field(default_factory=dict)
     published: Mapping[str, str] = field(default_factory=dict)
     layers: bool = True
+    complete: bool = True
 
 
 MODALITIES = ("audio", "text")
@@ -51,6 +53,7 @@ FAMILIES = {
             "7ebd0e69e78190ffe1438491fa05cc1f5c1aa3a4c4db3bc1723adbb551ea2395": "whisper-tiny",
             "07cadb9f25677c8d50df603e66a98fbd842cce45047139baeb16e6219a1e807b": "whisper-base",
         },
+        complete=False,
     ),
     "emotion2vec": Family(
         "audio",
@@ -122,7 +125,7 @@ class Identity:
             return f"the published {self.published}"
         head = ", with a classifier's head" if self.label_head else ""
         if self.claimed:
-            return f"not the published {self.claimed}, whose name it has{head}"
+            return f"not the file published as {self.claimed}, whose name it has{head}"
         return f"weights that are not known here{head}"
 
 
@@ -206,9 +209,18 @@ def identify(choice: Choice, files: Checkpoint | None) -> Identity | None:
 
 
 def from_record(choice: Choice, record: Mapping[str, Any]) -> Checkpoint:
-    """What `find` gave, from what `Checkpoint.record` made of it."""
+    """What `find` gave, from what `Checkpoint.record` made of it.
+
+    Raises:
+        UserError: the directory is gone.
+    """
     from cfia.upstream.checkpoint import Checkpoint
 
+    if not Path(record["directory"]).is_dir():
+        raise UserError(
+            f"{record['directory']} is gone, where {record['model']} was when the dump was "
+            "planned; run the stage again"
+        )
     kind = getattr(_module(choice), "Files", Checkpoint)
     files: Checkpoint = kind(record["model"], Path(record["directory"]), record["revision"])
     return files

@@ -79,11 +79,17 @@ class StoredTensor:
         Raises:
             UserError: the file has not all of it, or not numbers that torch knows.
         """
+        try:
+            return self._read()
+        except UserError:
+            raise
+        except Exception:  # torch raises this and that for shapes that cannot be
+            raise _damaged(self.path) from None
+
+    def _read(self) -> Tensor:
         import torch
 
-        dtype = getattr(torch, self.storage.dtype, None)
-        if dtype is None:
-            raise _damaged(self.path)
+        dtype = getattr(torch, self.storage.dtype)
         if 0 in self.shape:
             return torch.empty(self.shape, dtype=dtype)
         # Of a storage that tensors share, only what this one reaches is read.
@@ -112,19 +118,19 @@ def load(path: Path) -> Any:
     Raises:
         UserError: it is no such file, or it is cut or damaged.
     """
-    try:
-        with open(path, "rb") as handle:
-            head = handle.peek(len(LFS_POINTER))
-            if head.startswith(LFS_POINTER):
-                raise UserError(
-                    f"{path} is a pointer of Git LFS, not the weights; fetch them with "
-                    "`git lfs pull`, or download the file again"
-                )
+    with open(path, "rb") as handle:
+        head = handle.peek(len(LFS_POINTER))
+        if head.startswith(LFS_POINTER):
+            raise UserError(
+                f"{path} is a pointer of Git LFS, not the weights; fetch them with "
+                "`git lfs pull`, or download the file again"
+            )
+        try:
             return _read_zip(path, handle) if head.startswith(ZIP) else _read_older(path, handle)
-    except (UserError, OSError):
-        raise
-    except Exception:  # a damaged pickle can raise anything
-        raise _damaged(path) from None
+        except UserError:
+            raise
+        except Exception:  # a damaged file can raise anything
+            raise _damaged(path) from None
 
 
 def _damaged(path: Path) -> UserError:
@@ -141,13 +147,17 @@ def _read_zip(path: Path, handle: IO[bytes]) -> Any:
         names = archive.namelist()
         (pickled,) = (n for n in names if n.count("/") == 1 and n.endswith("/data.pkl"))
         folder = pickled.removesuffix(".pkl") + "/"
+        size = path.stat().st_size
+        for record in archive.infolist():
+            # torch compresses nothing, so a record is no larger than the file.
+            if record.compress_type != zipfile.ZIP_STORED or record.file_size > size:
+                raise _damaged(path)
+            if record.filename.startswith(folder):
+                key = record.filename.removeprefix(folder)
+                places[key] = _first_byte(handle, record), record.file_size
         order = folder.removesuffix("data/") + "byteorder"
         if order in names and archive.read(order) != b"little":
             raise UserError(f"{path} was saved on a big-endian machine; save it again on this one")
-        for record in archive.infolist():
-            if record.filename.startswith(folder) and record.compress_type == zipfile.ZIP_STORED:
-                key = record.filename.removeprefix(folder)
-                places[key] = _first_byte(handle, record), record.file_size
         with archive.open(pickled) as stream:
             return _Unpickler(stream, path, places).load()
 
@@ -238,13 +248,14 @@ class _Unpickler(pickle.Unpickler):
             return stored
         if kind != "storage" or rest[2:] not in ([], [None]):
             raise pickle.UnpicklingError(f"unknown persistent id {kind}")
-        storage = _Storage(str(key), getattr(stored, "dtype", ""), int(rest[1]))
+        storage = _Storage(str(key), str(getattr(stored, "dtype", "")), int(rest[1]))
         return self.storages.setdefault(key, storage)
 
     def _rebuild_tensor(
-        self, storage: _Storage, offset: int, shape: Any, stride: Any, *_: Any
+        self, storage: _Storage, offset: int, shape: Any, stride: Any, *more: Any
     ) -> StoredTensor:
-        if not isinstance(storage, _Storage):
-            raise pickle.UnpicklingError("a tensor without a storage")
+        # Behind the gradient's flag and hooks stands whether it is conjugate or negative.
+        if not isinstance(storage, _Storage) or any(more[2:]):
+            raise pickle.UnpicklingError("a tensor of another kind")
         sizes, steps = tuple(map(int, shape)), tuple(map(int, stride))
         return StoredTensor(self._path, self._places, storage, int(offset), sizes, steps)

@@ -21,7 +21,7 @@ class Cost:
 
     Attributes:
         seconds: on the clock.
-        processor: seconds of processors; of a run that was killed, those seen in its last look.
+        processor: seconds of processors; of a run that was killed, what was seen of each process.
         largest: bytes of the largest process at its peak.
         together: bytes of all processes at the peak, what they share counted once.
         code: exit code; None if it was killed here.
@@ -42,17 +42,16 @@ class _Seen:
     largest: int = 0
     together: int = 0
 
-    def look(self, root: int) -> list[int]:
-        """Look at a process and its descendants; their numbers."""
-        tree, together = descendants(root), 0
-        for pid in tree:
+    def look(self, root: int) -> None:
+        """Look at a process and its descendants."""
+        together = 0
+        for pid in descendants(root):
             with contextlib.suppress(OSError, IndexError, ValueError):
                 fields = _stat(pid)
                 self.ticks[pid] = int(fields[11]) + int(fields[12])
                 self.largest = max(self.largest, _kib(pid, "status", "VmHWM"))
                 together += _kib(pid, "smaps_rollup", "Pss")
         self.together = max(self.together, together)
-        return tree
 
 
 def measure(
@@ -75,28 +74,39 @@ def measure(
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-    tree: list[int] = []
-    looked = -EVERY
+    looked, killed = -EVERY, False
     while True:
         if time.monotonic() - looked >= EVERY:
-            tree, looked = seen.look(process.pid), time.monotonic()
+            seen.look(process.pid)
+            looked = time.monotonic()
         pid, status, usage = os.wait4(process.pid, os.WNOHANG)
         if pid:
             process.returncode = os.waitstatus_to_exitcode(status)
             processor = usage.ru_utime + usage.ru_stime
             break
         if kill_when is not None and kill_when():
-            for number in [*tree, *descendants(process.pid)]:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(number, signal.SIGKILL)
+            kill(process.pid)
+            killed = True
             process.wait()
             processor = sum(seen.ticks.values()) / TICKS
             break
         time.sleep(0.2)
-    killed = process.returncode == -signal.SIGKILL
     wall = time.monotonic() - began
     code = None if killed else process.returncode
     return Cost(wall, processor, seen.largest, seen.together, code)
+
+
+def kill(root: int) -> None:
+    """Stop a process and all below it, so that none can start another; then kill them."""
+    stopped: list[int] = []
+    while left := [pid for pid in descendants(root) if pid not in stopped]:
+        for pid in left:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGSTOP)
+        stopped += left
+    for pid in stopped:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
 
 
 def descendants(root: int) -> list[int]:

@@ -72,6 +72,7 @@ def main() -> None:
     parser.add_argument("--toy", action="store_true", help="tiny models, few utterances")
     arguments = parser.parse_args()
     work, size = arguments.directory.resolve(), TOY if arguments.toy else FULL
+    begin(work, toy=arguments.toy)
     if not (work / "prepared").exists():
         prepare(work, size)
     recipe = Recipe(work / "project", "iemocap", size.arguments)
@@ -86,10 +87,23 @@ def main() -> None:
     print(report)
 
 
+def begin(work: Path, *, toy: bool) -> None:
+    """Take a directory that is new, empty, or one of a rehearsal of this size."""
+    path = work / "rehearsal.json"
+    if not path.exists() and work.exists() and any(work.iterdir()):
+        sys.exit(f"{work} is not empty and not of a rehearsal; give another directory")
+    work.mkdir(parents=True, exist_ok=True)
+    if not path.exists():
+        write_json(path, {"toy": toy})
+    if json.loads(path.read_text())["toy"] != toy:
+        sys.exit(f"{work} is of a rehearsal of the other size; give another directory")
+
+
 def prepare(work: Path, size: Size) -> None:
     """Make the tree, the models and a copy of the project."""
-    shutil.rmtree(work, ignore_errors=True)
-    work.mkdir(parents=True)
+    for path in work.iterdir():  # what a sitting that was cut off has left
+        if path.is_dir():
+            shutil.rmtree(path)
     print("making the tree and the models", flush=True)
     turns = [full_turn(turn, seconds) for turn, seconds in drawn(size)]
     wavs = write_wavs(work / "wavs", dict(drawn(size)))

@@ -186,11 +186,20 @@ def test_a_model_with_a_classifier_around_it(directory: Path, plain: Path) -> No
     rewrite(directory, wrap)
     with pytest.raises(UserError, match="lack blocks"):
         frames(directory)
+    assert "with a classifier's head" in str(identify(choice(directory), find(choice(directory))))
     config = yaml.safe_load((directory / "config.yaml").read_text())
     config["scope_map"] = ["d2v_model.", "none"]
     (directory / "config.yaml").write_text(yaml.safe_dump(config))
     assert difference(frames(directory), wanted) == 0
     assert "with a classifier's head" in str(identify(choice(directory), find(choice(directory))))
+    rewrite(directory, lambda w: w.update({f"module.{k}": w.pop(k) for k in list(w)}))
+    assert "with a classifier's head" in str(identify(choice(directory), find(choice(directory))))
+    config["scope_map"] = ["module.d2v_model.", "none", "module.", "none"]
+    (directory / "config.yaml").write_text(yaml.safe_dump(config))
+    assert difference(frames(directory), wanted) == 0
+    rewrite(directory, lambda w: w.update({"proj.bias": torch.ones(9)}))
+    with pytest.raises(UserError, match="has weights twice"):
+        frames(directory)
     config["scope_map"] = ["d2v_model."]
     (directory / "config.yaml").write_text(yaml.safe_dump(config))
     with pytest.raises(UserError, match="scope_map must be a list of pairs"):
@@ -203,7 +212,7 @@ def test_models_are_told_apart_by_digest(
     def said(path: Path) -> str:
         return str(identify(choice(path), find(choice(path))))
 
-    assert said(directory) == "not the published emotion2vec_base, whose name it has"
+    assert said(directory) == "not the file published as emotion2vec_base, whose name it has"
     other = Path(shutil.copytree(directory, tmp_path / "other"))
     assert said(other) == "weights that are not known here"
     digests: Any = FAMILIES["emotion2vec"].published
