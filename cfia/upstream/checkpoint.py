@@ -130,7 +130,7 @@ def first_whole(places: Sequence[Source], fetch: Callable[[Source], Path]) -> Ch
     """The model of the first source from which `fetch` gets all of it.
 
     Raises:
-        UserError: none gives all of it; it is the first one's.
+        UserError: none gives all of it; it is the last one's.
     """
     errors: list[UserError] = []
     for source in places:
@@ -141,7 +141,7 @@ def first_whole(places: Sequence[Source], fetch: Callable[[Source], Path]) -> Ch
             errors.append(error)
         except Exception as error:  # the clients have no base class for theirs
             errors.append(source.explain(error))
-    raise errors[0]
+    raise errors[-1]
 
 
 def _fetch(source: Source) -> Path:

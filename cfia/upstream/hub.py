@@ -164,7 +164,7 @@ class HuggingFace(Source):
 
 
 class ModelScope(Source):
-    """A model on ModelScope, or in its client's cache.
+    """A model on ModelScope, which is not asked if its client's cache has the model.
 
     Args:
         model: its id.
@@ -197,7 +197,7 @@ class ModelScope(Source):
         if self._cached:
             return Path(snapshot_download(self.model, local_files_only=True))
         if self._directory is None:
-            _log.info("%s: from ModelScope, where its cache has not all of it", self.model)
+            _log.info("%s: downloading from ModelScope what its cache has not", self.model)
         options = {"allow_patterns": list(patterns), "ignore_patterns": ["*/*"]}
         self._directory = Path(snapshot_download(self.model, **options))
         return self._directory
@@ -222,7 +222,7 @@ class ModelScope(Source):
 
 def sources(model: str, hub: str, revision: str | None = None) -> list[Source]:
     """Where a model may come from; the first that can give all of it is right, and if none can, the
-    first one's error tells why.
+    last one's error tells why.
 
     Args:
         model: directory, or id on the hub.
@@ -238,7 +238,7 @@ def sources(model: str, hub: str, revision: str | None = None) -> list[Source]:
     if model.startswith((".", "/", "~")) or model.count("/") > 1 or " " in model:
         raise UserError(f"no such model directory {model}; check the path")
     if hub == "ms":
-        return [ModelScope(model, cached=False), ModelScope(model, cached=True)]
+        return [ModelScope(model, cached=True), ModelScope(model, cached=False)]
     return [HuggingFace(model, revision)]
 
 
