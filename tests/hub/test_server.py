@@ -161,6 +161,7 @@ def test_what_hugging_face_refuses(hub: Hub, model: Path, tmp_path: Path) -> Non
     ]
 
 
+@pytest.mark.slow
 def test_a_cut_download_goes_on_where_it_was(hub: Hub, model: Path, tmp_path: Path) -> None:
     hub.add("owner/name", model)
     hub.cut(WEIGHTS, times=1)
@@ -182,6 +183,7 @@ def kill_midway(hub: Hub, cache: Path, code: str) -> None:
     process.communicate()
 
 
+@pytest.mark.slow
 def test_hugging_face_begins_again_after_a_kill(hub: Hub, model: Path, tmp_path: Path) -> None:
     hub.add("owner/name", model)
     hub.slow(WEIGHTS, 10 * MIB)
@@ -193,6 +195,7 @@ def test_hugging_face_begins_again_after_a_kill(hub: Hub, model: Path, tmp_path:
     assert hub.ranges == []
 
 
+@pytest.mark.slow
 def test_modelscope_goes_on_after_a_kill(hub: Hub, model: Path, tmp_path: Path) -> None:
     hub.add("owner/name", model)
     hub.slow(WEIGHTS, 2 * MIB)
