@@ -94,8 +94,8 @@ def test_from_the_cache_to_the_table_without_the_hub(recipe: Recipe, hub: Hub) -
         first, second = (features(recipe.directory / dump / name) for dump in ("dump", "dump2"))
         assert same(first, second)
     scores = "cfia_net_emotion2vec_bert/session/scores.json"
-    first, second = ((recipe.directory / exp / scores).read_bytes() for exp in ("exp", "exp2"))
-    assert first == second
+    numbers = [(recipe.directory / exp / scores).read_bytes() for exp in ("exp", "exp2")]
+    assert numbers[0] == numbers[1]
 
 
 def test_another_cache_changes_no_byte(recipe: Recipe) -> None:
