@@ -142,7 +142,9 @@ def find_model(directory: Path, data: DataDir, choice: Choice, *, force: bool) -
         return registry.find(choice)
     if before.files is None:  # planned by an older version
         frontend = directory / FRONTEND
-        return registry.find(choice, read_yaml(frontend)["revision"] if frontend.exists() else None)
+        return registry.find(
+            choice, read_yaml(frontend).get("revision") if frontend.exists() else None
+        )
     if before.files["revision"] is None and Path(str(before.files["directory"])).is_dir():
         return registry.from_record(choice, before.files)
     return registry.find(choice, before.files["revision"])
@@ -225,7 +227,7 @@ def _update_facts(directory: Path, now: Settings) -> None:
         before, exposure=now.exposure or before.exposure, identity=now.identity or before.identity
     )
     # The same bytes from another place, or of another commit, change nothing of the record.
-    same = now.files and now.files["revision"] == frontend["revision"]
+    same = now.files and now.files["revision"] == frontend.get("revision")
     if same and _same_model(before.choice, now.choice):
         settings = replace(settings, files=now.files)
     if settings != plan.settings:

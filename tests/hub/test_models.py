@@ -19,6 +19,7 @@ import yaml
 from cfia.files import sha256
 from tests.hub.repositories import BUILDERS
 from tests.hub.server import Hub
+from tests.unit.corpora import mounted
 from tests.unit.dump_data import features, noise, same, write_data
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -268,13 +269,7 @@ def test_a_download_that_breaks_off_and_is_begun_again(machine: Machine) -> None
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    path = tmp_path / "disk"
-    path.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=24k", "tmpfs", str(path)]
-    if not shutil.which("mount") or subprocess.run(mount, capture_output=True).returncode:
-        pytest.skip("mounting a small disk needs root")
-    yield path
-    subprocess.run(["umount", str(path)], check=True)
+    yield from mounted(tmp_path / "disk", "24k")
 
 
 @pytest.mark.slow

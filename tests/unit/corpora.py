@@ -5,12 +5,15 @@ from __future__ import annotations
 import functools
 import importlib.util
 import io
+import shutil
+import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
 
 import numpy as np
+import pytest
 import soundfile
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -95,3 +98,13 @@ def dialogue_corpus(directory: Path, sessions: int = 5, per_speaker: int = 12) -
         for s in speakers
     }
     return write_tables(directory, tables)
+
+
+def mounted(path: Path, size: str) -> Iterator[Path]:
+    """A file system of this size, such as "128k", at a new directory; for a fixture."""
+    path.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(path)]
+    if not shutil.which("mount") or subprocess.run(mount, capture_output=True).returncode:
+        pytest.skip("mounting a small disk needs root")
+    yield path
+    subprocess.run(["umount", str(path)], check=True)

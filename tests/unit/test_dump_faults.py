@@ -21,6 +21,7 @@ from cfia.errors import UserError
 from cfia.kaldi.table import read_table, write_table
 from cfia.upstream.dump import ahead
 from tests.unit import tiny_models
+from tests.unit.corpora import mounted
 from tests.unit.dump_data import (
     contents,
     failing_job,
@@ -228,13 +229,7 @@ def test_a_model_of_another_dimension_is_refused(data: Path, tmp_path: Path) -> 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of 128 KiB; the features need about 190."""
-    path = tmp_path / "disk"
-    path.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=128k", "tmpfs", str(path)]
-    if not shutil.which("mount") or subprocess.run(mount, capture_output=True).returncode:
-        pytest.skip("mounting a small disk needs root")
-    yield path
-    subprocess.run(["umount", str(path)], check=True)
+    yield from mounted(tmp_path / "disk", "128k")
 
 
 @pytest.mark.usefixtures("small_batches")
