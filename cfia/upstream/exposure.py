@@ -43,7 +43,7 @@ def exposure(path: Path, model: Choice | str, corpus: str, identity: Identity | 
     Raises:
         UserError: the file is missing or malformed.
     """
-    name = (identity and identity.published) or _model_name(model)
+    name = _model_name(model, identity)
     value = _look_up(path, name, corpus)
     if identity is None or identity.published:
         return value
@@ -89,7 +89,7 @@ def allowed_exposure(
     """
     value = exposure(path, choice, corpus, identity)
     if value == LABELS:
-        name = (identity and identity.published) or _model_name(choice)
+        name = _model_name(choice, identity)
         if not allow:
             raise UserError(
                 f"{name} was trained on the emotion labels of {corpus} ({path}), so its results "
@@ -100,12 +100,14 @@ def allowed_exposure(
     return value
 
 
-def _model_name(model: Choice | str) -> str:
-    """The last part of a model's id or path.
+def _model_name(model: Choice | str, identity: Identity | None) -> str:
+    """The name of the published model that it is, else the last part of its id or path.
 
     A directory under another name than the model's is a model that the file does not list, unless
     the digest of its weights is known.
     """
+    if identity and identity.published:
+        return identity.published
     if isinstance(model, str):
         return model_name(model)
     return upstream_name(Choice(model.modality, model.name, model.model))

@@ -105,8 +105,9 @@ def prepare(work: Path, size: Size) -> None:
         if path.is_dir():
             shutil.rmtree(path)
     print("making the tree and the models", flush=True)
-    turns = [full_turn(turn, seconds) for turn, seconds in drawn(size)]
-    wavs = write_wavs(work / "wavs", dict(drawn(size)))
+    lengths = dict(drawn(size))
+    turns = [full_turn(turn, seconds) for turn, seconds in lengths.items()]
+    wavs = write_wavs(work / "wavs", lengths)
     full_iemocap.write_corpus(work / "IEMOCAP_full_release", turns, lambda turn: wavs[turn.name])
     recipe = Recipe(work / "project", "iemocap", ())
     full_iemocap.expect(recipe.directory / "conf", turns)
@@ -117,7 +118,7 @@ def prepare(work: Path, size: Size) -> None:
     shutil.rmtree(plain)
     save_bert = save_base_bert if full else tiny_models.save_bert
     repositories.bert_base_uncased(work / "models" / "bert-base-uncased", save_bert)
-    seconds = sum(value for turn, value in drawn(size) if turn.label in full_iemocap.LABELS)
+    seconds = sum(value for turn, value in lengths.items() if turn.label in full_iemocap.LABELS)
     write_json(work / "prepared", {"hours": seconds / 3600, "commit": commit()})
 
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from cfia.errors import UserError
 from cfia.kaldi.archive import entry, load_features, read_matrices
 from cfia.kaldi.table import write_table
+from tests.unit.payload import Payload
 
 Matrices = dict[str, NDArray[np.float32]]
 
@@ -118,18 +119,10 @@ def test_an_entry_without_an_offset_is_refused(value: str) -> None:
         read_matrices({"u": value})
 
 
-class _Payload:
-    """Unpickled, it creates a file."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __reduce__(self) -> tuple[object, tuple[str, str]]:
-        return open, (str(self.path), "w")
-
-
 def test_a_pickle_in_an_archive_does_not_run(tmp_path: Path) -> None:
-    (tmp_path / "evil.ark").write_bytes(b"u PKL" + pickle.dumps(_Payload(tmp_path / "ran")))
+    (tmp_path / "evil.ark").write_bytes(
+        b"u PKL" + pickle.dumps(Payload(open, str(tmp_path / "ran"), "w"))
+    )
     with pytest.raises(UserError, match="holds no whole matrix of u"):
         read_matrices({"u": f"{tmp_path}/evil.ark:2"})
     assert not (tmp_path / "ran").exists()

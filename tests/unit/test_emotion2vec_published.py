@@ -27,19 +27,10 @@ from cfia.upstream.choice import Choice
 from cfia.upstream.plan import Plan
 from cfia.upstream.registry import FAMILIES, find, identify, model_digest
 from tests.unit import dump_data, tiny_emotion2vec
+from tests.unit.payload import Payload
 from tests.unit.test_upstream_emotion2vec import difference, noise
 
 ROOT = Path(__file__).parents[2]
-
-
-class Payload:
-    """Unpickled, it calls a function."""
-
-    def __init__(self, function: Callable[..., object], *arguments: object) -> None:
-        self.call = function, arguments
-
-    def __reduce__(self) -> tuple[Callable[..., object], tuple[object, ...]]:
-        return self.call
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,6 @@ import sys
 import types
 import zipfile
 from collections import OrderedDict
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +23,7 @@ from omegaconf import OmegaConf
 
 from cfia.errors import UserError
 from cfia.upstream import torch_file
+from tests.unit.payload import Payload
 
 FORMATS = pytest.mark.parametrize("zipped", [True, False], ids=["zip", "older"])
 DTYPES = [torch.float32, torch.float64, torch.float16, torch.bfloat16, torch.int64, torch.uint8]
@@ -79,16 +79,6 @@ def test_it_reads_what_torch_reads(
             assert torch.equal(mine, theirs)
 
 
-class Runs:
-    """Unpickled by pickle itself, it calls a function."""
-
-    def __init__(self, function: Callable[..., object], *arguments: object) -> None:
-        self.call = function, arguments
-
-    def __reduce__(self) -> tuple[Callable[..., object], tuple[object, ...]]:
-        return self.call
-
-
 class Builds:
     """Its state is set by a call, its items by others."""
 
@@ -107,13 +97,13 @@ def touch(path: Path) -> None:
 def payloads(mark: Path) -> dict[str, object]:
     quoted = f"open({str(mark)!r}, 'w')"
     return {
-        "system": Runs(os.system, f"touch '{mark}'"),
-        "exec": Runs(builtins.exec, quoted),
-        "eval": Runs(builtins.eval, quoted),
-        "open": Runs(open, str(mark), "w"),
-        "ours": Runs(touch, mark),
-        "state": Builds({"a": Runs(touch, mark)}),
-        "in a key": {(Runs(touch, mark),): 1},
+        "system": Payload(os.system, f"touch '{mark}'"),
+        "exec": Payload(builtins.exec, quoted),
+        "eval": Payload(builtins.eval, quoted),
+        "open": Payload(open, str(mark), "w"),
+        "ours": Payload(touch, mark),
+        "state": Builds({"a": Payload(touch, mark)}),
+        "in a key": {(Payload(touch, mark),): 1},
     }
 
 

@@ -24,6 +24,7 @@ from cfia.upstream import build, emotion2vec_batch
 from cfia.upstream.choice import Choice
 from cfia.upstream.registry import model_digest
 from tests.unit import dump_data, tiny_emotion2vec
+from tests.unit.payload import Payload
 
 ENCODER = "modality_encoders__AUDIO__"
 
@@ -172,26 +173,16 @@ def test_the_decoder_is_not_needed(directory: Path, saved: Path) -> None:
     assert difference(emotion2vec(directory).extract(waves), emotion2vec(saved).extract(waves)) == 0
 
 
-class _Payload:
-    """Unpickled, it creates a file."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __reduce__(self) -> tuple[object, tuple[str, str]]:
-        return open, (str(self.path), "w")
-
-
 def test_bad_files_are_refused_and_run_no_code(directory: Path, tmp_path: Path) -> None:
     path = directory / "model.pt"
     whole = path.read_bytes()
     path.write_bytes(whole[:-1000])
     with pytest.raises(UserError, match=r"not a whole file of torch\.save"):
         emotion2vec(directory)
-    torch.save({"model": {"a": _Payload(tmp_path / "ran")}}, path)
+    torch.save({"model": {"a": Payload(open, str(tmp_path / "ran"), "w")}}, path)
     with pytest.raises(UserError, match="holds no model's weights"):
         emotion2vec(directory)
-    path.write_bytes(pickle.dumps(_Payload(tmp_path / "ran"), 2))
+    path.write_bytes(pickle.dumps(Payload(open, str(tmp_path / "ran"), "w"), 2))
     with pytest.raises(UserError, match=r"not a whole file of torch\.save"):
         emotion2vec(directory)
     torch.save([1, 2], path)

@@ -23,6 +23,7 @@ from cfia.upstream import build
 from cfia.upstream.choice import Choice
 from cfia.upstream.registry import model_digest
 from tests.unit import tiny_models
+from tests.unit.payload import Payload
 
 
 def noise(n: int, seed: int = 0) -> NDArray[np.float32]:
@@ -151,16 +152,6 @@ def test_cut_weights_are_refused(directory: Path) -> None:
         whisper(directory)
 
 
-class _Payload:
-    """Unpickled, it creates a file."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __reduce__(self) -> tuple[object, tuple[str, str]]:
-        return open, (str(self.path), "w")
-
-
 def test_pickled_weights_load_but_cannot_run_code(
     directory: Path, saved: tuple[Path, Any], tmp_path: Path
 ) -> None:
@@ -169,10 +160,15 @@ def test_pickled_weights_load_but_cannot_run_code(
     samples = noise(3000)
     found, full = (whisper(d).extract([samples])[0] for d in (directory, saved[0]))
     assert np.array_equal(found, full)
-    (directory / "pytorch_model.bin").write_bytes(pickle.dumps(_Payload(tmp_path / "ran"), 2))
+    (directory / "pytorch_model.bin").write_bytes(
+        pickle.dumps(Payload(open, str(tmp_path / "ran"), "w"), 2)
+    )
     with pytest.raises(UserError, match="a pickle that is cut or holds more than tensors"):
         whisper(directory)
-    torch.save({"encoder.conv1.bias": _Payload(tmp_path / "ran")}, directory / "pytorch_model.bin")
+    torch.save(
+        {"encoder.conv1.bias": Payload(open, str(tmp_path / "ran"), "w")},
+        directory / "pytorch_model.bin",
+    )
     with pytest.raises(UserError, match="a pickle that is cut or holds more than tensors"):
         whisper(directory)
     assert not (tmp_path / "ran").exists()
