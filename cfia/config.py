@@ -6,7 +6,7 @@ YAML file, under the name that METHOD gives the option. Later sources win:
     the defaults below < the recipe's conf/train.yaml < the system's YAML < --train_args
 
 A file may start from another: `base: cfia_net` reads cfia_net.yaml before it, from the file's own
-directory or from the shared conf/.
+directory or from the shared conf/systems/.
 """
 
 from __future__ import annotations
@@ -20,9 +20,19 @@ from pathlib import Path
 from typing import Any, Literal
 
 from cfia.errors import UserError
-from cfia.model.registry import NETWORKS
+from cfia.files import read_yaml
 
-SHARED = Path(__file__).resolve().parents[1] / "conf"
+# The networks by the name that `network:` gives them; a new one is a line here (cfia/README.md).
+NETWORKS = {
+    "cfia": "cfia.model.network.CFIANet",
+    "concat": "cfia.model.concat.Concatenation",
+    "linear": "cfia.model.linear.LinearHead",
+    "one_share": "cfia.model.constant_gate.OneShare",
+    "share_per_f": "cfia.model.constant_gate.SharePerFeature",
+    "late_fusion": "cfia.model.late_fusion.LateFusion",
+}
+
+SHARED = Path(__file__).resolve().parents[1] / "conf" / "systems"
 
 
 @dataclass(frozen=True)
@@ -161,35 +171,6 @@ def _base(path: Path, name: str) -> Path:
         f"{path}: there is no base {name!r}; give the name, without .yaml, of another "
         f"configuration in {path.parent} or {SHARED}"
     )
-
-
-def read_yaml(path: Path) -> dict[str, Any]:
-    """Read a YAML mapping, safely; an empty file is an empty mapping."""
-    import yaml
-
-    try:
-        value = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(
-            f"{path}: no such file; give the name of a file in conf/ or a path"
-        ) from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
-    if value is None:
-        return {}
-    if not isinstance(value, dict):
-        raise UserError(f"{path} must hold `key: value` lines, not a {type(value).__name__}")
-    return value
-
-
-def write_yaml(path: Path, value: Mapping[str, Any]) -> None:
-    """Write a mapping as YAML, keys in their order, whole or not at all."""
-    import yaml
-
-    from cfia.files import atomic_write
-
-    with atomic_write(path) as handle:
-        yaml.safe_dump(dict(value), handle, sort_keys=False, allow_unicode=True, width=100)
 
 
 def check_override(text: str) -> tuple[str, str]:

@@ -9,7 +9,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
@@ -112,3 +112,30 @@ def stat_digest(paths: list[Path], root: Path) -> str:
         status = path.stat()
         rows.append([os.path.relpath(path, root), status.st_size, status.st_mtime_ns])
     return digest(rows)
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Read a YAML mapping, safely; an empty file is an empty mapping."""
+    import yaml
+
+    try:
+        value = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(
+            f"{path}: no such file; give the name of a file in conf/ or a path"
+        ) from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise UserError(f"{path} must hold `key: value` lines, not a {type(value).__name__}")
+    return value
+
+
+def write_yaml(path: Path, value: Mapping[str, Any]) -> None:
+    """Write a mapping as YAML, keys in their order, whole or not at all."""
+    import yaml
+
+    with atomic_write(path) as handle:
+        yaml.safe_dump(dict(value), handle, sort_keys=False, allow_unicode=True, width=100)

@@ -158,10 +158,10 @@ class _Resolver:
             if not path.is_file():
                 raise UserError(f"--train_config: no such file {config}")
             return path.resolve()
-        places = [self.recipe / "conf", self.root / "conf"]
+        places = [self.recipe / "conf" / "systems", self.root / "conf" / "systems"]
         for place in places:
             path = place / f"{config}.yaml"
-            if path.is_file() and config not in NOT_SYSTEMS:
+            if path.is_file():
                 return path
         raise UserError(
             f"no system {config!r}: there is no {config}.yaml in "
@@ -171,9 +171,5 @@ class _Resolver:
         )
 
 
-# Files of a conf/ directory that configure something else.
-NOT_SYSTEMS = ("train", "corpus", "exposure", "published", "models", "texts")
-
-
 def _configs(places: list[Path]) -> set[str]:
-    return {path.stem for place in places for path in place.glob("*.yaml")} - {*NOT_SYSTEMS}
+    return {path.stem for place in places for path in place.glob("*.yaml")}

@@ -40,6 +40,8 @@ if [ $# -eq 0 ]; then
     ruff format --check .
     echo "== mypy"
     mypy cfia utils tests egs/*/local/*.py
+    echo "== import-linter"
+    lint-imports
     echo "== shellcheck"
     git ls-files '*.sh' .ci/run | grep -v '/ser.sh$\|/path.sh$\|/cmd.sh$' | xargs shellcheck -x
     shellcheck -x egs/TEMPLATE/*.sh

@@ -17,7 +17,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     p.add_argument("file_b", type=Path, help="another, of the same utterances")
     p.add_argument("--clusters", type=Path, help="table of utterance and speaker: whose utterances")
     args = p.parse_args(argv)
-    from cfia.scoring import single
+    from cfia.report import one_file as single
 
     print(single.compare_files(args.file_a, args.file_b, args.clusters), end="")
 

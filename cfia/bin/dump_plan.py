@@ -13,7 +13,7 @@ from cfia.upstream.registry import MODALITIES, Identity, names
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Plan a dump; see `cfia.upstream.plan.make`. Prints the number of jobs."""
+    """Plan a dump; see `cfia.upstream.dump_plan.make`. Prints the number of jobs."""
     p = parser(
         "dump_plan",
         "Fix the batches and jobs of a feature dump, and print the number of jobs: 0 if the dump "
@@ -50,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     from cfia.kaldi.archive import COMPRESSION_METHODS
     from cfia.kaldi.data_dir import DataDir
-    from cfia.upstream.plan import NEEDED, Settings, find_model, make
+    from cfia.upstream.dump_plan import NEEDED, Settings, find_model, make
     from cfia.upstream.registry import identify
 
     if args.compression_method not in COMPRESSION_METHODS:

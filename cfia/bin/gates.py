@@ -21,13 +21,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     utts = list(dict.fromkeys(args.utts.replace(",", " ").split()))
     if not utts:
         p.error("--utts names no utterance")
-    from cfia.scoring.gates import draw_all
-    from cfia.training.job import read_job
-    from cfia.training.shares import shares
+    from cfia.figures.gates import draw_all
+    from cfia.training.audio_weights import audio_weights
+    from cfia.training.training import read_job
 
     job = read_job(args.directory)
     system = f"{job.facts['system']}, {job.facts['scheme']}, fold {job.fold}, seed {job.seed}"
-    for path in draw_all(job.data, shares(job, utts), system, args.out or args.directory / "gates"):
+    out = args.out or args.directory / "gates"
+    for path in draw_all(job.data, audio_weights(job, utts), system, out):
         print(path)
 
 

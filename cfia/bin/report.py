@@ -16,7 +16,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     p.add_argument("--expdir", type=Path, required=True, help="where the runs are")
     p.add_argument("--corpus_conf", type=Path, help="YAML with the corpus's title and note")
     args = p.parse_args(argv)
-    from cfia.scoring.report import report
+    from cfia.report.results_page import report
 
     print(report(args.expdir, args.corpus_conf), end="")
 

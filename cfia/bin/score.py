@@ -23,7 +23,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         p.error("give either a posteriors.tsv or --expdir")
     if args.expdir and (args.clusters or args.json):
         p.error("--clusters and --json go with a posteriors.tsv, not with --expdir")
-    from cfia.scoring import single, stage
+    from cfia.report import one_file as single
+    from cfia.scoring import score_all as stage
 
     if args.expdir:
         stage.score_all(args.expdir)

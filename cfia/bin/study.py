@@ -11,7 +11,7 @@ from pathlib import Path
 from cfia.bin import train
 from cfia.bin.names import OPTIONS
 from cfia.cli import parser, run
-from cfia.study.plan import Plan, Setting, describe
+from cfia.study.study_plan import Plan, Setting, describe
 from cfia.study.tasks import (
     WORTH,
     Checker,
@@ -22,7 +22,7 @@ from cfia.study.tasks import (
     usual_seconds,
     write_list,
 )
-from cfia.training.job import Job
+from cfia.training.training import Job
 
 EXAMPLE = "cfia study plan --study paper ...   (run.sh --study paper gives the rest)"
 ALSO = ("ngpu", "num_threads", "force")

@@ -6,7 +6,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from cfia.bin import predict, train
+from cfia.bin import posteriors as predict
+from cfia.bin import train
 from cfia.cli import parser, run
 from cfia.study.tasks import read_list, work
 

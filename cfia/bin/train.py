@@ -10,7 +10,7 @@ from pathlib import Path
 from cfia.cli import boolean, parser, run
 from cfia.config import load
 from cfia.naming import CACHES
-from cfia.training.job import FACTS, Job, train
+from cfia.training.training import FACTS, Job, train
 
 EXAMPLE = (
     "python -m cfia.bin.train --config conf/train.yaml ../../conf/cfia_net.yaml --fold 1 --seed 1 "

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from cfia.config import ModelConfig
-from cfia.model.gru import bigru, padded, rows
+from cfia.model.fast.gru import bigru, padded, rows
 
 
 @dataclass

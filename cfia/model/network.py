@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from cfia.config import ModelConfig
 from cfia.model.encoder import Sequences, encoders, position_mask, spread
 from cfia.model.equations import EquationStack, mean_over_time
-from cfia.model.fused import FusedStack
+from cfia.model.fast.fused import FusedStack
 
 log = logging.getLogger(__name__)
 

@@ -1,7 +1,4 @@
-"""The networks by the name that `network:` gives them in a configuration.
-
-Standard library alone until one is built: a configuration is checked before torch is there.
-"""
+"""Build the network that a configuration names."""
 
 from __future__ import annotations
 
@@ -9,20 +6,10 @@ import importlib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from cfia.config import NETWORKS, ModelConfig
+
 if TYPE_CHECKING:
     from torch import nn
-
-    from cfia.config import ModelConfig
-
-# A new network is one line here (README, "A new system").
-NETWORKS = {
-    "cfia": "cfia.model.network.CFIANet",
-    "concat": "cfia.model.concat.Concatenation",
-    "linear": "cfia.model.linear.LinearHead",
-    "one_share": "cfia.model.share.OneShare",
-    "share_per_f": "cfia.model.share.SharePerFeature",
-    "late_fusion": "cfia.model.late_fusion.LateFusion",
-}
 
 
 def build(

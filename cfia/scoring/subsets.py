@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from cfia.corpus.transcripts import has_tag
 from cfia.errors import UserError
 from cfia.kaldi.table import read_lines, read_table
-from cfia.prepare import has_tag
-from cfia.scoring.runs import Outputs, Run
+from cfia.scoring.trained import Outputs, Run
 
 # utt2type's values by the names of their subsets; another value names its own.
 _TYPES = {"impro": "improvised", "script": "scripted"}

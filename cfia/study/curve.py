@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cfia.scoring.drawing import (
+from cfia.figures.style import (
     BLUE,
     VERMILION,
     Drawing,

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from cfia.config import read_yaml
 from cfia.errors import UserError
+from cfia.files import read_yaml
 from cfia.upstream import registry
 
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cfia.config import read_yaml
 from cfia.errors import UserError
+from cfia.files import read_yaml
 
 AS_PUBLISHED = "as published"
 

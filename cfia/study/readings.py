@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from cfia.report.score_tables import describe_protocol
+from cfia.report.table import Column, Table
+from cfia.scoring.cells import Cell, Spread
+from cfia.scoring.scores_file import compare_runs
 from cfia.scoring.significance import Comparison
-from cfia.scoring.summary import compare_runs, describe_protocol
-from cfia.scoring.tables import Cell, Column, Spread, Table
-from cfia.study.plan import Plan
-from cfia.study.results import Result, same_seeds, spread
-from cfia.study.tables import (
+from cfia.study.paper_tables import (
     DIFFERENCE,
     Corpus,
     Line,
@@ -22,6 +22,8 @@ from cfia.study.tables import (
     stand_in_notes,
     with_holm,
 )
+from cfia.study.study_plan import Plan
+from cfia.study.study_rows import Result, same_seeds, spread
 
 COLUMNS = (
     Column("point", "open point"),

@@ -18,8 +18,8 @@ from pathlib import Path
 from cfia import marker
 from cfia.errors import UserError
 from cfia.files import atomic_write
-from cfia.study.plan import Plan
-from cfia.training.job import Job
+from cfia.study.study_plan import Plan
+from cfia.training.training import Job
 
 log = logging.getLogger(__name__)
 

@@ -9,20 +9,19 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from cfia.config import read_yaml
-from cfia.files import write_if_changed
-from cfia.scoring.document import Heading, Links, Section, Text
-from cfia.scoring.gallery import Made, Wanted, make, of_dots, to_dots
-from cfia.scoring.origin import origin
-from cfia.scoring.page import page
-from cfia.scoring.runs import Run
-from cfia.scoring.tables import Table, latex, markdown, plain, to_csv
+from cfia.figures.figure_files import Made, Wanted, make, of_dots, to_dots
+from cfia.files import read_yaml, write_if_changed
+from cfia.report.html import page
+from cfia.report.provenance_section import origin
+from cfia.report.sections import Heading, Links, Section, Text
+from cfia.report.table import Table, latex, markdown, plain, to_csv
+from cfia.scoring.trained import Run
 from cfia.study.curve import plot_curve
-from cfia.study.plan import Plan
+from cfia.study.paper_tables import UNPUBLISHED, Corpus, paper_table
 from cfia.study.published import Published, read_published
 from cfia.study.readings import blocks, is_readings, readings_table
-from cfia.study.results import Result, results
-from cfia.study.tables import UNPUBLISHED, Corpus, paper_table
+from cfia.study.study_plan import Plan
+from cfia.study.study_rows import Result, results
 
 log = logging.getLogger(__name__)
 

@@ -9,8 +9,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from cfia.config import Config, read_yaml
+from cfia.config import Config
 from cfia.errors import UserError
+from cfia.files import read_yaml
 from cfia.kaldi.table import read_table
 from cfia.model.encoder import STD_FLOOR, Sequences
 from cfia.training.features import FeatureSet, Matrix, Shaping, open_features

@@ -21,8 +21,8 @@ from cfia.model import registry
 from cfia.training import batches, checkpoint
 from cfia.training.dataset import Dataset, global_statistics
 from cfia.training.determinism import random_state, restore_random_state, seed_epoch
+from cfia.training.epoch_totals import Figures
 from cfia.training.evaluate import evaluate
-from cfia.training.figures import Figures
 from cfia.training.loss import Loss, backward, balanced_weights, objective
 from cfia.training.optimizer import make_optimizer, make_scheduler, step_epoch
 

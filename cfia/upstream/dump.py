@@ -25,7 +25,7 @@ from cfia.kaldi import archive, audio
 from cfia.kaldi.data_dir import DataDir
 from cfia.upstream import journal
 from cfia.upstream.base import Features, Upstream
-from cfia.upstream.plan import Plan
+from cfia.upstream.dump_plan import Plan
 from cfia.upstream.registry import build
 
 # Seconds between two lines of progress in a log.

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from contextlib import redirect_stdout
 from typing import Any
 
-from cfia.config import read_yaml
 from cfia.errors import UserError
+from cfia.files import read_yaml
 from cfia.upstream import checkpoint
 from cfia.upstream.base import Description, Features, Upstream
 from cfia.upstream.choice import Choice

@@ -5,9 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from cfia.config import read_yaml
 from cfia.errors import UserError
-from cfia.files import digest, read_json, sha256
+from cfia.files import digest, read_json, read_yaml, sha256
 from cfia.upstream import checkpoint, torch_file
 from cfia.upstream.choice import Choice
 from cfia.upstream.emotion2vec_batch import AUDIO

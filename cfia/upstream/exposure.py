@@ -10,8 +10,8 @@ import logging
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from cfia.config import read_yaml
 from cfia.errors import UserError
+from cfia.files import read_yaml
 from cfia.naming import model_name
 from cfia.upstream.choice import Choice
 from cfia.upstream.registry import Identity, upstream_name

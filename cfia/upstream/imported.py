@@ -22,14 +22,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cfia import marker
-from cfia.config import write_yaml
+from cfia.corpus.prepare import tables
+from cfia.corpus.transcripts import NO_WORDS, transcripts
+from cfia.corpus.utterances import Utterance, differences, select
 from cfia.errors import UserError
-from cfia.files import atomic_directory, read_json, sha256, stat_digest
+from cfia.files import atomic_directory, read_json, sha256, stat_digest, write_yaml
 from cfia.kaldi.archive import entry
 from cfia.kaldi.data_dir import write_data_dir
 from cfia.kaldi.table import read_lines, read_table, write_table
-from cfia.labels import Utterance, differences, select
-from cfia.prepare import NO_WORDS, tables, transcripts
 from cfia.upstream.base import Description
 
 LABELS = "4"  # the label set that the features are published with

@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from cfia import marker
-from cfia.config import write_yaml
 from cfia.errors import UserError
-from cfia.files import read_json
+from cfia.files import read_json, write_yaml
 from cfia.kaldi.table import read_table, write_table
 from cfia.upstream import journal
-from cfia.upstream.plan import FRONTEND, Plan, known_facts, remove_unfinished
+from cfia.upstream.dump_plan import FRONTEND, Plan, known_facts, remove_unfinished
 
 # With fewer of the utterances than this, `--skip_bad true` does not help.
 LEAST_KEPT = 0.95

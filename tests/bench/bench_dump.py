@@ -24,14 +24,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cfia.config import read_yaml
+from cfia.files import read_yaml
 from cfia.kaldi.data_dir import DataDir
 from cfia.kaldi.table import read_table, write_table
 from cfia.upstream import checkpoint
 from cfia.upstream.choice import Choice
 from cfia.upstream.dump import run_job
+from cfia.upstream.dump_plan import Settings, make
 from cfia.upstream.merge import merge
-from cfia.upstream.plan import Settings, make
 from cfia.upstream.registry import build, model_digest
 from tests.bench.iemocap import MEAN, PIECES, durations
 from tests.unit import dump_data, tiny_emotion2vec, tiny_models

@@ -28,7 +28,7 @@ from cfia.training.trainer import Run, Trainer
 from tests.bench import iemocap, processes
 
 TRAIN, SELECT = 4425, 885
-CONFIG = processes.ROOT / "conf" / "cfia_net.yaml"
+CONFIG = processes.ROOT / "conf" / "systems" / "cfia_net.yaml"
 
 
 @dataclass

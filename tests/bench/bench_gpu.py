@@ -92,7 +92,7 @@ def run(args: argparse.Namespace, root: Path, scheme: str, jobs: int) -> float:
         sys.executable, str(processes.ROOT / "utils" / "run.py"), *share, str(jobs),
         f"JOB=1:{FOLDS[scheme]}", str(exp / "train.JOB.log"),
         sys.executable, "-m", "cfia.bin.train",
-        "--config", str(processes.ROOT / "conf" / "cfia_net.yaml"),
+        "--config", str(processes.ROOT / "conf" / "systems" / "cfia_net.yaml"),
         "--train_args", f"epochs={args.epochs} precision={args.precision}",
         "--data", str(root / "data" / "all"), "--folds", str(root / "data" / "folds" / scheme),
         "--fold", "JOB", "--seed", "1", "--selection", "last",

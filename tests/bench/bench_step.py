@@ -22,7 +22,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from cfia.config import Config, build, read_yaml
+from cfia.config import Config, build
+from cfia.files import read_yaml
 from cfia.model import registry
 from cfia.model.encoder import Encoder, Sequences
 from cfia.training import batches
@@ -149,7 +150,7 @@ def measure(args: argparse.Namespace) -> Iterator[tuple[float, ...]]:
 def configuration(form: str, scale: float) -> Config:
     """That of the project's conf/; `literal` runs cfia_net_paper on the equations."""
     name = "cfia_net_paper" if form == "literal" else form
-    values = read_yaml(processes.ROOT / "conf" / f"{name}.yaml")
+    values = read_yaml(processes.ROOT / "conf" / "systems" / f"{name}.yaml")
     if form == "literal" and "stack" in build({}).flat():
         values["stack"] = "equations"
     if scale < 1:

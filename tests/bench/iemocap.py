@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cfia import marker
-from cfia.config import write_yaml
+from cfia.files import write_yaml
 from cfia.kaldi.data_dir import DataDir
 from cfia.kaldi.table import write_table
 from cfia.training.folds import make_scheme

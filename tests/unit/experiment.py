@@ -9,7 +9,7 @@ import kaldiio
 import numpy as np
 
 from cfia import marker
-from cfia.config import write_yaml
+from cfia.files import write_yaml
 from cfia.kaldi.data_dir import DataDir
 from cfia.kaldi.table import write_table
 from cfia.training.folds import make_scheme
@@ -66,7 +66,7 @@ def write_dump(
 def train_command(root: Path, directory: Path, *arguments: str) -> list[str]:
     """Arguments of cfia.bin.train for the experiment, small enough for a test."""
     small = "hidden=8 channels=4 features=3 batch_size=8 lr=5e-3 dropout=0.2 normalisation=global"
-    conf = Path(__file__).resolve().parents[2] / "conf" / "cfia_net.yaml"
+    conf = Path(__file__).resolve().parents[2] / "conf" / "systems" / "cfia_net.yaml"
     return [
         "--config", str(conf), "--train_args", f"{small} epochs=6",
         "--data", str(root / "data" / "all"), "--folds", str(root / "data" / "folds" / "session"),

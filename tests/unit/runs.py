@@ -11,7 +11,7 @@ import numpy as np
 
 from cfia.bin.report import main as report
 from cfia.bin.score import main as score
-from cfia.config import write_yaml
+from cfia.files import write_yaml
 from cfia.kaldi.table import write_table
 from cfia.posteriors import write_posteriors
 

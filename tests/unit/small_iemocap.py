@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from cfia.prepare import main
+from cfia.corpus.prepare import main
 from tests.unit.corpora import ROOT, load_script, write_audio
 
 RECIPE = ROOT / "egs" / "iemocap"

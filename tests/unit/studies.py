@@ -8,7 +8,7 @@ from typing import Any
 
 from cfia.bin import study as program
 from cfia.bin import study_run
-from cfia.study.plan import Plan
+from cfia.study.study_plan import Plan
 from tests.unit.experiment import make
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -19,7 +19,7 @@ from cfia.errors import UserError
 from cfia.kaldi.table import read_table, write_table
 from cfia.upstream import build
 from cfia.upstream.choice import Choice
-from cfia.upstream.plan import make_batches, split_jobs
+from cfia.upstream.dump_plan import make_batches, split_jobs
 from tests.unit import tiny_emotion2vec, tiny_models
 from tests.unit.dump_data import (
     UTTERANCES,
@@ -169,8 +169,8 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_number_of_jobs_changes_no_feature(
     tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, upstream: str
 ) -> None:
-    monkeypatch.setattr("cfia.upstream.plan.BATCH_SECONDS", 3.5)
-    monkeypatch.setattr("cfia.upstream.plan.BATCH_CHARACTERS", 60)
+    monkeypatch.setattr("cfia.upstream.dump_plan.BATCH_SECONDS", 3.5)
+    monkeypatch.setattr("cfia.upstream.dump_plan.BATCH_CHARACTERS", 60)
     waves = {f"s0-{i:02d}": noise(0.3 + 0.1 * i, seed=i) for i in range(16)}
     mine = write_data(tmp_path / "data", waves)
     write_table(mine / "text", {u: f"the {'cat ' * i}sat" for i, u in enumerate(waves)})

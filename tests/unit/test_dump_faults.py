@@ -45,7 +45,7 @@ def data(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cfia.upstream.plan.BATCH_SECONDS", 1.0)
+    monkeypatch.setattr("cfia.upstream.dump_plan.BATCH_SECONDS", 1.0)
 
 
 def wav(data: Path, utterance: str) -> Path:

@@ -9,13 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cfia.bin import predict, train
+from cfia.bin import posteriors as predict
+from cfia.bin import train
 from cfia.errors import UserError
 from cfia.kaldi.data_dir import DataDir
 from cfia.kaldi.table import read_table, write_table
 from cfia.upstream import build
 from cfia.upstream.choice import Choice
-from cfia.upstream.plan import durations
+from cfia.upstream.dump_plan import durations
 from tests.unit import experiment, tiny_models
 from tests.unit.dump_data import features, noise, plan, run_dump, same, write_data
 

@@ -162,8 +162,8 @@ def spoil_what_is_done(data: Path, done: list[dict[str, Any]]) -> None:
 def test_ten_kills_redo_nothing(
     upstream: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("cfia.upstream.plan.BATCH_SECONDS", 0.3)
-    monkeypatch.setattr("cfia.upstream.plan.BATCH_CHARACTERS", 10)
+    monkeypatch.setattr("cfia.upstream.dump_plan.BATCH_SECONDS", 0.3)
+    monkeypatch.setattr("cfia.upstream.dump_plan.BATCH_CHARACTERS", 10)
     # A server that has the imports behind it starts a job in milliseconds.
     processes = multiprocessing.get_context("forkserver")
     processes.set_forkserver_preload([__name__, *PRELOADED])

@@ -24,7 +24,7 @@ from cfia.errors import UserError
 from cfia.files import digest, sha256
 from cfia.upstream import build
 from cfia.upstream.choice import Choice
-from cfia.upstream.plan import Plan
+from cfia.upstream.dump_plan import Plan
 from cfia.upstream.registry import FAMILIES, find, identify, model_digest
 from tests.unit import dump_data, tiny_emotion2vec
 from tests.unit.payload import Payload

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from cfia.errors import UserError
-from cfia.training.figures import Figures
+from cfia.training.epoch_totals import Figures
 from cfia.training.loss import Loss, backward
 
 

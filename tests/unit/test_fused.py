@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from cfia.config import build
-from cfia.model import fused
 from cfia.model.equations import EquationStack, StackOutput
-from cfia.model.fused import FusedStack
+from cfia.model.fast import fused
+from cfia.model.fast.fused import FusedStack
 from cfia.model.network import build_stack
 
 BOTH = ("audio", "text")

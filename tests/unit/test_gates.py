@@ -16,15 +16,16 @@ from PIL import Image
 
 from cfia.bin.gates import main as gates
 from cfia.bin.train import main as train
-from cfia.config import build, read_yaml, write_yaml
+from cfia.config import build
 from cfia.errors import UserError
+from cfia.figures.gates import plot_gates
+from cfia.files import read_yaml, write_yaml
 from cfia.kaldi.table import write_table
+from cfia.model.audio_weight import audio_weight
 from cfia.model.equations import CFIA, EquationStack
-from cfia.model.gate_share import Share, audio_share
-from cfia.scoring.gates import plot_gates
+from cfia.training.audio_weights import AudioWeight, audio_weights
 from cfia.training.folds import read_folds
-from cfia.training.job import read_job
-from cfia.training.shares import shares
+from cfia.training.training import read_job
 from tests.unit import experiment
 
 
@@ -51,7 +52,7 @@ def test_the_share_makes_the_last_fusion_of_the_equations(
     last = stack.modules_[-1]
     assert isinstance(last, CFIA)
     last.register_forward_hook(lambda *call: fusions.append(call[2]))
-    share = audio_share(stack, X_a, X_t, valid)
+    share = audio_weight(stack, X_a, X_t, valid)
     assert share.shape == (2, 7, 3)
     assert ((share >= 0) & (share <= 1)).all()
     mixed = share[:, None] * X_a + (1 - share[:, None]) * X_t
@@ -78,15 +79,15 @@ def test_shares_are_those_of_the_trained_network(trained: Path) -> None:
     job = read_job(trained)
     lists = read_folds(job.folds)[1]
     utts = [lists.test[0], lists.train[0]]
-    found = list(shares(job, utts))
+    found = list(audio_weights(job, utts))
     assert [(one.utt, one.part) for one in found] == [(utts[0], "test"), (utts[1], "train")]
     for one in found:
         data = next(iter(job.dataset(one.part).features.values()))
         length = int(data.lengths[getattr(lists, one.part).index(one.utt)])
-        assert one.share.shape == (length, 3)
-        assert one.text == length  # spread over the audio
-        assert one.shift == 0.02
-        assert 0.2 < one.share.mean() < 0.8
+        assert one.weight.shape == (length, 3)
+        assert one.text_frames == length  # spread over the audio
+        assert one.frame_shift == 0.02
+        assert 0.2 < one.weight.mean() < 0.8
 
 
 def test_pictures_are_drawn_for_the_utterances_asked_for(
@@ -122,7 +123,7 @@ def test_what_has_no_gates_is_said(trained: Path, tmp_path: Path) -> None:
 )
 def test_words_have_room(positions: int, text: int, n_words: int, audio: bool) -> None:
     rng = np.random.default_rng(3)
-    share = Share("u", "test", rng.random((positions, 8), np.float32), 0.02, text)
+    share = AudioWeight("u", "test", rng.random((positions, 8), np.float32), 0.02, text)
     sound = (rng.normal(0, 0.1, 4000).astype(np.float32), 8000) if audio else None
     with warnings.catch_warnings():
         warnings.simplefilter("error")

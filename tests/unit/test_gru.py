@@ -11,7 +11,7 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence, pad_se
 
 from cfia.config import build
 from cfia.model.encoder import Encoder, Sequences
-from cfia.model.gru import bigru, padded, rows
+from cfia.model.fast.gru import bigru, padded, rows
 
 EXACT = {torch.float32: 1e-5, torch.float64: 1e-10}  # relative to each tensor's largest magnitude
 

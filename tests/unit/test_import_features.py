@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 import yaml
 
-from cfia.bin import dump_plan, folds, import_features, predict, train
+from cfia.bin import dump_plan, folds, import_features, train
+from cfia.bin import posteriors as predict
 from cfia.errors import UserError
 from cfia.kaldi.archive import load_features
 from cfia.kaldi.data_dir import DataDir
@@ -111,7 +112,7 @@ def test_training_from_them(published: Published) -> None:
     directory = root / "exp" / "fold1"
     small = "hidden=4 channels=4 features=3 batch_size=8 epochs=1"
     train.main([
-        "--config", str(ROOT / "conf" / "cfia_net.yaml"), "--train_args", small,
+        "--config", str(ROOT / "conf" / "systems" / "cfia_net.yaml"), "--train_args", small,
         "--data", str(published.data), "--folds", str(root / "folds" / "session"),
         "--fold", "1", "--seed", "1", "--system", "cfia_net_emotion2vec", "--scheme", "session",
         "--cv", "session", "--validation", "random20", "--labels", "4", "--corpus", "iemocap",

@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 import torch
 
-from cfia.bin import predict, train
-from cfia.config import build, write_yaml
+from cfia.bin import posteriors as predict
+from cfia.bin import train
+from cfia.config import NETWORKS, build
 from cfia.errors import UserError
+from cfia.files import write_yaml
 from cfia.model import registry
 from cfia.model.encoder import Encoder, LayerSum, Sequences
 from cfia.training import checkpoint
@@ -49,7 +51,7 @@ def test_it_stands_behind_the_normalisation_of_each_dimension() -> None:
     torch.testing.assert_close(encoder(Sequences(data, lengths)), wanted)
 
 
-@pytest.mark.parametrize("network", sorted(registry.NETWORKS))
+@pytest.mark.parametrize("network", sorted(NETWORKS))
 def test_its_weights_learn_and_one_layer_adds_none(network: str) -> None:
     config = build({**SMALL, "network": network, "consistency": []}).model
     model = registry.build({"audio": 6, "text": 5}, 4, config, {"audio": 3, "text": 1})

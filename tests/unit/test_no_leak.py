@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from cfia.bin import predict, score, train
+from cfia.bin import posteriors as predict
+from cfia.bin import score, train
 from cfia.files import read_json
 from cfia.kaldi.data_dir import DataDir
 from cfia.kaldi.table import read_table, write_table

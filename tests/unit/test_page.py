@@ -10,18 +10,11 @@ from xml.etree import ElementTree
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cfia.scoring.document import (
-    Block,
-    Heading,
-    Items,
-    Links,
-    Picture,
-    Section,
-    Text,
-    to_markdown,
-)
-from cfia.scoring.page import page
-from cfia.scoring.tables import Column, Estimate, Table
+from cfia.figures.figure_files import Picture
+from cfia.report.html import page
+from cfia.report.sections import Block, Heading, Items, Links, Section, Text, to_markdown
+from cfia.report.table import Column, Table
+from cfia.scoring.cells import Estimate
 from tests.unit.runs import histories, run, stages
 
 VOID = {"meta", "img", "br", "hr", "link", "input"}

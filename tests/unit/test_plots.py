@@ -17,16 +17,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from cfia.config import write_yaml
 from cfia.errors import UserError
+from cfia.figures.calibration import plot_reliability, reliability
+from cfia.figures.dots import Dots, plot_dots
+from cfia.figures.plots import plot_confusion, plot_consistency, plot_learning_curves
+from cfia.figures.style import Drawing
+from cfia.files import write_yaml
 from cfia.kaldi.table import write_table
 from cfia.posteriors import Posteriors, write_posteriors
-from cfia.scoring.calibration import plot_reliability, reliability
-from cfia.scoring.dots import Dots, plot_dots
-from cfia.scoring.drawing import Drawing
-from cfia.scoring.plots import plot_confusion, plot_consistency, plot_learning_curves
-from cfia.scoring.runs import Run, find_runs, load
-from cfia.scoring.tables import Estimate
+from cfia.scoring.cells import Estimate
+from cfia.scoring.trained import Run, find_runs, load
 
 CON = "1.5e-5,3e-5"  # value and share of the consistency terms
 HEAD = "epoch,lr,train_loss,train_ce,train_con,con_share,valid_loss,valid_wa,valid_ua,selected"

@@ -18,9 +18,9 @@ import pytest
 import soundfile
 import yaml
 
+from cfia.corpus.transcripts import tidy
 from cfia.errors import UserError
 from cfia.kaldi.data_dir import DataDir
-from cfia.prepare import tidy
 from tests.unit.corpora import ROOT, tree, write_audio
 from tests.unit.small_iemocap import FIRST, RECIPE, SmallIemocap, edit
 

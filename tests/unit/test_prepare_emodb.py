@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from cfia.corpus.prepare import main
 from cfia.errors import UserError
 from cfia.kaldi.data_dir import DataDir
-from cfia.prepare import main
 from tests.unit.corpora import ROOT, load_script, write_audio
 
 CONF = ROOT / "egs" / "emodb" / "conf"

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 from matplotlib.text import Text
 
-from cfia.scoring.drawing import style
-from cfia.scoring.tables import to_csv
+from cfia.figures.style import style
+from cfia.report.table import to_csv
 from cfia.study.curve import ORACLE, SEED, draw, plot_curve, points
+from cfia.study.paper_tables import Corpus
 from cfia.study.readings import blocks, readings_table
-from cfia.study.results import results
-from cfia.study.tables import Corpus
+from cfia.study.study_rows import results
 from cfia.study.write import write_tables
 from tests.unit.runs import run
 from tests.unit.studies import Recipe

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from cfia.errors import UserError
-from cfia.study.plan import describe
+from cfia.study.study_plan import describe
 from tests.unit.studies import TOY, Recipe, entry
 
 ABLATIONS = {

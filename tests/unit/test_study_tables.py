@@ -12,11 +12,12 @@ from sklearn.metrics import recall_score
 
 from cfia.bin import study as program
 from cfia.errors import UserError
-from cfia.scoring.tables import Cell, Column, Spread, Table, latex, markdown, plain, to_csv
-from cfia.study.plan import Plan
+from cfia.report.table import Column, Table, latex, markdown, plain, to_csv
+from cfia.scoring.cells import Cell, Spread
+from cfia.study.paper_tables import Corpus, paper_table
 from cfia.study.published import read_published
-from cfia.study.results import results
-from cfia.study.tables import Corpus, paper_table
+from cfia.study.study_plan import Plan
+from cfia.study.study_rows import results
 from tests.unit.runs import read_pairs, run
 from tests.unit.studies import ROOT, Recipe
 

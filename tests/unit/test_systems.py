@@ -13,19 +13,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from cfia.bin import predict, train
-from cfia.config import build, load
+from cfia.bin import posteriors as predict
+from cfia.bin import train
+from cfia.config import NETWORKS, build, load
 from cfia.model import registry
 from cfia.model.encoder import Sequences
-from cfia.naming import NOT_SYSTEMS
 from cfia.training import checkpoint
-from cfia.training.job import read_job
 from cfia.training.loss import Loss, objective
+from cfia.training.training import read_job
 from cfia.upstream import registry as upstreams
 from tests.unit.experiment import CLASSES, make, train_command
 
-CONF = Path(__file__).resolve().parents[2] / "conf"
-SYSTEMS = sorted(path.stem for path in CONF.glob("*.yaml") if path.stem not in NOT_SYSTEMS)
+ROOT = Path(__file__).resolve().parents[2]
+SYSTEMS_DIR = ROOT / "conf" / "systems"
+SYSTEMS = sorted(path.stem for path in SYSTEMS_DIR.glob("*.yaml"))
 DIMS = {"audio": 5, "text": 7}
 SMALL = {"hidden": 6, "channels": 4, "features": 3, "max_frames": 12, "consistency": []}
 
@@ -59,7 +60,7 @@ def posteriors(logits: Tensor) -> Tensor:
 @pytest.mark.parametrize("system", SYSTEMS)
 def test_every_weight_of_every_system_learns(system: str, modalities: tuple[str, ...]) -> None:
     config = load(
-        [CONF / f"{system}.yaml"], ["hidden=6", "channels=4", "features=3", "reduction=1"]
+        [SYSTEMS_DIR / f"{system}.yaml"], ["hidden=6", "channels=4", "features=3", "reduction=1"]
     ).model
     torch.manual_seed(0)
     dims = {name: DIMS[name] for name in modalities}
@@ -76,7 +77,7 @@ def test_every_weight_of_every_system_learns(system: str, modalities: tuple[str,
 
 def test_parameter_counts_at_the_papers_size() -> None:
     def count(system: str, dims: dict[str, int]) -> int:
-        model = registry.build(dims, 4, load([CONF / f"{system}.yaml"]).model)
+        model = registry.build(dims, 4, load([SYSTEMS_DIR / f"{system}.yaml"]).model)
         return sum(weight.numel() for weight in model.parameters())
 
     gru = 2 * 3 * 128 * (768 + 128 + 2)  # two directions, three gates, two biases
@@ -98,10 +99,10 @@ def test_parameter_counts_at_the_papers_size() -> None:
 
 
 def test_the_rows_of_table_3_have_one_term_each() -> None:
-    whole = load([CONF / "cfia_net.yaml"]).model.consistency
+    whole = load([SYSTEMS_DIR / "cfia_net.yaml"]).model.consistency
     for kind, reduction in (("", "mean"), ("_sum", "sum_per_utt")):
         for k in range(3):
-            row = load([CONF / f"cfia_net{kind}_con{k + 1}.yaml"]).model
+            row = load([SYSTEMS_DIR / f"cfia_net{kind}_con{k + 1}.yaml"]).model
             assert row.consistency_loss == reduction
             assert row.consistency == [weight * (i == k) for i, weight in enumerate(whole)]
 
@@ -209,11 +210,11 @@ def test_a_share_weighs_every_position_alike(name: str, modalities: tuple[str, .
 
 
 def test_the_readmes_new_system_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    text = (CONF.parent / "README.md").read_text()
+    text = (ROOT / "README.md").read_text()
     block = text.split("Write `cfia/model/mine.py`:\n\n")[1].split("\n\nregister it")[0]
     (tmp_path / "mine.py").write_text(textwrap.dedent(block))
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setitem(registry.NETWORKS, "mine", "mine.Mine")
+    monkeypatch.setitem(NETWORKS, "mine", "mine.Mine")
     assert network("mine")(batch()).logits.shape == (3, 4)
 
 
@@ -252,12 +253,12 @@ def test_it_trains_and_goes_on_to_the_same_bytes(
 ) -> None:
     def command(name: str) -> list[str]:
         arguments = train_command(experiment, tmp_path / name, "--train_args", options)
-        arguments[arguments.index("--config") + 1] = str(CONF / f"{system}.yaml")
+        arguments[arguments.index("--config") + 1] = str(SYSTEMS_DIR / f"{system}.yaml")
         return arguments
 
     train.main(command("undisturbed"))
     assert read_job(tmp_path / "undisturbed").config == load(
-        [CONF / f"{system}.yaml"], options.split()
+        [SYSTEMS_DIR / f"{system}.yaml"], options.split()
     )
     save, saved = checkpoint.save, []
 

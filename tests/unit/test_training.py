@@ -9,12 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cfia.bin import predict, train
-from cfia.config import write_yaml
+from cfia.bin import posteriors as predict
+from cfia.bin import train
 from cfia.errors import UserError
+from cfia.files import write_yaml
 from cfia.training import checkpoint
 from cfia.training.dataset import averaging
-from cfia.training.job import read_job
+from cfia.training.training import read_job
 from tests.unit.experiment import CLASSES, make, train_command
 
 

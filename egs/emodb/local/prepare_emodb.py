@@ -11,11 +11,10 @@ import re
 from pathlib import Path
 
 from cfia.cli import run
-from cfia.config import read_yaml
+from cfia.corpus.prepare import Corpus, main
+from cfia.corpus.utterances import Utterance
 from cfia.errors import UserError
-from cfia.files import sha256
-from cfia.labels import Utterance
-from cfia.prepare import Corpus, main
+from cfia.files import read_yaml, sha256
 
 _NAME = re.compile(r"(\d\d)([a-z]\d\d)([A-Z])([a-z])")
 _SUFFIXES = (".wav", ".flac")

@@ -16,9 +16,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cfia.cli import run
+from cfia.corpus.prepare import Corpus, main
+from cfia.corpus.utterances import NO_AUDIO, Utterance
 from cfia.errors import UserError
-from cfia.labels import NO_AUDIO, Utterance
-from cfia.prepare import Corpus, main
 
 log = logging.getLogger(__name__)
 

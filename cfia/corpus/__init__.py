@@ -1,0 +1,1 @@
+"""What the preparations of all corpora share: labels, transcripts, checks, a data directory."""

@@ -1,0 +1,321 @@
+"""From a corpus to a Kaldi data directory: what the preparations of all corpora share.
+
+A corpus' own local/prepare_*.py says where its utterances are, in a function that returns a
+`Corpus`, and calls `main`. Here labels are mapped, utterances selected and checked, durations
+read, and the data directory written.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from cfia import marker
+from cfia.cli import boolean, parser
+from cfia.corpus.transcripts import NO_WORDS, some, transcripts
+from cfia.corpus.utterances import NO_AUDIO, Utterance, differences, expectations, select
+from cfia.errors import UserError
+from cfia.files import read_yaml, sha256, stat_digest
+from cfia.kaldi.data_dir import write_data_dir
+from cfia.kaldi.validate import success
+
+log = logging.getLogger(__name__)
+
+SMALLEST_SHARE = 0.95  # of the selected utterances that must be readable with --skip_bad true
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """All labelled utterances of a corpus.
+
+    Attributes:
+        spk2gender: speaker -> m or f.
+        files: those read besides the audio: labels and transcripts.
+        inputs: digests of what else was read, for the marker.
+        missing: parts of the corpus that were looked for and are not there.
+    """
+
+    utterances: Sequence[Utterance]
+    spk2gender: Mapping[str, str]
+    files: Sequence[Path] = ()
+    inputs: Mapping[str, str] = field(default_factory=dict)
+    missing: Sequence[str] = ()
+
+
+Reader = Callable[[Path, Path], Corpus]
+"""Reads a corpus, given its directory (absolute) and the recipe's conf/."""
+
+
+def main(name: str, reader: Reader, argv: Sequence[str] | None = None) -> None:
+    """Parse the options of local/data.sh and prepare the data directory."""
+    p = parser(f"prepare {name}", f"{name} to a Kaldi data directory.", "local/data.sh corpus data")
+    p.prog = "local/data.sh"
+    p.add_argument("--conf", type=Path, default=Path("conf"), help="the recipe's conf/")
+    p.add_argument("--labels", default="4", help="label set: conf/labels/<name>.yaml [4]")
+    p.add_argument("--text_tags", choices=("strip", "keep"), default="strip")
+    p.add_argument("--text_file", default="", help="a Kaldi text that replaces the transcripts")
+    p.add_argument("--skip_bad", type=boolean, default=False, help="leave out unreadable audio")
+    p.add_argument(
+        "--allow_partial", type=boolean, default=False, help="go on without what is missing"
+    )
+    p.add_argument("--force", type=boolean, default=False, help="make it again")
+    p.add_argument("corpus_dir", type=Path, help="the corpus, as it is distributed")
+    p.add_argument("data_dir", type=Path, help="the data directory to write")
+    args = p.parse_args(argv)
+    if not _label_file(args).is_file():
+        known = ", ".join(sorted(path.stem for path in (args.conf / "labels").glob("*.yaml")))
+        p.error(f"--labels is {args.labels!r}; {args.conf}/labels has {known or 'nothing'}")
+    prepare(reader, args)
+
+
+def prepare(reader: Reader, args: argparse.Namespace) -> None:
+    """Read, select, check and write. `args` are the options of local/data.sh.
+
+    Raises:
+        UserError: the corpus, the label map, the text file or the data directory is not as it
+            should be; see the functions below.
+    """
+    _check_data_dir(args.data_dir)
+    if not args.corpus_dir.is_dir():
+        raise UserError(f"no such directory {args.corpus_dir}; give the corpus by --corpus_dir")
+    root = args.corpus_dir.resolve()
+    corpus = reader(root, args.conf)
+    selected = select(corpus.utterances, _label_file(args))
+    present, absent = _present(corpus, selected, args, root)
+    _check_enough(present, args)
+    texts = transcripts([u for u, _ in present], args.text_file, strip=args.text_tags == "strip")
+    options, inputs = _marker(args, root, corpus, selected)
+    if marker.check(args.data_dir, options, inputs, force=args.force) is marker.State.DONE:
+        log.info("%s: already made, skipping", args.data_dir)
+        return
+    wanted = _audio_format(args.conf / "corpus.yaml")
+    durations, unreadable = _durations([u for u, _ in present], wanted, skip_bad=args.skip_bad)
+    kept = [(utterance, label) for utterance, label in present if utterance.id in durations]
+    rows = tables(kept, texts, durations) | {"skipped": {**absent, **unreadable}}
+    speakers = set(rows["utt2spk"].values())
+    rows["spk2gender"] = {s: g for s, g in corpus.spk2gender.items() if s in speakers}
+    write_data_dir(args.data_dir, rows, options, inputs)
+    _report(args.data_dir, corpus.utterances, [u for u, _ in selected], rows)
+
+
+def _label_file(args: argparse.Namespace) -> Path:
+    path: Path = args.conf / "labels" / f"{args.labels}.yaml"
+    return path
+
+
+def _check_data_dir(path: Path) -> None:
+    """Refuse to replace a directory that no stage of ours has made, whatever --force says."""
+    if path.is_dir() and ((path / marker.NAME).exists() or not any(path.iterdir())):
+        return
+    if path.exists():
+        raise UserError(
+            f"{path} is there and was not made by this program; move it away or choose another "
+            "data directory"
+        )
+
+
+def _present(
+    corpus: Corpus,
+    selected: Sequence[tuple[Utterance, str]],
+    args: argparse.Namespace,
+    root: Path,
+) -> tuple[Sequence[tuple[Utterance, str]], dict[str, str]]:
+    """The selected utterances that the corpus has whole, and why the others are left out.
+
+    Raises:
+        UserError: the corpus lacks something, or has other counts than the recipe expects, and
+            --allow_partial is false; it says all that is missing.
+    """
+    utterances = [utterance for utterance, _ in selected]
+    without: dict[str, list[Utterance]] = {}
+    if args.allow_partial or not args.skip_bad:  # else missing audio is bad audio
+        without["no audio file"] = [u for u in utterances if not u.audio.is_file()]
+    if not args.text_file:
+        without["no transcript"] = [u for u in utterances if u.transcript is None]
+    found = [f"there is no {part}" for part in corpus.missing]
+    found += _release_differences(corpus, selected, args)
+    found += [
+        f"{len(of)} of {len(utterances)} utterances have {what} ({some(u.name for u in of)})"
+        for what, of in without.items()
+        if of
+    ]
+    if not found:
+        return selected, {}
+    what = f"the corpus {root} is not the complete release: {'; '.join(found)}"
+    if not args.allow_partial:
+        raise UserError(f"{what}; complete it, or use what is there by --allow_partial true")
+    log.warning("%s; going on with what is there", what)
+    absent = {u.id: f"{reason} in the corpus" for reason, of in without.items() for u in of}
+    return [(u, label) for u, label in selected if u.id not in absent], absent
+
+
+def _release_differences(
+    corpus: Corpus, selected: Sequence[tuple[Utterance, str]], args: argparse.Namespace
+) -> list[str]:
+    """How the corpus differs from the release that conf/corpus.yaml expects.
+
+    The first label set that it has expectations of tells the release, whatever this run's is.
+    """
+    path = args.conf / "corpus.yaml"
+    first = next(iter(expectations(path)), args.labels)
+    if first != args.labels:
+        release = select(corpus.utterances, args.conf / "labels" / f"{first}.yaml")
+        found = differences(release, path, first)
+        if found:
+            return found
+    return differences(selected, path, args.labels)
+
+
+def _check_enough(present: Sequence[tuple[Utterance, str]], args: argparse.Namespace) -> None:
+    """Two classes at least, and of a partial corpus with sessions two of them."""
+    labels = {label for _, label in present}
+    sessions = {u.session for u, _ in present} - {""}
+    for what, found in [("class", labels), *([("session", sessions)] if sessions else [])]:
+        if len(found) < 2 and (what == "class" or args.allow_partial):
+            only = f"one {what} only, {min(found)}," if found else "nothing"
+            raise UserError(
+                f"{args.corpus_dir} has {only} among the utterances to use; two are needed at "
+                "least, so get more of the corpus"
+            )
+
+
+def _marker(
+    args: argparse.Namespace,
+    root: Path,
+    corpus: Corpus,
+    selected: Iterable[tuple[Utterance, str]],
+) -> tuple[dict[str, Any], dict[str, str]]:
+    """The options and inputs that decide on the bytes of the data directory."""
+    options = {
+        "corpus_dir": str(root),
+        "labels": args.labels,
+        "text_tags": args.text_tags,
+        "skip_bad": args.skip_bad,
+        "allow_partial": args.allow_partial,
+    }
+    audio = [u.audio for u, _ in selected if u.audio.is_file()]
+    inputs = {
+        "corpus": stat_digest([*corpus.files, *audio], root),
+        "label map": sha256(_label_file(args)),
+        **corpus.inputs,
+    }
+    if args.text_file:
+        inputs["text_file"] = sha256(args.text_file)
+    return options, inputs
+
+
+def _audio_format(corpus_conf: Path) -> dict[str, Any]:
+    """What corpus.yaml says of the headers of all audio files; {} if it says nothing."""
+    conf = read_yaml(corpus_conf) if corpus_conf.exists() else {}
+    return dict(conf.get("audio") or {})
+
+
+def _durations(
+    utterances: Sequence[Utterance], wanted: Mapping[str, Any], *, skip_bad: bool
+) -> tuple[dict[str, float], dict[str, str]]:
+    """Seconds of the readable utterances, and why the others are not, from the headers alone.
+
+    Args:
+        wanted: what every header must say, by the fields of `cfia.kaldi.audio.Header`.
+
+    Raises:
+        UserError: an utterance is unreadable, or of another format than wanted, and `skip_bad`
+            is false, or too many are.
+    """
+    from cfia.kaldi import audio
+
+    durations: dict[str, float] = {}
+    skipped: dict[str, str] = {}
+    for utterance in utterances:
+        try:
+            header = audio.header(str(utterance.audio))
+            _check_format(utterance, header._asdict(), wanted)
+            durations[utterance.id] = header.seconds
+        except UserError as error:
+            if not skip_bad:
+                raise
+            reason = str(error).rpartition("; ")[0]  # without the advice to leave it out
+            skipped[utterance.id] = reason
+            log.warning("left out %s: %s", utterance.id, reason)
+    if len(durations) < SMALLEST_SHARE * len(utterances):
+        raise UserError(
+            f"{len(skipped)} of {len(utterances)} utterances have unreadable audio (the first is "
+            f"{min(skipped)}), more than --skip_bad true may leave out; repair the corpus"
+        )
+    return durations, skipped
+
+
+def _check_format(
+    utterance: Utterance, header: Mapping[str, Any], wanted: Mapping[str, Any]
+) -> None:
+    for name, value in wanted.items():
+        if name not in header:
+            raise UserError(f"corpus.yaml: audio has {name!r}; it may have {', '.join(header)}")
+        if header[name] != value:
+            raise UserError(
+                f"the audio file {utterance.audio} has the {name} {header[name]}, where all of the "
+                f"corpus have {value} (conf/corpus.yaml); replace it, or leave it out with "
+                "--skip_bad true"
+            )
+
+
+def tables(
+    selected: Iterable[tuple[Utterance, str]],
+    texts: Mapping[str, str],
+    durations: Mapping[str, float],
+) -> dict[str, dict[str, str]]:
+    """The tables of a data directory: file name -> utterance id -> value.
+
+    What the corpus does not know (sessions, say, or audio) has no table.
+    """
+    found: dict[str, dict[str, str]] = {}
+    for u, label in selected:
+        row = {
+            "wav.scp": "" if u.audio == NO_AUDIO else str(u.audio),
+            "text": texts[u.id],
+            "utt2spk": u.speaker,
+            "utt2dur": f"{durations[u.id]:.6g}",
+            "utt2emo": label,
+            "utt2session": u.session,
+            "utt2type": u.type,
+            "utt2dialogue": u.dialogue,
+        }
+        for name, value in row.items():
+            if value:
+                found.setdefault(name, {})[u.id] = value
+    return found
+
+
+def _report(
+    path: Path,
+    labelled: Sequence[Utterance],
+    selected: Sequence[Utterance],
+    tables: Mapping[str, Mapping[str, str]],
+) -> None:
+    left_out = Counter(u.label for u in labelled) - Counter(u.label for u in selected)
+    if left_out:
+        log.info("left out by their label: %s", _counts(left_out))
+    log.info(
+        "%s: %d of %d labelled utterances (%s), %d speakers, %.2f hours",
+        path,
+        len(tables["utt2emo"]),
+        len(labelled),
+        _counts(Counter(tables["utt2emo"].values())),
+        len(set(tables["utt2spk"].values())),
+        sum(map(float, tables["utt2dur"].values())) / 3600,
+    )
+    wordless = sum(text == NO_WORDS for text in tables["text"].values())
+    if wordless:
+        log.info("transcripts without words, whose text is %s: %d", NO_WORDS, wordless)
+    if tables["skipped"]:
+        log.warning("left out: %d utterances, see %s/skipped", len(tables["skipped"]), path)
+    log.info("%s", success(path))
+
+
+def _counts(counter: Counter[str]) -> str:
+    return ", ".join(f"{name} {n}" for name, n in sorted(counter.items()))

@@ -1,0 +1,75 @@
+"""Transcripts: one line of printable text, with or without annotators' tags."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Iterable
+
+from cfia.corpus.utterances import Utterance
+from cfia.errors import UserError
+from cfia.kaldi.table import read_table
+
+log = logging.getLogger(__name__)
+
+NO_WORDS = "..."  # the text of an utterance without words, since no transcript may be empty
+
+# [LAUGHTER] and the like; also where one of the brackets is missing.
+_TAG = re.compile(r"\[[^\[\]]*\]|\[[A-Z]+\b|\b[A-Z]+\]")
+
+
+def tidy(transcript: str, *, strip: bool) -> str:
+    """One line with single blanks, nothing unprintable, and without tags if `strip`.
+
+    A transcript that has no words left becomes `...`.
+    """
+    if strip:
+        transcript = _TAG.sub(" ", transcript)
+    printable = "".join(c if c.isprintable() or c.isspace() else " " for c in transcript)
+    return " ".join(printable.split()) or NO_WORDS
+
+
+def has_tag(transcript: str) -> bool:
+    """Whether `tidy` would strip a tag from it."""
+    return _TAG.search(transcript) is not None
+
+
+def transcripts(utterances: Iterable[Utterance], text_file: str, *, strip: bool) -> dict[str, str]:
+    """Utterance id -> transcript: the corpus' own, or that of `text_file`.
+
+    The text file may name the utterances by their ids or as the corpus does. Its lines about
+    other utterances are not used. An empty transcript becomes `...`.
+
+    Raises:
+        UserError: an utterance has no transcript there.
+    """
+    found = {u.id: u.transcript for u in utterances}
+    if text_file:
+        given = read_table(text_file, allow_empty=True)
+        found = {u.id: given.get(u.id, given.get(u.name)) for u in utterances}
+        extra = given.keys() - {name for u in utterances for name in (u.id, u.name)}
+        if extra:
+            log.warning(
+                "%s: %d lines name none of the utterances to use and are not read (%s)",
+                text_file, len(extra), some(sorted(extra)),
+            )  # fmt: skip
+    where = text_file or "the corpus"
+    missing = [utterance for utterance, text in found.items() if text is None]
+    if missing:
+        raise UserError(
+            f"{where} lacks {len(missing)} of {len(found)} utterances ({some(missing)}); add "
+            f"them there, with the text {NO_WORDS} where nothing was said"
+        )
+    empty = [utterance for utterance, text in found.items() if not (text or "").strip()]
+    if empty:
+        log.warning(
+            "%d transcripts in %s are empty (%s); their text is %s",
+            len(empty), where, some(empty), NO_WORDS,
+        )  # fmt: skip
+    return {utterance: tidy(text or "", strip=strip) for utterance, text in found.items()}
+
+
+def some(names: Iterable[str]) -> str:
+    """Up to three names, for a message."""
+    first, *more = [*names]
+    return ", ".join([first, *more[:2], *(["..."] if more[2:] else [])])

@@ -1,0 +1,1 @@
+"""Pictures: how each is drawn, and which files they go to."""

@@ -1,0 +1,83 @@
+"""Calibration: is a system right as often as its posteriors say? Reliability diagram, and ECE."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from cfia.figures.style import (
+    BLUE,
+    VERMILION,
+    Drawing,
+    add_title,
+    finish,
+    new_figure,
+    plain_axes,
+    style,
+)
+from cfia.metrics import Array
+from cfia.posteriors import Posteriors
+from cfia.scoring.trained import Outputs, Run
+
+BINS = 10
+
+
+@dataclass(frozen=True)
+class Reliability:
+    """Utterances by their confidence, the largest posterior, in bins of equal width over 0 to 1.
+
+    Attributes:
+        n: utterances in each bin, (bins,).
+        confidence, accuracy: their means there, from 0 to 1; NaN in an empty bin.
+    """
+
+    n: npt.NDArray[np.int64]
+    confidence: Array
+    accuracy: Array
+
+    @property
+    def ece(self) -> float:
+        """Expected calibration error, from 0 to 1 (Naeini et al. 2015; Guo et al. 2017, Eq. 3).
+
+        The mean over utterances of their bin's |accuracy - confidence|.
+        """
+        gaps = np.abs(self.accuracy - self.confidence)
+        return float(np.nansum(self.n * gaps) / self.n.sum())
+
+
+def reliability(posteriors: Posteriors, bins: int = BINS) -> Reliability:
+    """Sort the utterances into bins; a bin holds its upper end, as in Guo et al."""
+    confidence = np.clip(posteriors.probs.max(axis=1), 0, 1)
+    right = posteriors.hyps == posteriors.refs
+    index = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
+    n = np.bincount(index, minlength=bins)
+    sums = [np.bincount(index, weights, bins) for weights in (confidence, right)]
+    with np.errstate(invalid="ignore"):
+        return Reliability(n, sums[0] / n, sums[1] / n)
+
+
+def plot_reliability(run: Run, outputs: Outputs) -> Drawing:
+    """Accuracy by confidence beside the diagonal, and how many utterances have which."""
+    found = reliability(outputs.pooled)
+    bins = len(found.n)
+    edges = np.arange(bins) / bins
+    with style():
+        figure = new_figure(4.8, 5.6)
+        below = f"expected calibration error {100 * found.ece:.2f} %, {found.n.sum()} utterances"
+        add_title(figure, f"{run.label}, {run.scheme}", below)
+        top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
+        bar = {"width": 1 / bins, "align": "edge", "edgecolor": "white", "color": BLUE}
+        top.bar(edges, np.nan_to_num(found.accuracy), label="accuracy", **bar)
+        top.plot([0, 1], [0, 1], color="black", ls="--", lw=1, label="as sure as right")
+        top.plot(
+            found.confidence, found.accuracy, ls="", marker="o", ms=5, color=VERMILION,
+            mec="black", clip_on=False, zorder=3, label="at the mean confidence",
+        )  # fmt: skip
+        top.set(ylabel="share of right utterances", xlim=(0, 1), ylim=(0, 1))
+        bottom.bar(edges, found.n, **bar)
+        bottom.set(xlabel="confidence (the largest posterior)", ylabel="utterances")
+        plain_axes(top, bottom, grid="y")
+        figure.legend(loc="outside lower center", ncols=3, frameon=False, fontsize=9)
+        return finish(figure)

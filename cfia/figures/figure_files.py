@@ -1,0 +1,150 @@
+"""The figures that go with finished runs: which there are, their files, and their words."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache, partial
+from pathlib import Path
+from typing import Any
+
+from cfia.errors import UserError
+from cfia.figures.calibration import plot_reliability
+from cfia.figures.dots import Dots, plot_dots
+from cfia.figures.plots import plot_confusion, plot_consistency, plot_learning_curves
+from cfia.figures.style import Drawing
+from cfia.files import digest, read_json, sha256, write_if_changed, write_json
+from cfia.scoring.cells import Estimate, show
+from cfia.scoring.scores_file import Scored
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture, a whole SVG file, and what it shows, in words, for those who cannot see it.
+
+    Pages have it; Markdown, which is published without its pictures, has not.
+    """
+
+    svg: bytes
+    alt: str
+    caption: str = ""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A figure to be drawn.
+
+    Attributes:
+        path: where it goes, without the endings .png and .svg.
+        alt: what it shows, in words.
+        draw: draws it; None where there is nothing to draw.
+    """
+
+    path: Path
+    alt: str
+    draw: Callable[[], Drawing | None]
+
+    @property
+    def files(self) -> tuple[Path, Path]:
+        """The PNG and the SVG."""
+        png, svg = (self.path.with_name(f"{self.path.name}{end}") for end in (".png", ".svg"))
+        return png, svg
+
+
+@dataclass(frozen=True)
+class Made:
+    """Figures for a page, and for each of their files whether it was written."""
+
+    pictures: list[Picture]
+    written: list[bool]
+
+
+def make(index: Path, inputs: Any, wanted: Sequence[Wanted]) -> Made:
+    """Draw figures into their files, unless they stand there, made of the same.
+
+    Args:
+        index: a file that says what the figures were made of, and their digests.
+        inputs: what decides on them, as for `cfia.files.digest`.
+    """
+    made_of = digest([inputs, _program(), [str(one.path.name) for one in wanted]])
+    files = [path for one in wanted for path in one.files]
+    written = [False] * len(files)
+    if not _stand(index, made_of, files):
+        written = [changed for one in wanted for changed in _draw(one)]
+        there = {path.name: sha256(path) for path in files if path.exists()}
+        write_json(index, {"made_of": made_of, "files": there})
+    pictures = [
+        Picture(one.files[1].read_bytes(), one.alt) for one in wanted if one.files[1].exists()
+    ]
+    return Made(pictures, written)
+
+
+def _draw(wanted: Wanted) -> list[bool]:
+    drawing = wanted.draw()
+    if drawing is None:  # and none of an earlier training may stay
+        for path in wanted.files:
+            path.unlink(missing_ok=True)
+        return [False, False]
+    contents = (drawing.png, drawing.svg)
+    return [write_if_changed(path, data) for path, data in zip(wanted.files, contents, strict=True)]
+
+
+def _stand(index: Path, made_of: str, files: Sequence[Path]) -> bool:
+    """Whether the figures of the index are there, all of them as they were written."""
+    try:
+        known = read_json(index) if index.exists() else {}
+        there = {path.name: sha256(path) for path in files if path.exists()}
+        return bool(known["made_of"] == made_of and known["files"] == there)
+    except (UserError, KeyError, TypeError):  # cut or edited; it is made anew
+        return False
+
+
+@cache
+def _program() -> list[str]:
+    """What draws: this package, and matplotlib."""
+    import matplotlib as mpl
+
+    return [str(mpl.__version__), *(sha256(p) for p in sorted(Path(__file__).parent.glob("*.py")))]
+
+
+def of_run(row: Scored) -> Made:
+    """The figures of one run, beside its scores."""
+    run, outputs = row.run, row.outputs
+    of = f"of {run.label}, scheme {run.scheme}"
+    figures: dict[str, tuple[str, Callable[[], Drawing | None]]] = {
+        "confusion": ("Confusion matrix", partial(plot_confusion, run, outputs)),
+        "reliability": ("Reliability diagram", partial(plot_reliability, run, outputs)),
+        "learning_curves": ("Loss and UA by epoch", partial(plot_learning_curves, run)),
+        "consistency": ("Consistency terms by epoch", partial(plot_consistency, run)),
+    }
+    wanted = [Wanted(run.directory / n, f"{alt} {of}", draw) for n, (alt, draw) in figures.items()]
+    read = [part.directory / n for part in run.parts for n in ("posteriors.tsv", "history.csv")]
+    inputs = {f"{p.parent.name}/{p.name}": sha256(p) for p in read if p.exists()}
+    return make(run.directory / ".figures.json", [run.label, run.scheme, inputs], wanted)
+
+
+def of_scheme(expdir: Path, title: str, rows: Sequence[Scored]) -> Made:
+    """UA of all systems of one scheme, `tables/results_<scheme>.png`."""
+    scheme = rows[0].run.scheme
+    dots = [to_dots(row) for row in rows]
+    return of_dots(expdir / "tables" / f"results_{scheme}", title, dots)
+
+
+def of_dots(path: Path, title: str, rows: Sequence[Dots], score: str = "UA") -> Made:
+    """The figure that goes with a table; `path` is without the endings of its files."""
+    words = "; ".join(f"{row.label} {show(row.pooled)}" for row in rows)
+    draw = partial(plot_dots, title, rows, score)
+    wanted = Wanted(path, f"{title}. {score} in percent: {words}", draw)
+    return make(path.with_name(f".{path.name}.json"), [title, score, repr(list(rows))], [wanted])
+
+
+def to_dots(row: Scored) -> Dots:
+    """A finished run as a row of the figure, in UA."""
+    pooled, seeds = row.scores["pooled"], row.scores["seeds"].values()
+    low, high = pooled["ci95"]["ua"] or (None, None)
+    return Dots(
+        label=row.run.label,
+        pooled=Estimate(pooled["ua"], low, high),
+        folds=[fold["ua"] for fold in row.scores["folds"].values()],
+        seeds=[seed["pooled"]["ua"] for seed in seeds],
+    )

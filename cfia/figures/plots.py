@@ -1,0 +1,193 @@
+"""Figures of one run: confusion matrix, learning curves, growth of the consistency terms."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from cfia.errors import UserError
+from cfia.figures.style import (
+    BLUE,
+    VERMILION,
+    Drawing,
+    add_title,
+    finish,
+    new_figure,
+    plain_axes,
+    shortened,
+    style,
+)
+from cfia.metrics import Counts, ua, wa
+from cfia.scoring.trained import Outputs, Run
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+TRAINING: dict[str, Any] = {"color": BLUE, "ls": "-"}
+VALIDATION: dict[str, Any] = {"color": VERMILION, "ls": "--"}
+SELECTED: dict[str, Any] = {
+    "color": VERMILION,
+    "ls": "",
+    "marker": "o",
+    "ms": 4,
+    "mec": "black",
+    "zorder": 3,
+}
+THIN: dict[str, Any] = {"lw": 0.8, "alpha": 0.35}
+THICK: dict[str, Any] = {"lw": 2.2, "zorder": 2.5}  # above all thin lines, below the dots
+
+
+def plot_confusion(run: Run, outputs: Outputs) -> Drawing:
+    """Pooled confusion matrix: share of each reference class in percent, and utterances."""
+    counts = outputs.pooled.confusion(np.zeros(len(outputs.pooled.utts), int), 1)[0]
+    k = len(counts)
+    with style():
+        figure = new_figure(2.6 + 0.85 * k, 2.3 + 0.75 * k)
+        axes = figure.add_subplot()
+        scores = f"UA {float(ua(counts)):.2f} %, WA {float(wa(counts)):.2f} %, n = {counts.sum()}"
+        add_title(figure, _name(run), scores)
+        _draw_confusion(figure, axes, counts, outputs.pooled.classes)
+        return finish(figure)
+
+
+def _name(run: Run) -> str:
+    return f"{run.label}, {run.scheme}"
+
+
+def _draw_confusion(figure: Figure, axes: Axes, counts: Counts, classes: Sequence[str]) -> None:
+    references = counts.sum(1, keepdims=True)
+    share = 100 * counts / np.maximum(references, 1)
+    image = axes.imshow(share, cmap="Blues", vmin=0, vmax=100)
+    for i, j in np.ndindex(counts.shape):
+        text = f"{share[i, j]:.1f}\n({counts[i, j]})" if references[i, 0] else "–"
+        colour = "white" if share[i, j] > 70 else "black"
+        axes.text(j, i, text, ha="center", va="center", color=colour, fontsize=9)
+    names = shortened(classes)
+    positions = np.arange(len(classes))
+    rotation = 0 if max(len(name) for name in names) <= 6 else 35
+    anchor: dict[str, Any] = {"ha": "right", "rotation_mode": "anchor"} if rotation else {}
+    axes.set_xticks(positions, names, rotation=rotation, **anchor)
+    axes.set_yticks(positions, names)
+    axes.set(xlabel="recognised as", ylabel="reference")
+    axes.tick_params(length=0)
+    bar = figure.colorbar(image, ax=axes, fraction=0.046, pad=0.03)
+    bar.set_label("% of the reference class")
+
+
+def plot_learning_curves(run: Run) -> Drawing | None:
+    """Loss and UA by epoch, a dot at the epoch selected.
+
+    A thin line for each fold and seed, a thick one for the median of those that still train.
+
+    None where no fold has a history.csv.
+    """
+    histories = _histories(run)
+    if not histories:
+        return None
+    with style():
+        figure = new_figure(9, 4.1)
+        add_title(figure, _name(run), _parts(run))
+        _draw_curves(figure, histories, "test (oracle)" if run.oracle else "validation")
+        return finish(figure)
+
+
+def plot_consistency(run: Run) -> Drawing | None:
+    """Growth of the consistency terms by epoch: their value, and the size of their gradient.
+
+    A thin line for each fold and seed, a thick one for the median of those that still train.
+    None where no fold has a history.csv, or the loss has no consistency terms.
+    """
+    histories = _histories(run)
+    if not any(history["train_con"].any() for history in histories):
+        return None
+    with style():
+        figure = new_figure(9, 3.8)
+        add_title(figure, _name(run), _parts(run))
+        axes = figure.subplots(1, 2)
+        ylabels = ("consistency loss, weighted", "gradient (cross entropy: 1)")
+        for one, key, ylabel in zip(axes, ("train_con", "con_share"), ylabels, strict=True):
+            _draw_lines(one, histories, key, TRAINING)
+            one.set(xlabel="epoch", ylabel=ylabel)
+            one.set_ylim(bottom=0)
+            one.ticklabel_format(axis="y", scilimits=(-2, 3))
+        _epochs_on_x(*axes)
+        handles = [
+            *axes[0].plot([], [], **TRAINING, **THIN, label="one fold and seed"),
+            *axes[0].plot([], [], **TRAINING, **THICK, label="median"),
+        ]
+        figure.legend(handles=handles, loc="outside lower center", ncols=2, frameon=False)
+        return finish(figure)
+
+
+def _draw_lines(
+    axes: Axes, histories: Sequence[History], key: str, line: Mapping[str, Any]
+) -> None:
+    """One thin line for each training, and a thick one for the median of those not yet ended."""
+    last = max(len(history[key]) for history in histories)
+    values = np.full((len(histories), last), np.nan)
+    for row, history in zip(values, histories, strict=True):
+        row[: len(history[key])] = history[key]
+        axes.plot(history["epoch"], history[key], **line, **THIN)
+    # Every epoch has at least one training, the longest.
+    marker: dict[str, Any] = {"marker": "s", "ms": 4} if last == 1 else {}
+    axes.plot(np.arange(1, last + 1), np.nanmedian(values, axis=0), **line, **THICK, **marker)
+
+
+History = dict[str, npt.NDArray[np.float64]]
+_COLUMNS = (
+    "epoch", "train_loss", "train_con", "con_share", "valid_loss", "valid_ua", "selected",
+)  # fmt: skip
+
+
+def _histories(run: Run) -> list[History]:
+    paths = [part.directory / "history.csv" for part in run.parts]
+    return [_history(path) for path in paths if path.exists()]
+
+
+def _history(path: Path) -> History:
+    with open(path, encoding="utf-8", newline="") as handle:
+        rows = list(csv.DictReader(handle))
+    try:
+        return {name: np.array([float(row[name]) for row in rows]) for name in _COLUMNS}
+    except (KeyError, TypeError, ValueError):
+        raise UserError(
+            f"{path} must have the columns {', '.join(_COLUMNS)}, all numbers; train again"
+        ) from None
+
+
+def _parts(run: Run) -> str:
+    folds, seeds = {part.fold for part in run.parts}, {part.seed for part in run.parts}
+    return f"folds: {len(folds)}, seeds: {len(seeds)}"
+
+
+def _epochs_on_x(*axes: Axes) -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    plain_axes(*axes)
+    for one in axes:
+        one.xaxis.set_major_locator(MaxNLocator(integer=True))
+
+
+def _draw_curves(figure: Figure, histories: Sequence[History], part: str) -> None:
+    loss, score = figure.subplots(1, 2)
+    loss.set(xlabel="epoch", ylabel="loss")
+    score.set(xlabel="epoch", ylabel=f"UA on {part}, %")
+    _epochs_on_x(loss, score)
+    _draw_lines(loss, histories, "train_loss", TRAINING)
+    for axes, name in ((loss, "valid_loss"), (score, "valid_ua")):
+        _draw_lines(axes, histories, name, VALIDATION)
+        for history in histories:
+            chosen = history["selected"] > 0
+            axes.plot(history["epoch"][chosen], history[name][chosen], **SELECTED)
+    handles = [
+        *loss.plot([], [], **TRAINING, **THICK, label="training"),
+        *loss.plot([], [], **VALIDATION, **THICK, label=part),
+        *loss.plot([], [], **SELECTED, label="epoch selected"),
+    ]
+    figure.legend(handles=handles, loc="outside lower center", ncols=3, frameon=False)

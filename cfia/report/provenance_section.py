@@ -1,0 +1,117 @@
+"""How each row of a table was made: command, commit, configuration, environment, upstreams."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from cfia.report.sections import Block, Heading, Section, Text
+from cfia.scoring.trained import Part, Run
+
+# What a run's heading says already.
+_IN_HEADING = ("system", "scheme", "fold", "seed")
+# More distinct commands than this are not listed one by one.
+_COMMANDS = 3
+
+Facts = dict[str, str]
+
+
+def commits(runs: Sequence[Run]) -> list[str]:
+    """The distinct commits that the runs were trained at."""
+    return sorted({_text(p.provenance.get("commit", "unknown")) for r in runs for p in r.parts})
+
+
+def origin(runs: Sequence[Run]) -> list[Section]:
+    """The section of a report on how the rows were made.
+
+    What all parts of all runs have in common comes first, once; under each run stands what is its
+    own, and where its folds and seeds differ, which is which.
+    """
+    common = _common([facts(part) for run in runs for part in run.parts])
+    lines = [f"{key}: {value}" for key, value in common.items()]
+    found: list[Section] = [Heading("How it was made"), Text("In common to all rows:")]
+    found.append(Block("yaml", lines))
+    for run in runs:
+        found += _section(run, common)
+    return found
+
+
+def facts(part: Part) -> Facts:
+    """Configuration, environment and upstreams of a part, flat, `environment.torch: 2.13.0`.
+
+    Dates are left out, so that the same run again gives the same text.
+    """
+    config = {key: value for key, value in part.config.items() if key not in _IN_HEADING}
+    made = {"environment": part.provenance.get("environment")}
+    made |= {key: _upstream(part.provenance.get(key)) for key in ("audio", "text")}
+    return dict(_flat({**config, **{key: value for key, value in made.items() if value}}))
+
+
+def _upstream(description: Any) -> Any:
+    """An encoder's description; a local model by its name, since `weights` tells which it is."""
+    if not isinstance(description, Mapping) or not str(description.get("model")).startswith("/"):
+        return description
+    return {**description, "model": Path(description["model"]).name}
+
+
+def _flat(value: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, str]]:
+    for key, item in value.items():
+        if isinstance(item, Mapping):
+            yield from _flat(item, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", _text(item)
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, str) and value:
+        return " ".join(value.split())
+    return json.dumps(value, ensure_ascii=False, default=str)
+
+
+def _common(all_facts: Sequence[Facts]) -> Facts:
+    first = all_facts[0]
+    return {
+        key: value
+        for key, value in first.items()
+        if all(other.get(key) == value for other in all_facts)
+    }
+
+
+def _section(run: Run, common: Facts) -> list[Section]:
+    made = [part.provenance for part in run.parts]
+    commands = [_text(one.get("command", "unknown")) for one in made]
+    commit = [_text(one.get("commit", "unknown")) for one in made]
+    own = [
+        {key: value for key, value in facts(part).items() if key not in common}
+        for part in run.parts
+    ]
+    shared = _common(own)
+    seeds = " ".join(str(seed) for seed in dict.fromkeys(part.seed for part in run.parts))
+    lines = _distinct(run.parts, [f"commit: {c}" for c in commit], comment="  # ")
+    lines += [f"{key}: {value}" for key, value in shared.items()]
+    for key in dict.fromkeys(key for one in own for key in one if key not in shared):
+        values = [f"{key}: {one.get(key, 'not set')}" for one in own]
+        lines += _distinct(run.parts, values, comment="  # ")
+    return [
+        Heading(f"{run.label}, scheme {run.scheme}", 3),
+        Text(f"Seeds: {seeds}."),
+        Block("sh", _distinct(run.parts, commands, comment="  # ")),
+        Block("yaml", lines),
+    ]
+
+
+def _distinct(parts: Sequence[Part], texts: Sequence[str], comment: str) -> list[str]:
+    """Each text once, with the parts it is of where there are several texts."""
+    of: dict[str, list[str]] = {}
+    for part, text in zip(parts, texts, strict=True):
+        of.setdefault(text, []).append(part.name)
+    if len(of) == 1:
+        return list(of)
+    listed = list(of.items())[:_COMMANDS]
+    lines = [f"{text}{comment}{' '.join(names)}" for text, names in listed]
+    if len(of) > _COMMANDS:
+        more = len(of) - _COMMANDS
+        lines.append(f"# and {more} more: see provenance.yaml and config.yaml of each fold")
+    return lines

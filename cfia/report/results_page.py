@@ -1,0 +1,138 @@
+"""Stage 8: RESULTS.md, report.html, tables/results.* and the figures, of all finished runs."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from cfia.errors import UserError
+from cfia.figures.figure_files import Made, of_run, of_scheme
+from cfia.files import read_yaml, write_if_changed
+from cfia.report.html import page
+from cfia.report.provenance_section import commits, origin
+from cfia.report.score_tables import (
+    ON_SCREEN,
+    class_table,
+    comparison_table,
+    flat_table,
+    score_table,
+    subset_table,
+)
+from cfia.report.sections import Heading, Items, Links, Section, Text, to_markdown
+from cfia.report.table import Table, latex, markdown, plain, to_csv
+from cfia.scoring.scores_file import Scored, read_scores, score_run
+from cfia.scoring.trained import Run, find_runs, load
+
+log = logging.getLogger(__name__)
+
+READING = """\
+How to read this. WA is the share of utterances that are right, UA the mean recall over the classes
+(what guessing gives is in the last row), WF1 the mean F1 of the classes weighted by their
+frequency; all in percent. The headline is pooled over the test utterances of all folds, each
+recognised by the model of its fold, which was not trained on it. Papers mostly print the mean over
+folds, which stands beside it. The interval says what other speakers could have given; with few
+speakers it is wide."""
+
+
+def report(expdir: Path, corpus_conf: Path | None) -> str:
+    """Write everything that stage 8 makes, and return the tables as text for the screen.
+
+    Args:
+        expdir: the experiment directory.
+        corpus_conf: the recipe's conf/corpus.yaml, for `title` and `note`.
+
+    Raises:
+        UserError: no run is finished, or scores.json is not up to date.
+    """
+    runs = find_runs(expdir)
+    rows = [_scored(run) for run in runs if run.finished]
+    if not rows:
+        raise UserError(f"no run under {expdir} has the posteriors of all its folds; run stage 6")
+    schemes = [list(group) for _, group in itertools.groupby(rows, key=lambda r: r.run.scheme)]
+    tables = [score_table(group) for group in schemes]
+    corpus = _corpus(corpus_conf, rows)
+    (expdir / "tables").mkdir(exist_ok=True)
+    dots = [of_scheme(expdir, t.title, g) for t, g in zip(tables, schemes, strict=True)]
+    figures = [of_run(row) for row in rows]
+    title = f"{corpus['title']}: results"
+    sections = [
+        *_introduction(rows, corpus),
+        *itertools.chain.from_iterable(map(_scheme, schemes, tables, dots)),
+        *_unfinished(runs),
+        *_classes(expdir, rows, figures),
+        *origin([row.run for row in rows]),
+    ]
+    files = {
+        "RESULTS.md": to_markdown([Heading(title, 1), *sections]),
+        "report.html": page(title, sections),
+        "tables/results.md": "\n".join(markdown(t) for t in tables),
+        "tables/results.tex": "\n".join(latex(t) for t in tables),
+        "tables/results.csv": to_csv(flat_table(rows)),
+    }
+    written = [write_if_changed(expdir / name, content) for name, content in files.items()]
+    written += [changed for made in (*dots, *figures) for changed in made.written]
+    changed = f"{sum(written)} of {len(written)} files written" if any(written) else "up to date"
+    log.info("%s, report.html, tables and plots: %s", expdir / "RESULTS.md", changed)
+    note = [f"{corpus['note']}\n"] if corpus["note"] else []
+    return "\n".join([*note, *(plain(table.only(ON_SCREEN)) for table in tables)])
+
+
+def _scored(run: Run) -> Scored:
+    outputs = load(run)
+    return Scored(run, outputs, read_scores(run, score_run(run, outputs)))
+
+
+def _corpus(path: Path | None, rows: Sequence[Scored]) -> dict[str, Any]:
+    name = str(rows[0].run.protocol["corpus"] or "results")
+    return {"title": name, "note": "", **(read_yaml(path) if path else {})}
+
+
+def _introduction(rows: Sequence[Scored], corpus: dict[str, Any]) -> list[Section]:
+    note = " ".join(str(corpus["note"] or "").split())
+    made = ", ".join(commits([row.run for row in rows]))
+    return [
+        *([Text(note, quoted=True)] if note else []),
+        Text(f"Trained at commit {made}. Stage 8 of run.sh makes this file; do not edit it."),
+        Text(READING),
+    ]
+
+
+def _scheme(rows: Sequence[Scored], table: Table, figure: Made) -> list[Section]:
+    compared, subsets = comparison_table(rows), subset_table(rows)
+    return [
+        Heading(table.title),
+        table,
+        *figure.pictures,
+        compared or Text("One system: there is nothing to compare."),
+        *([subsets] if subsets else []),
+    ]
+
+
+def _unfinished(runs: Sequence[Run]) -> list[Section]:
+    lines = [f"{run.label}, scheme {run.scheme}: {run.lacks}" for run in runs if run.missing]
+    return [Heading("Not finished"), Items(lines)] if lines else []
+
+
+def _classes(expdir: Path, rows: Sequence[Scored], figures: Sequence[Made]) -> list[Section]:
+    """Confusion, scores of each class and figures of every run, with links to its files."""
+    found: list[Section] = [
+        Heading("By class"),
+        Text("Counts of utterances by their reference (down) and what they were recognised as."),
+    ]
+    for row, made in zip(rows, figures, strict=True):
+        where = row.run.directory.relative_to(expdir).as_posix()
+        title = f"{row.run.label}, {row.run.scheme}"
+        files = [("experiment", f"{where}/"), ("scores.json", f"{where}/scores.json")]
+        files.append(("configuration", f"{where}/{row.run.parts[0].name}/config.yaml"))
+        found += [class_table(title, row.scores["pooled"]), Links(files), *made.pictures]
+    found.append(
+        Text(
+            "Plots stand beside the scores of each row, as PNG and SVG: "
+            "`exp/<system>/<scheme>/confusion.png`, `reliability.png`, `learning_curves.png` and "
+            "`consistency.png`; all systems of a scheme: `exp/tables/results_<scheme>.png`."
+        )
+    )
+    return found

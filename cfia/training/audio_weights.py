@@ -1,0 +1,83 @@
+"""Compute the weight of audio at each position of some utterances, from a finished training."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from cfia.errors import UserError
+from cfia.files import read_yaml
+from cfia.model.audio_weight import audio_weight
+from cfia.model.equations import EquationStack
+from cfia.model.network import CFIANet
+from cfia.training.dataset import averaging, load
+from cfia.training.determinism import set_up
+from cfia.training.folds import PARTS
+from cfia.training.training import Job, trained_network
+
+
+@dataclass(frozen=True)
+class AudioWeight:
+    """The weight of audio at each position of one utterance.
+
+    Attributes:
+        part: the part of the fold that it is in: train, valid or test.
+        weight: (T, F), the weight of audio, from 0 to 1.
+        frame_shift: seconds from one position to the next.
+        text_frames: how many positions the text takes, from the first one on.
+    """
+
+    utt: str
+    part: str
+    weight: npt.NDArray[np.float32]
+    frame_shift: float
+    text_frames: int
+
+
+def audio_weights(job: Job, utts: Sequence[str]) -> Iterator[AudioWeight]:
+    """Compute the weights of utterances of any part of the fold, one by one.
+
+    Raises:
+        UserError: the training has no CFIA module or not both modalities, or is not finished, or
+            an utterance is not in its fold, or has no features.
+    """
+    part = {utt: name for name in PARTS for utt in getattr(job.lists(), name)}
+    for utt in utts:
+        if utt not in part:
+            raise UserError(f"{job.folds / str(job.fold)} has no utterance {utt}; name another")
+    if len(job.dumps) < 2 or job.config.model.network != "cfia" or not job.config.model.n_modules:
+        raise UserError(
+            f"{job.directory} has no CFIA module between audio and text, whose gates could be "
+            "shown; name a training of cfia_net on both"
+        )
+    shift = read_yaml(job.dumps["audio"] / "frontend.yaml").get("frame_shift")
+    if not shift:
+        raise UserError(f"{job.dumps['audio']}/frontend.yaml lacks frame_shift; run stage 3 again")
+    k = averaging(job.dumps["audio"], job.config.model.frame_rate)
+    device = set_up(job.num_threads, 0)
+    data = load(utts, job.utt2emo(), job.classes(), job.dumps, job.config, "none")
+    for utt in utts:
+        if utt not in data.utts:
+            raise UserError(f"{utt} has no features: {job.directory} was trained without it")
+    model, stack = _network(job, data.dims())
+    for i, utt in enumerate(data.utts):
+        with torch.no_grad():
+            X, valid = model.intermediate(data.batch([i], device))
+        lengths = {name: int(data.lengths(name)[i]) for name in X}
+        text = lengths["audio" if job.config.model.align == "interpolate" else "text"]
+        weight = audio_weight(stack, X["audio"], X["text"], valid)[0, : max(lengths["audio"], text)]
+        yield AudioWeight(utt, part[utt], weight.numpy(), k * float(shift), text)
+
+
+def _network(job: Job, dims: dict[str, int]) -> tuple[CFIANet, EquationStack]:
+    """The trained network, and its stack in the form of the equations."""
+    model, _ = trained_network(job, dims)
+    assert isinstance(model, CFIANet)
+    assert model.stack is not None  # both modalities, as `audio_weights` has seen to
+    stack = EquationStack(job.config.model)
+    stack.load_state_dict(model.stack.state_dict())
+    return model.eval(), stack.eval()

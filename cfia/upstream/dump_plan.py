@@ -1,0 +1,371 @@
+"""The plan of a dump: which utterances are encoded together, and by which job.
+
+How utterances are batched can change the last bits of their features. So the batches are fixed
+from the whole list of utterances before they are dealt out to jobs, and kept in `plan.json`:
+neither the number of jobs nor a killed job regroups them.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from cfia import marker
+from cfia.errors import UserError
+from cfia.files import digest, read_json, read_yaml, sha256, stat_digest, write_json, write_yaml
+from cfia.kaldi import audio
+from cfia.kaldi.data_dir import DataDir
+from cfia.upstream import journal, registry
+from cfia.upstream.checkpoint import Checkpoint
+from cfia.upstream.choice import Choice
+from cfia.upstream.exposure import UNKNOWN
+
+NAME = "plan.json"
+FRONTEND = "frontend.yaml"
+# Size and time of each audio file when the dump was planned. Kept until the dump is merged.
+AUDIO = ".raw_audio.json"
+
+# What a data directory must have for the features of a modality. Without audio that is the end of
+# it: features from elsewhere are imported, and stage 3 left out.
+NEEDED = {"audio": ("wav.scp",), "text": ("text",)}
+
+# The largest batch, padding included: seconds of audio, characters of text (four or five of which
+# make a token). A batch is also what a killed job loses, so it should take seconds, not minutes.
+BATCH_SECONDS = 60.0
+BATCH_CHARACTERS = 4000.0
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What is dumped: the options of `cfia dump_plan` that can change a feature.
+
+    Attributes:
+        exposure: what the encoder has seen of the corpus; None if no corpus was named.
+        identity: what its weights are, in words; None without weights.
+        files: where its model is (`Checkpoint.record`), so that all jobs take the same, and none
+            asks a hub; None without weights.
+    """
+
+    choice: Choice
+    num_threads: int
+    compression_method: int
+    skip_bad: bool
+    exposure: str | None = None
+    identity: str | None = None
+    files: dict[str, str | None] | None = None
+
+    @property
+    def name(self) -> str:
+        """The `<name>` of raw_<name>.JOB.ark."""
+        return registry.upstream_name(self.choice)
+
+    def checkpoint(self) -> Checkpoint | None:
+        """The files of the model."""
+        return registry.from_record(self.choice, self.files) if self.files else None
+
+    def options(self) -> dict[str, Any]:
+        """The marker's options, under the recipe's names of the flags.
+
+        The model and its hub are not among them: the model's digest is an input, so that a
+        directory may move. Nor is skip_bad, so that a dump that met a bad file can go on with
+        it; `make` and the merge see to it that nothing is skipped without it.
+        """
+        return {
+            f"{self.choice.modality}_upstream": self.choice.name,
+            f"{self.choice.modality}_layer": self.choice.layer,
+            "num_threads": self.num_threads,
+            "compression_method": self.compression_method,
+        }
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Settings, batches (lists of utterances), and per job the numbers of its batches."""
+
+    settings: Settings
+    batches: list[list[str]]
+    jobs: list[list[int]]
+
+    def digest(self) -> str:
+        """What a job's journal is bound to: all but what may change on the way.
+
+        That is what no option of the marker says; the encoder's weights stand in the journal.
+        """
+        choice = replace(self.settings.choice, model=None, hub="")
+        settings = replace(self.settings, choice=choice, skip_bad=False, exposure=None)
+        value = asdict(replace(self, settings=settings))
+        for name in ("identity", "files"):
+            del value["settings"][name]
+        return digest(value)
+
+    def utterances(self) -> list[str]:
+        """All planned utterances, in C-locale order."""
+        return sorted(utterance for batch in self.batches for utterance in batch)
+
+    @classmethod
+    def load(cls, directory: Path) -> Plan:
+        """Read the plan of a dump directory.
+
+        Raises:
+            UserError: there is none.
+        """
+        path = directory / NAME
+        if not path.exists():
+            raise UserError(f"no such file {path}; run `cfia dump_plan` first")
+        value = read_json(path)
+        choice = Choice(**value["settings"].pop("choice"))
+        return cls(Settings(choice, **value["settings"]), value["batches"], value["jobs"])
+
+
+def find_model(directory: Path, data: DataDir, choice: Choice, *, force: bool) -> Checkpoint | None:
+    """Find the files of an encoder's model, at the commit at which its dump was planned.
+
+    So a dump that is there, whole or not, stays with the model that it was begun with, and asks no
+    hub for a newer one. With `force` it is what the hub has now.
+
+    Raises:
+        UserError: the directory holds something else than a dump, or as `registry.find`.
+    """
+    _check_directory(directory, data)
+    if force or not (directory / NAME).exists():
+        return registry.find(choice)
+    before = Plan.load(directory).settings
+    if not _same_model(before.choice, choice):
+        return registry.find(choice)
+    if before.files is None:  # planned by an older version
+        frontend = directory / FRONTEND
+        return registry.find(
+            choice, read_yaml(frontend).get("revision") if frontend.exists() else None
+        )
+    if before.files["revision"] is None and Path(str(before.files["directory"])).is_dir():
+        return registry.from_record(choice, before.files)
+    return registry.find(choice, before.files["revision"])
+
+
+def _same_model(first: Choice, second: Choice) -> bool:
+    return (first.model, first.hub) == (second.model, second.hub)
+
+
+def make(directory: Path, data: DataDir, settings: Settings, nj: int, *, force: bool) -> int:
+    """Plan a dump, or find the plan that an earlier run began with.
+
+    Returns:
+        The number of jobs; 0 if the dump is complete.
+
+    Raises:
+        UserError: the directory holds something else than a dump; it was dumped differently, or
+            lacks bad audio that is not to be skipped now, and `force` is false; no such upstream,
+            model or layer; an audio file is missing and bad audio is not skipped.
+    """
+    _check_directory(directory, data)
+    options, inputs = settings.options(), _inputs(data, settings)
+    _accept_mended_audio(directory, data, options, inputs)
+    # Where nothing is lost, nobody needs to be asked.
+    state = marker.check(directory, options, inputs, force=force or journal.nothing_done(directory))
+    if state is marker.State.DONE and not settings.skip_bad and (directory / "skipped").exists():
+        if not force:
+            raise UserError(
+                f"{directory} lacks bad audio, which it lists in the file skipped; go on with "
+                "--skip_bad true, or mend the corpus and give --force true"
+            )
+        shutil.rmtree(directory)
+        state = marker.State.FRESH
+    if state is marker.State.DONE:
+        remove_unfinished(directory)
+        _update_facts(directory, settings)
+        _log.info("%s: already made, skipping", directory)
+        return 0
+    if state is marker.State.RESUME and (directory / NAME).exists():
+        return _resume(directory, settings)
+    # Without a marker whatever lies there is of unknown origin.
+    remove_unfinished(directory)
+    directory.mkdir(parents=True, exist_ok=True)
+    plan = _plan(data, settings, nj)
+    write_json(directory / NAME, asdict(plan))
+    write_json(directory / AUDIO, _audio_stats(data, settings))
+    marker.start(directory, options, inputs)
+    return len(plan.jobs)
+
+
+def _check_directory(directory: Path, data: DataDir) -> None:
+    """Refuse a directory that no dump has made, since a dump replaces what it finds."""
+    if directory.resolve() == data.path.resolve():
+        raise UserError(
+            f"--dir {directory} is the data directory, which a dump would replace; give it one of "
+            "its own, such as dump/fbank"
+        )
+    own = any((directory / name).exists() for name in (NAME, FRONTEND))
+    if directory.exists() and not own and any(directory.iterdir()):
+        raise UserError(
+            f"{directory} is there and was not made by a dump; move it away or choose another"
+        )
+
+
+def _resume(directory: Path, settings: Settings) -> int:
+    """Take over what the marker does not compare, such as where the model lies now."""
+    plan = Plan.load(directory)
+    exposure = settings.exposure or plan.settings.exposure
+    settings = replace(settings, exposure=exposure)
+    if plan.settings != settings:
+        write_json(directory / NAME, asdict(replace(plan, settings=settings)))
+    return len(plan.jobs)
+
+
+def _update_facts(directory: Path, now: Settings) -> None:
+    """Tell a finished dump what is known of its encoder today, and where its model is now."""
+    plan, frontend = Plan.load(directory), read_yaml(directory / FRONTEND)
+    before = plan.settings
+    settings = replace(
+        before, exposure=now.exposure or before.exposure, identity=now.identity or before.identity
+    )
+    # The same bytes from another place, or of another commit, change nothing of the record.
+    same = now.files and now.files["revision"] == frontend.get("revision")
+    if same and _same_model(before.choice, now.choice):
+        settings = replace(settings, files=now.files)
+    if settings != plan.settings:
+        write_json(directory / NAME, asdict(replace(plan, settings=settings)))
+    if (facts := frontend | known_facts(settings)) != frontend:
+        write_yaml(directory / FRONTEND, facts)
+
+
+def known_facts(settings: Settings) -> dict[str, str]:
+    """What `frontend.yaml` says of an encoder besides its description."""
+    identity = {"identity": settings.identity} if settings.identity else {}
+    return identity | {"exposure": settings.exposure or UNKNOWN}
+
+
+def _accept_mended_audio(
+    directory: Path, data: DataDir, options: dict[str, Any], inputs: dict[str, str]
+) -> None:
+    """Let an unfinished dump go on if, of all its inputs, only audio has changed, and only audio
+    that no finished batch was made from: the files, say, that the dump has stopped on.
+    """
+    paths = [directory / name for name in (marker.NAME, NAME, AUDIO)]
+    if not all(path.exists() for path in paths):
+        return
+    found, plan, before = read_json(paths[0]), Plan.load(directory), read_json(paths[2])
+    changed = {n for n in {*found["inputs"], *inputs} if found["inputs"].get(n) != inputs.get(n)}
+    if found["state"] == "done" or found["options"] != options or changed != {"audio"}:
+        return
+    now = _audio_stats(data, plan.settings)
+    for number in journal.batches_done(directory, plan.settings.name, len(plan.jobs)):
+        for utterance in plan.batches[number]:
+            recording = data.segments[utterance].recording if data.segments else utterance
+            if now.get(recording) != before.get(recording):
+                return
+    _log.info("%s: going on with audio that was mended", directory)
+    write_json(directory / AUDIO, now)
+    marker.start(directory, options, inputs)
+
+
+def _audio_stats(data: DataDir, settings: Settings) -> dict[str, list[int]]:
+    """Recording -> size in bytes and time in ns of its file, if it is one and there."""
+    if settings.choice.modality == "text":
+        return {}
+    files = {r: Path(spec) for r, spec in data.wav_scp.items() if not audio.is_pipe(spec)}
+    stats = {r: path.stat() for r, path in files.items() if path.exists()}
+    return {r: [status.st_size, status.st_mtime_ns] for r, status in stats.items()}
+
+
+def remove_unfinished(directory: Path) -> None:
+    """Remove what jobs leave for themselves: journals and archives under temporary names."""
+    for path in directory.glob(".raw_*"):
+        path.unlink()
+
+
+def make_batches(lengths: Mapping[str, float], budget: float) -> list[list[str]]:
+    """Group utterances of similar length so that (count x longest) stays within the budget.
+
+    The longest come first, so that a run that needs too much memory fails at once. Ties are in
+    C-locale order. An utterance over the budget is a batch of its own.
+    """
+    batches: list[list[str]] = []
+    for utterance in sorted(lengths, key=lambda u: (-lengths[u], u)):
+        if batches and (len(batches[-1]) + 1) * lengths[batches[-1][0]] <= budget:
+            batches[-1].append(utterance)
+        else:
+            batches.append([utterance])
+    return batches
+
+
+def split_jobs(weights: list[float], nj: int) -> list[list[int]]:
+    """Deal batches out to at most `nj` jobs of about equal weight, none of them empty.
+
+    The heaviest batch that is left goes to the lightest job.
+    """
+    jobs: list[list[int]] = [[] for _ in range(min(nj, len(weights)))]
+    loads = [0.0] * len(jobs)
+    for batch in sorted(range(len(weights)), key=lambda b: (-weights[b], b)):
+        lightest = min(range(len(jobs)), key=lambda j: (loads[j], j))
+        jobs[lightest].append(batch)
+        loads[lightest] += weights[batch]
+    return [sorted(job) for job in jobs]
+
+
+def _plan(data: DataDir, settings: Settings, nj: int) -> Plan:
+    if settings.choice.modality == "audio":
+        lengths, budget = durations(data, skip_bad=settings.skip_bad), BATCH_SECONDS
+    else:
+        lengths, budget = {u: float(len(t)) for u, t in data.text.items()}, BATCH_CHARACTERS
+    batches = make_batches(lengths, budget)
+    # `sum` rounds otherwise from Python 3.12 on, and batches would be dealt to other jobs.
+    weights = [math.fsum(lengths[utterance] for utterance in batch) for batch in batches]
+    return Plan(settings, batches, split_jobs(weights, nj))
+
+
+def durations(data: DataDir, *, skip_bad: bool) -> dict[str, float]:
+    """Seconds of each utterance: of utt2dur, or where there is none of segments or the audio.
+
+    A file's are in its header; a pipe is run once.
+
+    Raises:
+        UserError: audio cannot be read and bad audio is not skipped; if it is, it counts 0 s.
+    """
+    if data.utt2dur:
+        return dict(data.utt2dur)
+
+    def seconds(recording: str) -> float:
+        try:
+            return audio.duration(data.wav_scp[recording])
+        except UserError as error:
+            if not skip_bad:
+                raise UserError(f"recording {recording}: {error}") from None
+            return 0.0
+
+    if not data.segments:
+        return {utterance: seconds(utterance) for utterance in data.utterances}
+    open_ended = {s.recording for s in data.segments.values() if s.end == -1}
+    ends = {recording: seconds(recording) for recording in sorted(open_ended)}
+    return {
+        utterance: max(0.0, (ends[s.recording] if s.end == -1 else s.end) - s.start)
+        for utterance, s in data.segments.items()
+    }
+
+
+def _inputs(data: DataDir, settings: Settings) -> dict[str, str]:
+    """Digests of what the features, and their batches, are made from."""
+    model = registry.model_digest(settings.choice, settings.checkpoint())
+    inputs = {} if model is None else {"model": model}
+    if settings.choice.modality == "text":
+        return inputs | {"text": sha256(data.path / "text")}
+    paths = [data.path / name for name in ("wav.scp", "utt2dur", "segments")]
+    inputs |= {path.name: sha256(path) for path in paths if path.exists()}
+    return inputs | {"audio": _audio_digest(data, skip_bad=settings.skip_bad)}
+
+
+def _audio_digest(data: DataDir, *, skip_bad: bool) -> str:
+    files = [Path(spec) for spec in data.wav_scp.values() if not audio.is_pipe(spec)]
+    missing = [path for path in files if not path.exists()]
+    if missing and not skip_bad:
+        raise UserError(
+            f"no such audio file {missing[0]}; mend {data.path}/wav.scp or the corpus, or leave it "
+            "out with --skip_bad true"
+        )
+    return stat_digest([path for path in files if path.exists()], data.path)
