@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import enum
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -56,15 +57,13 @@ def check(
     if not path.exists():
         return State.FRESH
     found = read_json(path)
-    difference = _first_difference(found, options, inputs) or _first_missing(directory, found)
+    difference = first_difference(found["options"], found["inputs"], options, inputs)
+    difference = difference or _first_missing(directory, found)
     if difference is None:
         return State.DONE if found["state"] == "done" else State.RESUME
     if not force:
         what = directory if name == NAME else f"{directory / Path(name).stem.lstrip('.')}"
-        raise UserError(
-            f"{what} was made differently ({difference}); --force true makes it and what "
-            f"follows again{', --tag NAME keeps both' if tag else ''}"
-        )
+        raise made_differently(what, difference, tag=tag)
     if name == NAME:
         shutil.rmtree(directory)
     else:
@@ -72,10 +71,11 @@ def check(
     return State.FRESH
 
 
-def difference(directory: Path, options: dict[str, Any], inputs: dict[str, str]) -> str | None:
-    """The first difference between what made a directory and what there is now, in words."""
-    found = read_json(directory / NAME)
-    return _first_difference(found, options, inputs) or _first_missing(directory, found)
+def made_differently(what: object, difference: str, *, tag: bool = False) -> UserError:
+    """The error for something that was made differently; `tag` if --tag changes its name."""
+    ways_out = "--force true makes it and what follows again"
+    both = ", --tag NAME keeps both" if tag else ""
+    return UserError(f"{what} was made differently ({difference}); {ways_out}{both}")
 
 
 def recorded_inputs(directory: Path) -> dict[str, str]:
@@ -85,15 +85,19 @@ def recorded_inputs(directory: Path) -> dict[str, str]:
     return inputs
 
 
-def _first_difference(
-    found: dict[str, Any], options: dict[str, Any], inputs: dict[str, str]
+def first_difference(
+    old_options: Mapping[str, Any],
+    old_inputs: Mapping[str, str],
+    options: Mapping[str, Any],
+    inputs: Mapping[str, str],
 ) -> str | None:
-    for name in sorted({*found["options"], *options}):
-        old, new = found["options"].get(name), options.get(name)
+    """The first difference between what made something and what would make it now, in words."""
+    for name in sorted({*old_options, *options}):
+        old, new = old_options.get(name), options.get(name)
         if old != new:
             return f"--{name} was {_show(old)}, now {_show(new)}"
-    for name in sorted({*found["inputs"], *inputs}):
-        if found["inputs"].get(name) != inputs.get(name):
+    for name in sorted({*old_inputs, *inputs}):
+        if old_inputs.get(name) != inputs.get(name):
             return f"its input {name} has changed"
     return None
 

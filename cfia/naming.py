@@ -1,22 +1,22 @@
-"""The names of a run's directories, so that runs which differ never share a path (DESIGN).
+"""Names of directories, so that experiments which differ never share a path (cfia/README.md).
 
 Standard library alone: the shell asks for these names before any environment is looked for.
 """
 
 from __future__ import annotations
 
-import shlex
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from cfia import config
 from cfia.errors import UserError
 
-VALIDATIONS = ("random20", "partner", "next_speaker", "next_session")
-SELECTIONS = ("valid", "last", "test")
-HUBS = ("hf", "ms")  # Hugging Face, ModelScope
-CACHES = ("auto", "ram", "mmap", "none")  # where training keeps features
+MODALITIES = ("audio", "text")
+DEFAULT_VALIDATION = "random20"  # leaves no trace in a scheme's name
+DEFAULT_SELECTION = "valid"
+
+_TRAINING = re.compile(r"fold([1-9][0-9]*)_seed([0-9]+)")
 
 
 def model_name(model: str) -> str:
@@ -34,9 +34,45 @@ def upstream_name(name: str, model: str, layer: str) -> str:
     return f"{base}_l{layer}" if layer else base
 
 
+def folds_scheme(cv: str, validation: str) -> str:
+    """The name of a scheme's fold lists: `session`, `speaker-partner`."""
+    return cv if validation == DEFAULT_VALIDATION else f"{cv}-{validation}"
+
+
+def split_folds_scheme(scheme: str) -> tuple[str, str]:
+    """`folds_scheme` undone: cv and validation."""
+    cv, _, validation = scheme.partition("-")
+    return cv, validation or DEFAULT_VALIDATION
+
+
+def training_name(fold: int, seed: int) -> str:
+    """The directory of one training in its experiment: `fold1_seed2`."""
+    return f"fold{fold}_seed{seed}"
+
+
+def fold_and_seed(name: str) -> tuple[int, int] | None:
+    """`training_name` undone; None for the name of something else."""
+    match = _TRAINING.fullmatch(name)
+    return (int(match[1]), int(match[2])) if match else None
+
+
+def with_tags(data: Path, text_tags: str) -> Path:
+    """The data directory whose transcripts have their tags, beside one of these `text_tags`."""
+    return data if text_tags == "keep" else data.with_name(f"{data.name}{_KEEP}")
+
+
+_KEEP = "_keep"
+
+
 @dataclass(frozen=True)
 class System:
-    """One system to train: `name` is `<config>_<audio>[_<text>]` and suffixes."""
+    """A system: a configuration and the modalities that it takes.
+
+    Attributes:
+        name: `<config>_<audio>[_<text>]` and suffixes, such as `cfia_net_emotion2vec_bert_try`.
+        config: its YAML file.
+        modalities: of MODALITIES.
+    """
 
     name: str
     config: Path
@@ -45,131 +81,112 @@ class System:
 
 @dataclass(frozen=True)
 class Names:
-    """The names that the options of a run give to its directories."""
+    """The names that the options of a run give to its directories.
+
+    Attributes:
+        data: the data directory, `all` or `all_6_keep`.
+        dumps: by modality, `wavlm-large_l12` or `bert_6_keep`.
+        label_suffix: what another label set than the recipe's adds to names, `_6`; else "".
+        folds: the fold lists, `speaker-partner_6`.
+        scheme: the directory of experiments, `speaker-partner-test_6`.
+        upstreams: by modality, what an encoder is called in a system's name.
+        suffix: what ends a system's name, `_6_keep_try`.
+    """
 
     data: str
-    audio: str
-    text: str
-    folds_scheme: str
+    dumps: Mapping[str, str]
+    label_suffix: str
+    folds: str
     scheme: str
-    systems: tuple[System, ...]
+    upstreams: Mapping[str, str]
+    suffix: str
+
+    def system(self, config: Path, modalities: tuple[str, ...]) -> System:
+        """The system of a configuration on some modalities."""
+        upstreams = [self.upstreams[modality] for modality in modalities]
+        return System("_".join([config.stem, *upstreams]) + self.suffix, config, modalities)
 
 
-def names(options: Mapping[str, str], recipe: Path, root: Path) -> Names:
-    """Names from the shell's options (all as strings, `""` where not given).
+def names(options: Mapping[str, str]) -> Names:
+    """Name the directories that the options of a run ask for.
 
     Args:
-        options: the values of ser.sh's flags, and `default_labels`.
-        recipe: the recipe's directory, for its conf/.
-        root: the repository's root, for the shared conf/.
-
-    Raises:
-        UserError: a value that is not one of the legal ones, or a system that cannot be resolved.
+        options: the values of run.sh's flags, `""` where not given, and `default_labels`.
     """
-    _check_choices(options)
     labels = options["labels"]
     label_suffix = "" if labels == options["default_labels"] else f"_{labels}"
-    text_suffix = "_keep" if options["text_tags"] == "keep" else ""
+    text_suffix = _KEEP if options["text_tags"] == "keep" else ""
     if options["text_file"]:
         text_suffix += f"_{Path(options['text_file']).stem}"
-    audio = upstream_name(options["audio_upstream"], options["audio_model"], options["audio_layer"])
-    text = upstream_name(options["text_upstream"], options["text_model"], options["text_layer"])
-    cv, validation, selection = options["cv"], options["validation"], options["selection"]
-    folds = cv if validation == "random20" else f"{cv}-{validation}"
-    scheme = folds if selection == "valid" else f"{folds}-{selection}"
-    suffix = label_suffix + text_suffix + (f"_{options['tag']}" if options["tag"] else "")
-    resolver = _Resolver(recipe, root, options["train_config"], audio, text, suffix)
-    tokens = options["systems"].replace(",", " ").split()
+    upstreams = {
+        m: upstream_name(*(options[f"{m}_{key}"] for key in ("upstream", "model", "layer")))
+        for m in MODALITIES
+    }
+    folds, selection = folds_scheme(options["cv"], options["validation"]), options["selection"]
+    scheme = folds if selection == DEFAULT_SELECTION else f"{folds}-{selection}"
+    tag = f"_{options['tag']}" if options["tag"] else ""
     return Names(
         data=f"all{label_suffix}{text_suffix}",
-        audio=audio + label_suffix,
-        text=text + label_suffix + text_suffix,
-        folds_scheme=folds + label_suffix,
+        dumps={
+            "audio": upstreams["audio"] + label_suffix,
+            "text": upstreams["text"] + label_suffix + text_suffix,
+        },
+        label_suffix=label_suffix,
+        folds=folds + label_suffix,
         scheme=scheme + label_suffix,
-        systems=tuple(dict.fromkeys(resolver.resolve(token) for token in tokens)),
+        upstreams=upstreams,
+        suffix=label_suffix + text_suffix + tag,
     )
 
 
-def _check_choices(options: Mapping[str, str]) -> None:
-    legal = {
-        "cv": ("session", "speaker"),
-        "validation": VALIDATIONS,
-        "selection": SELECTIONS,
-        "text_tags": ("strip", "keep"),
-        "hub": HUBS,
-        "feature_cache": CACHES,
+def find_config(name: str, recipe: Path, root: Path) -> Path:
+    """Find the YAML file of a configuration, in the recipe's or the shared conf/systems.
+
+    Args:
+        name: without the ending; or the path of a YAML file.
+
+    Raises:
+        UserError: there is none; the message lists those that there are.
+    """
+    if name.endswith((".yaml", ".yml")):
+        if not Path(name).is_file():
+            raise UserError(f"--train_config: no such file {name}")
+        return Path(name).resolve()
+    places = [place / "conf" / "systems" for place in (recipe, root)]
+    for place in places:
+        if (place / f"{name}.yaml").is_file():
+            return place / f"{name}.yaml"
+    known = sorted({path.stem for place in places for path in place.glob("*.yaml")})
+    raise UserError(
+        f"no system {name!r}: there is no {name}.yaml in {' or '.join(map(str, places))} (a system "
+        "of --systems is [<config>_]audio_text, [<config>_]audio or [<config>_]text; the "
+        f"configurations here are {', '.join(known)})"
+    )
+
+
+def split_system(token: str, names: Names, default: str) -> tuple[str, tuple[str, ...]]:
+    """Split a name of `--systems` into the name of its configuration and its modalities.
+
+    A name is `[<config>_]<modalities>`, where the modalities are `audio_text`, `audio`, `text`, or
+    the encoders' own names; a configuration alone takes both.
+
+    Args:
+        default: the configuration of a name that has none.
+    """
+    audio, text = (names.upstreams[modality] for modality in MODALITIES)
+    endings = {
+        "audio_text": MODALITIES,
+        f"{audio}_{text}": MODALITIES,
+        "audio": ("audio",),
+        audio: ("audio",),
+        "text": ("text",),
+        text: ("text",),
     }
-    for name, values in legal.items():
-        if options[name] not in values:
-            raise UserError(f"--{name} is {options[name]!r}; legal values are {', '.join(values)}")
-    for text in shlex.split(options["train_args"]):
-        config.check_override(text)
-    if options["cv"] == "session" and options["validation"] == "partner":
-        raise UserError(
-            "--validation partner needs --cv speaker: with --cv session both speakers are tested"
-        )
-    for name in ("tag", "labels"):
-        if "/" in options[name] or options[name].startswith("."):
-            raise UserError(f"--{name} is {options[name]!r}; it becomes part of a directory's name")
-    if not options["systems"].replace(",", " ").split():
-        raise UserError("--systems names no system; try --systems 'audio_text audio text'")
-
-
-@dataclass(frozen=True)
-class _Resolver:
-    recipe: Path
-    root: Path
-    train_config: str
-    audio: str
-    text: str
-    suffix: str
-
-    def resolve(self, token: str) -> System:
-        """A name of `--systems` to a system.
-
-        A name is `[<config>_]<modalities>`, where the modalities are `audio_text`, `audio`,
-        `text`, or the upstreams' own names; a configuration alone is bimodal.
-        """
-        modalities = {
-            "audio_text": ("audio", "text"),
-            f"{self.audio}_{self.text}": ("audio", "text"),
-            "audio": ("audio",),
-            self.audio: ("audio",),
-            "text": ("text",),
-            self.text: ("text",),
-        }
-        if self.suffix and token.endswith(self.suffix):
-            token = token[: -len(self.suffix)]
-        if token in modalities:
-            return self._system(self.train_config, modalities[token])
-        for ending, found in modalities.items():
-            if token.endswith(f"_{ending}"):
-                return self._system(token[: -len(ending) - 1], found)
-        return self._system(token, ("audio", "text"))
-
-    def _system(self, config: str, modalities: tuple[str, ...]) -> System:
-        path = self._find(config)
-        upstreams = [{"audio": self.audio, "text": self.text}[name] for name in modalities]
-        return System("_".join([path.stem, *upstreams]) + self.suffix, path, modalities)
-
-    def _find(self, config: str) -> Path:
-        if config.endswith((".yaml", ".yml")):
-            path = Path(config)
-            if not path.is_file():
-                raise UserError(f"--train_config: no such file {config}")
-            return path.resolve()
-        places = [self.recipe / "conf" / "systems", self.root / "conf" / "systems"]
-        for place in places:
-            path = place / f"{config}.yaml"
-            if path.is_file():
-                return path
-        raise UserError(
-            f"no system {config!r}: there is no {config}.yaml in "
-            f"{' or '.join(str(place) for place in places)} (a system of --systems is "
-            f"[<config>_]audio_text, [<config>_]audio or [<config>_]text; the configurations "
-            f"here are {', '.join(sorted(_configs(places)))})"
-        )
-
-
-def _configs(places: list[Path]) -> set[str]:
-    return {path.stem for place in places for path in place.glob("*.yaml")}
+    if names.suffix:
+        token = token.removesuffix(names.suffix)
+    if token in endings:
+        return default, endings[token]
+    for ending, modalities in endings.items():
+        if token.endswith(f"_{ending}"):
+            return token.removesuffix(f"_{ending}"), modalities
+    return token, MODALITIES

@@ -4,7 +4,8 @@
 #                   set the variable some_name, which must exist already; a variable whose default
 #                   is true or false takes nothing else
 #   --config file   is sourced before any other option is looked at, so the command line wins
-#   --help, -h      prints $help_message
+#   --help, -h      prints $help_message, or what the function `usage` says if there is one, with
+#                   all options as they are set
 #
 # Parsing stops at the first argument that is not an option; "$@" is what is left. A usage error is
 # one sentence on stderr and exit code 2, under the script's name or, where it is set, the name in
@@ -74,16 +75,14 @@ _po_check_booleans() { # file, names
     done
 }
 
-# The config files first, and --help before anything else. An index walks over "$@", because the
+# The config files first, and whether there is --help. An index walks over "$@", because the
 # options are needed again below.
 _po_configs=()
+_po_help=false
 _po_index=1
 while [ "${_po_index}" -le $# ]; do
     case "${!_po_index}" in
-        --help | -h)
-            printf '%s\n' "${help_message:-usage: ${0##*/} [--option value ...]}"
-            exit 0
-            ;;
+        --help | -h) _po_help=true; _po_index=$((_po_index + 1)); continue ;;
         --*) _po_split "${@:_po_index:2}" ;;
         *) break ;;
     esac
@@ -115,6 +114,7 @@ fi
 
 while [ $# -gt 0 ]; do
     case "$1" in
+        --help | -h) shift; continue ;;
         --*) _po_split "${@:1:2}" ;;
         *) break ;;
     esac
@@ -125,5 +125,12 @@ while [ $# -gt 0 ]; do
     esac
 done
 
-unset _po_option _po_name _po_value _po_configs _po_index _po_names _po_config
+if ${_po_help}; then
+    if [ "$(type -t usage)" = function ]; then usage; else
+        printf '%s\n' "${help_message:-usage: ${0##*/} [--option value ...]}"
+    fi
+    exit 0
+fi
+
+unset _po_help _po_option _po_name _po_value _po_configs _po_index _po_names _po_config
 unset -f _po_fail _po_split _po_exists _po_is_boolean _po_assign _po_booleans _po_check_booleans

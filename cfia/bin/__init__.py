@@ -1,1 +1,1 @@
-"""One program per stage: `python -m cfia.bin.<verb>`, argument parsing and nothing more."""
+"""One program per stage and per verb of a user: it parses arguments and calls one module."""

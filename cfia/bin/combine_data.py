@@ -1,4 +1,4 @@
-"""Put data directories together: the tables that all of them have, then mended.
+"""Put data directories together: the tables that all of them have, sorted.
 
 A key that stands in two of them must have the same line in both.
 """

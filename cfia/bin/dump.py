@@ -1,4 +1,4 @@
-"""Stages 3 and 4, second part: extract the features of one job."""
+"""Extract the features of one job of a dump (stages 3 and 4)."""
 
 from __future__ import annotations
 

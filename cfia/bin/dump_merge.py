@@ -1,4 +1,4 @@
-"""Stages 3 and 4, last part: one feats.scp from all jobs of a dump."""
+"""Merge the jobs of a dump into one feats.scp (stages 3 and 4)."""
 
 from __future__ import annotations
 

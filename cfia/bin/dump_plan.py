@@ -1,4 +1,4 @@
-"""Stages 3 and 4, first part: fix the batches and jobs of a dump."""
+"""Plan the batches and jobs of a dump (stages 3 and 4)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cfia.cli import boolean, parser, run
-from cfia.naming import HUBS
+from cfia.options import LEGAL
 from cfia.upstream.choice import ALL, Choice
 from cfia.upstream.registry import MODALITIES, Identity, names
 
@@ -26,7 +26,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     p.add_argument("--layer", type=_layer, default=None, help="of hidden_states (default: last)")
     p.add_argument(
         "--hub",
-        choices=HUBS,
+        choices=LEGAL["hub"],
         default="hf",
         help="where a hub id is looked up: Hugging Face or ModelScope (default: hf)",
     )

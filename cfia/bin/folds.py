@@ -1,4 +1,4 @@
-"""Write the train, validation and test lists of every scheme that a corpus has."""
+"""Write the train, validation and test lists of schemes (stage 2)."""
 
 from __future__ import annotations
 
@@ -7,45 +7,46 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cfia.cli import boolean, parser, run
-from cfia.naming import VALIDATIONS
+from cfia.naming import split_folds_scheme
+from cfia.options import LEGAL
+
+EXAMPLE = "cfia folds --data data/all --out data/folds session speaker-partner"
 
 log = logging.getLogger(__name__)
 
-SCHEMES = ("session", "speaker")
-
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Parse the arguments, write and check the folds of each scheme."""
-    p = parser("folds", __doc__, "python -m cfia.bin.folds --data data/all --out data/folds")
+    """Write and check the folds of each scheme that the corpus allows."""
+    p = parser("folds", __doc__ or "", EXAMPLE)
+    p.add_argument("schemes", nargs="+", help="<cv>[-<validation>], such as session")
     p.add_argument("--data", type=Path, required=True, help="the data directory")
     p.add_argument("--out", type=Path, required=True, help="where the schemes' directories go")
-    p.add_argument("--validation", choices=VALIDATIONS, default="random20")
-    p.add_argument("--cv", choices=SCHEMES, default="session", help="the scheme that must be there")
-    p.add_argument(
-        "--scheme_suffix",
-        help="what follows the scheme in its directory's name [-<validation> if not random20]",
-    )
+    p.add_argument("--need", default="", help="the one of the schemes that must be possible")
+    p.add_argument("--suffix", default="", help="what ends the directories' names")
     p.add_argument("--force", type=boolean, default=False, help="make them again")
     args = p.parse_args(argv)
+    for scheme in args.schemes:
+        for option, value in zip(("cv", "validation"), split_folds_scheme(scheme), strict=True):
+            if value not in LEGAL[option]:
+                p.error(f"{scheme}: {option} may be {', '.join(LEGAL[option])}, not {value!r}")
 
     from cfia.kaldi.data_dir import DataDir
     from cfia.training.folds import ImpossibleError, MissingClassError, make_scheme
 
-    suffix = args.scheme_suffix
-    if suffix is None:
-        suffix = "" if args.validation == "random20" else f"-{args.validation}"
     data = DataDir.load(args.data, needed=())
-    for cv in sorted(SCHEMES, key=lambda name: name != args.cv):
+    for scheme in args.schemes:
+        cv, validation = split_folds_scheme(scheme)
+        directory = args.out / f"{scheme}{args.suffix}"
         try:
-            make_scheme(data, args.out / f"{cv}{suffix}", cv, args.validation, force=args.force)
+            make_scheme(data, directory, cv, validation, force=args.force)
         except ImpossibleError as error:
-            if cv == args.cv:
+            if scheme == args.need:
                 p.error(str(error))
-            log.info("no folds by %s: %s", cv, error)
+            log.info("no folds by %s: %s", scheme, error)
         except MissingClassError as error:
-            if cv == args.cv:
+            if scheme == args.need:
                 raise
-            log.warning("no folds by %s: %s", cv, error)
+            log.warning("no folds by %s: %s", scheme, error)
 
 
 if __name__ == "__main__":

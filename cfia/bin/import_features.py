@@ -1,4 +1,4 @@
-"""Published emotion2vec features to a dump and a data directory for audio-only systems."""
+"""Import published emotion2vec features as a dump and a data directory."""
 
 from __future__ import annotations
 

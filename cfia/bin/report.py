@@ -1,4 +1,4 @@
-"""Stage 8: RESULTS.md, tables and plots of all finished runs."""
+"""Write RESULTS.md, tables and figures of all tested experiments (stage 8)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Stage 7: scores of all finished runs, or of one posteriors.tsv from any toolkit."""
+"""Score all tested experiments (stage 7), or one posteriors.tsv from any toolkit."""
 
 from __future__ import annotations
 

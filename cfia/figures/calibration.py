@@ -19,7 +19,7 @@ from cfia.figures.style import (
 )
 from cfia.metrics import Array
 from cfia.posteriors import Posteriors
-from cfia.scoring.trained import Outputs, Run
+from cfia.scoring.trained import Outputs, TrainedExperiment
 
 BINS = 10
 
@@ -58,7 +58,7 @@ def reliability(posteriors: Posteriors, bins: int = BINS) -> Reliability:
         return Reliability(n, sums[0] / n, sums[1] / n)
 
 
-def plot_reliability(run: Run, outputs: Outputs) -> Drawing:
+def plot_reliability(trained: TrainedExperiment, outputs: Outputs) -> Drawing:
     """Accuracy by confidence beside the diagonal, and how many utterances have which."""
     found = reliability(outputs.pooled)
     bins = len(found.n)
@@ -66,7 +66,7 @@ def plot_reliability(run: Run, outputs: Outputs) -> Drawing:
     with style():
         figure = new_figure(4.8, 5.6)
         below = f"expected calibration error {100 * found.ece:.2f} %, {found.n.sum()} utterances"
-        add_title(figure, f"{run.label}, {run.scheme}", below)
+        add_title(figure, f"{trained.label}, {trained.scheme}", below)
         top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
         bar = {"width": 1 / bins, "align": "edge", "edgecolor": "white", "color": BLUE}
         top.bar(edges, np.nan_to_num(found.accuracy), label="accuracy", **bar)

@@ -31,7 +31,7 @@ class Picture:
 
 
 @dataclass(frozen=True)
-class Wanted:
+class FigureSpec:
     """A figure to be drawn.
 
     Attributes:
@@ -52,14 +52,14 @@ class Wanted:
 
 
 @dataclass(frozen=True)
-class Made:
+class FigureFiles:
     """Figures for a page, and for each of their files whether it was written."""
 
     pictures: list[Picture]
     written: list[bool]
 
 
-def make(index: Path, inputs: Any, wanted: Sequence[Wanted]) -> Made:
+def make(index: Path, inputs: Any, wanted: Sequence[FigureSpec]) -> FigureFiles:
     """Draw figures into their files, unless they stand there, made of the same.
 
     Args:
@@ -76,10 +76,10 @@ def make(index: Path, inputs: Any, wanted: Sequence[Wanted]) -> Made:
     pictures = [
         Picture(one.files[1].read_bytes(), one.alt) for one in wanted if one.files[1].exists()
     ]
-    return Made(pictures, written)
+    return FigureFiles(pictures, written)
 
 
-def _draw(wanted: Wanted) -> list[bool]:
+def _draw(wanted: FigureSpec) -> list[bool]:
     drawing = wanted.draw()
     if drawing is None:  # and none of an earlier training may stay
         for path in wanted.files:
@@ -107,43 +107,49 @@ def _program() -> list[str]:
     return [str(mpl.__version__), *(sha256(p) for p in sorted(Path(__file__).parent.glob("*.py")))]
 
 
-def of_run(row: Scored) -> Made:
+def experiment_figures(row: Scored) -> FigureFiles:
     """The figures of one run, beside its scores."""
-    run, outputs = row.run, row.outputs
-    of = f"of {run.label}, scheme {run.scheme}"
+    trained, outputs = row.trained, row.outputs
+    of = f"of {trained.label}, scheme {trained.scheme}"
     figures: dict[str, tuple[str, Callable[[], Drawing | None]]] = {
-        "confusion": ("Confusion matrix", partial(plot_confusion, run, outputs)),
-        "reliability": ("Reliability diagram", partial(plot_reliability, run, outputs)),
-        "learning_curves": ("Loss and UA by epoch", partial(plot_learning_curves, run)),
-        "consistency": ("Consistency terms by epoch", partial(plot_consistency, run)),
+        "confusion": ("Confusion matrix", partial(plot_confusion, trained, outputs)),
+        "reliability": ("Reliability diagram", partial(plot_reliability, trained, outputs)),
+        "learning_curves": ("Loss and UA by epoch", partial(plot_learning_curves, trained)),
+        "consistency": ("Consistency terms by epoch", partial(plot_consistency, trained)),
     }
-    wanted = [Wanted(run.directory / n, f"{alt} {of}", draw) for n, (alt, draw) in figures.items()]
-    read = [part.directory / n for part in run.parts for n in ("posteriors.tsv", "history.csv")]
+    wanted = [
+        FigureSpec(trained.directory / n, f"{alt} {of}", draw) for n, (alt, draw) in figures.items()
+    ]
+    read = [
+        part.directory / n for part in trained.trainings for n in ("posteriors.tsv", "history.csv")
+    ]
     inputs = {f"{p.parent.name}/{p.name}": sha256(p) for p in read if p.exists()}
-    return make(run.directory / ".figures.json", [run.label, run.scheme, inputs], wanted)
+    return make(
+        trained.directory / ".figures.json", [trained.label, trained.scheme, inputs], wanted
+    )
 
 
-def of_scheme(expdir: Path, title: str, rows: Sequence[Scored]) -> Made:
+def scheme_figure(expdir: Path, title: str, rows: Sequence[Scored]) -> FigureFiles:
     """UA of all systems of one scheme, `tables/results_<scheme>.png`."""
-    scheme = rows[0].run.scheme
-    dots = [to_dots(row) for row in rows]
-    return of_dots(expdir / "tables" / f"results_{scheme}", title, dots)
+    scheme = rows[0].trained.scheme
+    dots = [dots_row(row) for row in rows]
+    return table_figure(expdir / "tables" / f"results_{scheme}", title, dots)
 
 
-def of_dots(path: Path, title: str, rows: Sequence[Dots], score: str = "UA") -> Made:
+def table_figure(path: Path, title: str, rows: Sequence[Dots], score: str = "UA") -> FigureFiles:
     """The figure that goes with a table; `path` is without the endings of its files."""
     words = "; ".join(f"{row.label} {show(row.pooled)}" for row in rows)
     draw = partial(plot_dots, title, rows, score)
-    wanted = Wanted(path, f"{title}. {score} in percent: {words}", draw)
+    wanted = FigureSpec(path, f"{title}. {score} in percent: {words}", draw)
     return make(path.with_name(f".{path.name}.json"), [title, score, repr(list(rows))], [wanted])
 
 
-def to_dots(row: Scored) -> Dots:
+def dots_row(row: Scored) -> Dots:
     """A finished run as a row of the figure, in UA."""
     pooled, seeds = row.scores["pooled"], row.scores["seeds"].values()
     low, high = pooled["ci95"]["ua"] or (None, None)
     return Dots(
-        label=row.run.label,
+        label=row.trained.label,
         pooled=Estimate(pooled["ua"], low, high),
         folds=[fold["ua"] for fold in row.scores["folds"].values()],
         seeds=[seed["pooled"]["ua"] for seed in seeds],

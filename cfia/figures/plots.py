@@ -23,7 +23,7 @@ from cfia.figures.style import (
     style,
 )
 from cfia.metrics import Counts, ua, wa
-from cfia.scoring.trained import Outputs, Run
+from cfia.scoring.trained import Outputs, TrainedExperiment
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -43,7 +43,7 @@ THIN: dict[str, Any] = {"lw": 0.8, "alpha": 0.35}
 THICK: dict[str, Any] = {"lw": 2.2, "zorder": 2.5}  # above all thin lines, below the dots
 
 
-def plot_confusion(run: Run, outputs: Outputs) -> Drawing:
+def plot_confusion(trained: TrainedExperiment, outputs: Outputs) -> Drawing:
     """Pooled confusion matrix: share of each reference class in percent, and utterances."""
     counts = outputs.pooled.confusion(np.zeros(len(outputs.pooled.utts), int), 1)[0]
     k = len(counts)
@@ -51,13 +51,13 @@ def plot_confusion(run: Run, outputs: Outputs) -> Drawing:
         figure = new_figure(2.6 + 0.85 * k, 2.3 + 0.75 * k)
         axes = figure.add_subplot()
         scores = f"UA {float(ua(counts)):.2f} %, WA {float(wa(counts)):.2f} %, n = {counts.sum()}"
-        add_title(figure, _name(run), scores)
+        add_title(figure, _name(trained), scores)
         _draw_confusion(figure, axes, counts, outputs.pooled.classes)
         return finish(figure)
 
 
-def _name(run: Run) -> str:
-    return f"{run.label}, {run.scheme}"
+def _name(trained: TrainedExperiment) -> str:
+    return f"{trained.label}, {trained.scheme}"
 
 
 def _draw_confusion(figure: Figure, axes: Axes, counts: Counts, classes: Sequence[str]) -> None:
@@ -80,38 +80,38 @@ def _draw_confusion(figure: Figure, axes: Axes, counts: Counts, classes: Sequenc
     bar.set_label("% of the reference class")
 
 
-def plot_learning_curves(run: Run) -> Drawing | None:
+def plot_learning_curves(trained: TrainedExperiment) -> Drawing | None:
     """Loss and UA by epoch, a dot at the epoch selected.
 
     A thin line for each fold and seed, a thick one for the median of those that still train.
 
     None where no fold has a history.csv.
     """
-    histories = _histories(run)
+    histories = _histories(trained)
     if not histories:
         return None
     with style():
         figure = new_figure(9, 4.1)
-        add_title(figure, _name(run), _parts(run))
-        _draw_curves(figure, histories, "test (oracle)" if run.oracle else "validation")
+        add_title(figure, _name(trained), _parts(trained))
+        _draw_curves(figure, histories, "test (oracle)" if trained.oracle else "validation")
         return finish(figure)
 
 
-def plot_consistency(run: Run) -> Drawing | None:
+def plot_consistency(trained: TrainedExperiment) -> Drawing | None:
     """Growth of the consistency terms by epoch: their value, and the size of their gradient.
 
     A thin line for each fold and seed, a thick one for the median of those that still train.
     None where no fold has a history.csv, or the loss has no consistency terms.
     """
-    histories = _histories(run)
+    histories = _histories(trained)
     if not any(history["train_con"].any() for history in histories):
         return None
     with style():
         figure = new_figure(9, 3.8)
-        add_title(figure, _name(run), _parts(run))
+        add_title(figure, _name(trained), _parts(trained))
         axes = figure.subplots(1, 2)
         ylabels = ("consistency loss, weighted", "gradient (cross entropy: 1)")
-        for one, key, ylabel in zip(axes, ("train_con", "con_share"), ylabels, strict=True):
+        for one, key, ylabel in zip(axes, ("train_con", "con_grad_ratio"), ylabels, strict=True):
             _draw_lines(one, histories, key, TRAINING)
             one.set(xlabel="epoch", ylabel=ylabel)
             one.set_ylim(bottom=0)
@@ -141,12 +141,12 @@ def _draw_lines(
 
 History = dict[str, npt.NDArray[np.float64]]
 _COLUMNS = (
-    "epoch", "train_loss", "train_con", "con_share", "valid_loss", "valid_ua", "selected",
+    "epoch", "train_loss", "train_con", "con_grad_ratio", "valid_loss", "valid_ua", "selected",
 )  # fmt: skip
 
 
-def _histories(run: Run) -> list[History]:
-    paths = [part.directory / "history.csv" for part in run.parts]
+def _histories(trained: TrainedExperiment) -> list[History]:
+    paths = [part.directory / "history.csv" for part in trained.trainings]
     return [_history(path) for path in paths if path.exists()]
 
 
@@ -161,8 +161,11 @@ def _history(path: Path) -> History:
         ) from None
 
 
-def _parts(run: Run) -> str:
-    folds, seeds = {part.fold for part in run.parts}, {part.seed for part in run.parts}
+def _parts(trained: TrainedExperiment) -> str:
+    folds, seeds = (
+        {part.fold for part in trained.trainings},
+        {part.seed for part in trained.trainings},
+    )
     return f"folds: {len(folds)}, seeds: {len(seeds)}"
 
 

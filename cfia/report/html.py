@@ -10,7 +10,7 @@ from html import escape
 from urllib.parse import quote
 
 from cfia.figures.figure_files import Picture
-from cfia.report.sections import Block, Heading, Items, Links, Section, Text, without_title
+from cfia.report.sections import CodeBlock, Heading, Items, Links, Section, Text, without_title
 from cfia.report.table import Column, Table, is_text
 from cfia.scoring.cells import show
 
@@ -100,7 +100,7 @@ def _render(section: Section, ids: dict[int, str], heading: str) -> str:
             return f"<blockquote>{paragraph}</blockquote>\n" if quoted else f"{paragraph}\n"
         case Items(items):
             return f"<ul>\n{_items(items)}</ul>\n"
-        case Block(_, lines):
+        case CodeBlock(_, lines):
             return f"<pre><code>{escape(chr(10).join(lines))}</code></pre>\n"
         case Links(links):
             listed = [f'<a href="{escape(_path(p))}">{escape(name)}</a>' for name, p in links]

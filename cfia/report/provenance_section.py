@@ -7,46 +7,65 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from cfia.report.sections import Block, Heading, Section, Text
-from cfia.scoring.trained import Part, Run
+from cfia.experiment import Experiment
+from cfia.options import NEUTRAL
+from cfia.report.sections import CodeBlock, Heading, Section, Text
+from cfia.scoring.trained import TestedTraining, TrainedExperiment
 
-# What a run's heading says already.
-_IN_HEADING = ("system", "scheme", "fold", "seed")
 # More distinct commands than this are not listed one by one.
 _COMMANDS = 3
 
 Facts = dict[str, str]
 
 
-def commits(runs: Sequence[Run]) -> list[str]:
+def commits(experiments: Sequence[TrainedExperiment]) -> list[str]:
     """The distinct commits that the runs were trained at."""
-    return sorted({_text(p.provenance.get("commit", "unknown")) for r in runs for p in r.parts})
+    return sorted(
+        {_text(p.provenance.get("commit", "unknown")) for r in experiments for p in r.trainings}
+    )
 
 
-def origin(runs: Sequence[Run]) -> list[Section]:
+def origin(experiments: Sequence[TrainedExperiment]) -> list[Section]:
     """The section of a report on how the rows were made.
 
     What all parts of all runs have in common comes first, once; under each run stands what is its
     own, and where its folds and seeds differ, which is which.
     """
-    common = _common([facts(part) for run in runs for part in run.parts])
+    common = _common(
+        [
+            facts(trained.experiment, training)
+            for trained in experiments
+            for training in trained.trainings
+        ]
+    )
     lines = [f"{key}: {value}" for key, value in common.items()]
     found: list[Section] = [Heading("How it was made"), Text("In common to all rows:")]
-    found.append(Block("yaml", lines))
-    for run in runs:
-        found += _section(run, common)
+    found.append(CodeBlock("yaml", lines))
+    for trained in experiments:
+        found += _section(trained, common)
     return found
 
 
-def facts(part: Part) -> Facts:
-    """Configuration, environment and upstreams of a part, flat, `environment.torch: 2.13.0`.
+def facts(experiment: Experiment, training: TestedTraining) -> Facts:
+    """List experiment, environment and encoders of a training, flat: `environment.torch: 2.13.0`.
 
-    Dates are left out, so that the same run again gives the same text.
+    Dates are left out, so that the same training again gives the same text.
     """
-    config = {key: value for key, value in part.config.items() if key not in _IN_HEADING}
-    made = {"environment": part.provenance.get("environment")}
-    made |= {key: _upstream(part.provenance.get(key)) for key in ("audio", "text")}
-    return dict(_flat({**config, **{key: value for key, value in made.items() if value}}))
+    part = experiment.parts["train"]
+    run = {key: value for key, value in experiment.run.items() if key not in NEUTRAL}
+    what = {
+        "corpus": experiment.corpus,
+        **experiment.protocol,
+        "data": str(part.data),
+        "folds": {"directory": str(experiment.folds.directory), "number": experiment.folds.number},
+        "dumps": {name: str(path) for name, path in experiment.dumps().items()},
+        "classes": list(experiment.classes),
+        **run,
+        **experiment.config.flat(),
+    }
+    made = {"environment": training.provenance.get("environment")}
+    made |= {key: _upstream(training.provenance.get(key)) for key in ("audio", "text")}
+    return dict(_flat({**what, **{key: value for key, value in made.items() if value}}))
 
 
 def _upstream(description: Any) -> Any:
@@ -79,30 +98,30 @@ def _common(all_facts: Sequence[Facts]) -> Facts:
     }
 
 
-def _section(run: Run, common: Facts) -> list[Section]:
-    made = [part.provenance for part in run.parts]
+def _section(trained: TrainedExperiment, common: Facts) -> list[Section]:
+    made = [part.provenance for part in trained.trainings]
     commands = [_text(one.get("command", "unknown")) for one in made]
     commit = [_text(one.get("commit", "unknown")) for one in made]
     own = [
-        {key: value for key, value in facts(part).items() if key not in common}
-        for part in run.parts
+        {key: value for key, value in facts(trained.experiment, part).items() if key not in common}
+        for part in trained.trainings
     ]
     shared = _common(own)
-    seeds = " ".join(str(seed) for seed in dict.fromkeys(part.seed for part in run.parts))
-    lines = _distinct(run.parts, [f"commit: {c}" for c in commit], comment="  # ")
+    seeds = " ".join(str(seed) for seed in dict.fromkeys(part.seed for part in trained.trainings))
+    lines = _distinct(trained.trainings, [f"commit: {c}" for c in commit], comment="  # ")
     lines += [f"{key}: {value}" for key, value in shared.items()]
     for key in dict.fromkeys(key for one in own for key in one if key not in shared):
         values = [f"{key}: {one.get(key, 'not set')}" for one in own]
-        lines += _distinct(run.parts, values, comment="  # ")
+        lines += _distinct(trained.trainings, values, comment="  # ")
     return [
-        Heading(f"{run.label}, scheme {run.scheme}", 3),
+        Heading(f"{trained.label}, scheme {trained.scheme}", 3),
         Text(f"Seeds: {seeds}."),
-        Block("sh", _distinct(run.parts, commands, comment="  # ")),
-        Block("yaml", lines),
+        CodeBlock("sh", _distinct(trained.trainings, commands, comment="  # ")),
+        CodeBlock("yaml", lines),
     ]
 
 
-def _distinct(parts: Sequence[Part], texts: Sequence[str], comment: str) -> list[str]:
+def _distinct(parts: Sequence[TestedTraining], texts: Sequence[str], comment: str) -> list[str]:
     """Each text once, with the parts it is of where there are several texts."""
     of: dict[str, list[str]] = {}
     for part, text in zip(parts, texts, strict=True):
@@ -113,5 +132,5 @@ def _distinct(parts: Sequence[Part], texts: Sequence[str], comment: str) -> list
     lines = [f"{text}{comment}{' '.join(names)}" for text, names in listed]
     if len(of) > _COMMANDS:
         more = len(of) - _COMMANDS
-        lines.append(f"# and {more} more: see provenance.yaml and config.yaml of each fold")
+        lines.append(f"# and {more} more: see provenance.yaml of each training")
     return lines

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from cfia.errors import UserError
-from cfia.figures.figure_files import Made, of_run, of_scheme
+from cfia.figures.figure_files import FigureFiles, experiment_figures, scheme_figure
 from cfia.files import read_yaml, write_if_changed
 from cfia.report.html import page
 from cfia.report.provenance_section import commits, origin
@@ -23,8 +23,8 @@ from cfia.report.score_tables import (
 )
 from cfia.report.sections import Heading, Items, Links, Section, Text, to_markdown
 from cfia.report.table import Table, latex, markdown, plain, to_csv
-from cfia.scoring.scores_file import Scored, read_scores, score_run
-from cfia.scoring.trained import Run, find_runs, load
+from cfia.scoring.scores_file import Scored, read_scores, score_experiment
+from cfia.scoring.trained import TrainedExperiment, find_trained, load
 
 log = logging.getLogger(__name__)
 
@@ -47,23 +47,23 @@ def report(expdir: Path, corpus_conf: Path | None) -> str:
     Raises:
         UserError: no run is finished, or scores.json is not up to date.
     """
-    runs = find_runs(expdir)
-    rows = [_scored(run) for run in runs if run.finished]
+    experiments = find_trained(expdir)
+    rows = [_scored(trained) for trained in experiments if trained.finished]
     if not rows:
         raise UserError(f"no run under {expdir} has the posteriors of all its folds; run stage 6")
-    schemes = [list(group) for _, group in itertools.groupby(rows, key=lambda r: r.run.scheme)]
+    schemes = [list(group) for _, group in itertools.groupby(rows, key=lambda r: r.trained.scheme)]
     tables = [score_table(group) for group in schemes]
     corpus = _corpus(corpus_conf, rows)
     (expdir / "tables").mkdir(exist_ok=True)
-    dots = [of_scheme(expdir, t.title, g) for t, g in zip(tables, schemes, strict=True)]
-    figures = [of_run(row) for row in rows]
+    dots = [scheme_figure(expdir, t.title, g) for t, g in zip(tables, schemes, strict=True)]
+    figures = [experiment_figures(row) for row in rows]
     title = f"{corpus['title']}: results"
     sections = [
         *_introduction(rows, corpus),
         *itertools.chain.from_iterable(map(_scheme, schemes, tables, dots)),
-        *_unfinished(runs),
+        *_unfinished(experiments),
         *_classes(expdir, rows, figures),
-        *origin([row.run for row in rows]),
+        *origin([row.trained for row in rows]),
     ]
     files = {
         "RESULTS.md": to_markdown([Heading(title, 1), *sections]),
@@ -80,19 +80,19 @@ def report(expdir: Path, corpus_conf: Path | None) -> str:
     return "\n".join([*note, *(plain(table.only(ON_SCREEN)) for table in tables)])
 
 
-def _scored(run: Run) -> Scored:
-    outputs = load(run)
-    return Scored(run, outputs, read_scores(run, score_run(run, outputs)))
+def _scored(trained: TrainedExperiment) -> Scored:
+    outputs = load(trained)
+    return Scored(trained, outputs, read_scores(trained, score_experiment(trained, outputs)))
 
 
 def _corpus(path: Path | None, rows: Sequence[Scored]) -> dict[str, Any]:
-    name = str(rows[0].run.protocol["corpus"] or "results")
+    name = str(rows[0].trained.protocol["corpus"] or "results")
     return {"title": name, "note": "", **(read_yaml(path) if path else {})}
 
 
 def _introduction(rows: Sequence[Scored], corpus: dict[str, Any]) -> list[Section]:
     note = " ".join(str(corpus["note"] or "").split())
-    made = ", ".join(commits([row.run for row in rows]))
+    made = ", ".join(commits([row.trained for row in rows]))
     return [
         *([Text(note, quoted=True)] if note else []),
         Text(f"Trained at commit {made}. Stage 8 of run.sh makes this file; do not edit it."),
@@ -100,7 +100,7 @@ def _introduction(rows: Sequence[Scored], corpus: dict[str, Any]) -> list[Sectio
     ]
 
 
-def _scheme(rows: Sequence[Scored], table: Table, figure: Made) -> list[Section]:
+def _scheme(rows: Sequence[Scored], table: Table, figure: FigureFiles) -> list[Section]:
     compared, subsets = comparison_table(rows), subset_table(rows)
     return [
         Heading(table.title),
@@ -111,22 +111,26 @@ def _scheme(rows: Sequence[Scored], table: Table, figure: Made) -> list[Section]
     ]
 
 
-def _unfinished(runs: Sequence[Run]) -> list[Section]:
-    lines = [f"{run.label}, scheme {run.scheme}: {run.lacks}" for run in runs if run.missing]
+def _unfinished(experiments: Sequence[TrainedExperiment]) -> list[Section]:
+    lines = [
+        f"{trained.label}, scheme {trained.scheme}: {trained.lacks}"
+        for trained in experiments
+        if trained.missing
+    ]
     return [Heading("Not finished"), Items(lines)] if lines else []
 
 
-def _classes(expdir: Path, rows: Sequence[Scored], figures: Sequence[Made]) -> list[Section]:
+def _classes(expdir: Path, rows: Sequence[Scored], figures: Sequence[FigureFiles]) -> list[Section]:
     """Confusion, scores of each class and figures of every run, with links to its files."""
     found: list[Section] = [
         Heading("By class"),
         Text("Counts of utterances by their reference (down) and what they were recognised as."),
     ]
     for row, made in zip(rows, figures, strict=True):
-        where = row.run.directory.relative_to(expdir).as_posix()
-        title = f"{row.run.label}, {row.run.scheme}"
+        where = row.trained.directory.relative_to(expdir).as_posix()
+        title = f"{row.trained.label}, {row.trained.scheme}"
         files = [("experiment", f"{where}/"), ("scores.json", f"{where}/scores.json")]
-        files.append(("configuration", f"{where}/{row.run.parts[0].name}/config.yaml"))
+        files.append(("configuration", f"{where}/experiment.yaml"))
         found += [class_table(title, row.scores["pooled"]), Links(files), *made.pictures]
     found.append(
         Text(

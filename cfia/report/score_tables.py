@@ -11,7 +11,7 @@ import numpy as np
 from cfia.metrics import METRICS, confusion
 from cfia.report.table import Column, Table
 from cfia.scoring.cells import Cell, Difference, Estimate, PValue, Spread
-from cfia.scoring.scores_file import Scored, compare_runs, describe_interval
+from cfia.scoring.scores_file import Scored, compare_systems, describe_interval
 from cfia.scoring.significance import (
     EXACT_UP_TO,
     INDEPENDENT,
@@ -21,7 +21,7 @@ from cfia.scoring.significance import (
 )
 from cfia.scoring.subsets import TAGGED, UNSEEN
 from cfia.scoring.subsets import TITLES as SUBSETS
-from cfia.scoring.trained import Run
+from cfia.scoring.trained import TrainedExperiment
 
 TITLES = {"wa": "WA", "ua": "UA", "wf1": "WF1", "macro_f1": "macro F1"}
 # What the table on the screen has room for.
@@ -40,14 +40,14 @@ def counted(n: int, noun: str) -> str:
     return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
 
 
-def describe_scheme(run: Run) -> str:
+def describe_scheme(trained: TrainedExperiment) -> str:
     """A scheme in words: `Scheme speaker: leave one speaker out, 10 folds; ...`."""
-    return f"Scheme {run.scheme}: {describe_protocol(run)}"
+    return f"Scheme {trained.scheme}: {describe_protocol(trained)}"
 
 
-def describe_protocol(run: Run) -> str:
+def describe_protocol(trained: TrainedExperiment) -> str:
     """How a run was trained and tested, in words: `leave one speaker out, 10 folds; ...`."""
-    protocol = run.protocol
+    protocol = trained.protocol
     parts = [
         f"{_CV.get(protocol['cv'], protocol['cv'])}, {counted(protocol['folds'], 'fold')}",
         f"validation {protocol['validation']}",
@@ -57,11 +57,11 @@ def describe_protocol(run: Run) -> str:
     return "; ".join(parts + labels)
 
 
-def describe_input(run: Run) -> str:
+def describe_input(trained: TrainedExperiment) -> str:
     """What a system hears and reads: `audio + text`."""
-    made = run.parts[0].provenance
+    made = trained.trainings[0].provenance
     names = [name for name in ("audio", "text") if made.get(name)]
-    if "text" in names and run.protocol["text_tags"] == "keep":
+    if "text" in names and trained.protocol["text_tags"] == "keep":
         names[-1] = "text with tags"
     return " + ".join(names) or "unknown"
 
@@ -78,7 +78,9 @@ def score_table(rows: Sequence[Scored]) -> Table:
     columns += [Column("ua_seeds", "UA over seeds")] if several else []
     columns += [Column("n", "n")]
     cells = [_cells(row) for row in rows]
-    return Table(describe_scheme(rows[0].run), columns, [*cells, _chance(rows[0])], _notes(rows))
+    return Table(
+        describe_scheme(rows[0].trained), columns, [*cells, _chance(rows[0])], _notes(rows)
+    )
 
 
 def class_table(title: str, pooled: Mapping[str, Any]) -> Table:
@@ -106,12 +108,12 @@ def subset_table(rows: Sequence[Scored]) -> Table | None:
     columns += [Column(name, f"UA, {SUBSETS.get(name, name)}") for name in names]
     cells: list[dict[str, Cell]] = []
     for row in rows:
-        line: dict[str, Cell] = {"system": row.run.label}
+        line: dict[str, Cell] = {"system": row.trained.label}
         for name, of in row.subsets.items():
             low, high = of["ci95"]["ua"] or (None, None)
             line[name] = Estimate(of["ua"], low, high)
         cells.append(line)
-    title = f"Subsets of the test utterances, scheme {rows[0].run.scheme}"
+    title = f"Subsets of the test utterances, scheme {rows[0].trained.scheme}"
     return Table(title, columns, cells, _subset_notes(rows, names))
 
 
@@ -141,8 +143,8 @@ def flat_table(rows: Sequence[Scored]) -> Table:
     for row in rows:
         protocol = row.scores["protocol"]
         cells = {**_cells(row), **{key: str(protocol[key] or "") for key in facts}}
-        cells["system"] = row.run.system
-        cells["oracle"] = "oracle" if row.run.oracle else ""
+        cells["system"] = row.trained.system
+        cells["oracle"] = "oracle" if row.trained.oracle else ""
         cells["seeds"] = " ".join(str(seed) for seed in protocol["seeds"])
         flat.append(cells)
     return Table("", columns, flat)
@@ -152,9 +154,9 @@ def _cells(row: Scored) -> dict[str, Cell]:
     scores = row.scores
     pooled = scores["pooled"]
     cells: dict[str, Cell] = {
-        "system": row.run.label,
-        "input": describe_input(row.run),
-        "exposure": row.run.exposure_text,
+        "system": row.trained.label,
+        "input": describe_input(row.trained),
+        "exposure": row.trained.exposure_text,
         "n": pooled["n"],
     }
     for name in METRICS:
@@ -203,16 +205,16 @@ def _notes(rows: Sequence[Scored]) -> list[str]:
 def comparison_table(rows: Sequence[Scored]) -> Table | None:
     """All pairs of systems of one scheme; None where there is no pair with common utterances."""
     pairs = list(itertools.combinations(rows, 2))
-    found = [(a, b, c) for a, b in pairs if (c := compare_runs(a, b)) is not None]
+    found = [(a, b, c) for a, b in pairs if (c := compare_systems(a, b)) is not None]
     if not found:
         return None
     corrected = holm([c.p_ua.p for _, _, c in found])
     cells = [
-        {"a": a.run.label, "b": b.run.label, "holm": PValue(p), **comparison_cells(c)}
+        {"a": a.trained.label, "b": b.trained.label, "holm": PValue(p), **comparison_cells(c)}
         for (a, b, c), p in zip(found, corrected, strict=True)
     ]
-    title = f"Differences between systems, scheme {rows[0].run.scheme}"
-    title += " (oracle)" if rows[0].run.oracle else ""
+    title = f"Differences between systems, scheme {rows[0].trained.scheme}"
+    title += " (oracle)" if rows[0].trained.oracle else ""
     notes = comparison_notes([c for _, _, c in found], "speaker")
     notes.insert(
         2, f"p (Holm): corrected for {counted(len(found), 'comparison')}, those of this table."

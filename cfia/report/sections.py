@@ -33,7 +33,7 @@ class Items:
 
 
 @dataclass(frozen=True)
-class Block:
+class CodeBlock:
     """Lines to be shown as they are: `sh`, `yaml`."""
 
     language: str
@@ -47,7 +47,7 @@ class Links:
     links: Sequence[tuple[str, str]]
 
 
-Section = Heading | Text | Items | Block | Picture | Links | Table
+Section = Heading | Text | Items | CodeBlock | Picture | Links | Table
 
 
 def to_markdown(sections: Iterable[Section]) -> str:
@@ -67,7 +67,7 @@ def to_markdown(sections: Iterable[Section]) -> str:
                 parts.append(f"> {text}\n" if quoted else f"{text}\n")
             case Items(items):
                 parts.append("".join(f"- {item}\n" for item in items))
-            case Block(language, lines):
+            case CodeBlock(language, lines):
                 parts.append("\n".join([f"```{language}", *lines, "```"]) + "\n")
     return "\n".join(parts)
 

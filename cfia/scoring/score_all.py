@@ -7,8 +7,8 @@ from pathlib import Path
 
 from cfia.errors import UserError
 from cfia.scoring.cells import Estimate, show
-from cfia.scoring.scores_file import remove_scores, score_run, write_scores
-from cfia.scoring.trained import find_runs, load
+from cfia.scoring.scores_file import remove_scores, score_experiment, write_scores
+from cfia.scoring.trained import find_trained, load
 
 log = logging.getLogger(__name__)
 
@@ -19,24 +19,24 @@ def score_all(expdir: Path) -> None:
     Raises:
         UserError: no run is finished, or a file of one is broken.
     """
-    runs = find_runs(expdir)
-    for run in runs:
-        if run.missing:
-            log.warning("%s: %s", run.directory, run.lacks)
-        if not run.finished:
-            remove_scores(run)
+    experiments = find_trained(expdir)
+    for trained in experiments:
+        if trained.missing:
+            log.warning("%s: %s", trained.directory, trained.lacks)
+        if not trained.finished:
+            remove_scores(trained)
             continue
-        found = score_run(run, load(run))
-        changed = write_scores(run, found)
+        found = score_experiment(trained, load(trained))
+        changed = write_scores(trained, found)
         pooled = found["pooled"]
         low, high = pooled["ci95"]["ua"] or (None, None)
         log.info(
             "%s%s: UA %s, WA %.2f, %d utterances%s",
-            run.directory, " (oracle)" if run.oracle else "",
+            trained.directory, " (oracle)" if trained.oracle else "",
             show(Estimate(pooled["ua"], low, high)), pooled["wa"], pooled["n"],
             "" if changed else " (nothing changed)",
         )  # fmt: skip
-    if not any(run.finished for run in runs):
+    if not any(trained.finished for trained in experiments):
         raise UserError(
             f"no run under {expdir} has the posteriors of all its folds; run stage 6 again"
         )

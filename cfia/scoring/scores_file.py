@@ -17,7 +17,7 @@ from cfia.posteriors import Posteriors, concatenate, same_utterances, select
 from cfia.scoring.intervals import intervals
 from cfia.scoring.significance import Comparison, compare
 from cfia.scoring.subsets import subsets
-from cfia.scoring.trained import Outputs, Run
+from cfia.scoring.trained import Outputs, TrainedExperiment
 
 NAME = "scores.json"
 
@@ -26,7 +26,7 @@ NAME = "scores.json"
 class Scored:
     """A finished run, its posteriors, and its scores.json."""
 
-    run: Run
+    trained: TrainedExperiment
     outputs: Outputs
     scores: dict[str, Any]
 
@@ -58,9 +58,9 @@ def by_class(posteriors: Posteriors) -> dict[str, Any]:
     return {"classes": classes, "confusion": counts.tolist()}
 
 
-def score_run(run: Run, outputs: Outputs) -> dict[str, Any]:
+def score_experiment(trained: TrainedExperiment, outputs: Outputs) -> dict[str, Any]:
     """Everything that scores.json holds of a finished run."""
-    return score_outputs(outputs, _protocol(run, outputs), subsets(run, outputs))
+    return score_outputs(outputs, _protocol(trained, outputs), subsets(trained, outputs))
 
 
 def score_outputs(
@@ -107,20 +107,20 @@ def _seed(folds: Mapping[int, Posteriors]) -> dict[str, Any]:
     }
 
 
-def _protocol(run: Run, outputs: Outputs) -> dict[str, Any]:
-    facts = {key: value for key, value in run.protocol.items() if key != "folds"}
+def _protocol(trained: TrainedExperiment, outputs: Outputs) -> dict[str, Any]:
+    facts = {key: value for key, value in trained.protocol.items() if key != "folds"}
     return {
-        "system": run.system,
-        "scheme": run.scheme,
+        "system": trained.system,
+        "scheme": trained.scheme,
         **facts,
         "classes": outputs.pooled.classes,
         "folds": list(outputs.folds),
         "seeds": sorted(outputs.seeds),
         "clusters": "speaker",
         "interval": describe_interval(len(outputs.speakers), "speaker", len(outputs.seeds)),
-        "oracle": run.oracle,
-        "exposure": run.exposure,
-        "missing": run.missing,
+        "oracle": trained.oracle,
+        "exposure": trained.exposure,
+        "missing": trained.missing,
     }
 
 
@@ -135,18 +135,18 @@ def describe_interval(n_clusters: int, cluster: str, n_seeds: int = 1) -> str:
     )
 
 
-def write_scores(run: Run, value: Mapping[str, Any]) -> bool:
+def write_scores(trained: TrainedExperiment, value: Mapping[str, Any]) -> bool:
     """Write scores.json into a run's directory, unless it is there; whether it was written."""
-    path = run.directory / NAME
+    path = trained.directory / NAME
     if path.exists() and _same(path, value):
         return False
     write_json(path, value)
     return True
 
 
-def remove_scores(run: Run) -> None:
+def remove_scores(trained: TrainedExperiment) -> None:
     """Remove the scores of a run that is no longer finished."""
-    (run.directory / NAME).unlink(missing_ok=True)
+    (trained.directory / NAME).unlink(missing_ok=True)
 
 
 def _same(path: Path, value: Mapping[str, Any]) -> bool:
@@ -156,19 +156,19 @@ def _same(path: Path, value: Mapping[str, Any]) -> bool:
         return False
 
 
-def read_scores(run: Run, expected: Mapping[str, Any]) -> dict[str, Any]:
+def read_scores(trained: TrainedExperiment, expected: Mapping[str, Any]) -> dict[str, Any]:
     """Read a run's scores.json.
 
     Raises:
         UserError: it is not there, or not `expected`, that of its posteriors now.
     """
-    path = run.directory / NAME
+    path = trained.directory / NAME
     if not path.exists() or not _same(path, expected):
         raise UserError(f"{path} does not go with its posteriors; run stage 7 (scores) again")
     return dict(read_json(path))
 
 
-def compare_runs(a: Scored, b: Scored) -> Comparison | None:
+def compare_systems(a: Scored, b: Scored) -> Comparison | None:
     """Compare two runs on the utterances that both have."""
     first, second = a.outputs.pooled, b.outputs.pooled
     common = sorted(set(first.utts) & set(second.utts))

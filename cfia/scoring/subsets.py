@@ -7,7 +7,8 @@ from pathlib import Path
 from cfia.corpus.transcripts import has_tag
 from cfia.errors import UserError
 from cfia.kaldi.table import read_lines, read_table
-from cfia.scoring.trained import Outputs, Run
+from cfia.naming import with_tags
+from cfia.scoring.trained import Outputs, TrainedExperiment
 
 # utt2type's values by the names of their subsets; another value names its own.
 _TYPES = {"impro": "improvised", "script": "scripted"}
@@ -18,7 +19,7 @@ TITLES = {
 }
 
 
-def subsets(run: Run, outputs: Outputs) -> dict[str, list[str]]:
+def subsets(trained: TrainedExperiment, outputs: Outputs) -> dict[str, list[str]]:
     """The utterances of each subset that the data knows of and that has any, sorted.
 
     The types of utt2type (improvised, scripted); `unseen_text`, whose transcript no training
@@ -30,12 +31,12 @@ def subsets(run: Run, outputs: Outputs) -> dict[str, list[str]]:
     """
     utts = outputs.pooled.utts
     found: dict[str, list[str]] = {}
-    types = _table(run.data / "utt2type", utts)
+    types = _table(trained.data / "utt2type", utts)
     for utt in utts if types else []:
         found.setdefault(_TYPES.get(types[utt], types[utt]), []).append(utt)
     found = dict(sorted(found.items()))
-    found[UNSEEN] = _unseen(run, outputs)
-    raw = _table(_with_tags(run) / "text", utts)
+    found[UNSEEN] = _unseen(trained, outputs)
+    raw = _table(with_tags(trained.data, trained.protocol["text_tags"]) / "text", utts)
     found[TAGGED] = [utt for utt in utts if raw and has_tag(raw[utt])]
     return {name: of for name, of in found.items() if of}
 
@@ -49,20 +50,12 @@ def _table(path: Path, utts: list[str]) -> dict[str, str]:
     return table
 
 
-def _with_tags(run: Run) -> Path:
-    """The data directory whose transcripts have their tags (cfia/naming.py)."""
-    if run.protocol["text_tags"] == "keep":
-        return run.data
-    return run.data.with_name(f"{run.data.name}_keep")
-
-
-def _unseen(run: Run, outputs: Outputs) -> list[str]:
+def _unseen(trained: TrainedExperiment, outputs: Outputs) -> list[str]:
     """Tested utterances whose transcript is that of no training utterance of their fold."""
-    text = _table(run.data / "text", outputs.pooled.utts)
-    lists = {part.fold: part.config.get("folds_dir") for part in run.parts}
+    text = _table(trained.data / "text", outputs.pooled.utts)
     found: list[str] = []
     for fold, posteriors in outputs.folds.items() if text else ():
-        directory = Path(str(lists[fold])) / str(fold)
+        directory = trained.experiment.folds.directory / str(fold)
         if not (directory / "train").exists():
             return []  # trained elsewhere, or by another toolkit: what it saw is not known
         train = _ids(directory / "train")

@@ -1,8 +1,8 @@
-"""The finished runs under an experiment directory: exp/<system>/<scheme>/fold<k>_seed<s>/."""
+"""Find the experiments under an experiment directory whose trainings have been tested."""
 
 from __future__ import annotations
 
-import re
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,26 +11,25 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from cfia import experiment
 from cfia.errors import UserError
+from cfia.experiment import Experiment
 from cfia.files import read_yaml
 from cfia.kaldi.table import read_table
 from cfia.metrics import Counts
+from cfia.naming import training_name
 from cfia.posteriors import Posteriors, average, concatenate, read_posteriors, select
 
-_PART = re.compile(r"fold([1-9][0-9]*)_seed([0-9]+)")
-
-# Keys of config.yaml that must be the same in all folds and seeds of one run.
-PROTOCOL = ("cv", "validation", "selection", "labels", "corpus", "folds", "text_tags")
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Part:
-    """One fold of one seed: its directory, and the files that say how it was made."""
+class TestedTraining:
+    """One fold and one seed that has posteriors: its directory, and what made it."""
 
     directory: Path
     fold: int
     seed: int
-    config: dict[str, Any]
     provenance: dict[str, Any]
 
     @property
@@ -40,21 +39,22 @@ class Part:
 
 
 @dataclass(frozen=True)
-class Run:
-    """One system under one scheme.
+class TrainedExperiment:
+    """An experiment and its tested trainings.
 
     Attributes:
-        protocol: the keys PROTOCOL of config.yaml.
-        data: the data directory.
-        parts: every fold of every seed that has all its folds, by seed and fold.
-        missing: names of the parts that other seeds lack, as in `fold3_seed2`.
+        trainings: every fold of every seed that has all its folds, by seed and fold.
+        missing: names of the trainings without posteriors, as in `fold3_seed2`.
     """
 
-    directory: Path
-    protocol: dict[str, Any]
-    data: Path
-    parts: list[Part]
+    experiment: Experiment
+    trainings: list[TestedTraining]
     missing: list[str]
+
+    @property
+    def directory(self) -> Path:
+        """exp/<system>/<scheme>."""
+        return self.experiment.directory
 
     @property
     def system(self) -> str:
@@ -67,9 +67,20 @@ class Run:
         return self.directory.name
 
     @property
+    def protocol(self) -> dict[str, Any]:
+        """How it was trained and tested, with the corpus and the number of folds."""
+        what = {"corpus": self.experiment.corpus, "folds": self.experiment.folds.number}
+        return {**self.experiment.protocol, **what}
+
+    @property
+    def data(self) -> Path:
+        """The data directory of the test part."""
+        return self.experiment.parts["test"].data
+
+    @property
     def oracle(self) -> bool:
         """Whether the epoch was selected on the test fold."""
-        return bool(self.protocol["selection"] == "test")
+        return self.experiment.oracle
 
     @property
     def label(self) -> str:
@@ -79,16 +90,16 @@ class Run:
     @property
     def finished(self) -> bool:
         """Whether at least one seed has the posteriors of all folds."""
-        return bool(self.parts)
+        return bool(self.trainings)
 
     @property
     def exposure(self) -> dict[str, str]:
         """What each encoder had seen of the corpus (conf/exposure.yaml), by its name."""
-        made = self.parts[0].provenance
+        encoders = self.trainings[0].provenance
         return {
-            made[modality]["name"]: made[modality].get("exposure", "unknown")
+            encoders[modality]["name"]: encoders[modality].get("exposure", "unknown")
             for modality in ("audio", "text")
-            if made.get(modality)
+            if encoders.get(modality)
         }
 
     @property
@@ -98,14 +109,14 @@ class Run:
 
     @property
     def lacks(self) -> str:
-        """What a run, or some of its seeds, lack, in words."""
+        """What it lacks, or some of its seeds do, in words."""
         what = "these seeds are left out" if self.finished else "left out of the tables"
         return f"no posteriors of {' '.join(self.missing)}; {what}"
 
 
 @dataclass(frozen=True)
 class Outputs:
-    """Posteriors of a finished run.
+    """Hold the posteriors of a finished experiment.
 
     Attributes:
         seeds: posteriors by seed and fold.
@@ -137,67 +148,52 @@ class Outputs:
         return chosen.confusion([group[utt] for utt in utts], len(self.speakers))
 
 
-def find_runs(expdir: Path) -> list[Run]:
-    """All runs that have begun, by scheme and system.
+def find_trained(expdir: Path) -> list[TrainedExperiment]:
+    """Find all experiments of which a training has begun, by scheme and system.
+
+    Those of an earlier version, which wrote no experiment.yaml, are left out with a warning.
 
     Raises:
-        UserError: `expdir` is not there or holds no run; parts of one run were made differently.
+        UserError: `expdir` is not there or holds no training; an experiment.yaml is broken.
     """
     if not expdir.is_dir():
         raise UserError(f"{expdir} is not there; run stages 5 and 6 (training, posteriors) first")
-    found: dict[Path, list[tuple[int, int, Path]]] = {}
-    for path in expdir.glob("*/*/fold*_seed*/config.yaml"):
-        match = _PART.fullmatch(path.parent.name)
-        if match:
-            seed_and_fold = (int(match[2]), int(match[1]), path.parent)
-            found.setdefault(path.parent.parent, []).append(seed_and_fold)
-    if not found:
+    begun = {path.parent for path in expdir.glob("*/*/fold*_seed*")}
+    for directory in sorted(begun):
+        if not (directory / experiment.NAME).exists():
+            begun.remove(directory)
+            log.warning(
+                "%s is left out: it has no %s, for an earlier version of cfia trained it; train it "
+                "again (stage 5 with --force true)", directory, experiment.NAME,
+            )  # fmt: skip
+    if not begun:
         raise UserError(f"{expdir} holds no training; run stages 5 and 6 first")
-    order = sorted(found, key=lambda path: (path.name, path.parent.name))
-    return [_run(directory, sorted(found[directory])) for directory in order]
+    order = sorted(begun, key=lambda path: (path.name, path.parent.name))
+    return [_trained(experiment.read(directory)) for directory in order]
 
 
-def _run(directory: Path, found: list[tuple[int, int, Path]]) -> Run:
-    parts = [_part(fold, seed, path) for seed, fold, path in found]
-    for part in parts[1:]:
-        _check_same(parts[0], part)
-    n_folds = parts[0].config["folds"]
-    done = {(p.seed, p.fold) for p in parts if (p.directory / "posteriors.tsv").exists()}
-    seeds = sorted({part.seed for part in parts})
-    lacking = {
-        seed: [fold for fold in range(1, n_folds + 1) if (seed, fold) not in done] for seed in seeds
-    }
-    return Run(
-        directory=directory,
-        protocol={key: parts[0].config[key] for key in PROTOCOL},
-        data=Path(parts[0].config["data"]),
-        parts=[p for p in parts if not lacking[p.seed] and p.fold <= n_folds],
-        missing=[f"fold{fold}_seed{seed}" for seed in seeds for fold in lacking[seed]],
+def _trained(found: Experiment) -> TrainedExperiment:
+    numbers = found.trainings()
+    done = {(s, f) for s, f in numbers if (found.training(f, s) / "posteriors.tsv").exists()}
+    all_folds = range(1, found.folds.number + 1)
+    seeds = sorted({seed for seed, _ in numbers})
+    lacking = {seed: [fold for fold in all_folds if (seed, fold) not in done] for seed in seeds}
+    return TrainedExperiment(
+        experiment=found,
+        trainings=[
+            _tested(found, fold, seed) for seed in seeds for fold in all_folds if not lacking[seed]
+        ],
+        missing=[training_name(fold, seed) for seed in seeds for fold in lacking[seed]],
     )
 
 
-def _part(fold: int, seed: int, directory: Path) -> Part:
-    config = read_yaml(directory / "config.yaml")
-    for key in (*PROTOCOL, "data"):
-        if key not in config:
-            raise UserError(f"{directory / 'config.yaml'} lacks the key {key!r}; train again")
-    if not isinstance(config["folds"], int):
-        raise UserError(f"{directory / 'config.yaml'}: folds must be a number; train again")
-    provenance = directory / "provenance.yaml"
-    made = read_yaml(provenance) if provenance.exists() else {}
-    return Part(directory, fold, seed, config, made)
+def _tested(found: Experiment, fold: int, seed: int) -> TestedTraining:
+    directory = found.training(fold, seed)
+    path = directory / "provenance.yaml"
+    return TestedTraining(directory, fold, seed, read_yaml(path) if path.exists() else {})
 
 
-def _check_same(a: Part, b: Part) -> None:
-    for key in PROTOCOL:
-        if a.config[key] != b.config[key]:
-            raise UserError(
-                f"{b.directory / 'config.yaml'} has {key} {b.config[key]}, but {a.name} beside it "
-                f"has {a.config[key]}; delete one and train it again"
-            )
-
-
-def load(run: Run) -> Outputs:
+def load(trained: TrainedExperiment) -> Outputs:
     """Read the posteriors of a finished run.
 
     Raises:
@@ -205,13 +201,13 @@ def load(run: Run) -> Outputs:
             has no speaker.
     """
     seeds: dict[int, dict[int, Posteriors]] = {}
-    for part in run.parts:
+    for part in trained.trainings:
         posteriors = read_posteriors(part.directory / "posteriors.tsv")
         seeds.setdefault(part.seed, {})[part.fold] = posteriors
     numbers = sorted(next(iter(seeds.values())))
     folds = {fold: average([seeds[seed][fold] for seed in sorted(seeds)]) for fold in numbers}
     pooled = concatenate([folds[fold] for fold in numbers])
-    speakers, groups = clusters(pooled, run.data / "utt2spk")
+    speakers, groups = clusters(pooled, trained.data / "utt2spk")
     return Outputs(seeds, folds, pooled, speakers, groups)
 
 

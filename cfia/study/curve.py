@@ -22,7 +22,7 @@ from cfia.figures.style import (
     plain_axes,
     style,
 )
-from cfia.study.readings import Block, label, moved
+from cfia.study.readings import RowGroup, label, moved
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -51,27 +51,27 @@ class Point:
     marker: dict[str, Any]
 
 
-def points(block: Block) -> list[Point]:
+def points(block: RowGroup) -> list[Point]:
     """The seeds of a block's base and its finished choices, in rising order."""
     base = f"the base, {len(block.seeds())} seeds"
     found = [Point(value, base, SEED) for value in block.seeds()]
     for result in block.moved:
         if result.scored is not None:
-            oracle = result.scored.run.oracle
+            oracle = result.scored.trained.oracle
             marker = ORACLE if oracle else BEYOND if block.beyond(result) else WITHIN
             line = label(moved(result)) + (" (oracle)" if oracle else "")
             found.append(Point(float(np.mean(result.per_seed("ua"))), line, marker))
     return sorted(found, key=lambda point: point.value)
 
 
-def plot_curve(title: str, found: Sequence[Block]) -> Drawing | None:
+def plot_curve(title: str, found: Sequence[RowGroup]) -> Drawing | None:
     """Draw all blocks, one below the other; None where none has a finished base and choice."""
     with style():
         figure = draw(title, found)
         return finish(figure) if figure else None
 
 
-def draw(title: str, found: Sequence[Block]) -> Figure | None:
+def draw(title: str, found: Sequence[RowGroup]) -> Figure | None:
     """The figure of `plot_curve`."""
     every = [(block, points(block)) for block in found if block.seeds()]
     shown = [(block, of) for block, of in every if any(p.marker is not SEED for p in of)]
@@ -100,7 +100,7 @@ def _lines(of: Sequence[Point]) -> list[str]:
     return list(dict.fromkeys([*seeds, *sorted(p.line for p in of if p.marker is not SEED)]))
 
 
-def _draw_curve(axes: Axes, block: Block, of: Sequence[Point]) -> None:
+def _draw_curve(axes: Axes, block: RowGroup, of: Sequence[Point]) -> None:
     seeds = block.seeds()
     axes.axhspan(min(seeds), max(seeds), color="0.9", lw=0)
     axes.axhline(float(np.mean(seeds)), color="0.5", lw=1)

@@ -11,10 +11,10 @@ from cfia.metrics import METRICS
 from cfia.report.score_tables import TITLES, counted, describe_protocol
 from cfia.report.table import Column, Table
 from cfia.scoring.cells import Cell, Difference, Estimate, PValue, Spread
-from cfia.scoring.scores_file import compare_runs, describe_interval
+from cfia.scoring.scores_file import compare_systems, describe_interval
 from cfia.scoring.significance import Comparison, holm
 from cfia.study.published import AS_PUBLISHED, Published
-from cfia.study.study_plan import Plan
+from cfia.study.study_plan import StudyPlan
 from cfia.study.study_rows import Result
 
 # Of a table whose rows the paper does not have.
@@ -50,7 +50,7 @@ class Line:
 
 
 def paper_table(
-    plan: Plan, name: str, results: Sequence[Result], published: Published, corpus: Corpus
+    plan: StudyPlan, name: str, results: Sequence[Result], published: Published, corpus: Corpus
 ) -> Table:
     """One table.
 
@@ -126,7 +126,7 @@ def _published(row: Mapping[str, Any], protocol: str) -> Cells:
     return {**cells, "source": AS_PUBLISHED, "protocol": protocol}
 
 
-def _ours(plan: Plan, line: Line, above: Mapping[str, Any]) -> Cells:
+def _ours(plan: StudyPlan, line: Line, above: Mapping[str, Any]) -> Cells:
     """A row of ours; `above` is the published row it stands under."""
     result = line.result
     row, scored = result.row, result.scored
@@ -138,9 +138,9 @@ def _ours(plan: Plan, line: Line, above: Mapping[str, Any]) -> Cells:
     cells |= {"system": row.system, "source": result.source}
     if scored is None:
         return cells
-    cells["system"] = scored.run.label
-    cells["protocol"] = f"{describe_protocol(scored.run)}; {_seeds(result)}"
-    cells["exposure"] = scored.run.exposure_text
+    cells["system"] = scored.trained.label
+    cells["protocol"] = f"{describe_protocol(scored.trained)}; {_seeds(result)}"
+    cells["exposure"] = scored.trained.exposure_text
     for name in METRICS:
         low, high = scored.scores["pooled"]["ci95"][name] or (None, None)
         cells[name] = result.over_folds(name)
@@ -157,7 +157,7 @@ def _seeds(result: Result) -> str:
 def _consistency(result: Result) -> Cells:
     """The form of the consistency loss and its share of the gradient."""
     assert result.scored is not None
-    config = result.scored.run.parts[0].config
+    config = result.scored.trained.experiment.config.flat()
     if not any(config["consistency"]):
         return {"form": "none"}
     share = result.share()
@@ -180,9 +180,9 @@ def _comparison(result: Result, results: Sequence[Result]) -> Comparison | None:
     reference = next((other for other in results if _is_reference(other, result)), None)
     if reference is None or reference.scored is None or result.scored is None:
         return None
-    if reference.entry.training == result.entry.training:
+    if reference.entry.experiment == result.entry.experiment:
         return None
-    return compare_runs(result.scored, reference.scored)
+    return compare_systems(result.scored, reference.scored)
 
 
 def _is_reference(other: Result, result: Result) -> bool:
@@ -206,7 +206,7 @@ def difference_cells(line: Line) -> Cells:
     }
 
 
-def reading_notes(plan: Plan, results: Sequence[Result]) -> list[str]:
+def reading_notes(plan: StudyPlan, results: Sequence[Result]) -> list[str]:
     """What the numbers of ours are."""
     scored = [result.scored for result in results if result.scored]
     several = any(len(one.outputs.seeds) > 1 for one in scored)
@@ -230,14 +230,14 @@ def reading_notes(plan: Plan, results: Sequence[Result]) -> list[str]:
     return notes
 
 
-def stand_in_notes(plan: Plan, results: Sequence[Result]) -> list[str]:
+def stand_in_notes(plan: StudyPlan, results: Sequence[Result]) -> list[str]:
     """Which encoders of the recipe stand where the paper has others."""
     used = {m for r in results for m in r.row.modalities if m not in r.row.upstreams}
     return [
         f"The paper's {modality} encoder is {theirs}; in the rows of ours this recipe's own, "
-        f"{plan.own(modality)}, is in its place."
+        f"{plan.own_encoder(modality)}, is in its place."
         for modality, theirs in plan.study.encoders.items()
-        if modality in used and plan.own(modality) != theirs
+        if modality in used and plan.own_encoder(modality) != theirs
     ]
 
 

@@ -14,7 +14,7 @@ AS_PUBLISHED = "as published"
 
 
 @dataclass(frozen=True)
-class Block:
+class RowGroup:
     """Rows under one heading ("" where there is none), by their keys; cells by column."""
 
     heading: str
@@ -28,7 +28,7 @@ class Published:
 
     title: str
     columns: Mapping[str, str]
-    blocks: tuple[Block, ...]
+    blocks: tuple[RowGroup, ...]
     notes: tuple[str, ...]
 
     def row(self, key: str) -> Mapping[str, Any]:
@@ -47,7 +47,7 @@ def read_published(path: Path) -> dict[str, Published]:
 
 def _table(where: str, value: Any) -> Published:
     try:
-        blocks = tuple(Block(str(b["heading"]), str(b["protocol"]), b["rows"])
+        blocks = tuple(RowGroup(str(b["heading"]), str(b["protocol"]), b["rows"])
                        for b in value["blocks"])  # fmt: skip
         table = Published(value["title"], value["columns"], blocks, tuple(value.get("notes", ())))
     except (KeyError, TypeError) as error:

@@ -11,7 +11,7 @@ import numpy as np
 from cfia.report.score_tables import describe_protocol
 from cfia.report.table import Column, Table
 from cfia.scoring.cells import Cell, Spread
-from cfia.scoring.scores_file import compare_runs
+from cfia.scoring.scores_file import compare_systems
 from cfia.scoring.significance import Comparison
 from cfia.study.paper_tables import (
     DIFFERENCE,
@@ -22,7 +22,7 @@ from cfia.study.paper_tables import (
     stand_in_notes,
     with_holm,
 )
-from cfia.study.study_plan import Plan
+from cfia.study.study_plan import StudyPlan
 from cfia.study.study_rows import Result, same_seeds, spread
 
 COLUMNS = (
@@ -41,7 +41,7 @@ COLUMNS = (
 
 
 @dataclass(frozen=True)
-class Block:
+class RowGroup:
     """A base and the choices moved from it; the base's seeds are the measure."""
 
     heading: str
@@ -63,12 +63,12 @@ def is_readings(results: Sequence[Result]) -> bool:
     return any(result.row.moved for result in results)
 
 
-def blocks(results: Sequence[Result]) -> list[Block]:
+def blocks(results: Sequence[Result]) -> list[RowGroup]:
     """The rows by their headings, the first of each the base."""
     groups: dict[str, list[Result]] = {}
     for result in results:
         groups.setdefault(result.row.block, []).append(result)
-    return [Block(name, group[0], tuple(group[1:])) for name, group in groups.items()]
+    return [RowGroup(name, group[0], tuple(group[1:])) for name, group in groups.items()]
 
 
 def moved(result: Result) -> dict[str, str]:
@@ -82,7 +82,7 @@ def _word(value: Any) -> str:
     return str(value)
 
 
-def readings_table(plan: Plan, results: Sequence[Result], corpus: Corpus) -> Table:
+def readings_table(plan: StudyPlan, results: Sequence[Result], corpus: Corpus) -> Table:
     """A row per choice: what it does to UA, against the base with the same seeds."""
     rows: list[dict[str, Cell]] = []
     headings: dict[int, str] = {}
@@ -104,7 +104,7 @@ def readings_table(plan: Plan, results: Sequence[Result], corpus: Corpus) -> Tab
     return Table(title, COLUMNS, rows, notes, headings)
 
 
-def _against_base(block: Block, result: Result) -> Comparison | None:
+def _against_base(block: RowGroup, result: Result) -> Comparison | None:
     """The comparison with the base, of the seeds that both have."""
     if result.scored is None or block.base.scored is None:
         return None
@@ -112,10 +112,10 @@ def _against_base(block: Block, result: Result) -> Comparison | None:
     common = [seed for seed in result.scored.outputs.seeds if seed in theirs]
     if not common:
         return None
-    return compare_runs(same_seeds(result, common), same_seeds(block.base, common))
+    return compare_systems(same_seeds(result, common), same_seeds(block.base, common))
 
 
-def _cells(block: Block, line: Line) -> dict[str, Cell]:
+def _cells(block: RowGroup, line: Line) -> dict[str, Cell]:
     result = line.result
     of = moved(result)
     cells: dict[str, Cell] = {
@@ -125,15 +125,16 @@ def _cells(block: Block, line: Line) -> dict[str, Cell]:
         "source": result.source,
     }
     if block.base.scored is not None:
-        config = block.base.scored.run.parts[0].config
-        cells["here"] = ", ".join(_word(config.get(key, "")) for key in of) or None
+        base = block.base.scored.trained.experiment
+        settings = {**base.protocol, **base.config.flat()}
+        cells["here"] = ", ".join(_word(settings[key]) for key in of) or None
     if result.scored is None:
         return cells
-    run = result.scored.run
+    trained = result.scored.trained
     cells |= {
-        "system": run.label,
-        "protocol": describe_protocol(run),
-        "exposure": run.exposure_text,
+        "system": trained.label,
+        "protocol": describe_protocol(trained),
+        "exposure": trained.exposure_text,
         "ua": spread(result.per_seed("ua")),
         "wa": spread(result.per_seed("wa")),
     }
@@ -142,7 +143,7 @@ def _cells(block: Block, line: Line) -> dict[str, Cell]:
     return {**cells, **difference_cells(line)}
 
 
-def _notes(found: Sequence[Block]) -> list[str]:
+def _notes(found: Sequence[RowGroup]) -> list[str]:
     notes = [
         "UA, WA: pooled over the test utterances of all folds, of single seeds; with several seeds "
         "their mean ± standard deviation. Differences are to the base with the same seeds.",
@@ -164,7 +165,7 @@ def _notes(found: Sequence[Block]) -> list[str]:
     return notes
 
 
-def _left_out(plan: Plan) -> list[str]:
+def _left_out(plan: StudyPlan) -> list[str]:
     same = [" ".join(f"{key} {_word(v)}" for key, v in row.moved.items()) for row in plan.left_out]
     return [f"Left out, for the base has them here: {', '.join(same)}."] if same else []
 

@@ -5,7 +5,7 @@ A study is read into one `Row` per system; which directories these are is `cfia.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -74,6 +74,16 @@ class Study:
         return found
 
 
+def plain_study(systems: Iterable[tuple[str, tuple[str, ...]]]) -> Study:
+    """Make the study of a plain run: one unnamed table, a row for each system.
+
+    Args:
+        systems: pairs of a configuration and its modalities.
+    """
+    rows = tuple(_row("--systems", "", name, {}, {}, which) for name, which in systems)
+    return Study(name="", tag="", note="", encoders={}, train_args={}, rows=rows)
+
+
 def read_study(path: Path) -> Study:
     """Read a study.
 
@@ -119,9 +129,10 @@ def _rows(where: str, table: str, defaults: Mapping[str, Any], value: Any) -> It
             raise UserError(f"{where}: a row names no `systems`")
         if merged.get("input", "audio_text") not in INPUTS:
             raise UserError(f"{where}: input is {merged['input']!r}; one of {', '.join(INPUTS)}")
+        modalities = INPUTS[merged.get("input", "audio_text")]
         for system in merged["systems"]:
             for moved in _moves(merged.get("moves")):
-                yield _row(where, table, str(system), merged, moved)
+                yield _row(where, table, str(system), merged, moved, modalities)
 
 
 def _moves(moves: Mapping[str, list[Any]] | None) -> Iterator[dict[str, Any]]:
@@ -135,7 +146,12 @@ def _moves(moves: Mapping[str, list[Any]] | None) -> Iterator[dict[str, Any]]:
 
 
 def _row(
-    where: str, table: str, system: str, values: Mapping[str, Any], moved: Mapping[str, Any]
+    where: str,
+    table: str,
+    system: str,
+    values: Mapping[str, Any],
+    moved: Mapping[str, Any],
+    modalities: tuple[str, ...],
 ) -> Row:
     changed = {**values.get("set", {}), **moved}
     for key in changed.keys() - set(PROTOCOL):
@@ -147,7 +163,7 @@ def _row(
     return Row(
         table=table,
         system=system,
-        modalities=INPUTS[values.get("input", "audio_text")],
+        modalities=modalities,
         upstreams={key: values[key] for key in ("audio", "text") if key in values},
         protocol={**protocol, **{key: v for key, v in moved.items() if key in PROTOCOL}},
         set={key: value for key, value in changed.items() if key not in PROTOCOL},

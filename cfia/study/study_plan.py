@@ -1,6 +1,7 @@
-"""A study's rows as directories: what is to be dumped and trained, what is shared, what cannot be.
+"""Resolve what run.sh asks for, or the rows of a study, into dumps and experiments.
 
-Rows that come to the same directory are one training, whatever tables they stand in.
+A plain run is a study of one unnamed table, with a row for each system. Rows that come to the same
+directory are one experiment, whatever tables they are in.
 """
 
 from __future__ import annotations
@@ -14,52 +15,22 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from cfia import options
 from cfia.config import load
-from cfia.errors import UserError
+from cfia.experiment import PARTS, Experiment
+from cfia.files import digest
 from cfia.kaldi.data_dir import DataDir
-from cfia.naming import Names, names
-from cfia.study.models import read_models
-from cfia.study.study_file import PROTOCOL, Row, Study, read_study
+from cfia.naming import MODALITIES, Names, folds_scheme, split_system
+from cfia.study.models import Models, read_models
+from cfia.study.request import Request
+from cfia.study.study_file import PROTOCOL, Row, Study, plain_study, read_study
 from cfia.training.folds import ImpossibleError, MissingClassError, make_folds
+from cfia.training.inputs import classes, measure_folds, measure_part
 
 
 @dataclass(frozen=True)
-class Setting:
-    """What run.sh was called with.
-
-    Attributes:
-        options: the values of ser.sh's flags, as strings, and `default_labels`.
-        recipe, root: the recipe's directory and the repository's; caller: where the user stands.
-        seeds: those of a study's rows; given: whether the user named them, for all rows.
-    """
-
-    options: Mapping[str, str]
-    recipe: Path
-    root: Path
-    caller: Path
-    datadir: Path
-    dumpdir: Path
-    expdir: Path
-    seeds: tuple[int, ...]
-    given: bool
-
-    @property
-    def tag(self) -> str:
-        """The tag of the command line."""
-        return self.options["tag"]
-
-    def study(self, name: str) -> Study:
-        """A study of conf/study, of the recipe or shared."""
-        for place in (self.recipe, self.root):
-            path = place / "conf" / "study" / f"{name}.yaml"
-            if path.is_file():
-                return read_study(path)
-        raise UserError(f"there is no study {name!r}: no {name}.yaml in conf/study")
-
-
-@dataclass(frozen=True)
-class Dump:
-    """Features that a study needs, and the options that stages 3 and 4 make them with."""
+class PlannedDump:
+    """Features that are needed, and the options that stages 3 and 4 make them with."""
 
     modality: str
     upstream: str
@@ -69,70 +40,85 @@ class Dump:
 
 
 @dataclass(frozen=True)
-class Training:
-    """One system under one scheme, all folds and seeds: what the options of a training say."""
+class PlannedExperiment:
+    """One system under one scheme, before its data, dumps and folds need be there.
+
+    Attributes:
+        directory: exp/<system>/<scheme>.
+        files, overrides: where its configuration comes from, later ones winning.
+        options: those of run.sh that would make it.
+        seeds: one training for each, and each fold.
+    """
 
     directory: Path
-    system: str
-    scheme: str
     files: tuple[Path, ...]
     overrides: tuple[str, ...]
-    protocol: Mapping[str, str]
+    options: Mapping[str, str]
     data: Path
     folds: Path
-    dumps: tuple[Dump, ...]
+    dumps: tuple[PlannedDump, ...]
     seeds: tuple[int, ...]
 
-    def arguments(self, fold: int, seed: int, setting: Setting) -> tuple[str, ...]:
-        """The arguments of `cfia train` for one fold and seed."""
-        options = setting.options
-        dumps = [(f"--{dump.modality}_dump", str(dump.directory)) for dump in self.dumps]
-        pairs = {
-            "--train_args": shlex.join(self.overrides),
-            "--data": str(self.data),
-            "--folds": str(self.folds),
-            "--fold": str(fold),
-            "--seed": str(seed),
-            **{f"--{key}": value for key, value in self.protocol.items()},
-            "--system": self.system,
-            "--scheme": self.scheme,
-            "--labels": options["labels"],
-            "--corpus": setting.recipe.name,
-            "--text_tags": options["text_tags"],
-            "--feature_cache": options["feature_cache"],
-            "--num_threads": options["num_threads"],
-            "--ngpu": options["ngpu"],
-            "--force": options["force"],
-            **dict(dumps),
-        }
-        directory = self.directory / f"fold{fold}_seed{seed}"
-        flags = [f"{key}={value}" for key, value in pairs.items()]
-        return ("--config", *map(str, self.files), *flags, str(directory))
+    @property
+    def system(self) -> str:
+        """Name of the system."""
+        return self.directory.parent.name
+
+    @property
+    def scheme(self) -> str:
+        """Name of the scheme."""
+        return self.directory.name
+
+    def resolve(self, corpus: str) -> Experiment:
+        """Resolve it into what experiment.yaml holds.
+
+        Raises:
+            UserError: data, dumps or fold lists are not there, or do not go together; or a
+                mistake in the configuration.
+        """
+        folds = measure_folds(self.folds)
+        part = measure_part(self.data, {dump.modality: dump.directory for dump in self.dumps})
+        run = options.recorded(options.RUN, self.options)
+        return Experiment(
+            directory=self.directory,
+            system=self.system,
+            scheme=self.scheme,
+            corpus=corpus,
+            protocol=options.recorded(options.PROTOCOL, self.options),
+            run={key: int(value) if value.isdecimal() else value for key, value in run.items()},
+            classes=classes(self.data),
+            folds=folds,
+            parts=dict.fromkeys(PARTS, part),
+            config=load(self.files, self.overrides),
+        )
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A row and its training, or why it is not run."""
+    """A row and its experiment, or why it is not run."""
 
     row: Row
-    training: Training | None
+    experiment: PlannedExperiment | None
     reason: str = ""
 
 
-class Plan:
-    """A study in one recipe.
+class StudyPlan:
+    """The rows of a study, or of a plain run, as experiments of one recipe.
 
     Attributes:
         entries: its rows in order; left_out: rows that move a key to the value that it has.
     """
 
-    def __init__(self, study: Study, setting: Setting):
-        self.study, self.setting = study, setting
-        self._models = read_models(setting.recipe, setting.options, setting.caller)
+    def __init__(self, request: Request):
+        self.request = request
+        self.study = _study(request)
+        self._models: Models | None = None
+        if self.study.name:
+            self._models = read_models(request.recipe, request.options, request.caller)
         self._fold_counts: dict[tuple[Path, str, str], tuple[int, str]] = {}
         self.entries: list[Entry] = []
         self.left_out: list[Row] = []
-        for row in study.rows:
+        for row in self.study.rows:
             if row.moved and self._moves_nothing(row):
                 self.left_out.append(row)
             else:
@@ -141,41 +127,44 @@ class Plan:
     @property
     def tag(self) -> str:
         """What the study's own directories and tables are kept apart by; "" for nothing."""
-        return "_".join(filter(None, [self.study.tag, self.setting.tag]))
+        return "_".join(filter(None, [self.study.tag, self.request.options["tag"]]))
 
     @property
     def directory(self) -> Path:
-        """Where the study's lists and logs go."""
-        name = "_".join(filter(None, [self.study.name, self.setting.tag]))
-        return self.setting.expdir / "study" / name
+        """Where task lists and logs go; for a plain run, by what it trains."""
+        if not self.study.name:
+            what = [[str(planned.directory), planned.seeds] for planned in self.experiments]
+            return self.request.expdir / "log" / digest(what)[:8]
+        name = "_".join(filter(None, [self.study.name, self.request.options["tag"]]))
+        return self.request.expdir / "study" / name
 
     @cached_property
-    def trainings(self) -> list[Training]:
-        """The trainings of all rows, each once, with the seeds of all rows that share it."""
-        found: dict[Path, Training] = {}
+    def experiments(self) -> list[PlannedExperiment]:
+        """The experiments of all rows, each once, with the seeds of all rows that share it."""
+        by_directory: dict[Path, PlannedExperiment] = {}
         for entry in self.entries:
-            new = entry.training
+            new = entry.experiment
             if new is None:
                 continue
-            old = found.get(new.directory, new)
+            old = by_directory.get(new.directory, new)
             seeds = tuple(dict.fromkeys((*old.seeds, *new.seeds)))
-            found[new.directory] = dataclasses.replace(old, seeds=seeds)
-        return list(found.values())
+            by_directory[new.directory] = dataclasses.replace(old, seeds=seeds)
+        return list(by_directory.values())
 
     @property
-    def dumps(self) -> list[Dump]:
-        """The dumps that the trainings read, each once."""
-        return list(dict.fromkeys(dump for one in self.trainings for dump in one.dumps))
+    def dumps(self) -> list[PlannedDump]:
+        """The dumps that the experiments read, each once."""
+        return list(dict.fromkeys(dump for planned in self.experiments for dump in planned.dumps))
 
     @property
-    def schemes(self) -> dict[tuple[str, str], tuple[Path, Path]]:
-        """Data directory and fold lists that all rows ask for, by cv and validation."""
-        found = {}
-        for entry in self.entries:
-            options, where = self._options(entry.row), self._names(entry.row)
-            key = (options["cv"], options["validation"])
-            found[key] = (self.setting.datadir / where.data, self._folds(where))
-        return found
+    def schemes(self) -> list[str]:
+        """The fold lists that all rows ask for; of a plain run, those of other `--cv` too."""
+        rows = [self._options(entry.row) for entry in self.entries]
+        schemes = [folds_scheme(row["cv"], row["validation"]) for row in rows]
+        if not self.study.name:
+            validation = self.request.options["validation"]
+            schemes += [folds_scheme(cv, validation) for cv in options.SCHEMES]
+        return list(dict.fromkeys(schemes))
 
     def describe(self, row: Row) -> str:
         """A row in words: `linear on wavlm, session`."""
@@ -184,96 +173,101 @@ class Plan:
 
     def encoder(self, row: Row, modality: str) -> str:
         """The encoder that a row takes for a modality."""
-        return row.upstreams.get(modality, self.own(modality))
+        return row.upstreams.get(modality, self.own_encoder(modality))
 
-    def own(self, modality: str) -> str:
+    def own_encoder(self, modality: str) -> str:
         """The recipe's own encoder of a modality."""
-        return self.setting.options[f"{modality}_upstream"]
+        return self.request.options[f"{modality}_upstream"]
 
     def _options(self, row: Row) -> dict[str, str]:
         """The options of run.sh that would make a row."""
-        options = {**self.setting.options, **row.protocol}
-        for modality in ("audio", "text"):
+        values = {**self.request.options, **row.protocol}
+        if self._models is None:
+            return values
+        for modality in MODALITIES:
             name = self.encoder(row, modality)
             if modality in row.upstreams:
-                options[f"{modality}_layer"] = ""
-            options[f"{modality}_upstream"] = name
-            options[f"{modality}_model"] = self._models.find(modality, name)[0]
-        options["tag"] = "_".join(filter(None, [setting_tag(row.set), self.tag]))
-        options["systems"] = f"{row.system}_{'_'.join(row.modalities)}"
-        return options
+                values[f"{modality}_layer"] = ""
+            values[f"{modality}_upstream"] = name
+            values[f"{modality}_model"] = self._models.find(modality, name)[0]
+        values["tag"] = "_".join(filter(None, [setting_tag(row.set), self.tag]))
+        options.check_protocol(values)
+        return values
 
     def _names(self, row: Row) -> Names:
-        return names(self._options(row), self.setting.recipe, self.setting.root)
-
-    def _folds(self, found: Names) -> Path:
-        return self.setting.datadir / "folds" / found.folds_scheme
+        return self.request.names(self._options(row))
 
     def _entry(self, row: Row) -> Entry:
-        for modality in row.modalities:
-            reason = self._models.find(modality, self.encoder(row, modality))[1]
-            if reason:
-                return Entry(row, None, reason)
-        training = self._training(row)
-        reason = self._impossible(training)
-        return Entry(row, None, reason) if reason else Entry(row, training)
+        if self._models is not None:
+            encoders = [(modality, self.encoder(row, modality)) for modality in row.modalities]
+            reasons = [self._models.find(modality, name)[1] for modality, name in encoders]
+            if any(reasons):
+                return Entry(row, None, next(filter(None, reasons)))
+        planned = self._planned(row)
+        reason = self._impossible(planned)
+        return Entry(row, None, reason) if reason else Entry(row, planned)
 
-    def _training(self, row: Row) -> Training:
-        options, setting = self._options(row), self.setting
-        found = self._names(row)
-        (system,) = found.systems
-        places = {"audio": found.audio, "text": found.text}
+    def _planned(self, row: Row) -> PlannedExperiment:
+        values, names, request = self._options(row), self._names(row), self.request
+        system = names.system(request.config(row.system), row.modalities)
         dumps = tuple(
-            Dump(m, options[f"{m}_upstream"], options[f"{m}_model"], options[f"{m}_layer"],
-                 setting.dumpdir / places[m])
+            PlannedDump(
+                m, values[f"{m}_upstream"], values[f"{m}_model"], values[f"{m}_layer"],
+                request.dumpdir / names.dumps[m],
+            )
             for m in row.modalities
         )  # fmt: skip
-        return Training(
-            directory=setting.expdir / system.name / found.scheme,
-            system=system.name,
-            scheme=found.scheme,
+        return PlannedExperiment(
+            directory=request.expdir / system.name / names.scheme,
             files=self._files(system.config),
             overrides=self._overrides(row.set),
-            protocol={key: options[key] for key in PROTOCOL},
-            data=setting.datadir / found.data,
-            folds=self._folds(found),
+            options=values,
+            data=request.datadir / names.data,
+            folds=request.datadir / "folds" / names.folds,
             dumps=dumps,
-            seeds=setting.seeds if setting.given or not row.seeds else row.seeds,
+            seeds=request.seeds() if request.options["seeds"] or not row.seeds else row.seeds,
         )
 
     def _files(self, config: Path) -> tuple[Path, ...]:
-        recipe = self.setting.recipe / "conf" / "train.yaml"
+        recipe = self.request.recipe / "conf" / "train.yaml"
         return (*([recipe] if recipe.exists() else []), config)
 
     def _overrides(self, changed: Mapping[str, Any]) -> tuple[str, ...]:
-        """The study's, the user's, then the row's own."""
-        study, own = ([f"{key}={json.dumps(v)}" for key, v in values.items()]
+        """Overrides of the configuration: the study's, the user's, then the row's own."""
+        study, row = ([f"{key}={json.dumps(value)}" for key, value in values.items()]
                       for values in (self.study.train_args, changed))  # fmt: skip
-        return (*study, *shlex.split(self.setting.options["train_args"]), *own)
+        return (*study, *shlex.split(self.request.options["train_args"]), *row)
 
     def _moves_nothing(self, row: Row) -> bool:
         """Whether all that a row moves has that value without it."""
-        (system,) = self._names(row).systems
-        files = self._files(system.config)
-        flat = [load(files, self._overrides(changed)).flat() for changed in ({}, row.set)]
+        files = self._files(self.request.config(row.system))
+        before, after = (load(files, self._overrides(changed)) for changed in ({}, row.set))
         protocol = {key: row.moved[key] for key in PROTOCOL if key in row.moved}
-        return flat[0] == flat[1] and all(
-            self.setting.options[key] == value for key, value in protocol.items()
+        return before == after and all(
+            self.request.options[key] == value for key, value in protocol.items()
         )
 
-    def n_folds(self, training: Training) -> int:
+    def n_folds(self, planned: PlannedExperiment) -> int:
         """How many folds there are; 0 while there is no data directory to tell."""
-        return self._count(training)[0]
+        return self._count(planned)[0]
 
-    def _impossible(self, training: Training) -> str:
-        return self._count(training)[1]
+    def _impossible(self, planned: PlannedExperiment) -> str:
+        return self._count(planned)[1]
 
-    def _count(self, training: Training) -> tuple[int, str]:
-        protocol = training.protocol
-        key = (training.data, protocol["cv"], protocol["validation"])
+    def _count(self, planned: PlannedExperiment) -> tuple[int, str]:
+        key = (planned.data, planned.options["cv"], planned.options["validation"])
         if key not in self._fold_counts:
             self._fold_counts[key] = _count_folds(*key)
         return self._fold_counts[key]
+
+
+def _study(request: Request) -> Study:
+    """The study that is asked for, or the plain run as a study without a name."""
+    if request.study is not None:
+        return read_study(request.study)
+    names, default = request.names(), request.options["train_config"]
+    tokens = request.options["systems"].replace(",", " ").split()
+    return plain_study(dict.fromkeys(split_system(token, names, default) for token in tokens))
 
 
 def _count_folds(data: Path, cv: str, validation: str) -> tuple[int, str]:
@@ -297,33 +291,35 @@ def _short(value: Any) -> str:
     return str(value)
 
 
-def describe(plan: Plan, finished: Iterable[Path]) -> list[str]:
-    """A plan in lines for the screen; `finished` are the directories of folds that are done."""
+def describe_plan(plan: StudyPlan, finished: Iterable[Path]) -> list[str]:
+    """Describe a plan in lines for the screen; `finished` are directories of trainings."""
     done = set(finished)
     total, lines = 0, []
-    for training in plan.trainings:
-        folds = plan.n_folds(training)
-        runs = folds * len(training.seeds)
-        total += runs
-        made = sum(path.parent == training.directory for path in done)
+    for planned in plan.experiments:
+        folds = plan.n_folds(planned)
+        count = folds * len(planned.seeds)
+        total += count
+        trained = sum(path.parent == planned.directory for path in done)
         tables = dict.fromkeys(
             entry.row.table for entry in plan.entries
-            if entry.training and entry.training.directory == training.directory
+            if entry.experiment and entry.experiment.directory == planned.directory
         )  # fmt: skip
-        count = f"{runs} runs" if folds else "folds not known before stage 1"
-        lines.append(
-            f"  {training.system}, {training.scheme}: {count}"
-            f"{f', {made} done' if made else ''} ({', '.join(tables)})"
-        )
-    seeds = " ".join(map(str, plan.setting.seeds))
+        trainings = f"{count} trainings" if folds else "folds not known before stage 1"
+        trainings += f", {trained} done" if trained else ""
+        trainings += f" ({', '.join(tables)})" if plan.study.name else ""
+        lines.append(f"  {planned.system}, {planned.scheme}: {trainings}")
+    seeds = " ".join(map(str, plan.request.seeds()))
     left = f", {len(done)} done, {total - len(done)} to do" if done else ""
-    count = f"{total} runs of one fold and one seed{left}" if total else "runs not counted yet"
-    systems = f"{len(plan.trainings)} systems and schemes, seeds {seeds}"
-    head = f"study {plan.study.name}: {count}; {systems}"
-    return [head, *lines, *_not_run(plan)]
+    trainings = f"{total} trainings{left}" if total else "trainings not counted yet"
+    head = f"study {plan.study.name}: " if plan.study.name else ""
+    return [
+        f"{head}{trainings}; {len(plan.experiments)} experiments, seeds {seeds}",
+        *lines,
+        *_not_run(plan),
+    ]
 
 
-def _not_run(plan: Plan) -> list[str]:
+def _not_run(plan: StudyPlan) -> list[str]:
     lines = [
         f"  not run ({entry.row.table}): {plan.describe(entry.row)}: {entry.reason}"
         for entry in plan.entries

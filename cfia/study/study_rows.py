@@ -12,10 +12,10 @@ import numpy as np
 
 from cfia.posteriors import average, concatenate
 from cfia.scoring.cells import Spread
-from cfia.scoring.scores_file import Scored, score_run
-from cfia.scoring.trained import Run, find_runs, load
+from cfia.scoring.scores_file import Scored, score_experiment
+from cfia.scoring.trained import TrainedExperiment, find_trained, load
 from cfia.study.study_file import Row
-from cfia.study.study_plan import Entry, Plan
+from cfia.study.study_plan import Entry, StudyPlan
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Result:
         """Whose numbers these are, and what they lack."""
         if self.scored is None:
             return self.status
-        ours = "ours (oracle)" if self.scored.run.oracle else "ours"
+        ours = "ours (oracle)" if self.scored.trained.oracle else "ours"
         return f"{ours}; {self.status}" if self.status else ours
 
     def per_seed(self, metric: str) -> list[float]:
@@ -59,7 +59,7 @@ class Result:
 
     def share(self) -> float | None:
         """The consistency terms' share of the gradient; see `consistency_share`."""
-        return consistency_share(self.scored.run) if self.scored else None
+        return consistency_share(self.scored.trained) if self.scored else None
 
 
 def spread(values: Sequence[float]) -> Spread:
@@ -67,40 +67,40 @@ def spread(values: Sequence[float]) -> Spread:
     return Spread(float(np.mean(values)), float(np.std(values, ddof=1)) if values[1:] else None)
 
 
-def results(plan: Plan) -> list[Result]:
+def results(plan: StudyPlan) -> list[Result]:
     """The results of a plan's rows, in their order.
 
     Raises:
         UserError: a file of a run is broken.
     """
-    runs = {run.directory: run for run in _find(plan.setting.expdir)}
+    experiments = {trained.directory: trained for trained in _find(plan.request.expdir)}
     scored: dict[tuple[Path, tuple[int, ...]], Scored | None] = {}
     found = []
     for entry in plan.entries:
-        if entry.training is None:
+        if entry.experiment is None:
             found.append(Result(entry, None, f"not run: {entry.reason}"))
             continue
-        key = (entry.training.directory, entry.training.seeds)
+        key = (entry.experiment.directory, entry.experiment.seeds)
         if key not in scored:
-            scored[key] = _scored(runs.get(key[0]), key[1])
+            scored[key] = _scored(experiments.get(key[0]), key[1])
         found.append(Result(entry, scored[key], _status(scored[key], key[1])))
     return found
 
 
-def _find(expdir: Path) -> list[Run]:
+def _find(expdir: Path) -> list[TrainedExperiment]:
     """The runs that there are; none where nothing has been trained yet."""
-    begun = any(expdir.glob("*/*/fold*_seed*/config.yaml"))
-    return find_runs(expdir) if begun else []
+    begun = any(expdir.glob("*/*/fold*_seed*"))
+    return find_trained(expdir) if begun else []
 
 
-def _scored(run: Run | None, seeds: Sequence[int]) -> Scored | None:
+def _scored(trained: TrainedExperiment | None, seeds: Sequence[int]) -> Scored | None:
     """The scores of a run's parts with some seeds; None where no such seed is finished."""
-    parts = [part for part in run.parts if part.seed in seeds] if run else []
-    if run is None or not parts:
+    trainings = [t for t in trained.trainings if t.seed in seeds] if trained else []
+    if trained is None or not trainings:
         return None
-    own = dataclasses.replace(run, parts=parts, missing=[])
+    own = dataclasses.replace(trained, trainings=trainings, missing=[])
     outputs = load(own)
-    return Scored(own, outputs, score_run(own, outputs))
+    return Scored(own, outputs, score_experiment(own, outputs))
 
 
 def _status(scored: Scored | None, seeds: Sequence[int]) -> str:
@@ -118,18 +118,18 @@ def same_seeds(result: Result, seeds: Sequence[int]) -> Scored:
     return dataclasses.replace(result.scored, outputs=dataclasses.replace(outputs, pooled=pooled))
 
 
-def consistency_share(run: Run) -> float | None:
+def consistency_share(trained: TrainedExperiment) -> float | None:
     """The norm of the consistency terms' gradient, relative to the cross entropy's.
 
     That of history.csv at the epoch that was selected, mean over folds and seeds; None where a
     fold has none.
     """
     shares = []
-    for part in run.parts:
+    for part in trained.trainings:
         path = part.directory / "history.csv"
         if not path.exists():
             return None
         with open(path, encoding="utf-8", newline="") as handle:
             selected = [row for row in csv.DictReader(handle) if float(row["selected"])]
-        shares += [float(row["con_share"]) for row in selected]
+        shares += [float(row["con_grad_ratio"]) for row in selected]
     return float(np.mean(shares)) if shares else None

@@ -1,25 +1,17 @@
-"""The runs of a study that are missing, as a list of tasks for jobs to work off.
-
-A task is one fold and seed: a line with the arguments of `cfia train`. A job takes many, one after
-the other in one process, since starting a process costs as much as a small training.
-"""
+"""Write the experiments of a plan, and the lists of trainings that are still to be done."""
 
 from __future__ import annotations
 
-import dataclasses
 import logging
-import shlex
 import statistics
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Callable, Sequence
 
-from cfia import marker
+from cfia import experiment
 from cfia.errors import UserError
-from cfia.files import atomic_write
-from cfia.study.study_plan import Plan
-from cfia.training.training import Job
+from cfia.experiment import record
+from cfia.study.study_plan import StudyPlan
+from cfia.training.task_list import Task, write_list
+from cfia.training.training import POSTERIORS, Training, has_posteriors, is_trained
 
 log = logging.getLogger(__name__)
 
@@ -27,88 +19,116 @@ log = logging.getLogger(__name__)
 JOBS = 8
 # Seconds that a job should take at least, since starting one takes a few.
 WORTH = 120
-# The files that a training begins and ends with, and that of its test, which takes moments, but
-# may have been made much later.
-FIRST, TRAINED, LAST = "config.yaml", "checkpoint.pt", "posteriors.tsv"
-
-Arguments = Sequence[str]
+# The files that a training begins and ends with.
+FIRST, LAST = "provenance.yaml", "checkpoint.pt"
 
 
-@dataclasses.dataclass(frozen=True)
-class Task:
-    """One fold and seed of one system: its directory, and the arguments of its training."""
-
-    directory: Path
-    arguments: tuple[str, ...]
-
-
-def tasks(plan: Plan) -> list[Task]:
-    """All fold and seed runs of a study; folds are counted, so stages 1 and 2 come first."""
-    return [
-        Task(training.directory / f"fold{fold}_seed{seed}",
-             training.arguments(fold, seed, plan.setting))
-        for training in plan.trainings
-        for seed in training.seeds
-        for fold in range(1, plan.n_folds(training) + 1)
-    ]  # fmt: skip
-
-
-def looks_done(directory: Path) -> bool:
-    """Whether a run has been trained and tested, by its files alone."""
-    return all((directory / name).exists() for name in (marker.NAME, LAST))
-
-
-class Checker:
-    """Whether runs are finished with the options and inputs that they have now.
-
-    `job` makes the `Job` of a task's arguments. What many runs have in common is read once.
-    """
-
-    def __init__(self, job: Callable[[Arguments], Job], *, force: bool):
-        self._job, self._force = job, force
-        self._inputs: dict[tuple[object, ...], dict[str, str]] = {}
-
-    def missing(self, task: Task) -> bool:
-        """Whether a run is still to be made.
-
-        Raises:
-            UserError: it was made with other options or inputs, and `force` is false.
-        """
-        if not (task.directory / marker.NAME).exists():
-            return True
-        job = self._job(task.arguments)
-        try:
-            state = marker.check(job.directory, job.options(), self._of(job), tag=True)
-        except UserError:
-            if self._force:
-                return True
-            raise
-        return state is not marker.State.DONE or not looks_done(job.directory)
-
-    def _of(self, job: Job) -> dict[str, str]:
-        key = (job.data, job.folds, job.fold, *sorted(job.dumps.items()))
-        if key not in self._inputs:
-            self._inputs[key] = job.inputs()
-        return self._inputs[key]
-
-
-def write_list(path: Path, found: Sequence[Task]) -> None:
-    """Write a task list, a line each."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_write(path) as handle:
-        handle.writelines(f"{shlex.join(task.arguments)}\n" for task in found)
-
-
-def read_list(path: Path, job: int, jobs: int) -> list[Arguments]:
-    """The tasks of one of several jobs: every `jobs`-th, from the `job`-th (from 1) on.
+def write_experiments(plan: StudyPlan) -> None:
+    """Write experiment.yaml of every experiment of a plan; the first thing that stage 5 does.
 
     Raises:
-        UserError: there is no such list.
+        UserError: one has trainings that were made differently, and the request does not force
+            them; or what it reads is not there.
     """
-    if not path.exists():
-        raise UserError(f"{path} is not there; run stage 5 of the study again")
-    lines = path.read_text(encoding="utf-8").splitlines()
-    return [shlex.split(line) for line in lines[job - 1 :: jobs]]
+    _refuse_impossible(plan)
+    for planned in plan.experiments:
+        record(planned.resolve(plan.request.recipe.name), force=plan.request.force)
+
+
+def _refuse_impossible(plan: StudyPlan) -> None:
+    """A study goes on without what it cannot train, and says so; a plain run does not."""
+    for entry in plan.entries if not plan.study.name else ():
+        if entry.reason:
+            raise UserError(entry.reason)
+
+
+def tasks(plan: StudyPlan) -> list[Task]:
+    """List the trainings of all experiments of a plan that are written.
+
+    Raises:
+        UserError: an experiment.yaml is not there.
+    """
+    return [
+        Task(planned.directory, fold, seed)
+        for planned in plan.experiments
+        for seed in planned.seeds
+        for fold in range(1, experiment.read(planned.directory).folds.number + 1)
+    ]
+
+
+def trained(plan: StudyPlan) -> list[Training]:
+    """List the trainings that are finished, and tested, whatever the options are now."""
+    written = [p for p in plan.experiments if (p.directory / experiment.NAME).exists()]
+    trainings = [
+        Training(read, fold, seed)
+        for planned in written
+        for read in [experiment.read(planned.directory)]
+        for seed, fold in read.trainings()
+        if seed in planned.seeds
+    ]
+    return [t for t in trainings if (t.directory / POSTERIORS).exists()]
+
+
+def list_trainings(plan: StudyPlan) -> int:
+    """Write the list of trainings to be done; return over how many jobs it is spread.
+
+    A plain run has one training in each job. A study, whose trainings may be short, has as many in
+    a job as make it worth its start; where none is there to tell how long they take, its first
+    list has one for each processor.
+
+    Raises:
+        UserError: a training was made differently.
+    """
+    done, missing = _split(plan, lambda t: is_trained(t, force=plan.request.force))
+    nj, seconds = plan.request.nj, usual_seconds(done)
+    if not plan.study.name:
+        _say_where(plan, missing, len(done))
+        return _write(plan, "train", missing, len(missing))
+    log.info("%s", outlook(len(missing), len(done), nj, seconds))
+    if seconds is None:
+        missing = missing[:nj]
+    return _write(plan, "train", missing, n_jobs(len(missing), nj, seconds or WORTH))
+
+
+def list_posteriors(plan: StudyPlan) -> int:
+    """Write the list of trainings without posteriors; return over how many jobs it is spread.
+
+    Raises:
+        UserError: a training or its posteriors were made differently.
+    """
+    done, missing = _split(plan, lambda t: has_posteriors(t, force=plan.request.force))
+    if not missing:
+        log.info("all %d posteriors are there", len(done))
+    return _write(plan, "posteriors", missing, min(len(missing), plan.request.nj))
+
+
+def _split(
+    plan: StudyPlan, is_done: Callable[[Training], bool]
+) -> tuple[list[Training], list[Task]]:
+    """What is done, and what is not."""
+    done, missing = [], []
+    for task in tasks(plan):
+        training = task.training()
+        if is_done(training):
+            done.append(training)
+        else:
+            missing.append(task)
+    return done, missing
+
+
+def _say_where(plan: StudyPlan, missing: Sequence[Task], done: int) -> None:
+    """Say how many trainings each experiment lacks, and where their logs are."""
+    for planned in plan.experiments:
+        lacking = sum(task.experiment == planned.directory for task in missing)
+        if lacking:
+            log.info("%d trainings; logs are %s/fold*_seed*/train.log", lacking, planned.directory)
+    if done:
+        log.info("%s %d trainings are there", "other" if missing else "all", done)
+
+
+def _write(plan: StudyPlan, name: str, missing: Sequence[Task], jobs: int) -> int:
+    write_list(plan.directory / f"{name}.list", missing)
+    return jobs
 
 
 def n_jobs(n_tasks: int, nj: int, seconds: float = WORTH) -> int:
@@ -117,54 +137,17 @@ def n_jobs(n_tasks: int, nj: int, seconds: float = WORTH) -> int:
     return min(n_tasks, nj * JOBS, worth)
 
 
-def usual_seconds(finished: Sequence[Task]) -> float | None:
-    """How long a run takes: the median of those that are there, by the times of their files."""
-    found = [
-        (task.directory / TRAINED).stat().st_mtime - (task.directory / FIRST).stat().st_mtime
-        for task in finished
-    ]
-    return statistics.median(found) if found else None
+def usual_seconds(finished: Sequence[Training]) -> float | None:
+    """How long a training takes: the median of those that are there, by their files' times."""
+    directories = [training.directory for training in finished]
+    times = [(d / LAST).stat().st_mtime - (d / FIRST).stat().st_mtime for d in directories]
+    return statistics.median(times) if times else None
 
 
 def outlook(missing: int, done: int, nj: int, seconds: float | None) -> str:
-    """What is said of the runs before they are made, in one line."""
-    runs = f"{missing} of {missing + done} runs are to be made"
+    """Say in one line how many trainings are to be done, and how long they will take."""
+    trainings = f"{missing} of {missing + done} trainings are to be done"
     if not missing or seconds is None:
-        return f"{runs}{'; the first will tell how long it takes' if missing else ''}"
+        return f"{trainings}{'; the first will tell how long it takes' if missing else ''}"
     minutes = missing * seconds / min(nj, missing) / 60
-    return f"{runs}, in about {minutes:.0f} min: {seconds:.0f} s a run, {nj} at a time"
-
-
-def work(found: Sequence[Arguments], run: Callable[[Arguments], None]) -> int:
-    """Run tasks one after the other, each with its own train.log; returns how many failed.
-
-    A task that fails is logged and does not keep the others from running.
-    """
-    failed = 0
-    for number, arguments in enumerate(found, start=1):
-        directory = Path(arguments[-1])
-        started = time.monotonic()
-        with _logged(directory / "train.log"):
-            try:
-                run(arguments)
-            except UserError as error:
-                failed += 1
-                log.error("error: %s", error)
-        log.info("%d of %d: %s took %.1f s", number, len(found), directory,
-                 time.monotonic() - started)  # fmt: skip
-    return failed
-
-
-@contextmanager
-def _logged(path: Path) -> Iterator[None]:
-    """All that is logged meanwhile goes to `path` too, after what it has from an earlier try."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # Opened with the first line: a training that is forced begins by removing the directory.
-    handler = logging.FileHandler(path, encoding="utf-8", delay=True)
-    root = logging.getLogger()
-    root.addHandler(handler)
-    try:
-        yield
-    finally:
-        root.removeHandler(handler)
-        handler.close()
+    return f"{trainings}, in about {minutes:.0f} min: {seconds:.0f} s each, {nj} at a time"

@@ -9,18 +9,18 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from cfia.figures.figure_files import Made, Wanted, make, of_dots, to_dots
+from cfia.figures.figure_files import FigureFiles, FigureSpec, dots_row, make, table_figure
 from cfia.files import read_yaml, write_if_changed
 from cfia.report.html import page
 from cfia.report.provenance_section import origin
 from cfia.report.sections import Heading, Links, Section, Text
 from cfia.report.table import Table, latex, markdown, plain, to_csv
-from cfia.scoring.trained import Run
+from cfia.scoring.trained import TrainedExperiment
 from cfia.study.curve import plot_curve
 from cfia.study.paper_tables import UNPUBLISHED, Corpus, paper_table
 from cfia.study.published import Published, read_published
 from cfia.study.readings import blocks, is_readings, readings_table
-from cfia.study.study_plan import Plan
+from cfia.study.study_plan import StudyPlan
 from cfia.study.study_rows import Result, results
 
 log = logging.getLogger(__name__)
@@ -39,10 +39,10 @@ class Shown:
     name: str
     table: Table
     rows: list[Result]
-    figure: Made
+    figure: FigureFiles
 
 
-def write_tables(plan: Plan) -> str:
+def write_tables(plan: StudyPlan) -> str:
     """Write `tables/[<tag>/]<table>.{md,tex,csv,png,svg}` and the study's report.html.
 
     Returns:
@@ -51,10 +51,10 @@ def write_tables(plan: Plan) -> str:
     Raises:
         UserError: a file of a run is broken.
     """
-    directory = plan.setting.expdir / "tables" / plan.tag
+    directory = plan.request.expdir / "tables" / plan.tag
     for path in (directory, plan.directory):
         path.mkdir(parents=True, exist_ok=True)
-    corpus = _corpus(plan.setting.recipe)
+    corpus = _corpus(plan.request.recipe)
     shown = list(_make(plan, directory, corpus))
     written = [changed for one in shown for changed in one.figure.written]
     for one in shown:
@@ -71,8 +71,8 @@ def _renderings(table: Table) -> dict[str, str]:
     return {"md": markdown(table), "tex": latex(table), "csv": to_csv(table)}
 
 
-def _make(plan: Plan, directory: Path, corpus: Corpus) -> Iterator[Shown]:
-    published = read_published(plan.setting.root / "conf" / "published.yaml")
+def _make(plan: StudyPlan, directory: Path, corpus: Corpus) -> Iterator[Shown]:
+    published = read_published(plan.request.root / "conf" / "published.yaml")
     found = results(plan)
     for name in plan.study.tables():
         rows = [result for result in found if result.row.table == name]
@@ -86,45 +86,50 @@ def _make(plan: Plan, directory: Path, corpus: Corpus) -> Iterator[Shown]:
         yield Shown(name, table, rows, figure)
 
 
-def _curve(path: Path, table: Table, rows: Sequence[Result]) -> Made:
+def _curve(path: Path, table: Table, rows: Sequence[Result]) -> FigureFiles:
     """The specification curve of a table of readings."""
-    wanted = Wanted(path, table.title, partial(plot_curve, table.title, blocks(rows)))
+    wanted = FigureSpec(path, table.title, partial(plot_curve, table.title, blocks(rows)))
     return make(path.with_name(f".{path.name}.json"), to_csv(table), [wanted])
 
 
-def _dots(path: Path, table: Table, rows: Sequence[Result], published: Published) -> Made:
+def _dots(path: Path, table: Table, rows: Sequence[Result], published: Published) -> FigureFiles:
     """UA of our rows of a table, the folds and the published number beside it."""
     dots = []
     for result in rows:
         if result.scored is not None:
-            run, under = result.scored.run, result.row.under
+            trained, under = result.scored.trained, result.row.under
             theirs = published.row(under)["ua"] if under else None
-            label = f"{run.label}, {run.scheme}"
-            dots.append(replace(to_dots(result.scored), label=label, published=theirs))
+            label = f"{trained.label}, {trained.scheme}"
+            dots.append(replace(dots_row(result.scored), label=label, published=theirs))
     title = table.title.partition(":")[0]
-    return of_dots(path, title, dots) if dots else Made([], [])
+    return table_figure(path, title, dots) if dots else FigureFiles([], [])
 
 
-def _page(plan: Plan, shown: Sequence[Shown], corpus: Corpus) -> str:
+def _page(plan: StudyPlan, shown: Sequence[Shown], corpus: Corpus) -> str:
     sections: list[Section] = [Text(note, quoted=True) for note in corpus.notes]
     for one in shown:
         sections += [Heading(one.table.title), one.table, *one.figure.pictures]
-    runs = _runs(shown)
-    if runs:
-        sections += [Heading("Experiments"), Links(_links(plan.directory, runs)), *origin(runs)]
+    experiments = _runs(shown)
+    if experiments:
+        sections += [
+            Heading("Experiments"),
+            Links(_links(plan.directory, experiments)),
+            *origin(experiments),
+        ]
     return page(f"{corpus.title}: study {plan.study.name}", sections)
 
 
-def _runs(shown: Sequence[Shown]) -> list[Run]:
+def _runs(shown: Sequence[Shown]) -> list[TrainedExperiment]:
     """The runs of all tables, each once."""
     scored = [result.scored for one in shown for result in one.rows if result.scored]
-    return list({one.run.directory: one.run for one in scored}.values())
+    return list({one.trained.directory: one.trained for one in scored}.values())
 
 
-def _links(start: Path, runs: Sequence[Run]) -> list[tuple[str, str]]:
+def _links(start: Path, experiments: Sequence[TrainedExperiment]) -> list[tuple[str, str]]:
     """The experiment folder of each run, from the page's own."""
     return [
-        (f"{run.label}, {run.scheme}", f"{os.path.relpath(run.directory, start)}/") for run in runs
+        (f"{trained.label}, {trained.scheme}", f"{os.path.relpath(trained.directory, start)}/")
+        for trained in experiments
     ]
 
 

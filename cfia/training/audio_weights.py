@@ -10,14 +10,14 @@ import numpy.typing as npt
 import torch
 
 from cfia.errors import UserError
-from cfia.files import read_yaml
+from cfia.experiment import PARTS
+from cfia.kaldi.table import read_table
 from cfia.model.audio_weight import audio_weight
 from cfia.model.equations import EquationStack
 from cfia.model.network import CFIANet
 from cfia.training.dataset import averaging, load
 from cfia.training.determinism import set_up
-from cfia.training.folds import PARTS
-from cfia.training.training import Job, trained_network
+from cfia.training.training import Training, trained_network
 
 
 @dataclass(frozen=True)
@@ -38,46 +38,49 @@ class AudioWeight:
     text_frames: int
 
 
-def audio_weights(job: Job, utts: Sequence[str]) -> Iterator[AudioWeight]:
+def audio_weights(training: Training, utts: Sequence[str]) -> Iterator[AudioWeight]:
     """Compute the weights of utterances of any part of the fold, one by one.
 
     Raises:
         UserError: the training has no CFIA module or not both modalities, or is not finished, or
             an utterance is not in its fold, or has no features.
     """
-    part = {utt: name for name in PARTS for utt in getattr(job.lists(), name)}
+    part = {utt: name for name in PARTS for utt in getattr(training.lists, name)}
     for utt in utts:
         if utt not in part:
-            raise UserError(f"{job.folds / str(job.fold)} has no utterance {utt}; name another")
-    if len(job.dumps) < 2 or job.config.model.network != "cfia" or not job.config.model.n_modules:
+            raise UserError(f"{training.list_directory} has no utterance {utt}; name another")
+    experiment, config = training.experiment, training.experiment.config
+    dumps = experiment.dumps()
+    if len(dumps) < 2 or config.model.network != "cfia" or not config.model.n_modules:
         raise UserError(
-            f"{job.directory} has no CFIA module between audio and text, whose gates could be "
+            f"{training.directory} has no CFIA module between audio and text, whose gates could be "
             "shown; name a training of cfia_net on both"
         )
-    shift = read_yaml(job.dumps["audio"] / "frontend.yaml").get("frame_shift")
+    shift = training.frontends()["audio"].get("frame_shift")
     if not shift:
-        raise UserError(f"{job.dumps['audio']}/frontend.yaml lacks frame_shift; run stage 3 again")
-    k = averaging(job.dumps["audio"], job.config.model.frame_rate)
-    device = set_up(job.num_threads, 0)
-    data = load(utts, job.utt2emo(), job.classes(), job.dumps, job.config, "none")
+        raise UserError(f"{dumps['audio']}/frontend.yaml lacks frame_shift; run stage 3 again")
+    k = averaging(dumps["audio"], config.model.frame_rate)
+    device = set_up(experiment.run["num_threads"], 0)
+    labels = read_table(experiment.parts["train"].data / "utt2emo")
+    data = load(utts, labels, experiment.classes, dumps, config, "none")
     for utt in utts:
         if utt not in data.utts:
-            raise UserError(f"{utt} has no features: {job.directory} was trained without it")
-    model, stack = _network(job, data.dims())
+            raise UserError(f"{utt} has no features: {training.directory} was trained without it")
+    model, stack = _network(training, data.dims())
     for i, utt in enumerate(data.utts):
         with torch.no_grad():
             X, valid = model.intermediate(data.batch([i], device))
         lengths = {name: int(data.lengths(name)[i]) for name in X}
-        text = lengths["audio" if job.config.model.align == "interpolate" else "text"]
+        text = lengths["audio" if config.model.align == "interpolate" else "text"]
         weight = audio_weight(stack, X["audio"], X["text"], valid)[0, : max(lengths["audio"], text)]
         yield AudioWeight(utt, part[utt], weight.numpy(), k * float(shift), text)
 
 
-def _network(job: Job, dims: dict[str, int]) -> tuple[CFIANet, EquationStack]:
+def _network(training: Training, dims: dict[str, int]) -> tuple[CFIANet, EquationStack]:
     """The trained network, and its stack in the form of the equations."""
-    model, _ = trained_network(job, dims)
+    model = trained_network(training, dims)
     assert isinstance(model, CFIANet)
     assert model.stack is not None  # both modalities, as `audio_weights` has seen to
-    stack = EquationStack(job.config.model)
+    stack = EquationStack(training.experiment.config.model)
     stack.load_state_dict(model.stack.state_dict())
     return model.eval(), stack.eval()

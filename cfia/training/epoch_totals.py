@@ -1,4 +1,4 @@
-"""What the batches of an epoch report: sums for the history, and whether all of it is finite."""
+"""Add up the losses of an epoch's batches, and check that all of them are finite."""
 
 from __future__ import annotations
 
@@ -14,25 +14,26 @@ from cfia.training.loss import Loss
 
 
 @dataclass
-class Figures:
+class EpochTotals:
     """Sums over the utterances of an epoch.
 
-    On a processor each batch is read before its step is taken. A GPU would stand still meanwhile,
-    so there several are read at once; steps after a bad batch are computed, but stop the
-    run before anything is written (`read` comes before that).
+    On a CPU the loss of each batch is checked before its step is taken. Reading a loss from a GPU
+    makes it wait, so there the losses are copied to the CPU every few batches (`every`); the steps
+    after a bad batch are then computed, but nothing of them is written (`read` comes first).
 
     Attributes:
         every: how many batches are read at once.
         batches: how many were added; utterances: how many those had.
         sums: of the loss, its cross entropy and its consistency part.
-        share: the consistency loss's part of the gradient (`loss.backward`).
+        con_grad_ratio: norm of the consistency loss's gradient over that of the cross entropy's
+            (`loss.backward`), in the epoch's first batch.
     """
 
     every: int
     batches: int = 0
     utterances: int = 0
     sums: list[float] = field(default_factory=lambda: [0.0, 0.0, 0.0])
-    share: float = 0.0
+    con_grad_ratio: float = 0.0
     _unread: list[tuple[Sequence[str], Tensor]] = field(default_factory=list, repr=False)
 
     def add(self, utts: Sequence[str], loss: Loss, norm: Tensor) -> None:
@@ -75,15 +76,15 @@ class Figures:
             "train_loss": loss,
             "train_ce": cross_entropy,
             "train_con": consistency,
-            "con_share": self.share,
+            "con_grad_ratio": self.con_grad_ratio,
         }
 
     def state(self) -> dict[str, float | list[float]]:
-        """What `restore` needs to go on after a kill; reads first."""
+        """What a checkpoint within an epoch holds of it; reads first."""
         self.read()
         return {
             "batches": self.batches,
             "utterances": self.utterances,
             "sums": self.sums,
-            "share": self.share,
+            "con_grad_ratio": self.con_grad_ratio,
         }

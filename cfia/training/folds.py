@@ -15,6 +15,7 @@ from pathlib import Path
 
 from cfia import marker
 from cfia.errors import UserError
+from cfia.experiment import PARTS
 from cfia.files import atomic_directory, sha256
 from cfia.kaldi.data_dir import DataDir, classes
 from cfia.kaldi.table import read_lines
@@ -22,7 +23,6 @@ from cfia.training.fold_check import check
 
 log = logging.getLogger(__name__)
 
-PARTS = ("train", "valid", "test")
 RANDOM_SHARE = 0.2  # of the training utterances that `random20` takes for validation
 SEED = 1  # of `random20`
 

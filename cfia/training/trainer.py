@@ -21,7 +21,7 @@ from cfia.model import registry
 from cfia.training import batches, checkpoint
 from cfia.training.dataset import Dataset, global_statistics
 from cfia.training.determinism import random_state, restore_random_state, seed_epoch
-from cfia.training.epoch_totals import Figures
+from cfia.training.epoch_totals import EpochTotals
 from cfia.training.evaluate import evaluate
 from cfia.training.loss import Loss, backward, balanced_weights, objective
 from cfia.training.optimizer import make_optimizer, make_scheduler, step_epoch
@@ -36,8 +36,8 @@ Row = dict[str, float]
 
 
 @dataclass(frozen=True)
-class Run:
-    """What one training is given.
+class TrainingInputs:
+    """Hold what one training is given.
 
     Attributes:
         directory: where checkpoint.pt, best.pt, history.csv and tensorboard/ go.
@@ -62,18 +62,18 @@ class Run:
 class Trainer:
     """Trains one network; made anew, it goes on at the last batch that was written."""
 
-    def __init__(self, run: Run):
-        self.run = run
-        self.model = build_model(run).to(run.device)
-        config = run.config.train
+    def __init__(self, inputs: TrainingInputs):
+        self.inputs = inputs
+        self.model = build_model(inputs).to(inputs.device)
+        config = inputs.config.train
         self.optimizer = make_optimizer(self.model.parameters(), config)
         self.scheduler = make_scheduler(self.optimizer, config)
         self.class_weights = None
         if config.class_weights == "balanced":
-            weights = balanced_weights(run.train.targets, len(run.classes))
-            self.class_weights = weights.to(run.device)
+            weights = balanced_weights(inputs.train.targets, len(inputs.classes))
+            self.class_weights = weights.to(inputs.device)
         self.history: list[Row] = []
-        self.figures = self._no_figures()
+        self.totals = self._no_totals()
         self.written = time.monotonic()  # when a checkpoint was
 
     def fit(self) -> None:
@@ -82,10 +82,10 @@ class Trainer:
 
         self._resume()
         board = SummaryWriter(
-            str(self.run.directory / "tensorboard"), purge_step=len(self.history) + 1
+            str(self.inputs.directory / "tensorboard"), purge_step=len(self.history) + 1
         )
-        epochs = range(len(self.history) + 1, self.run.config.train.epochs + 1)
-        progress = tqdm(epochs, desc=self.run.directory.name, unit="epoch", disable=None)
+        epochs = range(len(self.history) + 1, self.inputs.config.train.epochs + 1)
+        progress = tqdm(epochs, desc=self.inputs.directory.name, unit="epoch", disable=None)
         started, first = time.monotonic(), len(self.history)
         for epoch in progress:
             if self._out_of_patience():
@@ -97,16 +97,16 @@ class Trainer:
         best = self.history[self._best() - 1]
         log.info(
             "best epoch %d of %d by %s: WA %.2f, UA %.2f on %s",
-            best["epoch"], len(self.history), self.run.selection, best["valid_wa"],
+            best["epoch"], len(self.history), self.inputs.selection, best["valid_wa"],
             best["valid_ua"], "the test fold (oracle)" if self._oracle() else "validation",
         )  # fmt: skip
 
     def _epoch(self, epoch: int, board: Any) -> None:
-        if self.figures.batches == 0:
-            seed_epoch(self.run.seed, epoch)
+        if self.totals.batches == 0:
+            seed_epoch(self.inputs.seed, epoch)
         lr = self.optimizer.param_groups[0]["lr"]
         row: Row = {"epoch": epoch, "lr": lr, **self._train_epoch(epoch)}
-        scores = evaluate(self.model, self.run.select, self.run.config, self.run.device)
+        scores = evaluate(self.model, self.inputs.select, self.inputs.config, self.inputs.device)
         row.update(valid_loss=scores.loss, valid_wa=scores.wa, valid_ua=scores.ua)
         self.history.append(row)
         step_epoch(self.scheduler, scores.ua)
@@ -118,66 +118,69 @@ class Trainer:
         """Train on all batches of an epoch, or on those that a kill has left."""
         self.model.train()
         plan = self._plan(epoch)
-        while self.figures.batches < len(plan):
-            self._train_batch(plan[self.figures.batches])
-            if time.monotonic() - self.written >= self.run.checkpoint_seconds:
+        while self.totals.batches < len(plan):
+            self._train_batch(plan[self.totals.batches])
+            if time.monotonic() - self.written >= self.inputs.checkpoint_seconds:
                 self._write_within_epoch()
-        row = self.figures.row()
-        self.figures = self._no_figures()
+        row = self.totals.row()
+        self.totals = self._no_totals()
         return row
 
     def _plan(self, epoch: int) -> list[list[int]]:
         """The batches of an epoch."""
-        data, size, seed = self.run.train, self.run.config.train.batch_size, self.run.seed
-        if self.run.config.train.batch_by == "none" or self.run.config.model.mask == "none":
+        data, size, seed = self.inputs.train, self.inputs.config.train.batch_size, self.inputs.seed
+        if self.inputs.config.train.batch_by == "none" or self.inputs.config.model.mask == "none":
             return batches.shuffled(len(data), size, seed, epoch)
         return batches.shuffled_by_length(data.guiding_lengths(), size, seed, epoch)
 
     def _train_batch(self, indices: list[int]) -> None:
         loss = self._loss(indices)
         self.optimizer.zero_grad(set_to_none=True)
-        if self.figures.batches == 0:  # once an epoch is enough to see the trend
-            self.figures.share = backward(loss, list(self.model.parameters()))
+        if self.totals.batches == 0:  # once an epoch is enough to see the trend
+            self.totals.con_grad_ratio = backward(loss, list(self.model.parameters()))
         else:
             loss.total().backward()  # type: ignore[no-untyped-call]
-        largest = self.run.config.train.clip_grad or math.inf
+        largest = self.inputs.config.train.clip_grad or math.inf
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), largest)
-        self.figures.add([self.run.train.utts[i] for i in indices], loss, norm)
+        self.totals.add([self.inputs.train.utts[i] for i in indices], loss, norm)
         self.optimizer.step()
 
     def _loss(self, indices: list[int]) -> Loss:
-        features = self.run.train.batch(indices, self.run.device)
-        targets = self.run.train.targets[indices].to(self.run.device)
-        mixed = self.run.config.train.precision == "bf16"
-        with torch.autocast(self.run.device.type, torch.bfloat16, enabled=mixed):
+        features = self.inputs.train.batch(indices, self.inputs.device)
+        targets = self.inputs.train.targets[indices].to(self.inputs.device)
+        mixed = self.inputs.config.train.precision == "bf16"
+        with torch.autocast(self.inputs.device.type, torch.bfloat16, enabled=mixed):
             return objective(
-                self.model(features), targets, self.run.config.model.consistency, self.class_weights
+                self.model(features),
+                targets,
+                self.inputs.config.model.consistency,
+                self.class_weights,
             )
 
-    def _no_figures(self) -> Figures:
-        return Figures(every=1 if self.run.device.type == "cpu" else BATCHES_READ_AT_ONCE)
+    def _no_totals(self) -> EpochTotals:
+        return EpochTotals(every=1 if self.inputs.device.type == "cpu" else BATCHES_READ_AT_ONCE)
 
     def _best(self) -> int:
         """The selected epoch: the best UA, ties by the lower loss, then the earlier one."""
-        if self.run.selection == "last":
+        if self.inputs.selection == "last":
             return len(self.history)
         keys = [(-row["valid_ua"], row["valid_loss"]) for row in self.history]
         return keys.index(min(keys)) + 1
 
     def _out_of_patience(self) -> bool:
-        if self.run.selection == "last" or not self.history:
+        if self.inputs.selection == "last" or not self.history:
             return False
-        return len(self.history) - self._best() >= self.run.config.train.patience
+        return len(self.history) - self._best() >= self.inputs.config.train.patience
 
     def _oracle(self) -> bool:
-        return self.run.selection == "test"
+        return self.inputs.selection == "test"
 
     def _report(self, seconds: float, left: float) -> None:
         row = self.history[-1]
         log.info(
             "epoch %d/%d  loss %.4f  consistency %.1e of the gradient  %s loss %.4f WA %.2f UA %.2f"
             "  best UA at epoch %d  %.1f s an epoch, at most %s left",
-            row["epoch"], self.run.config.train.epochs, row["train_loss"], row["con_share"],
+            row["epoch"], self.inputs.config.train.epochs, row["train_loss"], row["con_grad_ratio"],
             "test (oracle)" if self._oracle() else "valid", row["valid_loss"], row["valid_wa"],
             row["valid_ua"], self._best(), seconds, tqdm.format_interval(left),
         )  # fmt: skip
@@ -187,20 +190,20 @@ class Trainer:
         best = self._best()
         if best == len(self.history):
             state = {key: value.cpu() for key, value in self.model.state_dict().items()}
-            content = {"epoch": best, "model": state, "classes": self.run.classes}
-            checkpoint.save(self.run.directory / "best.pt", content)
-        checkpoint.save(self.run.directory / "checkpoint.pt", self._state())
-        write_history(self.run.directory / "history.csv", self.history, best)
-        (self.run.directory / WITHIN_EPOCH).unlink(missing_ok=True)
+            content = {"epoch": best, "model": state, "classes": self.inputs.classes}
+            checkpoint.save(self.inputs.directory / "best.pt", content)
+        checkpoint.save(self.inputs.directory / "checkpoint.pt", self._state())
+        write_history(self.inputs.directory / "history.csv", self.history, best)
+        (self.inputs.directory / WITHIN_EPOCH).unlink(missing_ok=True)
         self.written = time.monotonic()
 
     def _write_within_epoch(self) -> None:
         state = {
             **self._state(),
-            "figures": self.figures.state(),
-            "random": random_state(self.run.device),
+            "totals": self.totals.state(),
+            "random": random_state(self.inputs.device),
         }
-        checkpoint.save(self.run.directory / WITHIN_EPOCH, state)
+        checkpoint.save(self.inputs.directory / WITHIN_EPOCH, state)
         self.written = time.monotonic()
 
     def _state(self) -> dict[str, Any]:
@@ -219,39 +222,41 @@ class Trainer:
         self.history = state["history"]
 
     def _resume(self) -> None:
-        for left in self.run.directory.glob(".*.pt.tmp.*"):
+        for left in self.inputs.directory.glob(".*.pt.tmp.*"):
             left.unlink()  # of a process that was killed
-        path = self.run.directory / "checkpoint.pt"
+        path = self.inputs.directory / "checkpoint.pt"
         if path.exists():
-            self._restore(checkpoint.load(path, self.run.device), path)
+            self._restore(checkpoint.load(path, self.inputs.device), path)
             # A kill may have come between the two files.
-            write_history(self.run.directory / "history.csv", self.history, self._best())
-            log.info("%s: going on after epoch %d", self.run.directory, len(self.history))
+            write_history(self.inputs.directory / "history.csv", self.history, self._best())
+            log.info("%s: going on after epoch %d", self.inputs.directory, len(self.history))
         self._resume_within_epoch()
 
     def _resume_within_epoch(self) -> None:
-        path = self.run.directory / WITHIN_EPOCH
+        path = self.inputs.directory / WITHIN_EPOCH
         if not path.exists():
             return
-        state = checkpoint.load(path, self.run.device)
+        state = checkpoint.load(path, self.inputs.device)
         if len(state["history"]) != len(self.history):  # a kill came just before it was removed
             path.unlink()
             return
         self._restore(state, path)
-        self.figures = replace(self._no_figures(), **state["figures"])
-        restore_random_state(state["random"], self.run.device)
+        self.totals = replace(self._no_totals(), **state["totals"])
+        restore_random_state(state["random"], self.inputs.device)
         log.info(
             "%s: going on after batch %d of epoch %d",
-            self.run.directory, self.figures.batches, len(self.history) + 1,
+            self.inputs.directory, self.totals.batches, len(self.history) + 1,
         )  # fmt: skip
 
 
-def build_model(run: Run) -> nn.Module:
-    """The network for a run's features, its weights drawn from the run's seed."""
-    seed_epoch(run.seed, 0)
-    model = registry.build(run.train.dims(), len(run.classes), run.config.model, run.layers)
-    if run.config.model.normalisation == "global":
-        for name, features in run.train.features.items():
+def build_model(inputs: TrainingInputs) -> nn.Module:
+    """Build the network for the features of a training, with weights drawn from its seed."""
+    seed_epoch(inputs.seed, 0)
+    model = registry.build(
+        inputs.train.dims(), len(inputs.classes), inputs.config.model, inputs.layers
+    )
+    if inputs.config.model.normalisation == "global":
+        for name, features in inputs.train.features.items():
             mean, std = global_statistics(features)
             normaliser = model.get_submodule(f"encoders.{name}.normaliser")
             normaliser.load_state_dict({"mean": mean, "std": std})

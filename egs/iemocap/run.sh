@@ -8,7 +8,7 @@ fi
 set -euo pipefail
 
 recipe_dir=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-CFIA_COMMAND=$(printf '%q ' egs/iemocap/run.sh "$@")
+CFIA_COMMAND=$(printf '%q ' "egs/${recipe_dir##*/}/run.sh" "$@") # for RESULTS.md
 export CFIA_COMMAND
 
 "${recipe_dir}/ser.sh" \

@@ -9,7 +9,7 @@ fi
 set -euo pipefail
 
 recipe_dir=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-CFIA_COMMAND=$(printf '%q ' egs/mini_iemocap/run.sh "$@")
+CFIA_COMMAND=$(printf '%q ' "egs/${recipe_dir##*/}/run.sh" "$@") # for RESULTS.md
 # The synthesiser is this recipe's own; the tree that it makes is prepared as IEMOCAP is.
 data_script=../iemocap/local/data.sh
 export CFIA_COMMAND data_script

@@ -24,7 +24,7 @@ import torch
 from cfia.config import ModelConfig, load
 from cfia.training import dataset
 from cfia.training.determinism import set_up
-from cfia.training.trainer import Run, Trainer
+from cfia.training.trainer import Trainer, TrainingInputs
 from tests.bench import iemocap, processes
 
 TRAIN, SELECT = 4425, 885
@@ -164,10 +164,17 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
         for part in (utts[:n_train], utts[n_train:])
     ]
     with tempfile.TemporaryDirectory(dir=args.child) as directory:
-        run = Run(
-            Path(directory), config, 1, "valid", list(iemocap.CLASSES), parts[0], parts[1], device
+        inputs = TrainingInputs(
+            directory=Path(directory),
+            config=config,
+            seed=1,
+            selection="valid",
+            classes=list(iemocap.CLASSES),
+            train=parts[0],
+            select=parts[1],
+            device=device,
         )
-        trainer = Trainer(run)
+        trainer = Trainer(inputs)
         loaded, cpu = time.perf_counter(), time.process_time()
         trainer.fit()
         seconds, cpu = time.perf_counter() - loaded, time.process_time() - cpu

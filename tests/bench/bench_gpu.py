@@ -20,6 +20,9 @@ from pathlib import Path
 
 import torch
 
+from cfia.experiment import record
+from cfia.options import EVERY
+from cfia.study.study_plan import PlannedDump, PlannedExperiment
 from tests.bench import iemocap, processes
 
 FOLDS = {"session": 5, "speaker": 10}
@@ -86,23 +89,37 @@ def compare(args: argparse.Namespace, root: Path) -> list[Result]:
 
 def run(args: argparse.Namespace, root: Path, scheme: str, jobs: int) -> float:
     """Train all folds; seconds."""
-    exp = root / "exp" / f"{scheme}_{jobs}"
+    exp = root / "exp" / f"{jobs}_jobs" / scheme
+    write_experiment(args, root, exp)
     share = ["--gpu", "1", "--jobs-per-gpu"] if args.on == "gpu" else ["--max-jobs-run"]
     command = [
         sys.executable, str(processes.ROOT / "utils" / "run.py"), *share, str(jobs),
         f"JOB=1:{FOLDS[scheme]}", str(exp / "train.JOB.log"),
-        sys.executable, "-m", "cfia.bin.train",
-        "--config", str(processes.ROOT / "conf" / "systems" / "cfia_net.yaml"),
-        "--train_args", f"epochs={args.epochs} precision={args.precision}",
-        "--data", str(root / "data" / "all"), "--folds", str(root / "data" / "folds" / scheme),
-        "--fold", "JOB", "--seed", "1", "--selection", "last",
-        "--cv", scheme, "--validation", "random20",
-        "--audio_dump", str(root / "dump" / "audio"), "--text_dump", str(root / "dump" / "text"),
-        "--ngpu", "1" if args.on == "gpu" else "0", str(exp / "foldJOB"),
+        sys.executable, "-m", "cfia.bin.train", str(exp), "--fold", "JOB", "--seed", "1",
     ]  # fmt: skip
     began = time.perf_counter()
     subprocess.run(command, cwd=processes.ROOT, check=True)
     return time.perf_counter() - began
+
+
+def write_experiment(args: argparse.Namespace, root: Path, directory: Path) -> None:
+    """Write the experiment.yaml of a directory, whose name is that of the scheme."""
+    options = {option.name: option.default for option in EVERY}
+    options |= {"cv": directory.name, "selection": "last"}
+    options |= {"ngpu": "1" if args.on == "gpu" else "0"}
+    planned = PlannedExperiment(
+        directory=directory,
+        files=(processes.ROOT / "conf" / "systems" / "cfia_net.yaml",),
+        overrides=(f"epochs={args.epochs}", f"precision={args.precision}"),
+        options=options,
+        data=root / "data" / "all",
+        folds=root / "data" / "folds" / directory.name,
+        dumps=tuple(
+            PlannedDump(name, name, "", "", root / "dump" / name) for name in ("audio", "text")
+        ),
+        seeds=(1,),
+    )
+    record(planned.resolve("random"), force=False)
 
 
 if __name__ == "__main__":

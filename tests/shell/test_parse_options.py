@@ -140,11 +140,13 @@ def test_help_goes_to_stdout(script: Path, arguments: tuple[str, ...]) -> None:
     assert result.stdout == "usage: train.sh [options] <dir>\n"
 
 
-def test_help_comes_before_a_config_file_is_run(script: Path, tmp_path: Path) -> None:
-    config = tmp_path / "train.conf"
-    config.write_text(f"touch '{tmp_path}/ran'\n")
-    assert run(script, "--config", str(config), "--help").returncode == 0
-    assert not (tmp_path / "ran").exists()
+def test_help_can_show_what_the_options_are_set_to(tmp_path: Path) -> None:
+    script, config = tmp_path / "train.sh", tmp_path / "train.conf"
+    script.write_text(SCRIPT.replace("nj=1", "nj=1; usage() { echo nj=$nj some_name=$some_name; }"))
+    config.write_text("some_name='from a file'\n")
+    done = run(script, "--help", "--config", str(config), "--nj", "9")
+    assert (done.returncode, done.stdout) == (0, "nj=9 some_name=from a file\n")
+    assert "invalid option --x" in usage_error(script, "--help", "--x", "1")
 
 
 @pytest.mark.parametrize("place", ["before", "between", "after"])

@@ -55,14 +55,16 @@ def test_everything_is_where_people_expect_it(finished: Recipe) -> None:
         for k in range(1, 6):
             fold = d / "exp" / system / "session" / f"fold{k}_seed1"
             for file in (
-                "config.yaml",
+                "provenance.yaml",
                 "train.log",
                 "history.csv",
                 "checkpoint.pt",
                 "posteriors.tsv",
             ):
                 assert (fold / file).is_file(), file
-        for file in ("scores.json", "confusion.png", "learning_curves.png", "reliability.svg"):
+            command = f"# python -m cfia.bin.train exp/{system}/session --fold {k} --seed 1"
+            assert (fold / "train.log").read_text().splitlines()[0] == command
+        for file in ("experiment.yaml", "scores.json", "confusion.png", "reliability.svg"):
             assert (d / "exp" / system / "session" / file).is_file(), file
     for file in ("RESULTS.md", "report.html", "tables/results_session.png"):
         assert (d / "exp" / file).is_file(), file
@@ -125,10 +127,11 @@ def test_every_validation_has_its_folds(finished: Recipe) -> None:
 def test_a_stage_without_its_predecessor_says_which_to_run(
     finished: Recipe, tmp_path: Path
 ) -> None:
-    for stage in ("5", "6"):
-        said = finished.run("--datadir", str(tmp_path), "--stage", stage, code=1)
-        assert "error: there are no folds in" in said
-        assert "run stage 2" in said
+    said = finished.run("--datadir", str(tmp_path), "--stage", "5", code=1)
+    assert "error: there are no folds in" in said
+    assert "run stage 2" in said
+    said = finished.run("--expdir", str(tmp_path), "--stage", "6", code=1)
+    assert "experiment.yaml is not there; run stage 5 (training) first" in said
 
 
 def test_killed_at_random_moments_it_ends_with_the_same_bytes(
@@ -155,12 +158,12 @@ def test_a_study_from_its_plan_to_its_tables(finished: Recipe) -> None:
     """The folds and dumps are there; a row whose model is not is not run."""
     study = ["--study", "smoke", "--stage", "2"]
     said = finished.run(*study, "--dry_run", "true")
-    assert "25 runs of one fold and one seed; 5 systems and schemes, seeds 1" in said
+    assert "25 trainings; 5 experiments, seeds 1" in said
     assert "not run (table2): linear on wavlm, session: no model given" in said
     assert not (finished.directory / "exp" / "study").exists()
     said = finished.run(*study)
-    assert "25 of 25 runs are to be made; the first will tell how long it takes" in said
-    assert re.search(r"23 of 25 runs are to be made, in about \d+ min: \d+ s a run", said)
+    assert "25 of 25 trainings are to be done; the first will tell how long it takes" in said
+    assert re.search(r"23 of 25 trainings are to be done, in about \d+ min: \d+ s each", said)
     tables = finished.directory / "exp" / "tables" / "smoke"
     for number in (1, 2, 3, 4):
         for ending in ("md", "tex", "csv"):

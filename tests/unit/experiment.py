@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import kaldiio
 import numpy as np
 
 from cfia import marker
+from cfia.experiment import record
 from cfia.files import write_yaml
 from cfia.kaldi.data_dir import DataDir
 from cfia.kaldi.table import write_table
+from cfia.naming import fold_and_seed
+from cfia.options import EVERY
+from cfia.study.study_plan import PlannedDump, PlannedExperiment
 from cfia.training.folds import make_scheme
 
+SYSTEMS = Path(__file__).resolve().parents[2] / "conf" / "systems"
 CLASSES = ("ang", "hap", "neu", "sad")
 DIMS = {"audio": 6, "text": 5}
 
@@ -63,15 +68,42 @@ def write_dump(
     marker.finish(directory, {}, {"seed": "0"})
 
 
-def train_command(root: Path, directory: Path, *arguments: str) -> list[str]:
-    """Arguments of cfia.bin.train for the experiment, small enough for a test."""
-    small = "hidden=8 channels=4 features=3 batch_size=8 lr=5e-3 dropout=0.2 normalisation=global"
-    conf = Path(__file__).resolve().parents[2] / "conf" / "systems" / "cfia_net.yaml"
-    return [
-        "--config", str(conf), "--train_args", f"{small} epochs=6",
-        "--data", str(root / "data" / "all"), "--folds", str(root / "data" / "folds" / "session"),
-        "--fold", "1", "--seed", "1", "--system", "cfia_net_a_t", "--scheme", "session",
-        "--cv", "session", "--validation", "random20", "--labels", "4", "--corpus", "toy",
-        "--audio_dump", str(root / "dump" / "audio"), "--text_dump", str(root / "dump" / "text"),
-        *arguments, str(directory),
-    ]  # fmt: skip
+SMALL = "hidden=8 channels=4 features=3 batch_size=8 lr=5e-3 dropout=0.2 normalisation=global"
+
+
+def plan(
+    root: Path,
+    directory: Path,
+    train_args: str = f"{SMALL} epochs=6",
+    *,
+    force: bool = False,
+    config: Path = SYSTEMS / "cfia_net.yaml",
+    dumps: Sequence[str] = ("audio", "text"),
+    **options: str,
+) -> Path:
+    """Write the experiment.yaml of `directory`, as stage 5 does; return the training of fold 1.
+
+    Args:
+        root: where `make` has written data and dumps.
+        directory: <system>/<scheme> of an experiment.
+        options: of run.sh, where they differ from its defaults.
+    """  # fmt: skip
+    values = {option.name: option.default for option in EVERY} | options
+    planned = PlannedExperiment(
+        directory=directory,
+        files=(config,),
+        overrides=tuple(train_args.split()),
+        options=values,
+        data=root / "data" / "all",
+        folds=root / "data" / "folds" / "session",
+        dumps=tuple(PlannedDump(name, name, "", "", root / "dump" / name) for name in dumps),
+        seeds=(1,),
+    )
+    record(planned.resolve("toy"), force=force)
+    return directory / "fold1_seed1"
+
+
+def command(training: Path) -> list[str]:
+    """The arguments of cfia.bin.train and cfia.bin.posteriors for a training's directory."""
+    fold, seed = fold_and_seed(training.name) or (0, 0)
+    return [str(training.parent), "--fold", str(fold), "--seed", str(seed)]

@@ -11,6 +11,8 @@ import numpy as np
 
 from cfia.bin.report import main as report
 from cfia.bin.score import main as score
+from cfia.config import build
+from cfia.experiment import PARTS, Experiment, Folds, Part
 from cfia.files import write_yaml
 from cfia.kaldi.table import write_table
 from cfia.posteriors import write_posteriors
@@ -28,9 +30,32 @@ def corpus(tmp: Path) -> dict[str, str]:
     return refs
 
 
-def fold(
-    directory: Path, tmp: Path, k: int, seed: int, skill: float, salt: int, **config: Any
+def write_experiment(
+    directory: Path, data: Path, folds: int = 3, folds_dir: Path = Path("none"), **settings: Any
 ) -> None:
+    """The experiment.yaml of a made-up experiment; `settings` of its protocol or configuration."""
+    protocol = {
+        "cv": "session", "validation": "random20", "selection": "valid", "labels": "",
+        "text_tags": "strip",
+    }  # fmt: skip
+    config = {"lr": 1e-4, "consistency": [0.5, 0.25, 0.125]}
+    for key, value in settings.items():
+        (protocol if key in protocol else config)[key] = value
+    Experiment(
+        directory=directory,
+        system=directory.parent.name,
+        scheme=directory.name,
+        corpus="made_up",
+        protocol=protocol,
+        run={"ngpu": 0, "num_threads": 1, "feature_cache": "auto"},
+        classes=tuple(CLASSES),
+        folds=Folds(folds_dir, folds, "digest"),
+        parts=dict.fromkeys(PARTS, Part(data, "digest", {})),
+        config=build(config),
+    ).write()
+
+
+def fold(directory: Path, tmp: Path, k: int, seed: int, skill: float, salt: int) -> None:
     """One trained and tested fold: speakers 2k - 1 and 2k of three folds."""
     utts = {u: r for u, r in corpus(tmp).items() if u.split("-")[0] in SPEAKERS[2 * k - 2 : 2 * k]}
     rng = np.random.default_rng([k, seed, salt])
@@ -39,13 +64,6 @@ def fold(
     probs = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
     directory.mkdir(parents=True)
     write_posteriors(directory / "posteriors.tsv", CLASSES, list(utts), list(utts.values()), probs)
-    facts = {
-        "system": directory.parents[1].name, "scheme": directory.parent.name, "cv": "session",
-        "validation": "random20", "selection": "valid", "labels": "", "corpus": "made_up",
-        "text_tags": "strip", "data": str(tmp / "data" / "all"), "folds": 3, "fold": k,
-        "seed": seed, "lr": 1e-4, "consistency": [0.5, 0.25],
-    }  # fmt: skip
-    write_yaml(directory / "config.yaml", {**facts, **config})
     made = {
         "command": "./run.sh --nj 2", "commit": "abc123+dirty",
         "started": f"2024-01-0{k}T00:00:00Z",
@@ -57,7 +75,10 @@ def fold(
 
 def histories(tmp: Path) -> None:
     """The history.csv of every fold, which only learning curves need."""
-    head = "epoch,lr,train_loss,train_ce,train_con,con_share,valid_loss,valid_wa,valid_ua,selected"
+    head = (
+        "epoch,lr,train_loss,train_ce,train_con,con_grad_ratio,valid_loss,valid_wa,valid_ua,"
+        "selected"
+    )
     rows = [
         f"{e},1e-4,{2 / e},1,0,0,{1 + 2 / e},50,{60 - 9 / e},{int(e == 4)}" for e in range(1, 9)
     ]
@@ -71,14 +92,16 @@ def run(
     scheme: str = "session",
     skill: float = 1.5,
     seeds: Iterable[int] = (1,),
-    **config: Any,
+    data: Path | None = None,
+    **settings: Any,
 ) -> Path:
-    """A finished run of three folds."""
+    """A finished experiment of three folds; `settings` as for `write_experiment`."""
     directory = tmp / "exp" / system / scheme
+    write_experiment(directory, data or tmp / "data" / "all", **settings)
     salt = len(system)
     for seed in seeds:
         for k in (1, 2, 3):
-            fold(directory / f"fold{k}_seed{seed}", tmp, k, seed, skill, salt, **config)
+            fold(directory / f"fold{k}_seed{seed}", tmp, k, seed, skill, salt)
     return directory
 
 

@@ -6,20 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from cfia.bin import study as program
-from cfia.bin import study_run
-from cfia.study.study_plan import Plan
+from cfia.bin import posteriors, train
+from cfia.study import tasks
+from cfia.study.request import Request, read_request
+from cfia.study.study_plan import StudyPlan
 from tests.unit.experiment import make
 
-ROOT = Path(__file__).resolve().parents[2]
-OPTIONS = {
-    "cv": "session", "validation": "random20", "selection": "valid", "labels": "4",
-    "default_labels": "4", "text_tags": "strip", "text_file": "", "audio_upstream": "fbank",
-    "audio_model": "", "audio_layer": "", "text_upstream": "minilm", "text_model": "",
-    "text_layer": "", "hub": "hf", "feature_cache": "auto", "train_config": "cfia_net",
-    "systems": "audio_text", "tag": "", "train_args": "", "ngpu": "0", "num_threads": "1",
-    "force": "false",
-}  # fmt: skip
 TOY = """\
 train_args: {epochs: 2, hidden: 4, channels: 4, features: 3, batch_size: 16, lr: 5e-3}
 tables:
@@ -45,30 +37,43 @@ class Recipe:
         conf = self.directory / "conf" / "study"
         conf.mkdir(parents=True)
         (conf / "toy.yaml").write_text(study)
+        (conf.parent / "labels").mkdir()
+        (conf.parent / "labels" / "4.yaml").touch()
         (conf.parent / "models.yaml").write_text("fbank:\nminilm:\n")
         if data:
             make(self.directory, dims={"fbank": 6, "minilm": 5})
 
-    def arguments(self, study: str = "toy", **options: str) -> list[str]:
+    def request(self, study: str = "toy", **options: str) -> Request:
         d = self.directory
-        paths = {"recipe": d, "root": ROOT, "caller": d, "datadir": d / "data",
-                 "dumpdir": d / "dump", "expdir": self.exp}  # fmt: skip
-        values = {**OPTIONS, **paths, "study": study, **self.options, **options}
-        return [f"--{name}={value}" for name, value in values.items()]
+        values = {
+            "corpus_dir": "none", "audio_upstream": "fbank", "text_upstream": "minilm",
+            "datadir": str(d / "data"), "dumpdir": str(d / "dump"), "expdir": str(self.exp),
+        }  # fmt: skip
+        return read_request({**values, "study": study, **self.options, **options}, d, d)
 
-    def plan(self, study: str = "toy", **options: str) -> Plan:
-        return program.make_plan(program.arguments().parse_args(
-            ["plan", *self.arguments(study, **options)]))  # fmt: skip
+    def plan(self, study: str = "toy", **options: str) -> StudyPlan:
+        return StudyPlan(self.request(study, **options))
 
-    def step(self, name: str, *more: str, study: str = "toy", **options: str) -> None:
-        program.main([name, *self.arguments(study, **options), *more])
+    def list_trainings(self, **options: str) -> int:
+        """What stage 5 does before its jobs: returns over how many the trainings are spread."""
+        plan = self.plan(**options)
+        tasks.write_experiments(plan)
+        return tasks.list_trainings(plan)
 
-    def work(self, job: int = 1, jobs: int = 1) -> None:
-        tasks = self.exp / "study" / "toy" / "tasks"
-        study_run.main(["--tasks", str(tasks), "--job", str(job), "--jobs", str(jobs)])
+    def train(self, job: int = 1, jobs: int = 1) -> None:
+        train.main([*self._job("train", job, jobs), "--force", "true"])
 
-    def tasks(self) -> Sequence[str]:
-        return (self.exp / "study" / "toy" / "tasks").read_text().splitlines()
+    def test(self, **options: str) -> None:
+        """Stage 6, in one job."""
+        tasks.list_posteriors(self.plan(**options))
+        posteriors.main(self._job("posteriors", 1, 1))
+
+    def _job(self, program: str, job: int, jobs: int) -> list[str]:
+        path = self.exp / "study" / "toy" / f"{program}.list"
+        return ["--list", str(path), "--job", str(job), "--jobs", str(jobs)]
+
+    def listed(self) -> Sequence[str]:
+        return (self.exp / "study" / "toy" / "train.list").read_text().splitlines()
 
     def results(self) -> dict[str, bytes]:
         """The bytes that a training and its test leave, by path."""
@@ -77,7 +82,7 @@ class Recipe:
         return {str(path.relative_to(self.exp)): path.read_bytes() for path in paths}
 
 
-def entry(plan: Plan, **row: Any) -> Any:
+def entry(plan: StudyPlan, **row: Any) -> Any:
     """The one entry whose row has these values."""
     (found,) = [e for e in plan.entries if all(getattr(e.row, k) == v for k, v in row.items())]
     return found

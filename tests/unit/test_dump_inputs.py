@@ -9,8 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cfia.bin import posteriors as predict
-from cfia.bin import train
+from cfia.bin import posteriors, train
 from cfia.errors import UserError
 from cfia.kaldi.data_dir import DataDir
 from cfia.kaldi.table import read_table, write_table
@@ -35,10 +34,12 @@ def test_a_dump_replaces_nothing_that_is_not_a_dump(data: Path, tmp_path: Path) 
     with pytest.raises(UserError, match="is the data directory, which a dump would replace"):
         plan(data, data, "--force", "true")
     trained = experiment.make(tmp_path / "experiment")
-    train.main(experiment.train_command(trained, tmp_path / "exp", "--train_args", "epochs=1"))
+    training = experiment.plan(trained, tmp_path / "exp" / "system" / "session", "epochs=1")
+    train.main(experiment.command(training))
     (tmp_path / "notes").mkdir()
     (tmp_path / "notes" / ".raw_notes").write_text("mine")
-    for directory in (trained / "data" / "folds" / "session", tmp_path / "exp", tmp_path / "notes"):
+    folds, notes = trained / "data" / "folds" / "session", tmp_path / "notes"
+    for directory in (folds, training, training.parent, tmp_path / "exp", notes):
         before = sorted(directory.rglob("*"))
         for force in ("false", "true"):
             with pytest.raises(UserError, match="is there and was not made by a dump"):
@@ -101,20 +102,25 @@ def test_features_of_other_transcripts_neither_train_nor_predict(tmp_path: Path)
     shutil.rmtree(dump)
     model = ["--model", str(tmp_path / "bert")]
     run_dump(dump, data, plan(dump, data, *model, upstream="bert"))
-    exp = tmp_path / "exp"
-    command = experiment.train_command(root, exp, "--train_args", "epochs=1 hidden=4")
-    train.main(command)
-    predict.main([str(exp)])
+    exp, small = tmp_path / "exp", "epochs=1 hidden=4"
+    training, other = (experiment.plan(root, exp / name, small) for name in ("a", "b"))
+    train.main(experiment.command(training))
+    posteriors.main(experiment.command(training))
     text = read_table(data / "text")
     write_table(data / "text", text | {next(iter(text)): "the mat sat"})
-    for program, arguments in ((predict, [str(exp)]), (train, [*command[:-1], "other"])):
-        with pytest.raises(UserError, match=r"dump/text was made from another text than .*stage 4"):
-            program.main(arguments)
+    wanted = r"dump/text was made from another text than .*stage 4"
+    for program, begun in ((posteriors, training), (train, training), (train, other)):
+        with pytest.raises(UserError, match=wanted):
+            program.main(experiment.command(begun))
+    with pytest.raises(UserError, match=wanted):
+        experiment.plan(root, exp / "c", small)
+    assert not other.exists()
+    assert not (exp / "c").exists()
 
 
 def test_features_of_another_encoder_do_not_predict(tmp_path: Path) -> None:
     root = experiment.make(tmp_path / "root")
-    data, dump, exp = root / "data" / "all", root / "dump" / "text", tmp_path / "exp"
+    data, dump = root / "data" / "all", root / "dump" / "text"
     for seed in (1, 2):
         shutil.rmtree(tmp_path / "bert", ignore_errors=True)
         tiny_models.save_bert(tmp_path / "bert", seed)
@@ -122,11 +128,12 @@ def test_features_of_another_encoder_do_not_predict(tmp_path: Path) -> None:
         model = ["--model", str(tmp_path / "bert")]
         run_dump(dump, data, plan(dump, data, *model, upstream="bert"))
         if seed == 1:
-            command = experiment.train_command(root, exp, "--train_args", "epochs=1 hidden=4")
-            train.main(command)
-    with pytest.raises(UserError, match=r"text features has changed.*run stage 5 with --f"):
-        predict.main([str(exp)])
-    assert not (exp / "posteriors.tsv").exists()
+            training = experiment.plan(root, tmp_path / "exp", "epochs=1 hidden=4")
+            train.main(experiment.command(training))
+    wanted = r"text features has changed.*--force true trains again from stage 5"
+    with pytest.raises(UserError, match=wanted):
+        posteriors.main(experiment.command(training))
+    assert not (training / "posteriors.tsv").exists()
 
 
 # Real weights.

@@ -1,4 +1,4 @@
-"""What batches report: sums, the consistency loss's share, and what is not finite."""
+"""What batches report: sums, the ratio of the losses' gradients, and what is not finite."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from cfia.errors import UserError
-from cfia.training.epoch_totals import Figures
+from cfia.training.epoch_totals import EpochTotals
 from cfia.training.loss import Loss, backward
 
 
@@ -19,15 +19,15 @@ def loss(cross_entropy: float, consistency: float = 0.25) -> Loss:
 
 def test_the_row_is_the_mean_over_utterances() -> None:
     for every in (1, 2, 16):  # how often they are read changes nothing
-        figures = Figures(every)
-        figures.add(["a", "b", "c"], loss(2.0), torch.tensor(1.0))
-        figures.add(["d"], loss(4.0, 0.5), torch.tensor(1.0))
-        figures.share = 0.1
-        assert figures.row() == {
+        totals = EpochTotals(every)
+        totals.add(["a", "b", "c"], loss(2.0), torch.tensor(1.0))
+        totals.add(["d"], loss(4.0, 0.5), torch.tensor(1.0))
+        totals.con_grad_ratio = 0.1
+        assert totals.row() == {
             "train_loss": (3 * 2.25 + 4.5) / 4,
             "train_ce": 2.5,
             "train_con": 1.25 / 4,
-            "con_share": 0.1,
+            "con_grad_ratio": 0.1,
         }
 
 
@@ -37,8 +37,8 @@ def test_the_row_is_the_mean_over_utterances() -> None:
 def test_what_is_not_finite_names_its_batch(what: str, cross_entropy: float, norm: float) -> None:
     wanted = f"the {what} is not finite in the batch of c, d; try a lower lr"
     with pytest.raises(UserError, match=wanted):
-        Figures(every=1).add(["c", "d"], loss(cross_entropy), torch.tensor(norm))
-    later = Figures(every=16)  # as on a GPU
+        EpochTotals(every=1).add(["c", "d"], loss(cross_entropy), torch.tensor(norm))
+    later = EpochTotals(every=16)  # as on a GPU
     later.add(["a", "b"], loss(1.0), torch.tensor(1.0))
     later.add(["c", "d"], loss(cross_entropy), torch.tensor(norm))
     later.add(["e"], loss(math.nan), torch.tensor(math.nan))
@@ -48,12 +48,12 @@ def test_what_is_not_finite_names_its_batch(what: str, cross_entropy: float, nor
 
 
 def test_the_state_goes_on_where_it_was() -> None:
-    first, whole = Figures(16), Figures(16)
-    for figures in (first, whole):
-        figures.add(["a", "b"], loss(0.3), torch.tensor(1.0))
-    resumed = Figures(1, **first.state())  # type: ignore[arg-type]
-    for figures in (resumed, whole):
-        figures.add(["c"], loss(0.7), torch.tensor(1.0))
+    first, whole = EpochTotals(16), EpochTotals(16)
+    for totals in (first, whole):
+        totals.add(["a", "b"], loss(0.3), torch.tensor(1.0))
+    resumed = EpochTotals(1, **first.state())  # type: ignore[arg-type]
+    for totals in (resumed, whole):
+        totals.add(["c"], loss(0.7), torch.tensor(1.0))
     assert resumed.state() == whole.state()
 
 
@@ -61,7 +61,7 @@ def norm(parts: tuple[Tensor, ...]) -> float:
     return math.sqrt(sum(float(part.square().sum()) for part in parts))
 
 
-def test_the_share_compares_the_two_gradients() -> None:
+def test_the_ratio_compares_the_two_gradients() -> None:
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(3, 5), nn.Tanh(), nn.Linear(5, 2)).double()
     weights = list(model.parameters())

@@ -18,14 +18,15 @@ from cfia.bin.gates import main as gates
 from cfia.bin.train import main as train
 from cfia.config import build
 from cfia.errors import UserError
+from cfia.experiment import NAME, PARTS, read
 from cfia.figures.gates import plot_gates
 from cfia.files import read_yaml, write_yaml
 from cfia.kaldi.table import write_table
 from cfia.model.audio_weight import audio_weight
 from cfia.model.equations import CFIA, EquationStack
 from cfia.training.audio_weights import AudioWeight, audio_weights
-from cfia.training.folds import read_folds
-from cfia.training.training import read_job
+from cfia.training.folds import Fold
+from cfia.training.training import Training
 from tests.unit import experiment
 
 
@@ -65,25 +66,29 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = experiment.make(tmp_path_factory.mktemp("gates"))
     front = root / "dump" / "audio" / "frontend.yaml"
     write_yaml(front, {**read_yaml(front), "frame_shift": 0.02})
-    train(experiment.train_command(root, root / "fold1_seed1", "--train_args",
-                                   "epochs=1 hidden=4 channels=4 features=3"))  # fmt: skip
+    small = "epochs=1 hidden=4 channels=4 features=3"
+    directory = experiment.plan(root, root / "cfia_net_a_t" / "session", small)
+    train(experiment.command(directory))
     noise = np.random.default_rng(1).normal(0, 0.1, 8000)
     soundfile.write(root / "noise.wav", noise, 8000)
     scp = root / "data" / "all" / "wav.scp"
     utts = [line.split()[0] for line in scp.read_text().splitlines()]
     write_table(scp, dict.fromkeys(utts, str(root / "noise.wav")))
-    return root / "fold1_seed1"
+    return directory
+
+
+def lists(trained: Path) -> Fold:
+    return Training(read(trained.parent), fold=1, seed=1).lists
 
 
 def test_shares_are_those_of_the_trained_network(trained: Path) -> None:
-    job = read_job(trained)
-    lists = read_folds(job.folds)[1]
-    utts = [lists.test[0], lists.train[0]]
-    found = list(audio_weights(job, utts))
+    training = Training(read(trained.parent), fold=1, seed=1)
+    utts = [training.lists.test[0], training.lists.train[0]]
+    found = list(audio_weights(training, utts))
     assert [(one.utt, one.part) for one in found] == [(utts[0], "test"), (utts[1], "train")]
     for one in found:
-        data = next(iter(job.dataset(one.part).features.values()))
-        length = int(data.lengths[getattr(lists, one.part).index(one.utt)])
+        data = next(iter(training.dataset(one.part).features.values()))
+        length = int(data.lengths[getattr(training.lists, one.part).index(one.utt)])
         assert one.weight.shape == (length, 3)
         assert one.text_frames == length  # spread over the audio
         assert one.frame_shift == 0.02
@@ -93,27 +98,28 @@ def test_shares_are_those_of_the_trained_network(trained: Path) -> None:
 def test_pictures_are_drawn_for_the_utterances_asked_for(
     trained: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    utts = read_folds(read_job(trained).folds)[1].test[:1]
-    gates(["--utts", " ".join(utts), str(trained)])
+    utts = lists(trained).test[:1]
+    gates(["--utts", " ".join(utts), *experiment.command(trained)])
     names = capsys.readouterr().out.split()
     assert names == [str(trained / "gates" / f"{utt}.png") for utt in utts]
     first = {path: path.read_bytes() for path in (trained / "gates").iterdir()}
     assert len(first) == 2
-    gates(["--utts", " ".join(utts), str(trained)])
+    gates(["--utts", " ".join(utts), *experiment.command(trained)])
     assert {path: path.read_bytes() for path in (trained / "gates").iterdir()} == first
 
 
 def test_what_has_no_gates_is_said(trained: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="has no utterance nobody"):
-        gates(["--utts", "nobody", str(trained)])
-    values = read_yaml(trained / "config.yaml")
-    values["dumps"].pop("audio")
-    write_yaml(tmp_path / "config.yaml", values)
-    utt = read_folds(read_job(trained).folds)[1].test[0]
+        gates(["--utts", "nobody", *experiment.command(trained)])
+    values = read_yaml(trained.parent / NAME)
+    for part in PARTS:
+        values["parts"][part]["dumps"].pop("audio")
+    write_yaml(tmp_path / NAME, values)
+    utt = lists(trained).test[0]
     with pytest.raises(UserError, match="no CFIA module between audio and text"):
-        gates(["--utts", utt, str(tmp_path)])
+        gates(["--utts", utt, *experiment.command(tmp_path / trained.name)])
     with pytest.raises(SystemExit) as caught:
-        gates(["--utts", " ", str(trained)])
+        gates(["--utts", " ", *experiment.command(trained)])
     assert caught.value.code == 2
 
 

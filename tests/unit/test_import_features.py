@@ -14,13 +14,15 @@ import numpy as np
 import pytest
 import yaml
 
-from cfia.bin import dump_plan, folds, import_features, train
-from cfia.bin import posteriors as predict
+from cfia.bin import dump_plan, folds, import_features, posteriors, train
 from cfia.errors import UserError
 from cfia.kaldi.archive import load_features
 from cfia.kaldi.data_dir import DataDir
 from cfia.kaldi.table import read_table
 from cfia.kaldi.validate import Wanted, validate
+from cfia.study.request import read_request
+from cfia.study.study_plan import StudyPlan
+from cfia.study.tasks import tasks, write_experiments
 from tests.unit.corpora import ROOT, tree
 from tests.unit.small_iemocap import RECIPE
 
@@ -108,17 +110,17 @@ def test_every_frame_and_every_table(published: Published) -> None:
 def test_training_from_them(published: Published) -> None:
     published.run()
     root = published.root
-    folds.main(["--data", str(published.data), "--out", str(root / "folds")])
-    directory = root / "exp" / "fold1"
-    small = "hidden=4 channels=4 features=3 batch_size=8 epochs=1"
-    train.main([
-        "--config", str(ROOT / "conf" / "systems" / "cfia_net.yaml"), "--train_args", small,
-        "--data", str(published.data), "--folds", str(root / "folds" / "session"),
-        "--fold", "1", "--seed", "1", "--system", "cfia_net_emotion2vec", "--scheme", "session",
-        "--cv", "session", "--validation", "random20", "--labels", "4", "--corpus", "iemocap",
-        "--text_tags", "strip", "--audio_dump", str(published.dump), str(directory),
-    ])  # fmt: skip
-    predict.main([str(directory)])
+    folds.main(["--data", str(published.data), "--out", str(root / "data" / "folds"), "session"])
+    options = {f"{name}dir": str(root / name) for name in ("data", "dump", "exp")}
+    options |= {"stage": "5", "systems": "audio"}
+    options |= {"train_args": "hidden=4 channels=4 features=3 batch_size=8 epochs=1"}
+    plan = StudyPlan(read_request(options, RECIPE, root))
+    write_experiments(plan)
+    first = tasks(plan)[0]
+    assert first.experiment == root / "exp" / "cfia_net_emotion2vec" / "session"
+    train.main(first.words())
+    posteriors.main(first.words())
+    directory = first.training().directory
     lines = (directory / "posteriors.tsv").read_text().splitlines()
     assert len(lines) == 1 + len(NAMES) // 3
     assert "published by its authors" in (directory / "provenance.yaml").read_text()

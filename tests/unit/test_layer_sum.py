@@ -9,15 +9,14 @@ import numpy as np
 import pytest
 import torch
 
-from cfia.bin import posteriors as predict
-from cfia.bin import train
+from cfia.bin import posteriors, train
 from cfia.config import NETWORKS, build
 from cfia.errors import UserError
 from cfia.files import write_yaml
 from cfia.model import registry
 from cfia.model.encoder import Encoder, LayerSum, Sequences
 from cfia.training import checkpoint
-from tests.unit.experiment import make, train_command
+from tests.unit.experiment import command, make, plan
 
 SMALL = {"hidden": 8, "channels": 4, "features": 3}
 KEY = "encoders.audio.layer_sum.weights"
@@ -86,10 +85,10 @@ def experiment(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def trained(experiment: Path) -> Path:
-    directory = experiment / "exp" / "fold1_seed1"
-    train.main(train_command(experiment, directory))
-    predict.main([str(directory)])
-    return directory
+    training = plan(experiment, experiment / "exp" / "session")
+    train.main(command(training))
+    posteriors.main(command(training))
+    return training
 
 
 def test_it_is_trained_kept_and_used_for_posteriors(trained: Path, experiment: Path) -> None:
@@ -116,26 +115,26 @@ def test_it_resumes_to_the_same_bytes(
         if len(self.history) == 3:
             raise Killed
 
-    command = train_command(experiment, tmp_path / "fold1_seed1")
+    training = plan(experiment, tmp_path / "session")
     with monkeypatch.context() as context:
         context.setattr(Trainer, "_write", write_thrice)
         with pytest.raises(Killed):
-            train.main(command)
-    train.main(command)
+            train.main(command(training))
+    train.main(command(training))
     for name in ("checkpoint.pt", "best.pt", "history.csv"):
-        assert (tmp_path / "fold1_seed1" / name).read_bytes() == (trained / name).read_bytes()
+        assert (training / name).read_bytes() == (trained / name).read_bytes()
 
 
 def test_a_checkpoint_of_other_layers_is_refused(
     trained: Path, experiment: Path, tmp_path: Path
 ) -> None:
-    copy = Path(shutil.copytree(trained, tmp_path / "fold1_seed1"))
+    copy = Path(shutil.copytree(trained.parent, tmp_path / "session")) / trained.name
     (copy / "posteriors.tsv").unlink()
     path = experiment / "dump" / "audio" / "frontend.yaml"
     before = path.read_text()
     write_yaml(path, {"name": "audio", "layer": "all", "dim": 6, "layers": 2})
     try:
         with pytest.raises(UserError, match=r"the weight 'encoders\.audio.* has the shape"):
-            predict.main([str(copy)])
+            posteriors.main(command(copy))
     finally:
         path.write_text(before)

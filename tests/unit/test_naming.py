@@ -1,7 +1,8 @@
-"""Names of directories: as DESIGN lays them down, and never the same for two different runs."""
+"""Options and names of directories: never the same for two different experiments."""
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -9,41 +10,51 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cfia.errors import UserError
-from cfia.naming import Names, names, upstream_name
+from cfia.naming import (
+    Names,
+    fold_and_seed,
+    folds_scheme,
+    split_folds_scheme,
+    training_name,
+    upstream_name,
+)
+from cfia.options import BOOLEAN, EVERY, LEGAL, OPTIONS
+from cfia.study.request import Request, read_request
 
 ROOT = Path(__file__).resolve().parents[2]
-DEFAULTS = {
-    "cv": "session", "validation": "random20", "selection": "valid", "labels": "4",
-    "default_labels": "4", "text_tags": "strip", "text_file": "", "audio_upstream": "emotion2vec",
-    "audio_model": "", "audio_layer": "", "text_upstream": "bert", "text_model": "",
-    "text_layer": "", "hub": "hf", "feature_cache": "auto",
-    "train_config": "cfia_net", "systems": "audio_text audio text", "tag": "",
-    "train_args": "",
-}  # fmt: skip
+
+
+def request(**options: str) -> Request:
+    """The request of a run of egs/iemocap."""
+    defaults = {option.name: option.default for option in EVERY} | {"default_labels": "4"}
+    recipe = ROOT / "egs" / "iemocap"
+    return read_request({**defaults, "corpus_dir": "/x", **options}, recipe, recipe)
 
 
 def make(**options: str) -> Names:
-    return names({**DEFAULTS, **options}, ROOT / "egs" / "iemocap", ROOT)
+    return request(**options).names()
 
 
 def systems(**options: str) -> list[str]:
-    return [system.name for system in make(**options).systems]
+    return [system.name for system in request(**options).systems()]
 
 
 def test_default_names() -> None:
-    found = make()
-    assert (found.data, found.audio, found.text) == ("all", "emotion2vec", "bert")
-    assert (found.folds_scheme, found.scheme) == ("session", "session")
+    names = make()
+    assert (names.data, names.dumps) == ("all", {"audio": "emotion2vec", "text": "bert"})
+    assert (names.folds, names.scheme) == ("session", "session")
     assert systems() == ["cfia_net_emotion2vec_bert", "cfia_net_emotion2vec", "cfia_net_bert"]
-    assert [s.modalities for s in found.systems] == [("audio", "text"), ("audio",), ("text",)]
+    assert [s.modalities for s in request().systems()] == [("audio", "text"), ("audio",), ("text",)]
 
 
-def test_suffixes() -> None:
-    found = make(labels="6", cv="speaker", validation="partner", selection="test", text_tags="keep")
-    assert (found.data, found.audio, found.text) == ("all_6_keep", "emotion2vec_6", "bert_6_keep")
-    assert (found.folds_scheme, found.scheme) == ("speaker-partner_6", "speaker-partner-test_6")
+def test_suffixes(tmp_path: Path) -> None:
+    names = make(labels="6", cv="speaker", validation="partner", selection="test", text_tags="keep")
+    assert (names.data, names.label_suffix) == ("all_6_keep", "_6")
+    assert names.dumps == {"audio": "emotion2vec_6", "text": "bert_6_keep"}
+    assert (names.folds, names.scheme) == ("speaker-partner_6", "speaker-partner-test_6")
     assert systems(tag="try", labels="6")[0] == "cfia_net_emotion2vec_bert_6_try"
-    assert make(text_file="/x/asr.txt").text == "bert_asr"
+    (tmp_path / "asr.txt").touch()
+    assert make(text_file=str(tmp_path / "asr.txt")).dumps["text"] == "bert_asr"
 
 
 def test_upstream_names() -> None:
@@ -52,6 +63,17 @@ def test_upstream_names() -> None:
     assert (
         upstream_name("whisper", "/m/whisper-tiny.en-encoder/", "2") == "whisper-tiny.en-encoder_l2"
     )
+
+
+@given(st.sampled_from(LEGAL["cv"]), st.sampled_from(LEGAL["validation"]))
+def test_names_of_schemes_can_be_read_back(cv: str, validation: str) -> None:
+    assert split_folds_scheme(folds_scheme(cv, validation)) == (cv, validation)
+
+
+@given(st.integers(1, 99), st.integers(0, 999))
+def test_names_of_trainings_can_be_read_back(fold: int, seed: int) -> None:
+    assert fold_and_seed(training_name(fold, seed)) == (fold, seed)
+    assert fold_and_seed(f"{training_name(fold, seed)}_old") is None
 
 
 def test_systems_by_any_of_their_names() -> None:
@@ -78,16 +100,39 @@ def test_a_users_own_file_gives_its_name(tmp_path: Path) -> None:
         ({"cv": "dialogue"}, "--cv is 'dialogue'; legal values are session, speaker"),
         ({"validation": "partner"}, "--validation partner needs --cv speaker"),
         ({"systems": "cfia_nets"}, "no system 'cfia_nets'"),
-        ({"systems": " "}, "--systems names no system"),
+        ({"systems": " "}, "--systems is ' '; expected a name such as audio_text"),
         ({"systems": "train_audio"}, "no system 'train'"),
         ({"tag": "a/b"}, "--tag is 'a/b'; it becomes part of a directory's name"),
         ({"train_config": "/no/such.yaml"}, "no such file /no/such.yaml"),
+        ({"corpus_dir": ""}, "stage 1 needs --corpus_dir DIR"),
+        ({"seeds": "1 2,x"}, "--seeds is '1 2,x'; expected numbers such as"),
+        ({"skip_stages": "3-4"}, "--skip_stages is '3-4'; expected numbers such as"),
     ],
 )
 def test_mistakes_are_named(options: dict[str, str], expected: str) -> None:
     with pytest.raises(UserError) as error:
-        make(**options)
+        request(**options)
     assert expected in str(error.value)
+
+
+def test_options_are_those_of_the_block_in_ser_sh_and_of_nothing_else() -> None:
+    """Name, default, help and group, in the same order."""
+    text = (ROOT / "egs" / "TEMPLATE" / "ser.sh").read_text()
+    block = text.split("# Options. ")[1].split("\n", 1)[1].split("\n# End of options")[0]
+    lines: list[tuple[str, ...]] = []
+    for line in block.splitlines():
+        option = re.fullmatch(r'([a-z_]+)=("?)(.*?)\2 *# (.*)', line)
+        lines.append((option[1], option[3], option[4]) if option else (line.removeprefix("# "),))
+    expected: list[tuple[str, ...]] = []
+    for group, options in OPTIONS.items():
+        expected += [(group,), *((o.name, o.default, o.help) for o in options)]
+    assert lines == expected
+
+
+def test_the_help_of_an_option_names_all_its_legal_values() -> None:
+    for option in EVERY:
+        for value in () if option.legal == BOOLEAN else option.legal:
+            assert re.search(rf"\b{value}\b", option.help), f"{option.name} lacks {value}"
 
 
 choices = st.fixed_dictionaries(
@@ -97,6 +142,7 @@ choices = st.fixed_dictionaries(
         "selection": st.sampled_from(["valid", "last", "test"]),
         "labels": st.sampled_from(["4", "6"]),
         "text_tags": st.sampled_from(["strip", "keep"]),
+        "audio_upstream": st.just("wavlm"),
         "audio_model": st.sampled_from(["", "a/b-large"]),
         "audio_layer": st.sampled_from(["", "3"]),
         "tag": st.sampled_from(["", "x"]),
@@ -109,9 +155,9 @@ def test_different_runs_never_share_a_training_directory(
     one: dict[str, str], two: dict[str, str]
 ) -> None:
     paths = [
-        (system.name, found.scheme)
+        (system.name, asked.names().scheme)
         for options in (one, two)
-        for found in [make(**options)]
-        for system in found.systems[:1]
+        for asked in [request(**options)]
+        for system in asked.systems()[:1]
     ]
     assert (paths[0] == paths[1]) == (one == two)

@@ -7,13 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from cfia.bin import posteriors as predict
-from cfia.bin import score, train
+from cfia.bin import posteriors, score, train
 from cfia.files import read_json
 from cfia.kaldi.data_dir import DataDir
 from cfia.kaldi.table import read_table, write_table
 from cfia.training.folds import make_scheme
-from tests.unit.experiment import make, train_command
+from tests.unit.experiment import command, make, plan
 
 CHANCE = 25.0
 FOLDS = 5
@@ -23,12 +22,11 @@ def pooled(root: Path) -> tuple[float, float, float]:
     """UA over all folds and its interval, of trainings on the experiment under `root`."""
     run = root / "exp" / "cfia_net_a_t" / "session"
     quick = "hidden=8 channels=4 features=3 batch_size=32 lr=3e-2 normalisation=global epochs=6"
+    plan(root, run, quick)
     for fold in range(1, FOLDS + 1):
-        directory = run / f"fold{fold}_seed1"
-        arguments = train_command(root, directory, "--train_args", quick)
-        arguments[arguments.index("--fold") + 1] = str(fold)
+        arguments = command(run / f"fold{fold}_seed1")
         train.main(arguments)
-        predict.main([str(directory)])
+        posteriors.main(arguments)
     score.main(["--expdir", str(root / "exp")])
     scores = read_json(run / "scores.json")["pooled"]
     low, high = scores["ci95"]["ua"]

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from cfia.figures.figure_files import Picture
 from cfia.report.html import page
-from cfia.report.sections import Block, Heading, Items, Links, Section, Text, to_markdown
+from cfia.report.sections import CodeBlock, Heading, Items, Links, Section, Text, to_markdown
 from cfia.report.table import Column, Table
 from cfia.scoring.cells import Estimate
 from tests.unit.runs import histories, run, stages
@@ -71,7 +71,7 @@ TABLE = Table(
 def test_every_section_is_there_and_escaped() -> None:
     sections: list[Section] = [
         Heading("One & two"), Text("Words <b>", quoted=True), TABLE, Heading("Three"),
-        Items(["first", "`second`"]), Block("yaml", ["key: <value>", "other: 2"]),
+        Items(["first", "`second`"]), CodeBlock("yaml", ["key: <value>", "other: 2"]),
         Picture(SVG, 'a "picture"', "below it"), Picture(SVG, "another"),
         Links([("the folder", "exp/a b:c/ü#1/")]), Table("", TABLE.columns, TABLE.rows),
     ]  # fmt: skip
@@ -96,7 +96,7 @@ def test_every_section_is_there_and_escaped() -> None:
 def test_no_text_breaks_the_page(texts: list[str]) -> None:
     columns = [Column(str(i), text) for i, text in enumerate(texts)]
     table = Table(texts[0], columns, [{str(i): text for i, text in enumerate(texts)}], texts)
-    sections: list[Section] = [Heading(texts[0]), table, Items(texts), Block("sh", texts)]
+    sections: list[Section] = [Heading(texts[0]), table, Items(texts), CodeBlock("sh", texts)]
     sections += [Picture(SVG, texts[0], texts[-1]), Links([(text, text) for text in texts])]
     assert len(Checker(page(texts[0], sections)).images) == 1
 
@@ -104,7 +104,7 @@ def test_no_text_breaks_the_page(texts: list[str]) -> None:
 def test_markdown_of_the_same_sections() -> None:
     sections: list[Section] = [
         Heading("Scores <of> all"), TABLE, Picture(SVG, "a picture"), Links([("a", "b")]),
-        Text("quoted", quoted=True), Items(["one", "two"]), Block("sh", ["./run.sh"]),
+        Text("quoted", quoted=True), Items(["one", "two"]), CodeBlock("sh", ["./run.sh"]),
     ]  # fmt: skip
     assert to_markdown(sections) == (
         "## Scores <of> all\n\n| system & co | UA |\n| --- | ---: |\n"

@@ -22,14 +22,14 @@ from cfia.figures.calibration import plot_reliability, reliability
 from cfia.figures.dots import Dots, plot_dots
 from cfia.figures.plots import plot_confusion, plot_consistency, plot_learning_curves
 from cfia.figures.style import Drawing
-from cfia.files import write_yaml
 from cfia.kaldi.table import write_table
 from cfia.posteriors import Posteriors, write_posteriors
 from cfia.scoring.cells import Estimate
-from cfia.scoring.trained import Run, find_runs, load
+from cfia.scoring.trained import TrainedExperiment, find_trained, load
+from tests.unit.runs import write_experiment
 
 CON = "1.5e-5,3e-5"  # value and share of the consistency terms
-HEAD = "epoch,lr,train_loss,train_ce,train_con,con_share,valid_loss,valid_wa,valid_ua,selected"
+HEAD = "epoch,lr,train_loss,train_ce,train_con,con_grad_ratio,valid_loss,valid_wa,valid_ua,selected"
 
 
 def make(
@@ -40,24 +40,21 @@ def make(
     system: str = "net_fbank",
     n_epochs: int = 12,
     seeds: Sequence[int] = (1,),
-    **config: Any,
-) -> Run:
+    **settings: Any,
+) -> TrainedExperiment:
     """A run of one fold whose confusion matrix is `counts`."""
     pairs = [(i, j) for (i, j), n in np.ndenumerate(np.asarray(counts)) for _ in range(int(n))]
     utts = [f"s{n % 3}-{n:04d}" for n in range(len(pairs))]
     (tmp / "data").mkdir(exist_ok=True)
     write_table(tmp / "data" / "utt2spk", {utt: utt[:2] for utt in utts})
+    experiment = tmp / "exp" / system / "session"
+    write_experiment(experiment, tmp / "data", folds=1, **settings)
     for seed in seeds:
-        directory = tmp / "exp" / system / "session" / f"fold1_seed{seed}"
+        directory = experiment / f"fold1_seed{seed}"
         directory.mkdir(parents=True)
         refs = [classes[i] for i, _ in pairs]
         probs = np.eye(len(classes))[[j for _, j in pairs]]
         write_posteriors(directory / "posteriors.tsv", list(classes), utts, refs, probs)
-        facts = {
-            "cv": "session", "validation": "random20", "selection": "valid", "labels": "",
-            "corpus": "made_up", "text_tags": "strip", "data": str(tmp / "data"), "folds": 1,
-        }  # fmt: skip
-        write_yaml(directory / "config.yaml", {**facts, **config})
         rng = np.random.default_rng(seed)
         ua = 60 - 30 / np.arange(1, n_epochs + 1) + rng.normal(0, 1, n_epochs)
         best = ua.argmax()
@@ -66,8 +63,8 @@ def make(
             for e in range(n_epochs)
         ]
         (directory / "history.csv").write_text("\n".join([HEAD, *rows]) + "\n")
-    (run,) = (run for run in find_runs(tmp / "exp") if run.system == system)
-    return run
+    (trained,) = (one for one in find_trained(tmp / "exp") if one.system == system)
+    return trained
 
 
 def pixels(drawing: Drawing) -> npt.NDArray[np.int64]:
@@ -141,19 +138,19 @@ def test_seeds_and_trainings_of_one_epoch(tmp_path: Path) -> None:
         warnings.simplefilter("error")
         assert plot_learning_curves(run) is not None
         assert plot_consistency(run) is not None
-    for part in run.parts:
+    for part in run.trainings:
         path = part.directory / "history.csv"
         path.write_text(path.read_text().replace(CON, "0,0"))
     assert plot_learning_curves(run) is not None
     assert plot_consistency(run) is None
-    for part in run.parts:
+    for part in run.trainings:
         (part.directory / "history.csv").unlink()
     assert plot_learning_curves(run) is None
 
 
 def test_a_broken_history_is_named(tmp_path: Path) -> None:
     run = make(tmp_path, FOUR, COUNTS)
-    path = run.parts[0].directory / "history.csv"
+    path = run.trainings[0].directory / "history.csv"
     path.write_text(path.read_text().replace("valid_ua", "ua"))
     with pytest.raises(UserError, match=r"fold1_seed1/history.csv must have the columns"):
         plot_learning_curves(run)

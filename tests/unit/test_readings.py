@@ -42,7 +42,7 @@ CORPUS = Corpus("toy", ())
 def recipe(tmp_path_factory: pytest.TempPathFactory) -> Recipe:
     """Runs of the base with three seeds, of one choice far better and one not finished."""
     tmp = tmp_path_factory.mktemp("readings")
-    config: dict[str, Any] = {"mlp": "two", "layers": 1, "consistency": [0.0005]}
+    config: dict[str, Any] = {"mlp": "two", "layers": 1, "consistency": [5e-4, 3e-4, 1e-4]}
     run(tmp, BASE, seeds=(1, 2, 3), skill=1.0, **config)
     run(tmp, f"{BASE}_mlp-split", skill=4.0, **config)
     run(tmp, f"{BASE}_consistency-none", skill=1.0, seeds=(1, 2), **config)

@@ -13,7 +13,16 @@ from cfia.bin.report import main as report
 from cfia.bin.score import main as score
 from cfia.files import read_json
 from cfia.kaldi.table import write_table
-from tests.unit.runs import CLASSES, corpus, fold, histories, read_pairs, run, stages
+from tests.unit.runs import (
+    CLASSES,
+    corpus,
+    fold,
+    histories,
+    read_pairs,
+    run,
+    stages,
+    write_experiment,
+)
 
 
 def snapshot(expdir: Path) -> dict[str, tuple[bytes, int]]:
@@ -166,7 +175,8 @@ def test_a_class_that_a_fold_lacks(tmp_path: Path) -> None:
 
 def test_one_fold_and_one_speaker_have_no_spread(tmp_path: Path) -> None:
     directory = tmp_path / "exp" / "net_fbank" / "test_split"
-    fold(directory / "fold1_seed1", tmp_path, 1, 1, 1.5, 0, folds=1, cv="test_split")
+    write_experiment(directory, tmp_path / "data" / "all", folds=1, cv="test_split")
+    fold(directory / "fold1_seed1", tmp_path, 1, 1, 1.5, 0)
     table = tmp_path / "data" / "all" / "utt2spk"
     write_table(table, dict.fromkeys(corpus(tmp_path), "Spk1"))
     stages(tmp_path)

@@ -131,12 +131,21 @@ def test_nothing_finished_is_an_error_that_says_what_to_run(tmp_path: Path) -> N
         report(["--expdir", str(tmp_path / "exp")])
 
 
-def test_folds_of_different_protocols_are_not_pooled(tmp_path: Path) -> None:
-    directory = run(tmp_path)
-    text = (directory / "fold2_seed1" / "config.yaml").read_text()
-    changed = text.replace("random20", "partner")
-    (directory / "fold2_seed1" / "config.yaml").write_text(changed)
-    with pytest.raises(UserError, match=r"fold2_seed1/config.yaml has validation partner, but"):
+def test_what_an_earlier_version_trained_is_left_out_and_said_so(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    old, new = run(tmp_path, "old"), run(tmp_path, "new")
+    (old / "experiment.yaml").unlink()
+    score(["--expdir", str(tmp_path / "exp")])
+    assert "old/session is left out: it has no experiment.yaml, for an earlier" in caplog.text
+    assert (new / "scores.json").exists()
+    assert not (old / "scores.json").exists()
+
+
+def test_an_experiment_that_lacks_a_key_is_named(tmp_path: Path) -> None:
+    path = run(tmp_path) / "experiment.yaml"
+    path.write_text(path.read_text().replace("protocol:", "protokoll:"))
+    with pytest.raises(UserError, match=r"experiment.yaml is not as cfia writes it \('protocol'"):
         score(["--expdir", str(tmp_path / "exp")])
 
 

@@ -13,7 +13,7 @@ from sklearn import metrics as sk
 from cfia.bin.compare import main as compare
 from cfia.bin.score import main as score
 from cfia.errors import UserError
-from tests.unit.runs import CLASSES, fold, read_pairs, run
+from tests.unit.runs import CLASSES, fold, read_pairs, run, write_experiment
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -38,7 +38,8 @@ def test_scoring_one_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
 def test_the_json_of_a_file_has_the_layout_of_a_run(tmp_path: Path) -> None:
     """One run of one fold, and the same posteriors by another toolkit: the same scores."""
     directory = tmp_path / "exp" / "net" / "test_split"
-    fold(directory / "fold1_seed1", tmp_path, 1, 1, 1.0, 0, folds=1)
+    write_experiment(directory, tmp_path / "data" / "all", folds=1)
+    fold(directory / "fold1_seed1", tmp_path, 1, 1, 1.0, 0)
     score(["--expdir", str(tmp_path / "exp")])
     ours = json.loads((directory / "scores.json").read_text())
     table, theirs = tmp_path / "data" / "all" / "utt2spk", tmp_path / "theirs.tsv"

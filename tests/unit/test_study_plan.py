@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from cfia.errors import UserError
-from cfia.study.study_plan import describe
+from cfia.study.study_plan import describe_plan
 from tests.unit.studies import TOY, Recipe, entry
 
 ABLATIONS = {
@@ -29,26 +29,26 @@ def test_the_papers_study_trains_each_system_once(recipe: Recipe) -> None:
     for name in ("cfia_net", "cfia_net_paper"):
         both |= {(f"{name}_fbank_minilm", scheme) for scheme in ("session", "speaker-partner")}
     audio = {(f"{name}_fbank", "session") for name in ("linear", "linear_rmsprop", "cfia_net")}
-    found = [(one.directory.parent.name, one.directory.name) for one in plan.trainings]
+    found = [(one.directory.parent.name, one.directory.name) for one in plan.experiments]
     assert len(found) == len(set(found))
     assert set(found) == both | audio
     # Two sessions of two speakers each; what is shared is counted once.
-    lines = describe(plan, [])
-    assert f"{4 * 20 + 2 * 2 + 2 * 3} runs of one fold and one seed" in lines[0]
-    assert "  cfia_net_fbank_minilm, speaker: 4 runs (table1, table3)" in lines
-    assert "  cfia_net_no_con_fbank_minilm, speaker: 4 runs (table3, table4)" in lines
+    lines = describe_plan(plan, [])
+    assert f"{4 * 20 + 2 * 2 + 2 * 3} trainings" in lines[0]
+    assert "  cfia_net_fbank_minilm, speaker: 4 trainings (table1, table3)" in lines
+    assert "  cfia_net_no_con_fbank_minilm, speaker: 4 trainings (table3, table4)" in lines
 
 
 def test_a_row_without_its_model_is_not_run_and_says_why(recipe: Recipe, tmp_path: Path) -> None:
     plan = recipe.plan("paper")
-    assert entry(plan, upstreams={"audio": "wavlm"}).training is None
+    assert entry(plan, upstreams={"audio": "wavlm"}).experiment is None
     reason = "no model given (--audio_model wavlm=DIR)"
     assert entry(plan, upstreams={"audio": "wavlm"}).reason == reason
-    assert f"  not run (table2): linear on wavlm, session: {reason}" in describe(plan, [])
+    assert f"  not run (table2): linear on wavlm, session: {reason}" in describe_plan(plan, [])
     model = tmp_path / "wavlm-tiny"
     model.mkdir()
     given = recipe.plan("paper", audio_model=f"wavlm={model}")
-    training = entry(given, upstreams={"audio": "wavlm"}).training
+    training = entry(given, upstreams={"audio": "wavlm"}).experiment
     assert training.system == "linear_wavlm-tiny"
     assert [(dump.upstream, dump.model) for dump in training.dumps] == [("wavlm", str(model))]
     assert training.dumps[0].directory.name == "wavlm-tiny"
@@ -57,9 +57,9 @@ def test_a_row_without_its_model_is_not_run_and_says_why(recipe: Recipe, tmp_pat
     with pytest.raises(UserError, match=r"there is no encoder 'wavelm'; it is one of fbank"):
         recipe.plan("paper", audio_model="wavelm=/none")
     without = recipe.plan("paper", audio_model="fbank=")
-    assert not without.trainings
+    assert not without.experiments
     own = {"audio_model": "wavlm=microsoft/wavlm-large"}
-    assert entry(recipe.plan("paper", **own), upstreams={"audio": "wavlm"}).training
+    assert entry(recipe.plan("paper", **own), upstreams={"audio": "wavlm"}).experiment
     elsewhere = entry(recipe.plan("paper", **own, hub="ms"), upstreams={"audio": "wavlm"})
     assert elsewhere.reason == "no id of it is known for --hub ms (--audio_model wavlm=DIR)"
 
@@ -69,10 +69,10 @@ def test_a_model_for_the_recipes_own_encoder_and_the_defaults_short_name(
 ) -> None:
     (tmp_path / "my-bert").mkdir()
     options = {"text_upstream": "bert", "text_model": str(tmp_path / "my-bert")}
-    systems = {one.system for one in recipe.plan("paper", **options).trainings}
+    systems = {one.system for one in recipe.plan("paper", **options).experiments}
     assert "cfia_net_fbank_my-bert" in systems
     options["text_model"] = "bert=bert-base-uncased"
-    systems = {one.system for one in recipe.plan("paper", **options).trainings}
+    systems = {one.system for one in recipe.plan("paper", **options).experiments}
     assert "cfia_net_fbank_bert" in systems
 
 
@@ -82,19 +82,19 @@ def test_a_protocol_that_the_corpus_cannot_have_is_not_run(tmp_path: Path) -> No
     plan = recipe.plan("paper")
     reasons = {e.row.protocol["cv"]: e.reason for e in plan.entries if e.row.table != "table2"}
     assert "session" in reasons["session"]
-    assert {one.protocol["cv"] for one in plan.trainings} == {"speaker"}
+    assert {one.options["cv"] for one in plan.experiments} == {"speaker"}
 
 
 def test_before_there_is_data_nothing_is_counted(tmp_path: Path) -> None:
-    lines = describe(Recipe(tmp_path, data=False).plan("paper"), [])
-    assert lines[0].startswith("study paper: runs not counted yet; 25 systems and schemes")
+    lines = describe_plan(Recipe(tmp_path, data=False).plan("paper"), [])
+    assert lines[0].startswith("study paper: trainings not counted yet; 25 experiments")
     assert lines[1].endswith("folds not known before stage 1 (table1)")
 
 
 def test_seeds_of_a_row_of_the_study_and_of_the_user(recipe: Recipe) -> None:
     def seeds(**options: str) -> dict[str, tuple[int, ...]]:
         plan = recipe.plan("readings", **options)
-        return {one.directory.parent.name: one.seeds for one in plan.trainings
+        return {one.directory.parent.name: one.seeds for one in plan.experiments
                 if one.scheme == "session"}  # fmt: skip
 
     moved = "cfia_net_fbank_minilm_mlp-split"
@@ -108,7 +108,7 @@ def test_what_moves_nothing_is_left_out(recipe: Recipe) -> None:
     plan = recipe.plan("readings")
     left = [dict(row.moved) for row in plan.left_out]
     assert left == [{"normalisation": "none"}, {"dropout": 0.0}, {"schedule": "constant"}]
-    systems = [one.system for one in plan.trainings]
+    systems = [one.system for one in plan.experiments]
     assert "cfia_net_fbank_minilm_dropout-0.3" in systems
     assert "cfia_net_fbank_minilm_consistency-none" in systems
     assert "cfia_net_fbank_minilm_align-pad_mask-none" in systems
@@ -119,7 +119,7 @@ def test_what_moves_nothing_is_left_out(recipe: Recipe) -> None:
 
 def test_a_tag_keeps_a_study_apart(recipe: Recipe) -> None:
     plan = recipe.plan("smoke", tag="mine")
-    assert {one.system for one in plan.trainings} >= {"cfia_net_fbank_minilm_smoke_mine"}
+    assert {one.system for one in plan.experiments} >= {"cfia_net_fbank_minilm_smoke_mine"}
     assert plan.tag == "smoke_mine"
     assert plan.directory == recipe.exp / "study" / "smoke_mine"
 

@@ -10,17 +10,18 @@ import numpy as np
 import pytest
 from sklearn.metrics import recall_score
 
-from cfia.bin import study as program
 from cfia.errors import UserError
 from cfia.report.table import Column, Table, latex, markdown, plain, to_csv
 from cfia.scoring.cells import Cell, Spread
 from cfia.study.paper_tables import Corpus, paper_table
 from cfia.study.published import read_published
-from cfia.study.study_plan import Plan
+from cfia.study.study_plan import StudyPlan
 from cfia.study.study_rows import results
+from cfia.study.write import write_tables
 from tests.unit.runs import read_pairs, run
-from tests.unit.studies import ROOT, Recipe
+from tests.unit.studies import Recipe
 
+ROOT = Path(__file__).resolve().parents[2]
 PUBLISHED = read_published(ROOT / "conf" / "published.yaml")
 LINES = list[dict[str, str]]
 
@@ -31,7 +32,7 @@ def recipe(tmp_path: Path) -> Recipe:
     return Recipe(tmp_path, data=False, expdir=str(tmp_path / "exp"))
 
 
-def made(plan: Plan, name: str) -> tuple[LINES, list[str]]:
+def made(plan: StudyPlan, name: str) -> tuple[LINES, list[str]]:
     """A table's lines, from its CSV, and its notes."""
     rows = [result for result in results(plan) if result.row.table == name]
     table = paper_table(plan, name, rows, PUBLISHED[name], Corpus("toy", ()))
@@ -118,11 +119,12 @@ def histories(directory: Path, power: int) -> None:
     """A history.csv for each fold; the second epoch, of share 10^-(2 + power), is selected."""
     for path in directory.glob("fold*"):
         rows = [f"{epoch},{10.0 ** -(epoch + power)},{int(epoch == 2)}" for epoch in (1, 2, 3)]
-        (path / "history.csv").write_text("\n".join(["epoch,con_share,selected", *rows]) + "\n")
+        lines = ["epoch,con_grad_ratio,selected", *rows]
+        (path / "history.csv").write_text("\n".join(lines) + "\n")
 
 
 def test_an_ablation_says_what_it_could_have_detected(recipe: Recipe, tmp_path: Path) -> None:
-    weights = {"no_con_": [], "con2_": [0, 3e-4, 0], "sum_": [5e-4, 3e-4, 1e-4], "": [5e-4]}
+    weights = {"no_con_": [], "con2_": [0, 3e-4, 0], "sum_": [5e-4, 3e-4, 1e-4], "": [5e-4, 0, 0]}
     for number, (kind, consistency) in enumerate(weights.items()):
         form = "sum_per_utt" if kind == "sum_" else "mean"
         directory = run(tmp_path, f"cfia_net_{kind}fbank_minilm", "speaker", skill=1 + number,
@@ -165,12 +167,11 @@ def test_a_recipe_says_which_encoders_stand_in(recipe: Recipe) -> None:
 
 
 def test_all_files_are_written_once_and_kept_by_the_tag(
-    recipe: Recipe, tmp_path: Path, caplog: pytest.LogCaptureFixture,
-    capsys: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
+    recipe: Recipe, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     run(tmp_path, "cfia_net_fbank_minilm_smoke")
     caplog.set_level("INFO")
-    recipe.step("tables", study="smoke")
+    shown = write_tables(recipe.plan("smoke"))
     tables = tmp_path / "exp" / "tables" / "smoke"
     names = {f"table{n}.{end}" for n in (1, 2, 3, 4) for end in ("csv", "md", "tex")}
     names |= {f"table{n}.{end}" for n in (1, 3) for end in ("png", "svg")}  # those with results
@@ -182,9 +183,9 @@ def test_all_files_are_written_once_and_kept_by_the_tag(
     assert "5-fold CV</th></tr>" in page
     assert 'href="./../../cfia_net_fbank_minilm_smoke/session/"' in page
     assert page.count("<img") == 2
-    assert "cfia_net_fbank_minilm_smoke" in capsys.readouterr().out
+    assert "cfia_net_fbank_minilm_smoke" in shown
     before = {path: path.read_bytes() for path in files}
-    recipe.step("tables", study="smoke")
+    write_tables(recipe.plan("smoke"))
     assert "up to date" in caplog.text
     assert before == {path: path.read_bytes() for path in files}
 
@@ -194,7 +195,7 @@ def test_a_row_under_no_published_one_is_named(tmp_path: Path) -> None:
     study = study.replace("under: session", "under: sessions")
     recipe = Recipe(tmp_path, study, data=False)
     with pytest.raises(UserError, match="a row stands under 'sessions'"):
-        program.main(["tables", *recipe.arguments()])
+        write_tables(recipe.plan())
 
 
 def test_headings_inside_a_table() -> None:

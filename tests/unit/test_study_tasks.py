@@ -1,8 +1,9 @@
-"""The missing runs of a study as lists of tasks, and the jobs that work them off."""
+"""The missing trainings of a study as lists, and the jobs that work them off."""
 
 from __future__ import annotations
 
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -12,9 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cfia.errors import UserError
-from cfia.study.tasks import Task, n_jobs, read_list, write_list
+from cfia.study import shell, tasks
+from cfia.study.tasks import n_jobs
 from cfia.training import checkpoint
-from tests.unit.studies import ROOT, Recipe
+from cfia.training.task_list import Task, read_list, write_list
+from tests.unit.studies import Recipe
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 class Killed(BaseException):
@@ -23,113 +28,160 @@ class Killed(BaseException):
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Recipe:
-    """The toy study, undisturbed, its runs one after the other in this process."""
+    """The toy study, undisturbed, its trainings one after the other in this process."""
     recipe = Recipe(tmp_path_factory.mktemp("done"))
-    recipe.step("tasks", "--nj=4")
-    recipe.work()
+    recipe.list_trainings(nj="4")
+    recipe.train()
+    recipe.test()
     return recipe
 
 
-def test_every_run_is_trained_and_tested(
-    finished: Recipe, capsys: pytest.CaptureFixture[str]
-) -> None:
-    runs = sorted(str(path.relative_to(finished.exp).parent)
-                  for path in finished.exp.glob("*/*/*/posteriors.tsv"))  # fmt: skip
-    assert runs == [
+def test_every_training_is_done_and_tested(finished: Recipe) -> None:
+    tested = sorted(str(path.relative_to(finished.exp).parent)
+                    for path in finished.exp.glob("*/*/*/posteriors.tsv"))  # fmt: skip
+    assert tested == [
         f"{system}/session/fold{k}_seed1"
         for system in ("cfia_net_fbank_minilm", "linear_fbank")
         for k in (1, 2)
     ]
-    finished.step("tasks")
-    assert capsys.readouterr().out == "0\n"
-    assert finished.tasks() == []
+    assert finished.list_trainings() == 0
+    assert finished.listed() == []
+    assert tasks.list_posteriors(finished.plan()) == 0
 
 
-def test_a_run_among_others_has_the_bytes_of_one_alone(finished: Recipe, tmp_path: Path) -> None:
-    """The last of a job's runs, and the same one by `cfia train` in a process of its own."""
+def test_a_training_among_others_has_the_bytes_of_one_alone(
+    finished: Recipe, tmp_path: Path
+) -> None:
+    """The last of a job's trainings, and the same one by the command that its log shows."""
     recipe = Recipe(tmp_path)
-    recipe.step("tasks", "--nj=4")
-    last = read_list(recipe.exp / "study" / "toy" / "tasks", 4, 4)[0]
-    subprocess.run([sys.executable, "-m", "cfia.bin.train", *last], check=True, cwd=ROOT)
-    found = recipe.results()
-    assert {Path(name).name for name in found} == {"best.pt", "checkpoint.pt", "history.csv"}
+    recipe.list_trainings(nj="4")
+    line = recipe.listed()[-1]
+    log = finished.exp / "linear_fbank" / "session" / "fold2_seed1" / "train.log"
+    command = log.read_text().splitlines()[0]
+    assert (
+        command == f"# python -m cfia.bin.train {line.replace(str(recipe.exp), str(finished.exp))}"
+    )
+    words = [w.replace(str(finished.exp), str(recipe.exp)) for w in shlex.split(command)[2:]]
+    subprocess.run([sys.executable, *words], check=True, cwd=ROOT)
+    files = recipe.results()
+    assert {Path(name).name for name in files} == {"best.pt", "checkpoint.pt", "history.csv"}
     expected = finished.results()
-    assert {name: expected[name] for name in found} == found
+    assert {name: expected[name] for name in files} == files
 
 
 def test_a_study_killed_in_the_middle_goes_on(
     finished: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:  # fmt: skip
     recipe = Recipe(tmp_path)
-    recipe.step("tasks", "--nj=3")
-    assert len(recipe.tasks()) == 3  # one for each job, to see how long they take
+    recipe.list_trainings(nj="3")
+    assert len(recipe.listed()) == 3  # one for each job, to see how long they take
     save, saved = checkpoint.save, []
 
     def save_some(path: Path, content: dict[str, object]) -> None:
         save(path, content)
         saved.append(path)
-        if len([p for p in saved if p.name == "checkpoint.pt"]) == 3:  # in the second run
+        if len([p for p in saved if p.name == "checkpoint.pt"]) == 3:  # in the second training
             raise Killed
 
     with monkeypatch.context() as context:
         context.setattr(checkpoint, "save", save_some)
         with pytest.raises(Killed):
-            recipe.work()
-    capsys.readouterr()
+            recipe.train()
+    with pytest.raises(SystemExit):  # three are not trained
+        recipe.test()
     caplog.set_level("INFO")
-    recipe.step("plan")
-    assert "4 runs of one fold and one seed, 1 done, 3 to do" in caplog.text
+    shell.describe(recipe.plan())
+    assert "4 trainings, 1 done, 3 to do" in caplog.text
     for path in recipe.exp.glob("*/*/*/posteriors.tsv"):
-        begun = (path.parent / "config.yaml").stat().st_mtime
+        begun = (path.parent / "provenance.yaml").stat().st_mtime
         os.utime(path.parent / "checkpoint.pt", (begun + 80, begun + 80))
         os.utime(path, (begun + 8000, begun + 8000))  # tested much later
-    recipe.step("tasks", "--nj=2")
-    assert "3 of 4 runs are to be made, in about 2 min: 80 s a run, 2 at a time" in caplog.text
-    assert len(recipe.tasks()) == 3
-    assert capsys.readouterr().out.endswith("\n2\n")
+    assert recipe.list_trainings(nj="2") == 2
+    assert "3 of 4 trainings are to be done, in about 2 min: 80 s each, 2 at a time" in caplog.text
+    assert len(recipe.listed()) == 3
     for job in (2, 1):
-        recipe.work(job, 2)
+        recipe.train(job, 2)
+    recipe.test()
     assert recipe.results() == finished.results()
 
 
-def test_a_run_made_otherwise_stops_the_study_or_is_made_again(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+def test_an_experiment_made_otherwise_stops_the_study_or_is_made_again(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO")
     recipe = Recipe(tmp_path)
-    recipe.step("tasks", "--nj=1")
-    recipe.work()
-    with pytest.raises(UserError, match=r"lr was 0\.005, now"):
-        recipe.step("tasks", train_args="lr=1e-2")
-    capsys.readouterr()
-    recipe.step("tasks", "--nj=9", train_args="lr=1e-2", force="true")
-    assert capsys.readouterr().out == "4\n"
-    assert len(recipe.tasks()) == 4
-    recipe.work()
+    recipe.list_trainings(nj="1")
+    recipe.train()
+    with pytest.raises(UserError, match=r"lr was 0\.005, now .* --tag NAME keeps both"):
+        recipe.list_trainings(train_args="lr=1e-2")
+    assert recipe.list_trainings(nj="9", train_args="lr=1e-2", force="true") == 4
+    assert len(recipe.listed()) == 4
+    recipe.train()
     for log in recipe.exp.glob("*/*/*/train.log"):  # also of the one that had to be removed
         assert "epoch 2/2" in log.read_text()
     assert len(list(recipe.exp.glob("*/*/*/train.log"))) == 4
 
 
-def test_a_run_that_fails_does_not_keep_the_others(
+def test_force_also_trains_again_what_was_damaged(tmp_path: Path) -> None:
+    recipe = Recipe(tmp_path)
+    recipe.list_trainings(nj="1")
+    recipe.train()
+    (recipe.exp / "linear_fbank" / "session" / "fold1_seed1" / "history.csv").unlink()
+    with pytest.raises(UserError, match=r"its file history.csv is gone\); --force true"):
+        recipe.list_trainings()
+    assert recipe.list_trainings(nj="9", force="true") == 1
+    path = recipe.exp / "cfia_net_fbank_minilm" / "session" / "experiment.yaml"
+    path.write_text(path.read_text().replace("align:", "aligned:"))
+    with pytest.raises(UserError, match=r"unknown key 'aligned'.*--force true"):
+        recipe.list_trainings()
+    assert recipe.list_trainings(nj="9", force="true") == 3
+
+
+def test_another_cache_is_no_other_experiment(finished: Recipe) -> None:
+    assert finished.list_trainings(feature_cache="none") == 0
+    assert finished.list_trainings() == 0
+
+
+def test_trainings_of_an_earlier_version_are_refused_or_made_again(tmp_path: Path) -> None:
+    recipe = Recipe(tmp_path)
+    old = recipe.exp / "linear_fbank" / "session" / "fold1_seed1" / "config.yaml"
+    old.parent.mkdir(parents=True)
+    old.touch()
+    with pytest.raises(UserError, match=r"session was made differently \(it has no exp"):
+        recipe.list_trainings()
+    recipe.list_trainings(force="true")
+    assert not old.exists()
+
+
+def test_a_training_that_fails_does_not_keep_the_others(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO")
     recipe = Recipe(tmp_path)
-    recipe.step("tasks", "--nj=4")
+    recipe.list_trainings(nj="4")
     ark = next((recipe.directory / "dump" / "minilm").glob("*.ark"))
     ark.unlink()
     with pytest.raises(SystemExit) as stopped:
-        recipe.work()
+        recipe.train()
     assert stopped.value.code == 1
     assert "raw.1.ark" in caplog.text
-    done = {path.parts[-4] for path in recipe.exp.glob("*/*/*/posteriors.tsv")}
+    done = {path.parts[-4] for path in recipe.exp.glob("*/*/*/best.pt")}
     assert done == {"linear_fbank"}
     for system, said in (("cfia_net_fbank_minilm", "error: "), ("linear_fbank", "epoch 2/2")):
         log = (recipe.exp / system / "session" / "fold1_seed1" / "train.log").read_text()
         assert said in log
         assert log.count(said) == 1
+
+
+def test_a_plain_run_has_one_training_in_a_job(tmp_path: Path) -> None:
+    recipe = Recipe(tmp_path, systems="linear_audio linear_text")
+    plan = recipe.plan("")
+    tasks.write_experiments(plan)
+    assert tasks.list_trainings(plan) == 4
+    assert plan.directory.parent == recipe.exp / "log"
+    other = recipe.plan("", systems="linear_audio")
+    assert other.directory != plan.directory  # two runs at a time do not share a list
 
 
 @given(st.integers(1, 400), st.integers(1, 50), st.floats(0.1, 500))
@@ -142,14 +194,12 @@ def test_there_are_jobs_for_all_processors_and_not_too_many(
         assert n * seconds / jobs >= 120
 
 
-def test_arguments_survive_the_list(tmp_path: Path) -> None:
-    path = tmp_path / "tasks"
-    tasks = [Task(Path(f"a b/ü{i}"), ("--train_args", "x=[1, 2] y='z'", f"a b/ü{i}"))
-             for i in range(7)]  # fmt: skip
-    write_list(path, tasks)
+def test_tasks_survive_the_list(tmp_path: Path) -> None:
+    path = tmp_path / "train.list"
+    written = [Task(Path(f"a b/ü{i}"), i + 1, 7) for i in range(7)]
+    write_list(path, written)
     shares = [read_list(path, job, 3) for job in (1, 2, 3)]
     assert [len(share) for share in shares] == [3, 2, 2]
-    every = sorted((share for part in shares for share in part), key=lambda a: a[-1])
-    assert [tuple(one) for one in every] == [task.arguments for task in tasks]
-    with pytest.raises(UserError, match="is not there; run stage 5 of the study again"):
+    assert sorted((task for share in shares for task in share), key=lambda t: t.fold) == written
+    with pytest.raises(UserError, match="is not there; run the stage again"):
         read_list(tmp_path / "none", 1, 1)

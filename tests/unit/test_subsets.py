@@ -78,7 +78,7 @@ def with_tables(tmp_path: Path) -> dict[str, dict[str, str]]:
 
 def test_subsets_are_scored_as_if_they_were_all(tmp_path: Path) -> None:
     tables = with_tables(tmp_path)
-    directory = run(tmp_path, skill=0.7, seeds=(1, 2), folds_dir=str(tmp_path / "folds"))
+    directory = run(tmp_path, skill=0.7, seeds=(1, 2), folds_dir=tmp_path / "folds")
     stages(tmp_path)
     found = read_json(directory / "scores.json")["pooled"]["subsets"]
     wanted = {
@@ -111,7 +111,7 @@ def test_transcripts_with_their_tags_say_it_themselves(tmp_path: Path) -> None:
     tables = with_tables(tmp_path)
     keep = tmp_path / "data" / "all_keep"
     shutil.copy(tmp_path / "data" / "all" / "utt2spk", keep)
-    directory = run(tmp_path, text_tags="keep", data=str(keep))
+    directory = run(tmp_path, text_tags="keep", data=keep)
     score(["--expdir", str(tmp_path / "exp")])
     found = read_json(directory / "scores.json")["pooled"]["subsets"]
     assert {name: of["n"] for name, of in found.items()} == {
@@ -128,7 +128,7 @@ def test_a_subset_that_the_data_does_not_know_is_left_out(tmp_path: Path) -> Non
 
 def test_fold_lists_that_were_made_again_do_not_go_unseen(tmp_path: Path) -> None:
     with_tables(tmp_path)
-    run(tmp_path, folds_dir=str(tmp_path / "folds"))
+    run(tmp_path, folds_dir=tmp_path / "folds")
     (tmp_path / "folds" / "2" / "train").write_text("Spk3-00\n")
     with pytest.raises(UserError, match=r"2/train names Spk3-00, .* train again"):
         score(["--expdir", str(tmp_path / "exp")])

@@ -13,16 +13,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from cfia.bin import posteriors as predict
+from cfia.bin import posteriors as posteriors_program
 from cfia.bin import train
 from cfia.config import NETWORKS, build, load
+from cfia.experiment import read
 from cfia.model import registry
 from cfia.model.encoder import Sequences
 from cfia.training import checkpoint
 from cfia.training.loss import Loss, objective
-from cfia.training.training import read_job
 from cfia.upstream import registry as upstreams
-from tests.unit.experiment import CLASSES, make, train_command
+from tests.unit.experiment import CLASSES, make, plan
 
 ROOT = Path(__file__).resolve().parents[2]
 SYSTEMS_DIR = ROOT / "conf" / "systems"
@@ -252,12 +252,11 @@ def test_it_trains_and_goes_on_to_the_same_bytes(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def command(name: str) -> list[str]:
-        arguments = train_command(experiment, tmp_path / name, "--train_args", options)
-        arguments[arguments.index("--config") + 1] = str(SYSTEMS_DIR / f"{system}.yaml")
-        return arguments
+        plan(experiment, tmp_path / name, options, config=SYSTEMS_DIR / f"{system}.yaml")
+        return [str(tmp_path / name), "--fold", "1", "--seed", "1"]
 
     train.main(command("undisturbed"))
-    assert read_job(tmp_path / "undisturbed").config == load(
+    assert read(tmp_path / "undisturbed").config == load(
         [SYSTEMS_DIR / f"{system}.yaml"], options.split()
     )
     save, saved = checkpoint.save, []
@@ -274,10 +273,10 @@ def test_it_trains_and_goes_on_to_the_same_bytes(
             train.main(command("killed"))
     train.main(command("killed"))
     for name in ("checkpoint.pt", "best.pt", "history.csv"):
-        one, other = (tmp_path / run / name for run in ("undisturbed", "killed"))
+        one, other = (tmp_path / run / "fold1_seed1" / name for run in ("undisturbed", "killed"))
         assert one.read_bytes() == other.read_bytes(), name
-    predict.main([str(tmp_path / "killed")])
-    lines = (tmp_path / "killed" / "posteriors.tsv").read_text().splitlines()
+    posteriors_program.main(command("killed"))
+    lines = (tmp_path / "killed" / "fold1_seed1" / "posteriors.tsv").read_text().splitlines()
     rows = [line.split("\t") for line in lines[1:]]
     right = [row[1] == CLASSES[np.argmax([float(value) for value in row[2:]])] for row in rows]
     assert np.mean(right) > 0.6  # of four classes with features that tell them apart

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import csv
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from cfia.bin import posteriors as predict
-from cfia.bin import train
+from cfia.bin import posteriors, train
 from cfia.errors import UserError
+from cfia.experiment import NAME, read
 from cfia.files import write_yaml
 from cfia.training import checkpoint
 from cfia.training.dataset import averaging
-from cfia.training.training import read_job
-from tests.unit.experiment import CLASSES, make, train_command
+from tests.unit.experiment import CLASSES, command, make, plan
 
 
 @pytest.fixture(scope="module")
@@ -27,10 +27,10 @@ def experiment(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def trained(experiment: Path) -> Path:
     """A finished training with its posteriors."""
-    directory = experiment / "exp" / "cfia_net_a_t" / "session" / "fold1_seed1"
-    train.main(train_command(experiment, directory))
-    predict.main([str(directory)])
-    return directory
+    training = plan(experiment, experiment / "exp" / "cfia_net_a_t" / "session")
+    train.main(command(training))
+    posteriors.main(command(training))
+    return training
 
 
 def history(directory: Path) -> list[dict[str, float]]:
@@ -41,10 +41,11 @@ def history(directory: Path) -> list[dict[str, float]]:
 def test_it_learns_and_writes_what_the_design_names(trained: Path) -> None:
     rows = history(trained)
     assert rows[-1]["train_loss"] < 0.8 * rows[0]["train_loss"]
-    assert 0 < rows[0]["con_share"] < 0.1
+    assert 0 < rows[0]["con_grad_ratio"] < 0.1
+    assert read(trained.parent).config.train.epochs == len(rows)
     names = {path.name for path in trained.iterdir()}
     assert names >= {
-        "config.yaml", "provenance.yaml", "checkpoint.pt", "best.pt", "history.csv",
+        "provenance.yaml", "checkpoint.pt", "best.pt", "history.csv",
         "tensorboard", "posteriors.tsv", ".done.json", ".posteriors.json",
     }  # fmt: skip
     assert not [name for name in names if "tmp" in name]
@@ -73,61 +74,140 @@ def test_a_finished_run_says_so_and_does_nothing(
 ) -> None:
     caplog.set_level("INFO")
     before = {path: path.stat().st_mtime_ns for path in trained.rglob("*")}
-    train.main(train_command(experiment, trained))
-    predict.main([str(trained)])
+    written = (trained.parent / NAME).read_bytes()
+    train.main(command(plan(experiment, trained.parent)))
+    posteriors.main(command(trained))
     assert "already trained, skipping" in caplog.text
     assert "posteriors already made, skipping" in caplog.text
     assert {path: path.stat().st_mtime_ns for path in trained.rglob("*")} == before
+    assert (trained.parent / NAME).read_bytes() == written
 
 
-def test_other_options_stop_and_force_trains_again(trained: Path, experiment: Path) -> None:
-    copy = trained.with_name("fold1_seed9")
-    shutil.copytree(trained, copy)
-    command = train_command(experiment, copy, "--train_args", "hidden=8 epochs=1")
+def test_other_options_stop_and_force_trains_again(
+    trained: Path, experiment: Path, tmp_path: Path
+) -> None:
+    copy = copied(trained, tmp_path / "cfia_net_a_t" / "session")
+    before = {path: path.stat().st_mtime_ns for path in copy.parent.rglob("*")}
     with pytest.raises(UserError, match=r"--train_args .* was .*, now .*--force true"):
-        train.main(command)
-    train.main([*command, "--force", "true"])
+        plan(experiment, copy.parent, "hidden=8 epochs=1")
+    with pytest.raises(UserError, match="--selection was valid, now last"):
+        plan(experiment, copy.parent, selection="last")
+    assert {path: path.stat().st_mtime_ns for path in copy.parent.rglob("*")} == before
+    plan(experiment, copy.parent, "hidden=8 epochs=1", force=True)
+    assert not copy.exists()
+    train.main(command(copy))
     assert len(history(copy)) == 1
     assert not (copy / "posteriors.tsv").exists()
 
 
-def test_changed_features_stop_the_next_run(
+def copied(training: Path, experiment: Path) -> Path:
+    """Copy the experiment of a training to another directory; the training there."""
+    shutil.copytree(training.parent, experiment)
+    return experiment / training.name
+
+
+def test_an_experiment_that_is_edited_by_hand_stops_and_force_trains_again(
+    trained: Path, tmp_path: Path
+) -> None:
+    copy = copied(trained, tmp_path / "cfia_net_a_t" / "session")
+    path = copy.parent / NAME
+    path.write_text(path.read_text().replace("epochs: 6", "epochs: 1"))
+    wanted = r"its input experiment\.yaml has changed.*--force true"
+    for program in (train, posteriors):
+        with pytest.raises(UserError, match=wanted):
+            program.main(command(copy))
+    assert len(history(copy)) == 6
+    train.main([*command(copy), "--force", "true"])
+    assert len(history(copy)) == 1
+    assert not (copy / "posteriors.tsv").exists()
+
+
+def test_an_experiment_of_an_earlier_version_stops(
     trained: Path, experiment: Path, tmp_path: Path
 ) -> None:
-    root = tmp_path / "moved"
-    shutil.copytree(experiment, root)
-    directory = root / trained.relative_to(experiment)
+    copy = copied(trained, tmp_path / "cfia_net_a_t" / "session")
+    (copy.parent / NAME).unlink()
+    for program in (train, posteriors):
+        with pytest.raises(UserError, match=r"experiment\.yaml is not there; run stage 5"):
+            program.main(command(copy))
+    with pytest.raises(UserError, match=r"has no experiment\.yaml: an earlier version.*--force"):
+        plan(experiment, copy.parent)
+    assert copy.exists()
+
+
+def change_features(root: Path) -> None:
     (root / "dump" / "audio" / ".done.json").write_text(
         '{"state": "done", "options": {"x": 1}, "inputs": {}}'
     )
-    with pytest.raises(UserError, match="its input audio features has changed"):
-        train.main(train_command(root, directory))
+
+
+def change_labels(root: Path) -> None:
+    path = root / "data" / "all" / "utt2emo"
+    path.write_text(path.read_text().replace(" ang\n", " sad\n", 1))
+
+
+def change_lists(root: Path) -> None:
+    folds = root / "data" / "folds" / "session" / "1"
+    valid = (folds / "valid").read_text().split()
+    (folds / "valid").write_text("\n".join(valid[1:]) + "\n")
+    utts = sorted([*(folds / "train").read_text().split(), valid[0]])
+    (folds / "train").write_text("\n".join(utts) + "\n")
+
+
+@pytest.mark.parametrize(
+    ("change", "what"),
+    [
+        (change_features, "audio features"),
+        (change_labels, "utt2emo"),
+        (change_lists, "fold lists"),
+    ],
+)
+def test_changed_inputs_stop_the_next_run(
+    change: Callable[[Path], None], what: str, experiment: Path, tmp_path: Path
+) -> None:
+    root = tmp_path / "moved"
+    shutil.copytree(experiment, root, ignore=shutil.ignore_patterns("exp"))
+    finished, planned = (
+        plan(root, root / "exp" / name / "session", "hidden=4 channels=2 features=2 epochs=1")
+        for name in ("finished", "planned")
+    )
+    train.main(command(finished))
+    change(root)
+    for program, training in ((train, finished), (posteriors, finished), (train, planned)):
+        with pytest.raises(UserError, match=f"its input {what} has changed.*--force true"):
+            program.main(command(training))
+    assert not (finished / "posteriors.tsv").exists()
+    assert not planned.exists()
+    with pytest.raises(UserError, match=f"made differently .its input {what} has changed"):
+        plan(root, finished.parent, "hidden=4 channels=2 features=2 epochs=1")
 
 
 def test_without_patience_left_it_stops(experiment: Path, tmp_path: Path) -> None:
     args = "hidden=4 channels=2 features=2 lr=1e-9 patience=2 epochs=50"
-    train.main(train_command(experiment, tmp_path / "a", "--train_args", args))
-    assert len(history(tmp_path / "a")) < 10
-    last = train_command(experiment, tmp_path / "b", "--train_args", f"{args} epochs=6")
-    train.main([*last, "--selection", "last"])
-    assert [row["selected"] for row in history(tmp_path / "b")] == [0, 0, 0, 0, 0, 1]
+    patient = plan(experiment, tmp_path / "a", args)
+    train.main(command(patient))
+    assert len(history(patient)) < 10
+    last = plan(experiment, tmp_path / "b", f"{args} epochs=6", selection="last")
+    train.main(command(last))
+    assert [row["selected"] for row in history(last)] == [0, 0, 0, 0, 0, 1]
 
 
 def test_selection_on_the_test_fold_is_called_an_oracle(
     experiment: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO")
-    train.main(train_command(experiment, tmp_path / "a", "--selection", "test"))
+    train.main(command(plan(experiment, tmp_path / "a", selection="test")))
     assert "oracle" in caplog.text
-    assert read_job(tmp_path / "a").selection == "test"
+    assert read(tmp_path / "a").protocol["selection"] == "test"
+    assert read(tmp_path / "a").oracle
 
 
 def test_a_loss_that_is_not_finite_names_the_utterances(experiment: Path, tmp_path: Path) -> None:
-    command = train_command(experiment, tmp_path / "a", "--train_args", "lr=1e30 epochs=3")
+    training = plan(experiment, tmp_path / "a", "lr=1e30 epochs=3")
     with pytest.raises(
         UserError, match=r"the loss is not finite in the batch of Ses1[FM]-\d\d\d, "
     ):
-        train.main(command)
+        train.main(command(training))
 
 
 def test_a_training_part_without_a_class_stops(experiment: Path, tmp_path: Path) -> None:
@@ -138,36 +218,46 @@ def test_a_training_part_without_a_class_stops(experiment: Path, tmp_path: Path)
     lines = [line.split() for line in table.read_text().splitlines()]
     lines = [[u, "fea" if u == utts[0] else e] for u, e in lines]
     table.write_text("".join(f"{u} {e}\n" for u, e in lines))
+    training = plan(root, tmp_path / "a")
     with pytest.raises(UserError, match="session/1/train has no utterance of the class fea"):
-        train.main(train_command(root, tmp_path / "a"))
+        train.main(command(training))
 
 
 def test_a_checkpoint_with_a_missing_key_is_named(trained: Path, tmp_path: Path) -> None:
-    copy = tmp_path / "fold1_seed1"
-    shutil.copytree(trained, copy)
+    copy = copied(trained, tmp_path / "cfia_net_a_t" / "session")
     content = checkpoint.load(copy / "best.pt")
     del content["model"]["classifier.2.weight"]
     checkpoint.save(copy / "best.pt", content)
     with pytest.raises(UserError, match=r"best\.pt lacks the weight 'classifier\.2\.weight'"):
-        predict.main([str(copy), "--force", "true"])
+        posteriors.main([*command(copy), "--force", "true"])
     (copy / "best.pt").write_bytes(b"nonsense")
     with pytest.raises(UserError, match="is no checkpoint of ours"):
-        predict.main([str(copy), "--force", "true"])
+        posteriors.main([*command(copy), "--force", "true"])
 
 
-def test_audio_alone_and_text_alone(experiment: Path, tmp_path: Path) -> None:
-    command = train_command(experiment, tmp_path / "a")
-    i = command.index("--text_dump")
-    train.main(command[:i] + command[i + 2 :])
-    assert list(read_job(tmp_path / "a").dumps) == ["audio"]
+@pytest.mark.parametrize("modality", ["audio", "text"])
+def test_audio_alone_and_text_alone(experiment: Path, tmp_path: Path, modality: str) -> None:
+    training = plan(experiment, tmp_path / "a", dumps=[modality])
+    train.main(command(training))
+    assert list(read(tmp_path / "a").dumps()) == [modality]
+    weights = checkpoint.load(training / "best.pt")["model"]
+    assert {name.split(".")[1] for name in weights if name.startswith("encoders.")} == {modality}
+
+
+def test_a_fold_that_there_is_not_leaves_nothing_behind(experiment: Path, tmp_path: Path) -> None:
+    plan(experiment, tmp_path / "a")
+    with pytest.raises(UserError, match="has no fold 99; its folds are 1 to 2"):
+        train.main([str(tmp_path / "a"), "--fold", "99", "--seed", "1"])
+    assert [path.name for path in (tmp_path / "a").iterdir()] == ["experiment.yaml"]
 
 
 def test_bytes_do_not_depend_on_the_name_of_the_directory(
     trained: Path, experiment: Path, tmp_path: Path
 ) -> None:
-    train.main(train_command(experiment, tmp_path / "another name"))
+    training = plan(experiment, tmp_path / "another name" / "session")
+    train.main(command(training))
     for name in ("best.pt", "checkpoint.pt"):
-        assert (tmp_path / "another name" / name).read_bytes() == (trained / name).read_bytes()
+        assert (training / name).read_bytes() == (trained / name).read_bytes()
 
 
 def test_frames_are_averaged_to_about_a_rate(tmp_path: Path) -> None:
@@ -187,14 +277,15 @@ def test_each_option_of_training_changes_the_result(experiment: Path, tmp_path: 
     ]
     seen = set()
     for i, change in enumerate(changes):
-        directory = tmp_path / str(i)
         base = "hidden=4 channels=2 features=2 lr=1e-2 epochs=3"
         if "balanced" in change:  # an uneven training part, or the weights are all 1
             experiment = _uneven(experiment, tmp_path / "uneven")
-            train.main(train_command(experiment, tmp_path / "plain", "--train_args", base))
-            seen.add((tmp_path / "plain" / "history.csv").read_text())
-        train.main(train_command(experiment, directory, "--train_args", f"{base} {change}"))
-        seen.add((directory / "history.csv").read_text())
+            plain = plan(experiment, tmp_path / "plain", base)
+            train.main(command(plain))
+            seen.add((plain / "history.csv").read_text())
+        training = plan(experiment, tmp_path / str(i), f"{base} {change}")
+        train.main(command(training))
+        seen.add((training / "history.csv").read_text())
     assert len(seen) == len(changes) + 1
 
 
@@ -218,5 +309,6 @@ def test_lists_edited_by_hand_cannot_leak_a_speaker(experiment: Path, tmp_path: 
     (folds / "test").write_text("\n".join(utts[1:]) + "\n")
     train_list = [*(folds / "train").read_text().split(), utts[0]]
     (folds / "train").write_text("\n".join(sorted(train_list)) + "\n")
+    training = plan(root, tmp_path / "a")
     with pytest.raises(UserError, match="test and train share the speaker Ses0F"):
-        train.main(train_command(root, tmp_path / "a"))
+        train.main(command(training))

@@ -15,7 +15,7 @@ import pytest
 from cfia.bin import train
 from cfia.training import checkpoint
 from cfia.training.trainer import WITHIN_EPOCH
-from tests.unit.experiment import make, train_command
+from tests.unit.experiment import command, make, plan
 
 # What a training imports when it runs; an optimiser imports torch's compiler.
 PRELOADED = [
@@ -28,21 +28,24 @@ KILLS = 20
 
 
 @pytest.fixture(scope="module")
-def command(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    """All but the directory; all that draws random numbers or has a state of its own is on."""
-    experiment = make(tmp_path_factory.mktemp("an experiment"), n=72)
+def experiment(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make(tmp_path_factory.mktemp("an experiment"), n=72)
+
+
+def planned(experiment: Path, directory: Path) -> Path:
+    """A training in `directory`; all that draws random numbers or has a state of its own is on."""
     args = (
         "hidden=8 channels=4 features=3 batch_size=4 lr=5e-3 dropout=0.2 normalisation=global "
         "schedule=plateau patience=12 epochs=14"
     )
-    return train_command(experiment, Path("DIR"), "--train_args", args)[:-1]
+    return plan(experiment, directory / "cfia_net_a_t" / "session", args)
 
 
 @pytest.fixture(scope="module")
-def undisturbed(command: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    directory = tmp_path_factory.mktemp("undisturbed") / "fold1_seed1"
-    train.main([*command, str(directory)])
-    return directory
+def undisturbed(experiment: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    training = planned(experiment, tmp_path_factory.mktemp("undisturbed"))
+    train.main(command(training))
+    return training
 
 
 def contents(directory: Path) -> dict[str, bytes]:
@@ -77,16 +80,16 @@ def position(directory: Path) -> tuple[int, int]:
     for name in ("checkpoint.pt", WITHIN_EPOCH):
         if (directory / name).exists():
             state = checkpoint.load(directory / name)
-            found.append((len(state["history"]), state.get("figures", {}).get("batches", 0)))
+            found.append((len(state["history"]), state.get("totals", {}).get("batches", 0)))
     return max(found)
 
 
-def test_twenty_kills_change_no_byte(command: list[str], undisturbed: Path, tmp_path: Path) -> None:
+def test_twenty_kills_change_no_byte(experiment: Path, undisturbed: Path, tmp_path: Path) -> None:
     # A server that has the imports behind it starts a training in milliseconds.
     processes = multiprocessing.get_context("forkserver")
     processes.set_forkserver_preload([__name__, *PRELOADED])
-    directory, rng = tmp_path / "fold1_seed1", np.random.default_rng(5)
-    arguments = [*command, "--checkpoint_seconds", "0", str(directory)]
+    directory, rng = planned(experiment, tmp_path), np.random.default_rng(5)
+    arguments = [*command(directory), "--checkpoint_seconds", "0"]
     positions = []
     for _ in range(KILLS):
         process = processes.Process(target=train.main, args=(arguments,))
@@ -100,16 +103,16 @@ def test_twenty_kills_change_no_byte(command: list[str], undisturbed: Path, tmp_
 
 
 def test_a_kill_before_the_epochs_file_was_removed(
-    command: list[str], undisturbed: Path, tmp_path: Path
+    experiment: Path, undisturbed: Path, tmp_path: Path
 ) -> None:
     """The state of an epoch that checkpoint.pt has already: it must not be trained again."""
-    directory = tmp_path / "fold1_seed1"
+    directory = planned(experiment, tmp_path)
     shutil.copytree(undisturbed, directory)
     state = checkpoint.load(directory / "checkpoint.pt")
-    early = {**state, "history": state["history"][:-1], "figures": {}, "random": {}}
+    early = {**state, "history": state["history"][:-1], "totals": {}, "random": {}}
     checkpoint.save(directory / WITHIN_EPOCH, early)
     (directory / f".{WITHIN_EPOCH}.tmp.1").write_bytes(b"half")
     marker = directory / ".done.json"
     marker.write_text(marker.read_text().replace('"done"', '"started"'))
-    train.main([*command, str(directory)])
+    train.main(command(directory))
     assert contents(directory) == contents(undisturbed)

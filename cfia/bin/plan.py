@@ -1,0 +1,69 @@
+"""Check the options of run.sh, name its directories, list what stages have to do."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from cfia import options
+from cfia.cli import parser, run
+from cfia.errors import UserError
+from cfia.study.request import Request, legal_values, read_request
+
+EXAMPLE = "cv=speaker seeds='1 2' cfia plan train --recipe egs/emodb   (as ser.sh calls it)"
+STEPS = ("help", "check", "names", "describe", "train", "posteriors", "tables")
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Do one step for ser.sh, which gives the options by its environment.
+
+    help: print the usage of run.sh. check: check all options; the standard library is enough.
+    names: print the names of directories and lists, as assignments of the shell.
+    describe: say what would be trained, what not, and why.
+    train: write the experiments and the list of trainings to be done; print the number of jobs.
+    posteriors: the same for posteriors. tables: write and print the tables of a study.
+    """
+    p = parser("plan", __doc__ or "", EXAMPLE)
+    p.add_argument("step", choices=STEPS)
+    p.add_argument("--recipe", type=Path, default=Path.cwd(), help="the recipe's directory [.]")
+    p.add_argument("--caller", type=Path, default=Path.cwd(), help="what paths start from [.]")
+    args = p.parse_args(argv)
+    if args.step == "help":
+        values = {o.name: os.environ.get(o.name, o.default) for o in options.EVERY}
+        print(options.usage(values, legal_values()))
+        return
+    try:
+        request = read_request(os.environ, args.recipe, args.caller)
+    except UserError as error:  # here a mistake is one of usage
+        print(f"run.sh: {error}", file=sys.stderr)
+        sys.exit(2)
+    if args.step != "check":
+        _plan(args.step, request)
+
+
+def _plan(step: str, request: Request) -> None:
+    from cfia.study import shell, tasks
+    from cfia.study.study_plan import StudyPlan
+
+    plan = StudyPlan(request)
+    if step == "names":
+        for name, value in shell.variables(plan).items():
+            print(f"{name}={value if isinstance(value, str) else f'({shlex.join(value)})'}")
+    elif step == "describe":
+        shell.describe(plan)
+    elif step == "train":
+        tasks.write_experiments(plan)
+        print(tasks.list_trainings(plan))
+    elif step == "posteriors":
+        print(tasks.list_posteriors(plan))
+    elif plan.study.name:
+        from cfia.study.write import write_tables
+
+        print(write_tables(plan), end="")
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,210 @@
+"""An experiment, one system under one scheme, as exp/<system>/<scheme>/experiment.yaml records it.
+
+`cfia plan` writes the file when stage 5 begins; training, posteriors, scores and gates read it. No
+fold and no seed stands in it: these make a training of an experiment.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cfia import marker
+from cfia.config import Config, build
+from cfia.errors import UserError
+from cfia.files import digest, read_yaml, write_yaml
+from cfia.naming import fold_and_seed, training_name
+from cfia.options import NEUTRAL
+
+NAME = "experiment.yaml"
+PARTS = ("train", "valid", "test")
+
+
+@dataclass(frozen=True)
+class Dump:
+    """Features of one modality: their directory, and the digest of what made them."""
+
+    directory: Path
+    digest: str
+
+
+@dataclass(frozen=True)
+class Part:
+    """Where the utterances of one part of a fold come from.
+
+    Attributes:
+        data: the data directory.
+        utt2emo: the digest of its labels.
+        dumps: by modality.
+    """
+
+    data: Path
+    utt2emo: str
+    dumps: Mapping[str, Dump]
+
+
+@dataclass(frozen=True)
+class Folds:
+    """The fold lists of a scheme: their directory, how many there are, and their digest."""
+
+    directory: Path
+    number: int
+    digest: str
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """All that was decided for the trainings of one system under one scheme.
+
+    Attributes:
+        directory: exp/<system>/<scheme>; not in the file.
+        protocol: options of run.sh that say how it is trained and tested: cv, selection, ...
+        run: options that say how it is computed: num_threads, ngpu, feature_cache.
+        classes: in the order of the network's outputs.
+        parts: by their names, PARTS.
+        config: the resolved configuration.
+    """
+
+    directory: Path
+    system: str
+    scheme: str
+    corpus: str
+    protocol: Mapping[str, str]
+    run: Mapping[str, Any]
+    classes: tuple[str, ...]
+    folds: Folds
+    parts: Mapping[str, Part]
+    config: Config
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """The modalities that the system takes, of "audio" and "text"."""
+        return tuple(self.parts["train"].dumps)
+
+    @property
+    def oracle(self) -> bool:
+        """Whether the epoch is selected on the test fold."""
+        return self.protocol["selection"] == "test"
+
+    def dumps(self, part: str = "train") -> dict[str, Path]:
+        """The dump directories of a part, by modality."""
+        return {name: dump.directory for name, dump in self.parts[part].dumps.items()}
+
+    def training(self, fold: int, seed: int) -> Path:
+        """The directory of one training."""
+        return self.directory / training_name(fold, seed)
+
+    def trainings(self) -> list[tuple[int, int]]:
+        """Seed and fold of the trainings that have begun, sorted."""
+        names = (fold_and_seed(path.name) for path in self.directory.glob("fold*_seed*"))
+        return sorted((seed, fold) for fold, seed in filter(None, names))
+
+    def options(self) -> dict[str, Any]:
+        """What was asked for and can change a result, by the names of run.sh's flags."""
+        values = {f"train_args {key}": value for key, value in self.config.flat().items()}
+        run = {key: value for key, value in self.run.items() if key not in NEUTRAL}
+        return {**values, **self.protocol, **run, "systems": self.system}
+
+    def inputs(self) -> dict[str, str]:
+        """Digests of what is read."""
+        inputs = {"fold lists": self.folds.digest, "classes": digest(self.classes)}
+        for name, part in self.parts.items():
+            prefix = "" if part == self.parts["train"] else f"{name} "
+            inputs[f"{prefix}utt2emo"] = part.utt2emo
+            for modality, dump in part.dumps.items():
+                inputs[f"{prefix}{modality} features"] = dump.digest
+        return inputs
+
+    def digest(self) -> str:
+        """The digest of all that can change a result."""
+        return digest([self.options(), self.inputs()])
+
+    def difference(self, other: Experiment) -> str | None:
+        """The first difference that can change a result, in words; None if there is none."""
+        return marker.first_difference(
+            self.options(), self.inputs(), other.options(), other.inputs()
+        )
+
+    def write(self) -> None:
+        """Write experiment.yaml into the experiment's directory."""
+        values = _plain(dataclasses.asdict(self))
+        del values["directory"]
+        self.directory.mkdir(parents=True, exist_ok=True)
+        write_yaml(self.directory / NAME, {**values, "config": self.config.flat()})
+
+
+def _plain(value: Any) -> Any:
+    """A value as YAML has it: paths as strings, tuples as lists."""
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, tuple):
+        return [_plain(item) for item in value]
+    return str(value) if isinstance(value, Path) else value
+
+
+def read(directory: Path) -> Experiment:
+    """Read the experiment.yaml of a directory.
+
+    Raises:
+        UserError: it is not there, or lacks a key.
+    """
+    path = directory / NAME
+    if not path.exists():
+        raise UserError(f"{path} is not there; run stage 5 (training) first")
+    values = read_yaml(path)
+    try:
+        return Experiment(
+            directory=directory,
+            system=values["system"],
+            scheme=values["scheme"],
+            corpus=values["corpus"],
+            protocol=values["protocol"],
+            run=values["run"],
+            classes=tuple(values["classes"]),
+            folds=Folds(**{**values["folds"], "directory": Path(values["folds"]["directory"])}),
+            parts={name: _part(values["parts"][name]) for name in PARTS},
+            config=build(values["config"], str(path)),
+        )
+    except (KeyError, TypeError, AttributeError) as error:
+        raise UserError(
+            f"{path} is not as cfia writes it ({error}); run stage 5 with --force true"
+        ) from None
+
+
+def _part(values: Mapping[str, Any]) -> Part:
+    dumps = {
+        modality: Dump(Path(dump["directory"]), dump["digest"])
+        for modality, dump in values["dumps"].items()
+    }
+    return Part(Path(values["data"]), values["utt2emo"], dumps)
+
+
+def record(experiment: Experiment, *, force: bool) -> None:
+    """Write an experiment.yaml, unless trainings are there that it would not describe.
+
+    With `force` these, and what was made from them, are removed.
+
+    Raises:
+        UserError: the trainings were made differently, and `force` is false.
+    """
+    directory = experiment.directory
+    if experiment.trainings():
+        difference = _difference_to_recorded(experiment)
+        if difference and not force:
+            raise marker.made_differently(directory, difference, tag=True)
+        if difference:
+            shutil.rmtree(directory)
+    experiment.write()
+
+
+def _difference_to_recorded(experiment: Experiment) -> str | None:
+    if not (experiment.directory / NAME).exists():
+        return f"it has no {NAME}: an earlier version of cfia trained it"
+    try:
+        return read(experiment.directory).difference(experiment)
+    except UserError as error:
+        return str(error)

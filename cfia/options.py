@@ -1,0 +1,278 @@
+"""The options of run.sh: name, default, help and legal values, each once.
+
+The block of defaults in egs/TEMPLATE/ser.sh is what users read and edit; a test holds it against
+this list. Standard library alone, since options are checked before any environment exists.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from cfia import config
+from cfia.errors import UserError
+
+BOOLEAN = ("false", "true")
+VALIDATIONS = ("random20", "partner", "next_speaker", "next_session")
+SCHEMES = ("session", "speaker")
+
+PROTOCOL, RUN = "protocol", "run"  # sections of experiment.yaml
+
+Check = Callable[[str], str]
+"""Takes a value and says what was expected instead; "" if the value is legal."""
+
+
+def number(smallest: int) -> Check:
+    """Whole numbers from `smallest` on."""
+
+    def check(value: str) -> str:
+        legal = re.fullmatch("[0-9]+", value) and int(value) >= smallest
+        return "" if legal else f"expected a whole number from {smallest}"
+
+    return check
+
+
+def optional(check: Check) -> Check:
+    """The same, or nothing."""
+    return lambda value: check(value) if value else ""
+
+
+def numbers(example: str) -> Check:
+    """Any number of whole numbers, separated by blanks or commas."""
+
+    def check(value: str) -> str:
+        legal = re.fullmatch(r"([0-9]+[ ,]*)*", value.strip())
+        return "" if legal else f'expected numbers such as "{example}"'
+
+    return check
+
+
+def name_part(value: str) -> str:
+    """A word that becomes part of a directory's name."""
+    return "it becomes part of a directory's name" if re.match(r"\.|.*/", value) else ""
+
+
+def overrides(value: str) -> str:
+    """Words of the form `key=value`, whose keys are those of the configuration."""
+    for word in shlex.split(value):
+        config.check_override(word)
+    return ""
+
+
+def not_empty(value: str) -> str:
+    """At least one word."""
+    return "" if value.replace(",", " ").split() else "expected a name such as audio_text"
+
+
+@dataclass(frozen=True)
+class Option:
+    """One option of run.sh.
+
+    Attributes:
+        name: of the variable in ser.sh, and of the flag.
+        default: as ser.sh has it.
+        help: one line; the comment beside the default in ser.sh.
+        legal: the legal values, where they can be listed.
+        check: what else a value must satisfy.
+        recorded: the section of experiment.yaml that it goes to: PROTOCOL, RUN, or none.
+        neutral: a recorded option that changes no result.
+    """
+
+    name: str
+    default: str
+    help: str
+    legal: Sequence[str] = ()
+    check: Check | None = None
+    recorded: str = ""
+    neutral: bool = False
+
+
+_o = Option
+# fmt: off
+OPTIONS: dict[str, tuple[Option, ...]] = {
+    "General": (
+        _o("stage", "0", "first stage to run", check=number(0)),
+        _o("stop_stage", "8", "last stage to run", check=number(0)),
+        _o("skip_stages", "", 'stages to leave out, such as "3 4"', check=numbers("3 4")),
+        _o("nj", "", "jobs at a time; changes no result (default: one per processor)",
+           check=optional(number(1))),
+        _o("ngpu", "0", "GPUs per job: 0 or 1", ("0", "1"), recorded=RUN),
+        _o("jobs_per_gpu", "1", "jobs that share a GPU, with --ngpu 1", check=number(1)),
+        _o("num_threads", "1", "threads per job; results depend on it", check=number(1),
+           recorded=RUN),
+        _o("force", "false", "make again what was made differently, and what follows", BOOLEAN),
+        _o("dry_run", "false", "say what would be trained, and do nothing", BOOLEAN),
+        _o("verbose", "false", "write more into the logs", BOOLEAN),
+    ),
+    "Corpus": (
+        _o("corpus_dir", "", "the corpus, as it is distributed"),
+        _o("labels", "4", "label set: a file of conf/labels, without .yaml", check=name_part,
+           recorded=PROTOCOL),
+        _o("skip_bad", "false", "leave out unreadable audio and list it", BOOLEAN),
+        _o("allow_partial", "false", "go on although parts of the corpus are missing", BOOLEAN),
+        _o("text_tags", "strip", "strip or keep annotators' tags such as [LAUGHTER] in transcripts",
+           ("strip", "keep"), recorded=PROTOCOL),
+        _o("text_file", "", "a Kaldi text (of a recogniser, say) to use as transcripts"),
+    ),
+    "Folds": (
+        _o("cv", "session", "what is held out for the test: session or speaker", SCHEMES,
+           recorded=PROTOCOL),
+        _o("validation", "random20", "random20, partner, next_speaker or next_session",
+           VALIDATIONS, recorded=PROTOCOL),
+    ),
+    "Features": (
+        _o("audio_upstream", "emotion2vec", "audio encoder, such as emotion2vec or wavlm"),
+        _o("audio_model", "", "its model: hub id or directory (default: its own, if any)"),
+        _o("audio_layer", "", "its layer, or all for a learnt sum (default: the last)"),
+        _o("text_upstream", "bert", "text encoder, such as bert or minilm"),
+        _o("text_model", "", "its model: hub id or directory (default: its own, if any)"),
+        _o("text_layer", "", "its layer, or all for a learnt sum (default: the last)"),
+        _o("hub", "hf", "where ids are looked up: hf (Hugging Face) or ms (ModelScope)",
+           ("hf", "ms")),
+        _o("allow_contaminated", "false",
+           "accept an encoder that was trained on the corpus's labels", BOOLEAN),
+        _o("compression_method", "0",
+           "of the archives: 0 float32; 2 a byte, 3 two bytes per value", ("0", "2", "3")),
+        _o("feature_cache", "auto",
+           "where training keeps features: ram, mmap, none; auto goes by their size",
+           ("auto", "ram", "mmap", "none"), recorded=RUN, neutral=True),
+    ),
+    "Training": (
+        _o("systems", "audio_text audio text",
+           "to train: [<configuration>_]audio_text, [<configuration>_]audio, ...",
+           check=not_empty),
+        _o("train_config", "cfia_net",
+           "configuration of systems that name none, or a YAML file"),
+        _o("train_args", "", '"key=value ..." that win over the configuration', check=overrides),
+        _o("seeds", "", 'one training per fold and seed, such as "1 2 3" (default: 1)',
+           check=numbers("1 2 3")),
+        _o("selection", "valid",
+           "which epoch is taken: valid, last, or test (an oracle, and labelled so)",
+           ("valid", "last", "test"), recorded=PROTOCOL),
+        _o("tag", "", "suffix of the systems' names, to keep variants apart", check=name_part),
+    ),
+    "Studies, which say themselves what is trained under which --cv and --validation": (
+        _o("study", "", "make the tables of conf/study/<study>.yaml: paper, readings, smoke"),
+        _o("study_seeds", "1", "seeds of a study's rows without --seeds", check=numbers("1 2 3")),
+    ),
+    "Directories, relative to the recipe's": (
+        _o("datadir", "data", "data directories and fold lists"),
+        _o("dumpdir", "dump", "features"),
+        _o("expdir", "exp", "models, scores, tables"),
+    ),
+}
+# fmt: on
+
+EVERY = tuple(option for group in OPTIONS.values() for option in group)
+LEGAL = {option.name: tuple(option.legal) for option in EVERY}
+NEUTRAL = tuple(option.name for option in EVERY if option.neutral)
+
+
+def recorded(section: str, values: Mapping[str, str]) -> dict[str, str]:
+    """The values that a section of experiment.yaml records."""
+    return {option.name: values[option.name] for option in EVERY if option.recorded == section}
+
+
+STAGES = (
+    ("corpus", "make or fetch the corpus, where the recipe can"),
+    ("data", "the corpus to a Kaldi data directory, validated"),
+    ("folds", "train, validation and test lists of every scheme"),
+    ("audio features", "dumped as Kaldi archives"),
+    ("text features", "dumped as Kaldi archives"),
+    ("training", "one network per system, fold and seed"),
+    ("posteriors", "of the test utterances"),
+    ("scores", "WA, UA, WF1, macro F1 with intervals"),
+    ("tables, plots", "exp/RESULTS.md, exp/report.html, exp/tables, figures"),
+    ("pack", "(not built yet)"),
+)
+
+USAGE = """\
+Usage: ./run.sh [options]
+Speech emotion recognition from audio and text, from a corpus to a table of scores.
+
+  ./run.sh --stage 5 --stop_stage 8 --cv speaker --seeds "1 2 3"
+
+Stages:
+{stages}
+
+Options (value here: as this recipe and this command line set it; --config FILE is sourced first):
+{options}"""
+
+
+def usage(values: Mapping[str, str], legal: Mapping[str, Sequence[str]]) -> str:
+    """Describe all stages and options, each with its value now.
+
+    Args:
+        legal: the legal values of options for which `Option.legal` does not list them.
+    """
+    lines = []
+    for group, options in OPTIONS.items():
+        lines.append(f"{group}:")
+        for option in options:
+            choices = f" ({', '.join(legal[option.name])})" if option.name in legal else ""
+            lines.append(f"  --{option.name:<20} {option.help}{choices} [{values[option.name]}]")
+    stages = [f"  {i} {name:<16} {makes}" for i, (name, makes) in enumerate(STAGES)]
+    return USAGE.format(stages="\n".join(stages), options="\n".join(lines))
+
+
+def check(values: Mapping[str, str], legal: Mapping[str, Sequence[str]]) -> None:
+    """Check the values of all options, each by itself and against the others.
+
+    Args:
+        values: as the shell has them.
+        legal: as for `usage`.
+
+    Raises:
+        UserError: a value is not legal; the message names the option and what is legal.
+    """
+    for option in EVERY:
+        value = values[option.name]
+        choices = option.legal or legal.get(option.name, ())
+        if choices and value not in choices:
+            raise UserError(f"--{option.name} is {value!r}; legal values are {', '.join(choices)}")
+        wrong = option.check(value) if option.check else ""
+        if wrong:
+            raise UserError(f"--{option.name} is {value!r}; {wrong}")
+    _check_stages(int(values["stage"]), int(values["stop_stage"]))
+    check_protocol(values)
+    stages = range(int(values["stage"]), int(values["stop_stage"]) + 1)
+    skipped = values["skip_stages"].replace(",", " ").split()
+    needs_corpus = 1 in stages and "1" not in skipped and values["dry_run"] == "false"
+    if needs_corpus and not values["corpus_dir"]:
+        raise UserError("stage 1 needs --corpus_dir DIR, the corpus as it is distributed")
+    text_file = values["text_file"]
+    if text_file and not Path(text_file).is_file():
+        raise UserError(f"--text_file: no such file {text_file}")
+
+
+def check_protocol(values: Mapping[str, str]) -> None:
+    """Check the options that say how a system is trained and tested, which a study's row may set.
+
+    Raises:
+        UserError: as `check`.
+    """
+    for option in EVERY:
+        if option.recorded == PROTOCOL:
+            _check_value(option, values[option.name], option.legal)
+    if values["cv"] == "session" and values["validation"] == "partner":
+        raise UserError(
+            "--validation partner needs --cv speaker: with --cv session both speakers are tested"
+        )
+
+
+def _check_value(option: Option, value: str, legal: Sequence[str]) -> None:
+    if legal and value not in legal:
+        raise UserError(f"--{option.name} is {value!r}; legal values are {', '.join(legal)}")
+    wrong = option.check(value) if option.check else ""
+    if wrong:
+        raise UserError(f"--{option.name} is {value!r}; {wrong}")
+
+
+def _check_stages(stage: int, stop_stage: int) -> None:
+    if max(stage, stop_stage) >= len(STAGES) - 1:
+        raise UserError("stage 9 (pack) is not built yet")
+    if stage > stop_stage:
+        raise UserError(f"--stage {stage} is after --stop_stage {stop_stage}: nothing to run")

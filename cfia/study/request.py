@@ -1,0 +1,158 @@
+"""What run.sh was called with: its options, checked, and the places that paths start from.
+
+Standard library alone until a study is read, since the command line is checked before any
+environment exists.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from cfia import options
+from cfia.errors import UserError
+from cfia.naming import MODALITIES, Names, System, find_config, names, split_system
+from cfia.upstream import registry
+from cfia.upstream.choice import ALL
+
+ROOT = Path(__file__).resolve().parents[2]
+PATHS = ("corpus_dir", "text_file")  # which a user gives from where they are
+
+
+@dataclass(frozen=True)
+class Request:
+    """The options of run.sh.
+
+    Attributes:
+        options: their values as strings, and `default_labels`; paths that the user gave are whole.
+        recipe: the recipe's directory; caller: where the user called run.sh.
+        root: the repository's.
+    """
+
+    options: Mapping[str, str]
+    recipe: Path
+    caller: Path
+    root: Path = ROOT
+
+    @property
+    def datadir(self) -> Path:
+        """Where data directories and fold lists go."""
+        return Path(self.options["datadir"])
+
+    @property
+    def dumpdir(self) -> Path:
+        """Where features go."""
+        return Path(self.options["dumpdir"])
+
+    @property
+    def expdir(self) -> Path:
+        """Where experiments go."""
+        return Path(self.options["expdir"])
+
+    @property
+    def nj(self) -> int:
+        """How many jobs run at a time."""
+        return int(self.options["nj"] or len(os.sched_getaffinity(0)))
+
+    @property
+    def force(self) -> bool:
+        """Whether what was made differently is made again."""
+        return self.options["force"] == "true"
+
+    @property
+    def study(self) -> Path | None:
+        """The YAML file of the study, of the recipe or shared; None for a plain run."""
+        places = [place / "conf" / "study" for place in (self.recipe, self.root)]
+        paths = [place / f"{self.options['study']}.yaml" for place in places]
+        return next((path for path in paths if path.is_file()), None)
+
+    def seeds(self) -> tuple[int, ...]:
+        """The seeds that the user gave, or those of a run that names none."""
+        text = self.options["seeds"] or (self.options["study_seeds"] if self.study else "1")
+        return tuple(map(int, text.replace(",", " ").split()))
+
+    def names(self, values: Mapping[str, str] | None = None) -> Names:
+        """The names of the run's directories, or of those with other values of its options."""
+        return names(self.options if values is None else values)
+
+    def config(self, name: str) -> Path:
+        """The YAML file of a configuration."""
+        return find_config(name, self.recipe, self.root)
+
+    def systems(self) -> list[System]:
+        """The systems of `--systems`, each once."""
+        directories, default = self.names(), self.options["train_config"]
+        tokens = self.options["systems"].replace(",", " ").split()
+        pairs = [split_system(token, directories, default) for token in tokens]
+        systems = [directories.system(self.config(name), which) for name, which in pairs]
+        return list(dict.fromkeys(systems))
+
+
+def legal_values() -> dict[str, list[str]]:
+    """The legal values that other tables than that of the options have."""
+    return {f"{modality}_upstream": registry.names(modality) for modality in MODALITIES}
+
+
+def read_request(values: Mapping[str, str], recipe: Path, caller: Path) -> Request:
+    """Take the options of run.sh, and check them.
+
+    Args:
+        values: of every option by its name, and `default_labels`; others are not looked at.
+        recipe, caller: as in `Request`.
+
+    Raises:
+        UserError: an option has a value that is not legal.
+    """
+    taken = {option.name: values.get(option.name, option.default) for option in options.EVERY}
+    taken["default_labels"] = values.get("default_labels") or taken["labels"]
+    for name in PATHS:
+        taken[name] = _from_caller(taken[name], caller)
+    if taken["train_config"].endswith((".yaml", ".yml")):
+        taken["train_config"] = _from_caller(taken["train_config"], caller)
+    for modality in MODALITIES:
+        name = f"{modality}_model"
+        taken[name] = _model(name, taken[name], caller)
+    request = Request(taken, recipe, caller)
+    options.check(taken, legal_values())
+    _check_recipe(request)
+    for modality in MODALITIES:
+        _check_layer(modality, taken)
+    request.systems()
+    return request
+
+
+def _from_caller(path: str, caller: Path) -> str:
+    return str(caller / path) if path else ""
+
+
+def _model(option: str, value: str, caller: Path) -> str:
+    """A directory in full; the id of a hub, or a study's list of models, as it is."""
+    if value and (caller / value).is_dir():
+        return str(caller / value)
+    if value.startswith(("/", ".")):
+        raise UserError(f"--{option}: no such directory {value}")
+    return value
+
+
+def _check_recipe(request: Request) -> None:
+    """Check what the recipe's or the shared conf/ must have."""
+    labels, study = request.options["labels"], request.options["study"]
+    label_sets = request.recipe / "conf" / "labels"
+    if not (label_sets / f"{labels}.yaml").is_file():
+        known = " ".join(sorted(path.stem for path in label_sets.glob("*.yaml")))
+        raise UserError(f"--labels is {labels!r}; this recipe has {known}")
+    if study and request.study is None:
+        shared = sorted((request.root / "conf" / "study").glob("*.yaml"))
+        known = " ".join(path.stem for path in shared)
+        raise UserError(f"--study is {study!r}; there is {known}")
+
+
+def _check_layer(modality: str, values: Mapping[str, str]) -> None:
+    """Refuse a layer that an encoder has not, here rather than when its stage comes."""
+    name, layer = values[f"{modality}_upstream"], values[f"{modality}_layer"]
+    if layer and not registry.FAMILIES[name].layers:
+        raise UserError(f"--{modality}_layer is {layer!r}, but {name} has no layers to choose from")
+    if layer and layer != ALL and not layer.isdecimal():
+        raise UserError(f"--{modality}_layer is {layer!r}; expected a number from 0, or {ALL}")

@@ -1,0 +1,136 @@
+"""Lists of trainings for jobs to work off: a line is what one training is called with.
+
+A job may take many trainings, one after the other in one process, since to start a process costs
+as much as a small training.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import shlex
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from logging.handlers import WatchedFileHandler
+from pathlib import Path
+
+from cfia import experiment
+from cfia.errors import UserError
+from cfia.files import atomic_write
+from cfia.training.training import Training
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Task:
+    """One fold and one seed of the experiment in a directory."""
+
+    experiment: Path
+    fold: int
+    seed: int
+
+    def words(self) -> list[str]:
+        """The arguments of `cfia train` and `cfia posteriors`."""
+        return [str(self.experiment), "--fold", str(self.fold), "--seed", str(self.seed)]
+
+    def training(self) -> Training:
+        """The training, as its experiment.yaml says."""
+        return Training(experiment.read(self.experiment), self.fold, self.seed)
+
+
+def write_list(path: Path, tasks: Sequence[Task]) -> None:
+    """Write a list of tasks, a line each."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_write(path) as handle:
+        handle.writelines(f"{shlex.join(task.words())}\n" for task in tasks)
+
+
+def read_list(path: Path, job: int, jobs: int) -> list[Task]:
+    """Read the tasks of one of several jobs: every `jobs`-th line, from the `job`-th (from 1) on.
+
+    Raises:
+        UserError: there is no such list.
+    """
+    if not path.exists():
+        raise UserError(f"{path} is not there; run the stage again")
+    lines = path.read_text(encoding="utf-8").splitlines()[job - 1 :: jobs]
+    return [_task(line) for line in lines]
+
+
+def _task(line: str) -> Task:
+    directory, _, fold, _, seed = shlex.split(line)
+    return Task(Path(directory), int(fold), int(seed))
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments that say which training, or which list of them, a program works on."""
+    parser.add_argument("experiment", type=Path, nargs="?", help="exp/<system>/<scheme>")
+    parser.add_argument("--fold", type=int, help="the fold, from 1")
+    parser.add_argument("--seed", type=int, help="the seed")
+    parser.add_argument("--list", type=Path, help="instead: a list that `cfia plan` wrote")
+    parser.add_argument("--job", type=int, default=1, help="which job of the list this is [1]")
+    parser.add_argument("--jobs", type=int, default=1, help="how many jobs there are [1]")
+
+
+def run(
+    parser: argparse.ArgumentParser,
+    args: argparse.Namespace,
+    work: Callable[[Training], None],
+) -> None:
+    """Do the work of one training, or of a job's part of a list.
+
+    Of a list, a training that fails does not keep the others from running; the program exits with
+    1 after the last.
+
+    Raises:
+        UserError: as `work`, for a training that is named alone.
+    """
+    if args.list is not None:
+        name = parser.prog.removeprefix("cfia ")
+        if _work_off(read_list(args.list, args.job, args.jobs), name, work):
+            sys.exit(1)
+    elif None in (args.experiment, args.fold, args.seed):
+        parser.error("give an experiment, --fold and --seed, or --list")
+    else:
+        work(Task(args.experiment, args.fold, args.seed).training())
+
+
+def _work_off(tasks: Sequence[Task], name: str, work: Callable[[Training], None]) -> int:
+    """Run tasks one after the other, each with a log of its own; return how many failed."""
+    failed = 0
+    for number, task in enumerate(tasks, start=1):
+        training, started = task.training(), time.monotonic()
+        command = shlex.join(["python", "-m", f"cfia.bin.{name}", *task.words()])
+        with _logged(training.directory / f"{name}.log", command):
+            try:
+                work(training)
+            except UserError as error:
+                failed += 1
+                log.error("error: %s", error)
+        seconds = time.monotonic() - started
+        log.info("%d of %d: %s took %.1f s", number, len(tasks), training.directory, seconds)
+    return failed
+
+
+@contextmanager
+def _logged(path: Path, command: str) -> Iterator[None]:
+    """Write all that is logged in the block to `path` too, after what an earlier try wrote.
+
+    It is headed by a command that does the same alone.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "a", encoding="utf-8") as handle:
+        handle.write(f"# {command}\n")
+    # It opens the file again if a forced training has removed the directory.
+    handler = WatchedFileHandler(path, encoding="utf-8")
+    root = logging.getLogger()
+    root.addHandler(handler)
+    try:
+        yield
+    finally:
+        root.removeHandler(handler)
+        handler.close()
