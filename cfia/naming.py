@@ -1,4 +1,4 @@
-"""The names of a run's directories, so that runs which differ never share a path (DESIGN).
+"""The names of a run's directories, so that runs which differ never share a path (cfia/README.md).
 
 Standard library alone: the shell asks for these names before any environment is looked for.
 """

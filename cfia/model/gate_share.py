@@ -1,4 +1,4 @@
-"""What CFIA-Net takes from the audio at each position: METHOD's closed form of the stack."""
+"""What CFIA-Net takes from the audio at each position (conf/README.md, section 7)."""
 
 from __future__ import annotations
 

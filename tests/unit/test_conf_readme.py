@@ -97,7 +97,7 @@ def test_the_tables_hold_every_key_its_default_and_its_legal_values() -> None:
         (r"^(\| `lr` .*)`1e-4`", r"\1`1e-3`", "lr: the default is 0.0001"),
         (r"^(\| `align` .*), `pad`", r"\1", "align: legal is `interpolate`, `pad`"),
         (r"^(\| `epochs` .*)whole number", r"\1number", "epochs: legal is whole number, above 0"),
-        (r"^(\| `layers` .*)1 and more", r"\g<1>0 and more", "layers: legal is whole number, 1 and"),
+        (r"^(\| `layers` .*)1 and more", r"\g<1>0 and more", "layers: legal is whole number, 1"),
     ],
 )
 def test_a_table_that_is_wrong_is_found(old: str, new: str, problem: str) -> None:

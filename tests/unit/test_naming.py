@@ -1,4 +1,4 @@
-"""Names of directories: as DESIGN lays them down, and never the same for two different runs."""
+"""Names of directories, as in cfia/README.md: never the same for two different runs."""
 
 from __future__ import annotations
 
