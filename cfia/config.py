@@ -1,7 +1,7 @@
 """Typed configuration: dataclasses, filled from YAML files and from `key=value` overrides.
 
 A configuration is flat: every key of `ModelConfig` and `TrainConfig` stands at the top of the
-YAML file, under the name that METHOD gives the option. Later sources win:
+YAML file, by its name; conf/README.md explains them all. Later sources win:
 
     the defaults below < the recipe's conf/train.yaml < the system's YAML < --train_args
 
@@ -74,7 +74,7 @@ class ModelConfig:
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """Optimisation and selection; what the paper says, and METHOD where it is silent."""
+    """Optimisation and selection; what the paper says, and our choice where it is silent."""
 
     optimizer: Literal["adam", "rmsprop"] = "adam"
     lr: float = 1e-4

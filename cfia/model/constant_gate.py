@@ -17,8 +17,9 @@ from cfia.model.network import CFIANet, Output
 class OneShare(CFIANet):
     """`X = s X_a + (1 - s) X_t` in place of the CFIA modules, s one number for all positions.
 
-    By METHOD's closed form a CFIA module is such a mixture with a share of its own at each
-    (t, f), computed from the input; what that is worth is what these controls leave out.
+    By its closed form (conf/README.md, section 7) a CFIA module is such a mixture with a share of
+    its own at each (t, f), computed from the input; what that is worth is what these controls
+    leave out.
     s is the sigmoid of a parameter that starts at 0: at first X is the mean of the modalities.
     A missing modality is 0, as in CFIA-Net.
     """

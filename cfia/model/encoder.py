@@ -149,7 +149,7 @@ def encoders(
 def spread(y: Tensor, lengths: Tensor, targets: Tensor, size: int) -> Tensor:
     """Stretch each utterance's tokens over its audio frames by linear interpolation.
 
-    Token 0 stands on frame 0, the last token on the last frame (METHOD, `align: interpolate`).
+    Token 0 stands on frame 0, the last token on the last frame (`align: interpolate`).
 
     Args:
         y: (B, L, K), the tokens.

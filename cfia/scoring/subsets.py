@@ -1,4 +1,4 @@
-"""Subsets of the test utterances that are scored apart (METHOD, "Scores")."""
+"""Subsets of the test utterances that are scored apart (conf/README.md, section 5)."""
 
 from __future__ import annotations
 

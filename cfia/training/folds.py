@@ -49,8 +49,8 @@ def make_folds(data: DataDir, cv: str, validation: str) -> dict[str, Fold]:
 
     Args:
         cv: `session` or `speaker`, what is held out for the test.
-        validation: `random20`, `partner`, `next_speaker` or `next_session` (METHOD, "Training
-            and selection").
+        validation: `random20`, `partner`, `next_speaker` or `next_session`
+            (conf/README.md, section 4).
 
     Returns:
         What is held out -> its fold, in C-locale order.

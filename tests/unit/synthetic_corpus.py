@@ -17,7 +17,7 @@ from tests.unit.corpora import ROOT
 SCRIPT = ROOT / "egs" / "mini_iemocap" / "local" / "corpus.sh"
 CLASSES = {"ang": "ang", "hap": "hap", "exc": "hap", "neu": "neu", "sad": "sad"}
 
-# The lines that IEMOCAP.md describes.
+# The lines of IEMOCAP's own files.
 TURN = re.compile(
     r"\[(\d+\.\d{4}) - (\d+\.\d{4})\]\t(Ses\d\d[FM]_\w+_[FM]\d{3})\t(\w{3})"
     r"\t\[([1-5]\.\d{4}), ([1-5]\.\d{4}), ([1-5]\.\d{4})\]"
@@ -72,7 +72,7 @@ class Utterance:
 
 
 class Corpus:
-    """A tree, read by the descriptions in IEMOCAP.md and nothing of the synthesiser's."""
+    """A tree, read by the layout of IEMOCAP and by nothing of the synthesiser's."""
 
     def __init__(self, root: Path) -> None:
         self.root = root

@@ -91,8 +91,8 @@ def test_the_deeper_module_learns_nothing_from_its_own_pair(form: str) -> None:
 
 @pytest.mark.parametrize("form", ["fused", "equations"])
 def test_the_gradient_of_the_inputs_is_that_of_a_frozen_target(form: str) -> None:
-    """METHOD's closed form: 2 (k_s - k_d) k_s D to D, 2 (k_s - k_d) D to X_t, with the chain
-    through k_s; here against finite differences of the loss with its target held fixed."""
+    """2 (k_s - k_d) k_s D to D and 2 (k_s - k_d) D to X_t (conf/README.md, section 7), with the
+    chain through k_s; here against finite differences of the loss with its target held fixed."""
     torch.manual_seed(3)
     stack = build_stack(build({"channels": 4, "features": 3, "stack": form}).model).double()
     X_a, X_t = torch.randn(2, 2, 4, 6, 3, dtype=torch.float64).unbind()

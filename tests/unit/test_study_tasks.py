@@ -125,7 +125,7 @@ def test_an_experiment_made_otherwise_stops_the_study_or_is_made_again(
 
 def test_force_also_trains_again_what_was_damaged(tmp_path: Path) -> None:
     recipe = Recipe(tmp_path)
-    recipe.list_trainings(nj="1")
+    recipe.list_trainings(nj="4")
     recipe.train()
     (recipe.exp / "linear_fbank" / "session" / "fold1_seed1" / "history.csv").unlink()
     with pytest.raises(UserError, match=r"its file history.csv is gone\); --force true"):
