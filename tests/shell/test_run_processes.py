@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.shell.jobs import RUN, output, run
+from tests.signals import heed_signals
 
 # Concurrency. Tasks write down when they began and ended, on one clock.
 
@@ -180,7 +181,11 @@ def sleepers(
     """Start tasks that sleep; gives the runner and all processes of the tasks."""
     job = [f"JOB=1:{tasks}", "--max-jobs-run", str(tasks), "a.JOB.log", "bash", "-c", sleeper]
     process = subprocess.Popen(
-        [*command, sys.executable, RUN, *job], cwd=cwd, stderr=subprocess.PIPE, text=True
+        [*command, sys.executable, RUN, *job],
+        cwd=cwd,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=heed_signals,
     )
     files = [cwd / f"pids.{task}" for task in range(1, tasks + 1)]
     try:
