@@ -13,12 +13,8 @@ from hypothesis import strategies as st
 
 from cfia.errors import UserError
 from cfia.study.tasks import Task, n_jobs, read_list, write_list
-from cfia.training import checkpoint
+from tests.unit.killed import killed_at_checkpoint
 from tests.unit.studies import ROOT, Recipe
-
-
-class Killed(BaseException):
-    pass
 
 
 @pytest.fixture(scope="module")
@@ -64,18 +60,8 @@ def test_a_study_killed_in_the_middle_goes_on(
     recipe = Recipe(tmp_path)
     recipe.step("tasks", "--nj=3")
     assert len(recipe.tasks()) == 3  # one for each job, to see how long they take
-    save, saved = checkpoint.save, []
-
-    def save_some(path: Path, content: dict[str, object]) -> None:
-        save(path, content)
-        saved.append(path)
-        if len([p for p in saved if p.name == "checkpoint.pt"]) == 3:  # in the second run
-            raise Killed
-
-    with monkeypatch.context() as context:
-        context.setattr(checkpoint, "save", save_some)
-        with pytest.raises(Killed):
-            recipe.work()
+    with killed_at_checkpoint(monkeypatch, 3):  # in the second run
+        recipe.work()
     capsys.readouterr()
     caplog.set_level("INFO")
     recipe.step("plan")
