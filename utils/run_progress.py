@@ -35,13 +35,13 @@ class Progress:
         """Show the counts, and the last line of one task: its number, log, and the head's bytes."""
         number, log, head = oldest
         terminal = in_foreground()
+        if not terminal and time.monotonic() < self._next:
+            return
+        state, line = self._state(waiting, running, failed), last_line(log, head)
+        if line:
+            state += f"; task {number}:" if self._total > 1 else ":"
         # A terminal that is gone, or a full disk, is no reason to end the job.
         with contextlib.suppress(OSError):
-            if not terminal and time.monotonic() < self._next:
-                return
-            state, line = self._state(waiting, running, failed), last_line(log, head)
-            if line:
-                state += f"; task {number}:" if self._total > 1 else ":"
             if terminal:
                 self._write_over(state, line)
             else:
@@ -50,10 +50,9 @@ class Progress:
 
     def clear(self) -> None:
         """Take the lines off the terminal."""
-        if self._on_screen:
-            with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError):
+            if self._on_screen and in_foreground():
                 _write("\r\033[J")
-        self._on_screen = False
 
     def _state(self, waiting: int, running: int, failed: int) -> str:
         done = self._total - waiting - running
@@ -105,14 +104,12 @@ def _printable(text: str) -> str:
 
 def cut(line: str, width: int) -> str:
     """A line in at most `width` columns; of a longer one, the beginning and most of the end."""
-    if _head(line, width) == line:
-        return line
-    line = " ".join(line.split())
-    if _head(line, width) == line:
-        return line
-    begin = _head(line, width // 6)
+    for text in (line, " ".join(line.split())):
+        if _head(text, width) == text:
+            return text
+    begin = _head(text, width // 6)
     left = width - 1 - sum(map(_columns, begin))
-    return f"{begin}…{_head(line[::-1], left)[::-1]}" if width > 0 else ""
+    return f"{begin}…{_head(text[::-1], left)[::-1]}" if width > 0 else ""
 
 
 def _head(text: str, width: int) -> str:
