@@ -20,9 +20,7 @@ REQUIRES = [
     "soundfile>=0.12",  # reading and writing WAV and FLAC
     "soxr>=0.5",  # resampling
     "kaldi-native-fbank>=1.19",  # log-mel features
-    "scikit-learn>=1.4",  # scores, stratified splits
-    "scipy>=1.12",  # Student's t, permutation tests
-    "statsmodels>=0.14",  # Holm's correction, McNemar's test
+    "scipy>=1.12",  # Student's t, permutation tests, McNemar's test
     "tqdm>=4.66",  # progress with time left
     "tensorboard>=2.16",  # training curves in a browser
     "espeakng-loader>=0.2",  # the voice of the synthetic corpus
@@ -37,8 +35,10 @@ REQUIRES_ALONE = [
 REQUIRES_TEST = [
     "pytest>=8",  # the test runner
     "hypothesis>=6.100",  # property tests
+    "scikit-learn>=1.4",  # scores to compare ours with
     "ruff>=0.6",  # lint and format
     "mypy>=1.11",  # types
+    "import-linter>=2",  # layers
     "types-PyYAML",  # types of yaml
     "pytest-xdist>=3.6",  # tests on both cores
     "types-tqdm",  # types of tqdm

@@ -3,7 +3,7 @@
 
 The command line and the log are those of Kaldi's run.pl, so that a site's own run.pl, queue.pl or
 slurm.pl can stand in its place. Each task runs through `bash -c`, in a process group of its own,
-with its output in its own log. Needs nothing but Python 3.8.
+with its output in its own log. Needs nothing but Python 3.8 and run_progress.py beside it.
 """
 
 from __future__ import annotations
@@ -22,6 +22,9 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
+sys.path.insert(0, str(Path(__file__).resolve().parent))  # python -P leaves it out
+from run_progress import Progress
+
 USAGE = """Usage: run.py [options] [JOB=1:N] [options] <log> <command> [args ...]
 Run a command with its output in a log; with JOB=1:N, N commands, several at a time. JOB, or any
 other name, is replaced by the task's number in the log's name and in every argument. An argument
@@ -35,6 +38,8 @@ without white space reaches bash as it is, so \\| and \\> work; one with white s
   --num-threads N     threads per task, for the log (default: 1)
   --mem, --time, --config   for clusters; ignored here
 
+While tasks run, a terminal shows how many are done, and the last line of the log of the one that
+runs longest; elsewhere, a line says so every five minutes.
 An option may be written with - or _. Exits with 1 if any task failed, after all have run."""
 
 NUMBERS = {"max_jobs_run": 1, "gpu": 0, "jobs_per_gpu": 1, "num_threads": 1}  # smallest values
@@ -193,6 +198,7 @@ class Task:
 
     number: int
     log: str
+    head: int  # bytes of the log before the task's own
     place: dict[str, str]
     started: float
     process: subprocess.Popen[bytes]
@@ -208,7 +214,7 @@ def start(job: Job, number: int, place: dict[str, str], keeper: Keeper) -> Task:
     Path(log).parent.mkdir(parents=True, exist_ok=True)
     comment = command.replace("\n", "\n# ")
     with open(log, "wb") as output:
-        output.write(os.fsencode(f"# {comment}\n# Started at {_date()}\n#\n"))
+        head = output.write(os.fsencode(f"# {comment}\n# Started at {_date()}\n#\n"))
     with open(log, "ab") as output:
         process = subprocess.Popen(
             ["bash", "-c", command],
@@ -219,7 +225,7 @@ def start(job: Job, number: int, place: dict[str, str], keeper: Keeper) -> Task:
             start_new_session=True,
             preexec_fn=lambda: keeper.tell(os.getpid()),
         )
-    return Task(number, log, place, time.time(), process)
+    return Task(number, log, head, place, time.time(), process)
 
 
 def finish(job: Job, task: Task) -> int:
@@ -323,13 +329,15 @@ def run(job: Job, free: list[dict[str, str]], signals: Signals) -> tuple[list[in
     waiting = list(range(job.last, job.first - 1, -1))
     running: list[Task] = []
     failed: list[int] = []
-    stopped, began = 0, time.monotonic()
+    stopped, progress = 0, Progress(job.last - job.first + 1, say)
     try:
         while (waiting or running) and not stopped:
             while waiting and free:
                 place = min(free, key=[task.place for task in running].count)
                 free.remove(place)
                 running.append(start(job, waiting.pop(), place, keeper))
+            oldest = (running[0].number, running[0].log, running[0].head)
+            progress.show(len(waiting), len(running), len(failed), oldest)
             stopped = signals.wait(1.0)
             for task in [task for task in running if task.process.poll() is not None]:
                 running.remove(task)
@@ -337,8 +345,8 @@ def run(job: Job, free: list[dict[str, str]], signals: Signals) -> tuple[list[in
                 keeper.tell(-task.process.pid)
                 if finish(job, task) != 0:
                     failed.append(task.number)
-            show_progress(job, len(waiting), len(running), len(failed), began)
     finally:
+        progress.clear()
         stop_groups(
             [task.process.pid for task in running],
             lambda: [signals.wait(0.05), *(task.process.poll() for task in running)],
@@ -347,22 +355,6 @@ def run(job: Job, free: list[dict[str, str]], signals: Signals) -> tuple[list[in
             finish(job, task)
         keeper.close()
     return failed, stopped
-
-
-def show_progress(job: Job, waiting: int, running: int, failed: int, began: float) -> None:
-    """On a terminal, one line that is written over; it is cleared with the last task."""
-    total = job.last - job.first + 1
-    done = total - waiting - running
-    if total == 1 or not sys.stderr.isatty():
-        return
-    text = f"{done}/{total} done, {running} running"
-    if failed:
-        text += f", {failed} failed"
-    if done:
-        left = int((time.monotonic() - began) * (total - done) / done)
-        text += f", about {left // 3600}:{left // 60 % 60:02}:{left % 60:02} left"
-    sys.stderr.write("\r\033[K" + (text if done < total else ""))
-    sys.stderr.flush()
 
 
 def report(job: Job, failed: list[int]) -> None:

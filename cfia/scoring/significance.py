@@ -142,16 +142,19 @@ def smallest_detectable(values: Array, level: float = 0.05, power: float = 0.8) 
 
 def mcnemar(a_right: npt.NDArray[np.bool_], b_right: npt.NDArray[np.bool_]) -> float:
     """P-value of McNemar's exact test, two-sided; both (N,). Takes utterances as independent."""
-    from statsmodels.stats.contingency_tables import mcnemar as test
+    from scipy import stats
 
     only_a, only_b = int((a_right & ~b_right).sum()), int((b_right & ~a_right).sum())
-    return float(test([[0, only_a], [only_b, 0]], exact=True).pvalue)
+    one_sided = float(stats.binom.cdf(min(only_a, only_b), only_a + only_b, 0.5))
+    return min(1.0, 2 * one_sided)  # above 1 where as many are right on either side
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
     """P-values corrected for all tests of one table (Holm 1979)."""
-    from statsmodels.stats.multitest import multipletests
-
-    if not p_values:
-        return []
-    return [float(p) for p in multipletests(p_values, method="holm")[1]]
+    p = np.asarray(p_values, float)
+    order = np.argsort(p)
+    corrected = np.empty_like(p)
+    # The smallest of m counts m times, the next m - 1 times, and none less than those before it.
+    stepped = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1))
+    corrected[order] = np.minimum(1, stepped)
+    return [float(value) for value in corrected]

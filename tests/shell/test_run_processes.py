@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import pty
 import re
 import signal
 import subprocess
@@ -15,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.shell.jobs import RUN, output, run, run_well
+from tests.shell.jobs import RUN, output, run
+from tests.signals import heed_signals
 
 # Concurrency. Tasks write down when they began and ended, on one clock.
 
@@ -181,7 +181,11 @@ def sleepers(
     """Start tasks that sleep; gives the runner and all processes of the tasks."""
     job = [f"JOB=1:{tasks}", "--max-jobs-run", str(tasks), "a.JOB.log", "bash", "-c", sleeper]
     process = subprocess.Popen(
-        [*command, sys.executable, RUN, *job], cwd=cwd, stderr=subprocess.PIPE, text=True
+        [*command, sys.executable, RUN, *job],
+        cwd=cwd,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=heed_signals,
     )
     files = [cwd / f"pids.{task}" for task in range(1, tasks + 1)]
     try:
@@ -253,20 +257,3 @@ def test_ctrl_c_reaches_a_runner_that_a_script_left_in_the_background(tmp_path: 
     with sleepers(tmp_path, ALONE, *background) as (_, pids):
         os.kill(int((tmp_path / "runner").read_text()), signal.SIGINT)
         eventually("tasks end", lambda: not any(map(alive, pids)))
-
-
-def test_a_terminal_shows_progress_and_other_places_do_not(tmp_path: Path) -> None:
-    job = ["--max-jobs-run", "1", "JOB=1:3", "a.JOB.log", "true"]
-    ours, theirs = pty.openpty()
-    subprocess.run([sys.executable, RUN, *job], cwd=tmp_path, stderr=theirs, check=True)
-    os.close(theirs)
-    shown = b""
-    # Linux reports the other side's end as an error.
-    with contextlib.suppress(OSError):
-        while part := os.read(ours, 4096):
-            shown += part
-    os.close(ours)
-    assert b"2/3 done, 0 running" in shown or b"2/3 done, 1 running" in shown
-    assert b"left" in shown
-    assert shown.endswith(b"\r\x1b[K"), "the line is cleared at the end"
-    run_well(tmp_path, *job)

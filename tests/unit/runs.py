@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from sklearn.metrics import recall_score
 
 from cfia.bin.report import main as report
 from cfia.bin.score import main as score
@@ -116,3 +117,8 @@ def read_pairs(path: Path) -> tuple[list[str], list[str]]:
         rows = list(csv.DictReader(handle, delimiter="\t"))
     hyps = [max(CLASSES, key=lambda c: float(row[c])) for row in rows]
     return [row["ref"] for row in rows], hyps
+
+
+def recall(path: Path) -> float:
+    """UA of a posteriors.tsv in percent, by scikit-learn."""
+    return 100 * float(recall_score(*read_pairs(path), average="macro"))

@@ -20,6 +20,7 @@ from cfia.bin import dump, dump_merge
 from cfia.errors import UserError
 from cfia.kaldi.table import read_table, write_table
 from cfia.upstream.dump import ahead
+from tests.signals import heed_signals
 from tests.unit import tiny_models
 from tests.unit.corpora import mounted
 from tests.unit.dump_data import (
@@ -131,6 +132,7 @@ def test_an_interrupt_ends_both_threads_and_the_dump_goes_on(data: Path, tmp_pat
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        preexec_fn=heed_signals,
     )
     while not (data / "at work").exists():
         assert process.poll() is None

@@ -17,6 +17,7 @@ from cfia.kaldi.layout import TABLES, Key
 from cfia.kaldi.subset import choose, spread
 from cfia.kaldi.validate import Wanted, validate
 from tests.unit.corpora import tree, write_tables
+from tests.unit.killed import Killed
 
 SPEAKERS = ["a", "b", "ö"]
 UTTERANCES = [f"{s}-{i}" for s in SPEAKERS for i in range(3)]
@@ -115,9 +116,6 @@ def test_a_killed_run_is_finished_by_the_next(
     original = tree(data)
     (data / ".done.json").write_text("{}")
     rename, count = os.replace, 0
-
-    class Killed(BaseException):
-        pass
 
     def replace(source: str, target: str) -> None:
         nonlocal count

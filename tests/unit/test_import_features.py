@@ -16,13 +16,13 @@ import yaml
 
 from cfia.bin import dump_plan, folds, import_features, posteriors, train
 from cfia.errors import UserError
-from cfia.kaldi.archive import load_features
 from cfia.kaldi.data_dir import DataDir
 from cfia.kaldi.table import read_table
 from cfia.kaldi.validate import Wanted, validate
 from cfia.study.request import read_request
 from cfia.study.study_plan import StudyPlan
 from cfia.study.tasks import tasks, write_experiments
+from tests.unit.archives import load_features
 from tests.unit.corpora import ROOT, tree
 from tests.unit.small_iemocap import RECIPE
 

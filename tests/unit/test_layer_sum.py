@@ -17,6 +17,7 @@ from cfia.model import registry
 from cfia.model.encoder import Encoder, LayerSum, Sequences
 from cfia.training import checkpoint
 from tests.unit.experiment import command, make, plan
+from tests.unit.killed import killed_at_checkpoint
 
 SMALL = {"hidden": 8, "channels": 4, "features": 3}
 KEY = "encoders.audio.layer_sum.weights"
@@ -103,23 +104,9 @@ def test_it_is_trained_kept_and_used_for_posteriors(trained: Path, experiment: P
 def test_it_resumes_to_the_same_bytes(
     trained: Path, experiment: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class Killed(BaseException):
-        pass
-
-    from cfia.training.trainer import Trainer
-
-    write = Trainer._write
-
-    def write_thrice(self: Trainer) -> None:
-        write(self)
-        if len(self.history) == 3:
-            raise Killed
-
     training = plan(experiment, tmp_path / "session")
-    with monkeypatch.context() as context:
-        context.setattr(Trainer, "_write", write_thrice)
-        with pytest.raises(Killed):
-            train.main(command(training))
+    with killed_at_checkpoint(monkeypatch, 3):
+        train.main(command(training))
     train.main(command(training))
     for name in ("checkpoint.pt", "best.pt", "history.csv"):
         assert (training / name).read_bytes() == (trained / name).read_bytes()

@@ -7,11 +7,14 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from cfia.config import ModelConfig, build
 from cfia.model import registry
 from cfia.model.encoder import Sequences
+from cfia.model.equations import EquationStack
+from cfia.model.fast.fused import FusedStack
+from cfia.training.loss import objective
 
 DIMS = {"audio": 5, "text": 7}
 SMALL = {"hidden": 6, "channels": 4, "features": 3, "max_frames": 12}
@@ -31,10 +34,13 @@ def batch() -> dict[str, Sequences]:
     }
 
 
-def outputs(dims: dict[str, int] = DIMS, **options: Any) -> tuple[Tensor, Tensor]:
+def network(dims: dict[str, int] = DIMS, **options: Any) -> nn.Module:
     torch.manual_seed(0)
-    network = registry.build(dims, 4, build({**SMALL, **options}).model)
-    output = network(batch())  # in training mode, so that dropout shows
+    return registry.build(dims, 4, build({**SMALL, **options}).model)
+
+
+def outputs(dims: dict[str, int] = DIMS, **options: Any) -> tuple[Tensor, Tensor]:
+    output = network(dims, **options)(batch())  # in training mode, so that dropout shows
     return output.logits, output.terms
 
 
@@ -57,16 +63,18 @@ CHANGES: dict[str, dict[str, Any]] = {
     "classifier_hidden": {"classifier_hidden": 3},
     "dropout": {"dropout": 0.5},
 }
-# These change the losses alone (test_consistency), the data (test_training), one modality, or
-# nothing but the time (test_fused).
-ELSEWHERE = {"consistency", "consistency_loss", "detach", "frame_rate", "unimodal", "stack"}
+# These leave the logits of a bimodal network as they are; each has a test of its own below, but
+# frame_rate, which changes the data (test_training).
+NO_LOGITS = {"consistency", "consistency_loss", "detach", "frame_rate", "unimodal", "stack"}
 
 
-@pytest.mark.parametrize("option", [f.name for f in dataclasses.fields(ModelConfig)])
+def test_every_option_is_in_one_of_the_lists() -> None:
+    options = [field.name for field in dataclasses.fields(ModelConfig)]
+    assert sorted([*CHANGES, *NO_LOGITS]) == sorted(options)
+
+
+@pytest.mark.parametrize("option", CHANGES)
 def test_each_option_changes_the_logits(option: str) -> None:
-    if option in ELSEWHERE:
-        assert option not in CHANGES
-        return
     before = outputs(mask="none") if option == "max_frames" else outputs()
     assert not torch.allclose(before[0], outputs(**CHANGES[option])[0])
 
@@ -85,13 +93,40 @@ def test_the_loss_options_change_the_terms_alone() -> None:
     assert len(outputs(consistency=[])[1]) == 0
 
 
+def gradients(**options: Any) -> tuple[Tensor, Tensor]:
+    """The loss of a batch, and its gradient for all weights."""
+    config = build({**SMALL, **options}).model
+    model = network(**options)
+    loss = objective(model(batch()), torch.tensor([0, 1]), config.consistency, None).total()
+    return loss.detach(), torch.cat(
+        [part.flatten() for part in torch.autograd.grad(loss, list(model.parameters()))]
+    )
+
+
+def test_the_weights_of_the_terms_change_the_loss() -> None:
+    none, light, heavy = (gradients(consistency=[w, 0.0, w])[0] for w in (0.0, 1e-3, 1.0))
+    assert none < light < heavy
+    torch.testing.assert_close(none, gradients(consistency=[])[0])
+
+
+def test_detach_changes_the_gradient_and_not_the_loss() -> None:
+    deep, free = (gradients(consistency=[1.0] * 3, detach=kind) for kind in ("deep", "none"))
+    torch.testing.assert_close(deep[0], free[0])
+    assert not torch.allclose(deep[1], free[1])
+
+
+def test_stack_changes_the_form_and_not_the_function() -> None:
+    forms = {kind: network(stack=kind) for kind in ("fused", "equations")}
+    assert [type(model.stack) for model in forms.values()] == [FusedStack, EquationStack]
+    for fused, literal in zip(*(outputs(stack=kind) for kind in forms), strict=True):
+        torch.testing.assert_close(fused, literal)
+
+
 def test_no_module_is_the_sum_of_the_modalities() -> None:
-    torch.manual_seed(0)
-    config = build({**SMALL, "n_modules": 0, "consistency": []}).model
-    network = registry.build(DIMS, 4, config)
-    X, valid = network.intermediate(batch())  # type: ignore[operator]
+    model = network(n_modules=0, consistency=[])
+    X, valid = model.intermediate(batch())  # type: ignore[operator]
     pooled = (X["audio"] + X["text"]).sum(dim=2) / valid.sum(dim=1)[:, None, None]
-    torch.testing.assert_close(network(batch()).logits, network.classifier(pooled))  # type: ignore[operator]
+    torch.testing.assert_close(model(batch()).logits, model.classifier(pooled))  # type: ignore[operator]
 
 
 @pytest.mark.parametrize("name", ["audio", "text"])

@@ -18,9 +18,8 @@ from cfia.study.paper_tables import Corpus
 from cfia.study.readings import blocks, readings_table
 from cfia.study.study_rows import results
 from cfia.study.write import write_tables
-from tests.unit.runs import run
+from tests.unit.runs import recall, run
 from tests.unit.studies import Recipe
-from tests.unit.test_study_tables import recall
 
 STUDY = """\
 tables:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
+import io
 import shutil
 from pathlib import Path
 
@@ -61,37 +63,65 @@ def test_results_do_not_depend_on_the_day_or_on_the_order_of_directories(tmp_pat
             assert data == first[name], name
 
 
-def test_results_hold_what_a_reader_needs(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    run(tmp_path, "weak_fbank", skill=0.3)
-    run(tmp_path, "strong_fbank", skill=2.5)
-    conf = tmp_path / "corpus.yaml"
+@pytest.fixture(scope="module")
+def reported(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """The directory of two systems' experiments, scored and reported, and what the screen had."""
+    tmp = tmp_path_factory.mktemp("reported")
+    run(tmp, "weak_fbank", skill=0.3)
+    run(tmp, "strong_fbank", skill=2.5)
+    conf = tmp / "corpus.yaml"
     conf.write_text("title: A made-up corpus\nnote: The speech is\n  synthetic.\n")
-    score(["--expdir", str(tmp_path / "exp")])
-    report(["--expdir", str(tmp_path / "exp"), "--corpus_conf", str(conf)])
-    results = (tmp_path / "exp" / "RESULTS.md").read_text()
+    screen = io.StringIO()
+    with contextlib.redirect_stdout(screen):
+        score(["--expdir", str(tmp / "exp")])
+        report(["--expdir", str(tmp / "exp"), "--corpus_conf", str(conf)])
+    return tmp / "exp", screen.getvalue()
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        "abc123+dirty",
+        "leave one session out, 3 folds; validation random20",
+        "| chance (always ",
+        "| 25.00 |",
+        "| strong_fbank | weak_fbank | +",
+        "| 0.0312 |",  # six speakers who all favour one system: 2 of 64 patterns of signs
+        "McNemar",
+        "takes utterances as independent",
+        "audio.model: tiny.en",  # not where it lies on this machine
+    ],
+)
+def test_results_hold_what_a_reader_needs(reported: tuple[Path, str], wanted: str) -> None:
+    assert wanted in (reported[0] / "RESULTS.md").read_text()
+
+
+@pytest.mark.parametrize(
+    "fact", ["./run.sh --nj 2", "lr: 0.0001", "environment.torch: 2.13.0", "audio.dim: 80"]
+)
+def test_results_say_a_fact_of_all_folds_once(reported: tuple[Path, str], fact: str) -> None:
+    assert (reported[0] / "RESULTS.md").read_text().count(fact) in (1, 2)  # of two systems
+
+
+def test_results_begin_with_the_corpus_and_name_no_day(reported: tuple[Path, str]) -> None:
+    results = (reported[0] / "RESULTS.md").read_text()
     assert results.startswith("# A made-up corpus: results\n\n> The speech is synthetic.\n")
-    assert "abc123+dirty" in results
-    assert "leave one session out, 3 folds; validation random20" in results
-    pooled = read_json(tmp_path / "exp" / "weak_fbank" / "session" / "scores.json")["pooled"]
-    low, high = pooled["ci95"]["ua"]
-    assert f"{pooled['ua']:.2f} [{low:.2f}, {high:.2f}]" in results
-    assert "| chance (always " in results
-    assert "| 25.00 |" in results
-    # Six speakers who all favour one system: 2 of 64 patterns of signs.
-    assert "| strong_fbank | weak_fbank | +" in results
-    assert "| 0.0312 |" in results
-    assert "McNemar" in results
-    assert "takes utterances as independent" in results
-    for fact in ("./run.sh --nj 2", "lr: 0.0001", "environment.torch: 2.13.0", "audio.dim: 80"):
-        assert results.count(fact) in (1, 2), fact
     assert "started" not in results
-    assert "audio.model: tiny.en" in results  # not where it lies on this machine
-    shown = capsys.readouterr().out
-    assert "weak_fbank" in shown
-    assert "25.00" in shown
-    assert max(len(line) for line in shown.splitlines() if "fbank" in line) <= 120
+
+
+def test_results_give_each_score_with_its_interval(reported: tuple[Path, str]) -> None:
+    for system in ("weak_fbank", "strong_fbank"):
+        pooled = read_json(reported[0] / system / "session" / "scores.json")["pooled"]
+        low, high = pooled["ci95"]["ua"]
+        expected = f"{pooled['ua']:.2f} [{low:.2f}, {high:.2f}]"
+        assert expected in (reported[0] / "RESULTS.md").read_text()
+
+
+def test_the_screen_shows_the_table_in_120_columns(reported: tuple[Path, str]) -> None:
+    rows = [line for line in reported[1].splitlines() if "fbank" in line or "chance" in line]
+    for name in ("weak_fbank", "strong_fbank", "25.00"):
+        assert any(name in row for row in rows), name
+    assert max(map(len, rows)) <= 120
 
 
 def test_folds_made_differently_are_told_apart(tmp_path: Path) -> None:

@@ -115,9 +115,41 @@ def test_mcnemar_is_the_binomial_test_of_the_discordant_pairs() -> None:
     assert mcnemar(a, b) == pytest.approx(stats.binomtest(2, 11).pvalue)
 
 
-def test_holm() -> None:
-    assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
-    assert holm([]) == []
+# Values of statsmodels 0.15.0: contingency_tables.mcnemar([[0, only_a], [only_b, 0]], exact=True),
+# and multitest.multipletests(p_values, method="holm").
+
+
+@pytest.mark.parametrize(
+    ("only_a", "only_b", "p"),
+    [
+        (0, 0, 1.0),
+        (5, 5, 1.0),
+        (6, 5, 1.0),
+        (0, 4, 0.125),
+        (9, 2, 0.0654296875),
+        (117, 64, 9.995331947297199e-05),
+        (1203, 1311, 0.03281949114625214),
+        (0, 60, 1.734723475976807e-18),
+    ],
+)
+def test_mcnemar_is_that_of_statsmodels(only_a: int, only_b: int, p: float) -> None:
+    a = np.array([True] * only_a + [False] * only_b + [True, False], bool)
+    b = np.array([False] * only_a + [True] * only_b + [True, False], bool)
+    assert mcnemar(a, b) == pytest.approx(p, rel=1e-14)
+
+
+@pytest.mark.parametrize(
+    ("p_values", "corrected"),
+    [
+        ([], []),
+        ([0.03], [0.03]),
+        ([0.01, 0.04, 0.03], [0.03, 0.06, 0.06]),
+        ([0.0312, 0.5, 0.0019, 0.5, 0.04, 1.0], [0.156, 1.0, 0.0114, 1.0, 0.16, 1.0]),
+        ([0.2, 0.013, 0.013, 0.0004], [0.2, 0.039, 0.039, 0.0016]),
+    ],
+)
+def test_holm_is_that_of_statsmodels(p_values: list[float], corrected: list[float]) -> None:
+    assert holm(p_values) == pytest.approx(corrected, rel=1e-14)
 
 
 def test_the_smallest_detectable_difference_is_found_four_times_in_five() -> None:

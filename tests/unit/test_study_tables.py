@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from sklearn.metrics import recall_score
 
 from cfia.errors import UserError
 from cfia.report.table import Column, Table, latex, markdown, plain, to_csv
@@ -18,7 +17,7 @@ from cfia.study.published import read_published
 from cfia.study.study_plan import StudyPlan
 from cfia.study.study_rows import results
 from cfia.study.write import write_tables
-from tests.unit.runs import read_pairs, run
+from tests.unit.runs import recall, run
 from tests.unit.studies import Recipe
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -37,10 +36,6 @@ def made(plan: StudyPlan, name: str) -> tuple[LINES, list[str]]:
     rows = [result for result in results(plan) if result.row.table == name]
     table = paper_table(plan, name, rows, PUBLISHED[name], Corpus("toy", ()))
     return list(csv.DictReader(io.StringIO(to_csv(table)))), list(table.notes)
-
-
-def recall(path: Path) -> float:
-    return 100 * float(recall_score(*read_pairs(path), average="macro"))
 
 
 def test_the_papers_rows_come_in_its_order_as_published(recipe: Recipe) -> None:
@@ -191,8 +186,9 @@ def test_all_files_are_written_once_and_kept_by_the_tag(
 
 
 def test_a_row_under_no_published_one_is_named(tmp_path: Path) -> None:
-    study = (ROOT / "conf" / "study" / "smoke.yaml").read_text().replace("under: ours", "under: us")
-    study = study.replace("under: session", "under: sessions")
+    study = (ROOT / "conf" / "study" / "smoke.yaml").read_text()
+    assert "under: session," in study
+    study = study.replace("under: session,", "under: sessions,")
     recipe = Recipe(tmp_path, study, data=False)
     with pytest.raises(UserError, match="a row stands under 'sessions'"):
         write_tables(recipe.plan())

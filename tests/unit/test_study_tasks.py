@@ -15,15 +15,11 @@ from hypothesis import strategies as st
 from cfia.errors import UserError
 from cfia.study import shell, tasks
 from cfia.study.tasks import n_jobs
-from cfia.training import checkpoint
 from cfia.training.task_list import Task, read_list, write_list
+from tests.unit.killed import killed_at_checkpoint
 from tests.unit.studies import Recipe
 
 ROOT = Path(__file__).resolve().parents[2]
-
-
-class Killed(BaseException):
-    pass
 
 
 @pytest.fixture(scope="module")
@@ -76,18 +72,8 @@ def test_a_study_killed_in_the_middle_goes_on(
     recipe = Recipe(tmp_path)
     recipe.list_trainings(nj="3")
     assert len(recipe.listed()) == 3  # one for each job, to see how long they take
-    save, saved = checkpoint.save, []
-
-    def save_some(path: Path, content: dict[str, object]) -> None:
-        save(path, content)
-        saved.append(path)
-        if len([p for p in saved if p.name == "checkpoint.pt"]) == 3:  # in the second training
-            raise Killed
-
-    with monkeypatch.context() as context:
-        context.setattr(checkpoint, "save", save_some)
-        with pytest.raises(Killed):
-            recipe.train()
+    with killed_at_checkpoint(monkeypatch, 3):  # in the second training
+        recipe.train()
     with pytest.raises(SystemExit):  # three are not trained
         recipe.test()
     caplog.set_level("INFO")

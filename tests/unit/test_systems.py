@@ -19,10 +19,10 @@ from cfia.config import NETWORKS, build, load
 from cfia.experiment import read
 from cfia.model import registry
 from cfia.model.encoder import Sequences
-from cfia.training import checkpoint
 from cfia.training.loss import Loss, objective
 from cfia.upstream import registry as upstreams
 from tests.unit.experiment import CLASSES, make, plan
+from tests.unit.killed import killed_at_checkpoint
 
 ROOT = Path(__file__).resolve().parents[2]
 SYSTEMS_DIR = ROOT / "conf" / "systems"
@@ -233,10 +233,6 @@ def experiment(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make(tmp_path_factory.mktemp("systems"))
 
 
-class Killed(BaseException):
-    pass
-
-
 @pytest.mark.parametrize(
     ("system", "options"),
     [
@@ -259,18 +255,8 @@ def test_it_trains_and_goes_on_to_the_same_bytes(
     assert read(tmp_path / "undisturbed").config == load(
         [SYSTEMS_DIR / f"{system}.yaml"], options.split()
     )
-    save, saved = checkpoint.save, []
-
-    def save_thrice(path: Path, content: dict[str, Any]) -> None:
-        save(path, content)
-        saved.append(path.name)
-        if saved.count("checkpoint.pt") == 3:
-            raise Killed
-
-    with monkeypatch.context() as context:
-        context.setattr(checkpoint, "save", save_thrice)
-        with pytest.raises(Killed):
-            train.main(command("killed"))
+    with killed_at_checkpoint(monkeypatch, 3):
+        train.main(command("killed"))
     train.main(command("killed"))
     for name in ("checkpoint.pt", "best.pt", "history.csv"):
         one, other = (tmp_path / run / "fold1_seed1" / name for run in ("undisturbed", "killed"))
