@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 from cfia.errors import UserError
 from cfia.figures.figure_files import Made, of_run, of_scheme
 from cfia.files import read_yaml, write_if_changed
+from cfia.metrics import HEADLINES
 from cfia.report.html import page
 from cfia.report.provenance_section import commits, origin
 from cfia.report.score_tables import (
@@ -28,13 +30,16 @@ from cfia.scoring.trained import Run, find_runs, load
 
 log = logging.getLogger(__name__)
 
-READING = """\
-How to read this. WA is the share of utterances that are right, UA the mean recall over the classes
-(what guessing gives is in the last row), WF1 the mean F1 of the classes weighted by their
-frequency; all in percent. The headline is pooled over the test utterances of all folds, each
-recognised by the model of its fold, which was not trained on it. Papers mostly print the mean over
-folds, which stands beside it. The interval says what other speakers could have given; with few
-speakers it is wide."""
+_FIRST, *_OTHERS = HEADLINES.values()
+READING = textwrap.fill(
+    f"How to read this. {_FIRST.title} is {_FIRST.meaning}"
+    f"{''.join(f', {other.title} {other.meaning}' for other in _OTHERS)}; all in percent. The "
+    "headline is pooled over the test utterances of all folds, each recognised by the model of its "
+    "fold, which was not trained on it. Papers mostly print the mean over folds, which stands "
+    "beside it. The interval says what other speakers could have given; with few speakers it is "
+    "wide.",
+    width=100,
+)
 
 
 def report(expdir: Path, corpus_conf: Path | None) -> str:
