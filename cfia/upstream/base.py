@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cfia.upstream.checkpoint import Checkpoint
+from cfia.upstream.choice import Choice
+
 Features = NDArray[np.float32]
+F = TypeVar("F", bound=Checkpoint | None)
 
 
 @dataclass(frozen=True)
@@ -61,3 +65,21 @@ class Upstream(abc.ABC):
     def describe(self) -> dict[str, Any]:
         """The description as a mapping, for `frontend.yaml`."""
         return asdict(self.description)
+
+
+@dataclass(frozen=True)
+class Loader(Generic[F]):
+    """How the encoders of a family are found and loaded: `LOADER` of the family's module.
+
+    Attributes:
+        find: gives the files of a choice's model, at a commit of the hub or the newest; None for
+            an encoder without weights.
+        digest: gives a digest of all that can change a feature, without loading the model.
+        build: loads the encoder, for a number of threads and the device "cpu" or "cuda".
+        files: the class of what `find` gives.
+    """
+
+    find: Callable[[Choice, str | None], F]
+    digest: Callable[[Choice, F], str | None]
+    build: Callable[[Choice, F, int, str], Upstream]
+    files: type[Checkpoint] = Checkpoint

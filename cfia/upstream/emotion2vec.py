@@ -12,12 +12,10 @@ from typing import Any
 from cfia.errors import UserError
 from cfia.files import read_yaml
 from cfia.upstream import checkpoint
-from cfia.upstream.base import Description, Features, Upstream
+from cfia.upstream.base import Description, Features, Loader, Upstream
 from cfia.upstream.choice import Choice
 from cfia.upstream.emotion2vec_batch import Network
 from cfia.upstream.emotion2vec_files import CONFIG, Files, find, weights_to_run
-
-__all__ = ["Files", "build", "digest", "find"]
 
 SAMPLE_RATE = 16000
 
@@ -92,6 +90,9 @@ def digest(choice: Choice, files: Files) -> str:
     _check_no_layer(choice)
     check_design(files, _config(files))
     return files.digest()
+
+
+LOADER = Loader(find, digest, build, Files)
 
 
 def _check_no_layer(choice: Choice) -> None:

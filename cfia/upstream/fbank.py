@@ -9,7 +9,7 @@ import kaldi_native_fbank as knf
 import numpy as np
 
 from cfia.errors import UserError
-from cfia.upstream.base import Description, Features, Upstream
+from cfia.upstream.base import Description, Features, Loader, Upstream
 from cfia.upstream.checkpoint import Checkpoint
 from cfia.upstream.choice import Choice
 
@@ -90,3 +90,6 @@ def digest(choice: Choice, files: Checkpoint | None) -> str | None:
     """None: there are no weights."""
     del choice, files
     return None
+
+
+LOADER = Loader(find, digest, build)

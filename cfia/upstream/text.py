@@ -9,7 +9,7 @@ from typing import Any
 
 from cfia.errors import UserError
 from cfia.upstream import checkpoint
-from cfia.upstream.base import Description, Features, Upstream
+from cfia.upstream.base import Description, Features, Loader, Upstream
 from cfia.upstream.choice import ALL, Choice
 from cfia.upstream.registry import FAMILIES, default_model
 
@@ -112,6 +112,9 @@ def digest(choice: Choice, files: checkpoint.Checkpoint) -> str:
     if isinstance(blocks, int):  # by another name, `build` finds it
         checkpoint.check_layer("text_layer", choice.layer, blocks, files.model)
     return files.digest()
+
+
+LOADER = Loader(find, digest, build)
 
 
 def _packaged_minilm() -> checkpoint.Checkpoint:

@@ -9,7 +9,7 @@ import numpy as np
 
 from cfia.errors import UserError
 from cfia.upstream import checkpoint
-from cfia.upstream.base import Description, Features, Upstream
+from cfia.upstream.base import Description, Features, Loader, Upstream
 from cfia.upstream.choice import ALL, Choice
 from cfia.upstream.registry import default_model
 
@@ -113,6 +113,9 @@ def digest(choice: Choice, files: checkpoint.Checkpoint) -> str:
     """Digest of the model's files; see `cfia.upstream.registry.model_digest`."""
     checkpoint.check_layer("audio_layer", choice.layer, _layers(files), files.model)
     return files.digest()
+
+
+LOADER = Loader(find, digest, build)
 
 
 def _layers(files: checkpoint.Checkpoint) -> int:
