@@ -10,7 +10,7 @@ import numpy.typing as npt
 import torch
 
 from cfia.errors import UserError
-from cfia.files import read_yaml
+from cfia.frontend import Frontend
 from cfia.model.audio_weight import audio_weight
 from cfia.model.equations import EquationStack
 from cfia.model.network import CFIANet
@@ -54,7 +54,7 @@ def audio_weights(job: Job, utts: Sequence[str]) -> Iterator[AudioWeight]:
             f"{job.directory} has no CFIA module between audio and text, whose gates could be "
             "shown; name a training of cfia_net on both"
         )
-    shift = read_yaml(job.dumps["audio"] / "frontend.yaml").get("frame_shift")
+    shift = Frontend.read(job.dumps["audio"]).frame_shift
     if not shift:
         raise UserError(f"{job.dumps['audio']}/frontend.yaml lacks frame_shift; run stage 3 again")
     k = averaging(job.dumps["audio"], job.config.model.frame_rate)
@@ -70,7 +70,7 @@ def audio_weights(job: Job, utts: Sequence[str]) -> Iterator[AudioWeight]:
         lengths = {name: int(data.lengths(name)[i]) for name in X}
         text = lengths["audio" if job.config.model.align == "interpolate" else "text"]
         weight = audio_weight(stack, X["audio"], X["text"], valid)[0, : max(lengths["audio"], text)]
-        yield AudioWeight(utt, part[utt], weight.numpy(), k * float(shift), text)
+        yield AudioWeight(utt, part[utt], weight.numpy(), k * shift, text)
 
 
 def _network(job: Job, dims: dict[str, int]) -> tuple[CFIANet, EquationStack]:

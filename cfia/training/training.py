@@ -14,6 +14,7 @@ from cfia import marker
 from cfia.config import Config, build
 from cfia.errors import UserError
 from cfia.files import digest, read_yaml, sha256, write_yaml
+from cfia.frontend import Frontend
 from cfia.kaldi.table import read_table
 from cfia.training import fold_check
 from cfia.training.folds import PARTS, Fold, read_folds
@@ -109,8 +110,7 @@ class Job:
 
     def layers(self) -> dict[str, int]:
         """How many layers of a frozen encoder stand side by side in each modality's features."""
-        front = {name: read_yaml(path / "frontend.yaml") for name, path in self.dumps.items()}
-        return {name: values.get("layers", 1) for name, values in front.items()}
+        return {name: Frontend.read(path).layers for name, path in self.dumps.items()}
 
     def write_config(self) -> None:
         """Write config.yaml: every option of the run, resolved."""
@@ -187,7 +187,7 @@ def _fit(job: Job, ngpu: int, checkpoint_seconds: float) -> None:
     from cfia.training.trainer import Run, Trainer
 
     device = set_up(job.num_threads, ngpu)
-    front = {name: read_yaml(path / "frontend.yaml") for name, path in job.dumps.items()}
+    front = {name: Frontend.read(path).values() for name, path in job.dumps.items()}
     made = provenance(job.num_threads, str(device))
     write_yaml(job.directory / "provenance.yaml", {**made, "audio": None, "text": None, **front})
     parts = {part: job.dataset(part) for part in PARTS}

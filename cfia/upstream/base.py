@@ -4,33 +4,18 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cfia.frontend import Frontend
 from cfia.upstream.checkpoint import Checkpoint
 from cfia.upstream.choice import Choice
 
 Features = NDArray[np.float32]
 F = TypeVar("F", bound=Checkpoint | None)
-
-
-@dataclass(frozen=True)
-class Description:
-    """What made a dump: the keys of `frontend.yaml`, in its order."""
-
-    kind: str  # "audio" or "text"
-    name: str
-    model: str | None  # hub id or directory as the user gave it; None without weights
-    revision: str | None  # commit on the hub; None for a directory
-    layer: int | str | None  # index into transformers' hidden_states, or "all"; None without layers
-    dim: int  # width of a frame; with all layers, of their states side by side
-    frame_shift: float | None  # seconds; None for text
-    sample_rate: int | None  # Hz; None for text
-    weights: str | None  # SHA-256 of the weights (`checkpoint.Checkpoint.weights_digest`)
-    layers: int = 1  # how many layers stand side by side in a frame, each of dim / layers
 
 
 class Upstream(abc.ABC):
@@ -41,7 +26,7 @@ class Upstream(abc.ABC):
         shortest: the fewest samples at `sample_rate` that give a frame.
     """
 
-    description: Description
+    description: Frontend
     shortest: int = 1
 
     @property
@@ -64,7 +49,7 @@ class Upstream(abc.ABC):
 
     def describe(self) -> dict[str, Any]:
         """The description as a mapping, for `frontend.yaml`."""
-        return asdict(self.description)
+        return self.description.values()
 
 
 @dataclass(frozen=True)

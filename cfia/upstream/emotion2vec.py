@@ -11,8 +11,9 @@ from typing import Any
 
 from cfia.errors import UserError
 from cfia.files import read_yaml
+from cfia.frontend import Frontend
 from cfia.upstream import checkpoint
-from cfia.upstream.base import Description, Features, Loader, Upstream
+from cfia.upstream.base import Features, Loader, Upstream
 from cfia.upstream.choice import Choice
 from cfia.upstream.emotion2vec_batch import Network
 from cfia.upstream.emotion2vec_files import CONFIG, Files, find, weights_to_run
@@ -37,7 +38,7 @@ class Emotion2vec(Upstream):
         self._normalise = normalise
         self._device = network.device
         self.shortest = network.front.shortest
-        self.description = Description(
+        self.description = Frontend(
             kind="audio",
             name="emotion2vec",
             model=files.model,

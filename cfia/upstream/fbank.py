@@ -9,7 +9,8 @@ import kaldi_native_fbank as knf
 import numpy as np
 
 from cfia.errors import UserError
-from cfia.upstream.base import Description, Features, Loader, Upstream
+from cfia.frontend import Frontend
+from cfia.upstream.base import Features, Loader, Upstream
 from cfia.upstream.checkpoint import Checkpoint
 from cfia.upstream.choice import Choice
 
@@ -29,7 +30,7 @@ class Fbank(Upstream):
     shortest = SAMPLE_RATE * FRAME_LENGTH_MS // 1000
 
     def __init__(self) -> None:
-        self.description = Description(
+        self.description = Frontend(
             kind="audio",
             name="fbank",
             model=None,

@@ -7,8 +7,9 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from cfia.errors import UserError
+from cfia.frontend import Frontend
 from cfia.upstream import checkpoint
-from cfia.upstream.base import Description, Features, Loader, Upstream
+from cfia.upstream.base import Features, Loader, Upstream
 from cfia.upstream.choice import ALL, Choice
 from cfia.upstream.hub import first_line
 from cfia.upstream.registry import FAMILIES, default_model
@@ -137,7 +138,7 @@ class Speech(Upstream):
             self._cut(layer, blocks)
         layers = blocks + 1 if layer == ALL else 1
         self.shortest = self._front.shortest
-        self.description = Description(
+        self.description = Frontend(
             kind="audio",
             name=name,
             model=files.model,

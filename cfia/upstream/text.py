@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from cfia.errors import UserError
+from cfia.frontend import Frontend
 from cfia.upstream import checkpoint
-from cfia.upstream.base import Description, Features, Loader, Upstream
+from cfia.upstream.base import Features, Loader, Upstream
 from cfia.upstream.choice import ALL, Choice
 from cfia.upstream.registry import FAMILIES, default_model
 
@@ -29,7 +30,7 @@ class TextEncoder(Upstream):
         layer: int | str,
     ) -> None:
         layers = model.config.num_hidden_layers + 1 if layer == ALL else 1
-        self.description = Description(
+        self.description = Frontend(
             kind="text",
             name=name,
             model=files.model,

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from cfia.errors import UserError
+from cfia.frontend import Frontend
 from cfia.upstream import checkpoint
-from cfia.upstream.base import Description, Features, Loader, Upstream
+from cfia.upstream.base import Features, Loader, Upstream
 from cfia.upstream.choice import ALL, Choice
 from cfia.upstream.registry import default_model
 
@@ -34,7 +35,7 @@ class Whisper(Upstream):
         self, files: checkpoint.Checkpoint, encoder: Any, mel: Any, layer: int | str
     ) -> None:
         layers = len(encoder.layers) + 1 if layer == ALL else 1
-        self.description = Description(
+        self.description = Frontend(
             kind="audio",
             name="whisper",
             model=files.model,

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import kaldiio
 import numpy as np
 
 from cfia import marker
-from cfia.files import write_yaml
+from cfia.frontend import Frontend
 from cfia.kaldi.data_dir import DataDir
 from cfia.kaldi.table import write_table
 from cfia.training.folds import make_scheme
@@ -59,8 +60,15 @@ def write_dump(
         for utt, emo in emotions.items()
     }
     kaldiio.save_ark(str(directory / "raw.1.ark"), features, scp=str(directory / "feats.scp"))
-    write_yaml(directory / "frontend.yaml", {"name": directory.name, "dim": dim})
+    frontend(directory.name, dim).write(directory)
     marker.finish(directory, {}, {"seed": "0"})
+
+
+def frontend(name: str, dim: int, **more: Any) -> Frontend:
+    """What made up features: an encoder without weights."""
+    values = {"kind": "audio", "model": None, "revision": None, "layer": None, "frame_shift": None,
+              "sample_rate": None, "weights": None}  # fmt: skip
+    return Frontend(**{**values, "name": name, "dim": dim, **more})
 
 
 def train_command(root: Path, directory: Path, *arguments: str) -> list[str]:

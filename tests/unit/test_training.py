@@ -12,11 +12,10 @@ import pytest
 from cfia.bin import posteriors as predict
 from cfia.bin import train
 from cfia.errors import UserError
-from cfia.files import write_yaml
 from cfia.training import checkpoint
 from cfia.training.dataset import averaging
 from cfia.training.training import read_job
-from tests.unit.experiment import CLASSES, make, train_command
+from tests.unit.experiment import CLASSES, frontend, make, train_command
 
 
 @pytest.fixture(scope="module")
@@ -171,7 +170,7 @@ def test_bytes_do_not_depend_on_the_name_of_the_directory(
 
 
 def test_frames_are_averaged_to_about_a_rate(tmp_path: Path) -> None:
-    write_yaml(tmp_path / "frontend.yaml", {"frame_shift": 0.01})
+    frontend("fbank", 80, frame_shift=0.01).write(tmp_path)
     assert [averaging(tmp_path, rate) for rate in (0, 25, 33, 100, 200)] == [1, 4, 3, 1, 1]
 
 
