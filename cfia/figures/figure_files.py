@@ -16,6 +16,16 @@ from cfia.figures.style import Drawing
 from cfia.files import digest, read_json, sha256, write_if_changed, write_json
 from cfia.scoring.cells import Estimate, show
 from cfia.scoring.scores_file import Scored
+from cfia.scoring.trained import Outputs, Run
+
+# The figures of a run by their files' names: words for those who cannot see it, and what draws it
+# from the run and its posteriors (None: nothing to draw). A new one is a line (cfia/README.md).
+FIGURES: dict[str, tuple[str, Callable[[Run, Outputs], Drawing | None]]] = {
+    "confusion": ("Confusion matrix", plot_confusion),
+    "reliability": ("Reliability diagram", plot_reliability),
+    "learning_curves": ("Loss and UA by epoch", lambda run, _: plot_learning_curves(run)),
+    "consistency": ("Consistency terms by epoch", lambda run, _: plot_consistency(run)),
+}
 
 
 @dataclass(frozen=True)
@@ -109,15 +119,12 @@ def _program() -> list[str]:
 
 def of_run(row: Scored) -> Made:
     """The figures of one run, beside its scores."""
-    run, outputs = row.run, row.outputs
+    run = row.run
     of = f"of {run.label}, scheme {run.scheme}"
-    figures: dict[str, tuple[str, Callable[[], Drawing | None]]] = {
-        "confusion": ("Confusion matrix", partial(plot_confusion, run, outputs)),
-        "reliability": ("Reliability diagram", partial(plot_reliability, run, outputs)),
-        "learning_curves": ("Loss and UA by epoch", partial(plot_learning_curves, run)),
-        "consistency": ("Consistency terms by epoch", partial(plot_consistency, run)),
-    }
-    wanted = [Wanted(run.directory / n, f"{alt} {of}", draw) for n, (alt, draw) in figures.items()]
+    wanted = [
+        Wanted(run.directory / name, f"{alt} {of}", partial(draw, run, row.outputs))
+        for name, (alt, draw) in FIGURES.items()
+    ]
     read = [part.directory / n for part in run.parts for n in ("posteriors.tsv", "history.csv")]
     inputs = {f"{p.parent.name}/{p.name}": sha256(p) for p in read if p.exists()}
     return make(run.directory / ".figures.json", [run.label, run.scheme, inputs], wanted)

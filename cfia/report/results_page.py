@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from cfia.errors import UserError
-from cfia.figures.figure_files import Made, of_run, of_scheme
+from cfia.figures.figure_files import FIGURES, Made, of_run, of_scheme
 from cfia.files import read_yaml, write_if_changed
 from cfia.metrics import HEADLINES
 from cfia.report.html import page
@@ -133,11 +133,12 @@ def _classes(expdir: Path, rows: Sequence[Scored], figures: Sequence[Made]) -> l
         files = [("experiment", f"{where}/"), ("scores.json", f"{where}/scores.json")]
         files.append(("configuration", f"{where}/{row.run.parts[0].name}/config.yaml"))
         found += [class_table(title, row.scores["pooled"]), Links(files), *made.pictures]
+    *plots, last = (f"`{name}.png`" for name in FIGURES)
+    plots[0] = plots[0].replace("`", "`exp/<system>/<scheme>/", 1)
     found.append(
         Text(
-            "Plots stand beside the scores of each row, as PNG and SVG: "
-            "`exp/<system>/<scheme>/confusion.png`, `reliability.png`, `learning_curves.png` and "
-            "`consistency.png`; all systems of a scheme: `exp/tables/results_<scheme>.png`."
+            f"Plots stand beside the scores of each row, as PNG and SVG: {', '.join(plots)} and "
+            f"{last}; all systems of a scheme: `exp/tables/results_<scheme>.png`."
         )
     )
     return found
