@@ -148,10 +148,9 @@ def of_dots(path: Path, title: str, rows: Sequence[Dots], score: str = "UA") -> 
 def to_dots(row: Scored) -> Dots:
     """A finished run as a row of the figure, in UA."""
     pooled, seeds = row.scores["pooled"], row.scores["seeds"].values()
-    low, high = pooled["ci95"]["ua"] or (None, None)
     return Dots(
         label=row.run.label,
-        pooled=Estimate(pooled["ua"], low, high),
+        pooled=Estimate.of(pooled, "ua"),
         folds=[fold["ua"] for fold in row.scores["folds"].values()],
         seeds=[seed["pooled"]["ua"] for seed in seeds],
     )

@@ -55,33 +55,6 @@ def entries(feats_scp: Path, utterances: Iterable[str]) -> dict[str, str]:
     return {utterance: scp[utterance] for utterance in wanted}
 
 
-def load_features(feats_scp: Path, utterances: Iterable[str]) -> dict[str, NDArray[np.float32]]:
-    """Read the matrices of some utterances through a feats.scp.
-
-    Raises:
-        UserError: as `entries` and `read_matrices`.
-    """
-    return read_matrices(entries(feats_scp, utterances))
-
-
-def read_matrices(scp: Mapping[str, str]) -> dict[str, NDArray[np.float32]]:
-    """Read matrices, opening each archive once and reading it from front to back.
-
-    Args:
-        scp: as of `Archives`.
-
-    Returns:
-        utterance -> float32 (frames, dim), in the order of `scp`.
-
-    Raises:
-        UserError: as `Archives` and its `read`.
-    """
-    with Archives(scp) as archives:
-        # A copy: what kaldiio returns is read-only, which torch does not take.
-        matrices = {u: np.array(archives.read(u)) for u in archives.in_order(scp)}
-    return {utterance: matrices[utterance] for utterance in scp}
-
-
 class Archives:
     """Matrices in archives that are opened once, to be read one at a time in any order.
 

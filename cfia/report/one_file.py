@@ -86,11 +86,7 @@ def _clusters(
 
 
 def _row(name: str, pooled: dict[str, Any]) -> dict[str, Cell]:
-    row: dict[str, Cell] = {"system": name}
-    for metric in METRICS:
-        low, high = pooled["ci95"][metric] or (None, None)
-        row[metric] = Estimate(pooled[metric], low, high)
-    return row
+    return {"system": name, **{metric: Estimate.of(pooled, metric) for metric in METRICS}}
 
 
 def compare_files(path_a: Path, path_b: Path, utt2cluster: Path | None) -> str:

@@ -108,11 +108,8 @@ def subset_table(rows: Sequence[Scored]) -> Table | None:
     columns += [Column(name, f"UA, {SUBSETS.get(name, name)}") for name in names]
     cells: list[dict[str, Cell]] = []
     for row in rows:
-        line: dict[str, Cell] = {"system": row.run.label}
-        for name, of in row.subsets.items():
-            low, high = of["ci95"]["ua"] or (None, None)
-            line[name] = Estimate(of["ua"], low, high)
-        cells.append(line)
+        scores = {name: Estimate.of(subset, "ua") for name, subset in row.subsets.items()}
+        cells.append({"system": row.run.label, **scores})
     title = f"Subsets of the test utterances, scheme {rows[0].run.scheme}"
     return Table(title, columns, cells, _subset_notes(rows, names))
 
@@ -160,8 +157,7 @@ def _cells(row: Scored) -> dict[str, Cell]:
         "n": pooled["n"],
     }
     for name in METRICS:
-        low, high = pooled["ci95"][name] or (None, None)
-        cells[name] = Estimate(pooled[name], low, high)
+        cells[name] = Estimate.of(pooled, name)
         cells[f"{name}_folds"] = Spread(scores["fold_mean"][name], scores["fold_std"][name])
         of_seeds = [seed["pooled"][name] for seed in scores["seeds"].values()]
         if len(of_seeds) > 1:

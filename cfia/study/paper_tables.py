@@ -143,9 +143,8 @@ def _ours(plan: Plan, line: Line, above: Mapping[str, Any]) -> Cells:
     cells["protocol"] = f"{describe_protocol(scored.run)}; {_seeds(result)}"
     cells["exposure"] = scored.run.exposure_text
     for name in METRICS:
-        low, high = scored.scores["pooled"]["ci95"][name] or (None, None)
         cells[name] = result.over_folds(name)
-        cells[f"{name}_pooled"] = Estimate(scored.scores["pooled"][name], low, high)
+        cells[f"{name}_pooled"] = Estimate.of(scored.scores["pooled"], name)
     return {**cells, **_consistency(result), **difference_cells(line)}
 
 

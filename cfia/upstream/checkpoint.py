@@ -14,6 +14,7 @@ from cfia.errors import UserError
 from cfia.files import digest, read_json, sha256
 from cfia.upstream.choice import ALL, Choice
 from cfia.upstream.hub import Source, first_line, sources
+from cfia.upstream.registry import default_model
 
 # In transformers' order of preference: the first that is there is what it loads.
 WEIGHTS = (
@@ -111,19 +112,18 @@ def _sha256(path: Path, size: int, time: int) -> str:
     return sha256(path)
 
 
-def find(choice: Choice, model: str, revision: str | None = None) -> Checkpoint:
+def find(choice: Choice, revision: str | None = None) -> Checkpoint:
     """Find a model of transformers: settings and weights, the pickled weights only if needed.
 
     Args:
         choice: what is asked for; its hub is where an id is looked up.
-        model: directory, or id on the hub.
         revision: the commit on Hugging Face; None is what `main` is now.
 
     Raises:
         UserError: there is no such directory, it lacks what makes up a model, or the hub cannot
             give the model.
     """
-    return first_whole(sources(model, choice.hub, revision), _fetch)
+    return first_whole(sources(default_model(choice), choice.hub, revision), _fetch)
 
 
 def first_whole(places: Sequence[Source], fetch: Callable[[Source], Path]) -> Checkpoint:

@@ -12,7 +12,7 @@ from cfia.upstream import checkpoint
 from cfia.upstream.base import Features, Loader, Upstream
 from cfia.upstream.choice import ALL, Choice
 from cfia.upstream.hub import first_line
-from cfia.upstream.registry import FAMILIES, default_model
+from cfia.upstream.registry import FAMILIES
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -235,18 +235,13 @@ def build(choice: Choice, files: checkpoint.Checkpoint, num_threads: int, device
     return Speech(choice.name, files, checkpoint.place(model, device), prepare, layer)
 
 
-def find(choice: Choice, revision: str | None) -> checkpoint.Checkpoint:
-    """The model's files; see `cfia.upstream.registry.find`."""
-    return checkpoint.find(choice, default_model(choice), revision)
-
-
 def digest(choice: Choice, files: checkpoint.Checkpoint) -> str:
     """Digest of the model's files; see `cfia.upstream.registry.model_digest`."""
     _layer(choice, files)
     return files.digest()
 
 
-LOADER = Loader(find, digest, build)
+LOADER = Loader(checkpoint.find, digest, build)
 
 
 def _layer(choice: Choice, files: checkpoint.Checkpoint) -> int | str:

