@@ -47,10 +47,6 @@ class Upstream(abc.ABC):
         """What `extract` would leave out of an item, as a clause for a warning; None: nothing."""
         return None
 
-    def describe(self) -> dict[str, Any]:
-        """The description as a mapping, for `frontend.yaml`."""
-        return self.description.values()
-
 
 @dataclass(frozen=True)
 class Loader(Generic[F]):
@@ -59,12 +55,12 @@ class Loader(Generic[F]):
     Attributes:
         find: gives the files of a choice's model, at a commit of the hub or the newest; None for
             an encoder without weights.
-        digest: gives a digest of all that can change a feature, without loading the model.
+        check: refuses a layer or a design that it has not, without loading the model.
         build: loads the encoder, for a number of threads and the device "cpu" or "cuda".
         files: the class of what `find` gives.
     """
 
     find: Callable[[Choice, str | None], F]
-    digest: Callable[[Choice, F], str | None]
+    check: Callable[[Choice, F], object]
     build: Callable[[Choice, F, int, str], Upstream]
     files: type[Checkpoint] = Checkpoint

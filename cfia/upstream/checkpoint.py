@@ -12,6 +12,7 @@ from typing import Any
 
 from cfia.errors import UserError
 from cfia.files import digest, read_json, sha256
+from cfia.frontend import Frontend
 from cfia.upstream.choice import ALL, Choice
 from cfia.upstream.hub import Source, first_line, sources
 from cfia.upstream.registry import default_model
@@ -88,6 +89,16 @@ class Checkpoint:
         if len(files) == 1:
             return weights_sha256(files[0])
         return digest({path.name: weights_sha256(path) for path in files})
+
+    def frontend(
+        self, kind: str, name: str, layer: int | str | None, blocks: int, width: int,
+        frame_shift: float | None = None, sample_rate: int | None = None,
+    ) -> Frontend:  # fmt: skip
+        """Describe the features of an encoder with these files; `width` is that of one layer."""
+        layers = blocks + 1 if layer == ALL else 1
+        weights, dim = self.weights_digest(), layers * width
+        return Frontend(kind, name, self.model, self.revision, layer, dim, frame_shift,
+                        sample_rate, weights, layers)  # fmt: skip
 
     def has_label_head(self) -> bool:
         """Whether it was saved as a classifier, and so was trained on labels of some kind."""

@@ -31,16 +31,9 @@ class Fbank(Upstream):
 
     def __init__(self) -> None:
         self.description = Frontend(
-            kind="audio",
-            name="fbank",
-            model=None,
-            revision=None,
-            layer=None,
-            dim=BINS,
-            frame_shift=FRAME_SHIFT_MS / 1000,
-            sample_rate=SAMPLE_RATE,
-            weights=None,
-        )
+            kind="audio", name="fbank", model=None, revision=None, layer=None, dim=BINS,
+            frame_shift=FRAME_SHIFT_MS / 1000, sample_rate=SAMPLE_RATE, weights=None,
+        )  # fmt: skip
         self._options = knf.FbankOptions()
         self._options.frame_opts.samp_freq = SAMPLE_RATE
         self._options.frame_opts.frame_length_ms = FRAME_LENGTH_MS

@@ -191,7 +191,9 @@ def model_digest(choice: Choice, files: Checkpoint | None = None) -> str | None:
     Raises:
         UserError: no such upstream, model or layer.
     """
-    return _loader(choice).digest(choice, files or find(choice))
+    files = files or find(choice)
+    _loader(choice).check(choice, files)
+    return files.digest() if files else None
 
 
 def identify(choice: Choice, files: Checkpoint | None) -> Identity | None:

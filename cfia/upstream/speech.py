@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from cfia.errors import UserError
-from cfia.frontend import Frontend
 from cfia.upstream import checkpoint
 from cfia.upstream.base import Features, Loader, Upstream
 from cfia.upstream.choice import ALL, Choice
@@ -136,20 +135,10 @@ class Speech(Upstream):
             relative_attention.install(self._encoder)
         if isinstance(layer, int):
             self._cut(layer, blocks)
-        layers = blocks + 1 if layer == ALL else 1
         self.shortest = self._front.shortest
-        self.description = Frontend(
-            kind="audio",
-            name=name,
-            model=files.model,
-            revision=files.revision,
-            layer=layer,
-            dim=layers * model.config.hidden_size,
-            frame_shift=self._front.stride / prepare.sampling_rate,
-            sample_rate=prepare.sampling_rate,
-            weights=files.weights_digest(),
-            layers=layers,
-        )
+        width, rate = model.config.hidden_size, prepare.sampling_rate
+        shift = self._front.stride / rate
+        self.description = files.frontend("audio", name, layer, blocks, width, shift, rate)
 
     def _cut(self, layer: int, blocks: int) -> None:
         """Drop what is above a layer, so that the encoder's output is that layer's state."""
@@ -235,18 +224,12 @@ def build(choice: Choice, files: checkpoint.Checkpoint, num_threads: int, device
     return Speech(choice.name, files, checkpoint.place(model, device), prepare, layer)
 
 
-def digest(choice: Choice, files: checkpoint.Checkpoint) -> str:
-    """Digest of the model's files; see `cfia.upstream.registry.model_digest`."""
-    _layer(choice, files)
-    return files.digest()
-
-
-LOADER = Loader(checkpoint.find, digest, build)
-
-
 def _layer(choice: Choice, files: checkpoint.Checkpoint) -> int | str:
     blocks = _blocks(choice.name, files)
     return checkpoint.check_layer("audio_layer", choice.layer, blocks, files.model)
+
+
+LOADER = Loader(checkpoint.find, _layer, build)
 
 
 def _blocks(name: str, files: checkpoint.Checkpoint) -> int:

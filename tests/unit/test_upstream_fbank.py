@@ -68,7 +68,7 @@ def test_a_batch_is_as_one_by_one() -> None:
 
 
 def test_description() -> None:
-    assert build(Choice("audio", "fbank")).describe() == {
+    assert build(Choice("audio", "fbank")).description.values() == {
         "kind": "audio",
         "name": "fbank",
         "model": None,

@@ -170,7 +170,7 @@ def test_description_of_a_layer_and_of_all(saved: Saved) -> None:
     directory = saved["hubert", "group"][0]
     one = encoder("hubert", directory, 1)
     assert one.shortest == 400
-    assert one.describe() == {
+    assert one.description.values() == {
         "kind": "audio",
         "name": "hubert",
         "model": str(directory),
@@ -182,8 +182,8 @@ def test_description_of_a_layer_and_of_all(saved: Saved) -> None:
         "weights": sha256(directory / "model.safetensors"),
         "layers": 1,
     }
-    every = encoder("hubert", directory, ALL).describe()
-    assert every == one.describe() | {"layer": "all", "dim": 64, "layers": 4}
+    every = encoder("hubert", directory, ALL).description.values()
+    assert every == one.description.values() | {"layer": "all", "dim": 64, "layers": 4}
 
 
 @pytest.mark.parametrize(
