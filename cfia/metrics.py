@@ -8,6 +8,7 @@ folds, speakers or resamples come from one call.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -82,12 +83,39 @@ def precision(counts: npt.ArrayLike) -> Array:
     return _ratio(_hits(n), n.sum(-2))
 
 
-METRICS: dict[str, Callable[[npt.ArrayLike], Array]] = {
-    "wa": wa,
-    "ua": ua,
-    "wf1": wf1,
-    "macro_f1": macro_f1,
-}
+@dataclass(frozen=True)
+class Metric:
+    """A score and its place in the tables: a function of confusion matrices (..., K, K).
+
+    Attributes:
+        title: the heading of its columns.
+        meaning: what it is, in words that go on from "<title> is".
+        headline: whether the tables of RESULTS.md have it; files of numbers have all metrics.
+        in_studies: whether a study's table has it that has no counterpart in the paper.
+    """
+
+    title: str
+    score: Callable[[npt.ArrayLike], Array]
+    meaning: str
+    headline: bool = False
+    in_studies: bool = False
+
+    def __call__(self, counts: npt.ArrayLike) -> Array:
+        """The score (...), in percent."""
+        return self.score(counts)
+
+
+# The one table of metrics; tables and files have them in this order.
+METRICS = {
+    "wa": Metric("WA", wa, "the share of utterances that are right",
+                 headline=True, in_studies=True),
+    "ua": Metric("UA", ua, "the mean recall over the classes (what guessing gives is in the last "
+                 "row)", headline=True, in_studies=True),
+    "wf1": Metric("WF1", wf1, "the mean F1 of the classes weighted by their frequency",
+                  headline=True),
+    "macro_f1": Metric("macro F1", macro_f1, "the mean F1 of the classes"),
+}  # fmt: skip
+HEADLINES = {name: metric for name, metric in METRICS.items() if metric.headline}
 
 
 def _hits(n: Array) -> Array:

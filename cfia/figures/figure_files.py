@@ -16,6 +16,16 @@ from cfia.figures.style import Drawing
 from cfia.files import digest, read_json, sha256, write_if_changed, write_json
 from cfia.scoring.cells import Estimate, show
 from cfia.scoring.scores_file import Scored
+from cfia.scoring.trained import Outputs, TrainedExperiment
+
+# The figures of a run by their files' names: words for those who cannot see it, and what draws it
+# from the run and its posteriors (None: nothing to draw). A new one is a line (cfia/README.md).
+FIGURES: dict[str, tuple[str, Callable[[TrainedExperiment, Outputs], Drawing | None]]] = {
+    "confusion": ("Confusion matrix", plot_confusion),
+    "reliability": ("Reliability diagram", plot_reliability),
+    "learning_curves": ("Loss and UA by epoch", lambda run, _: plot_learning_curves(run)),
+    "consistency": ("Consistency terms by epoch", lambda run, _: plot_consistency(run)),
+}
 
 
 @dataclass(frozen=True)
@@ -111,22 +121,15 @@ def experiment_figures(row: Scored) -> FigureFiles:
     """The figures of one run, beside its scores."""
     trained, outputs = row.trained, row.outputs
     of = f"of {trained.label}, scheme {trained.scheme}"
-    figures: dict[str, tuple[str, Callable[[], Drawing | None]]] = {
-        "confusion": ("Confusion matrix", partial(plot_confusion, trained, outputs)),
-        "reliability": ("Reliability diagram", partial(plot_reliability, trained, outputs)),
-        "learning_curves": ("Loss and UA by epoch", partial(plot_learning_curves, trained)),
-        "consistency": ("Consistency terms by epoch", partial(plot_consistency, trained)),
-    }
-    wanted = [
-        FigureSpec(trained.directory / n, f"{alt} {of}", draw) for n, (alt, draw) in figures.items()
+    specs = [
+        FigureSpec(trained.directory / name, f"{alt} {of}", partial(draw, trained, outputs))
+        for name, (alt, draw) in FIGURES.items()
     ]
-    read = [
-        part.directory / n for part in trained.trainings for n in ("posteriors.tsv", "history.csv")
-    ]
+    names = ("posteriors.tsv", "history.csv")
+    read = [training.directory / name for training in trained.trainings for name in names]
     inputs = {f"{p.parent.name}/{p.name}": sha256(p) for p in read if p.exists()}
-    return make(
-        trained.directory / ".figures.json", [trained.label, trained.scheme, inputs], wanted
-    )
+    made_of = [trained.label, trained.scheme, inputs]
+    return make(trained.directory / ".figures.json", made_of, specs)
 
 
 def scheme_figure(expdir: Path, title: str, rows: Sequence[Scored]) -> FigureFiles:
@@ -147,10 +150,9 @@ def table_figure(path: Path, title: str, rows: Sequence[Dots], score: str = "UA"
 def dots_row(row: Scored) -> Dots:
     """A finished run as a row of the figure, in UA."""
     pooled, seeds = row.scores["pooled"], row.scores["seeds"].values()
-    low, high = pooled["ci95"]["ua"] or (None, None)
     return Dots(
         label=row.trained.label,
-        pooled=Estimate(pooled["ua"], low, high),
+        pooled=Estimate.of(pooled, "ua"),
         folds=[fold["ua"] for fold in row.scores["folds"].values()],
         seeds=[seed["pooled"]["ua"] for seed in seeds],
     )

@@ -52,7 +52,7 @@ def draw_all(data: Path, weights: Iterable[AudioWeight], system: str, out: Path)
     for weight in weights:
         utt = weight.utt
         audio = load(*tables.audio(utt)) if tables.wav_scp else None
-        title = f"{utt}: {tables.utt2emo[utt]}\n{system}, {weight.part} part"
+        title = f"{utt}: {tables.table('utt2emo')[utt]}\n{system}, {weight.part} part"
         drawing = plot_gates(weight, title, tables.text[utt], audio)
         png, svg = (out / f"{utt.replace('/', '_')}{end}" for end in (".png", ".svg"))
         write_if_changed(svg, drawing.svg)

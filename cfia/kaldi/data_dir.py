@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from cfia import marker
 from cfia.errors import UserError
 from cfia.files import atomic_directory
+from cfia.kaldi.layout import FURTHER
 from cfia.kaldi.table import read_table, write_table
 from cfia.kaldi.validate import Wanted, validate
 
@@ -28,6 +29,8 @@ class Segment(NamedTuple):
 class DataDir:
     """A data directory in memory: one dictionary per table, empty where there is no file.
 
+    Tables of utterances that are not Kaldi's own are in `further`, under their files' names.
+
     All are keyed by the utterance id, but `wav_scp` where there are segments (by the recording
     id), `spk2gender` (by the speaker id) and `skipped` (utterances that were left out -> why).
     """
@@ -37,10 +40,7 @@ class DataDir:
     text: dict[str, str]
     utt2spk: dict[str, str]
     utt2dur: dict[str, float]
-    utt2emo: dict[str, str] = field(default_factory=dict)
-    utt2session: dict[str, str] = field(default_factory=dict)
-    utt2type: dict[str, str] = field(default_factory=dict)
-    utt2dialogue: dict[str, str] = field(default_factory=dict)
+    further: dict[str, dict[str, str]] = field(default_factory=dict)
     spk2gender: dict[str, str] = field(default_factory=dict)
     segments: dict[str, Segment] = field(default_factory=dict)
     skipped: dict[str, str] = field(default_factory=dict)
@@ -71,10 +71,7 @@ class DataDir:
             text=_read(directory, "text"),
             utt2spk=read_table(directory / "utt2spk"),
             utt2dur={u: _duration(directory, u, v) for u, v in _read(directory, "utt2dur").items()},
-            utt2emo=_read(directory, "utt2emo"),
-            utt2session=_read(directory, "utt2session"),
-            utt2type=_read(directory, "utt2type"),
-            utt2dialogue=_read(directory, "utt2dialogue"),
+            further={name: _read(directory, name) for name in FURTHER},
             spk2gender=_read(directory, "spk2gender"),
             segments=segments,
             skipped=_read(directory, "skipped"),
@@ -86,6 +83,10 @@ class DataDir:
     def utterances(self) -> list[str]:
         """The utterance ids in C-locale order."""
         return sorted(self.utt2spk)
+
+    def table(self, name: str) -> dict[str, str]:
+        """One of the tables of utterances that are not Kaldi's own; empty where there is none."""
+        return self.further.get(name, {})
 
     def audio(self, utterance: str) -> tuple[str, float | None, float | None]:
         """The arguments of `cfia.kaldi.audio.load`: wav.scp entry, start and end in seconds."""
@@ -99,10 +100,7 @@ class DataDir:
             "segments" if self.segments else "wav.scp": self.segments or self.wav_scp,
             "text": self.text,
             "utt2dur": self.utt2dur,
-            "utt2emo": self.utt2emo,
-            "utt2session": self.utt2session,
-            "utt2type": self.utt2type,
-            "utt2dialogue": self.utt2dialogue,
+            **self.further,
         }
         for name, table in tables.items():
             if table and table.keys() != self.utt2spk.keys():
@@ -113,17 +111,6 @@ class DataDir:
                     f"{self.path}/segments: {utterance} is in the recording {segment.recording}, "
                     "which wav.scp lacks; add it there"
                 )
-
-
-def classes(data: DataDir) -> list[str]:
-    """The distinct labels of utt2emo, in C-locale order: the order of the network's outputs.
-
-    Raises:
-        UserError: the data directory has no utt2emo.
-    """
-    if not data.utt2emo:
-        raise UserError(f"no such file {data.path}/utt2emo; run stage 1 on a labelled corpus")
-    return sorted(set(data.utt2emo.values()))
 
 
 def spk2utt(utt2spk: Mapping[str, str]) -> dict[str, str]:

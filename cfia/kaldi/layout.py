@@ -28,6 +28,9 @@ class Table(NamedTuple):
     one_value: bool = False
 
 
+FURTHER = ("utt2emo", "utt2session", "utt2type", "utt2dialogue")
+"""Tables that are not Kaldi's own: one value for each utterance, what they mean is the caller's."""
+
 TABLES = {
     "utt2spk": Table(Key.UTTERANCE, one_value=True),
     "segments": Table(Key.UTTERANCE),
@@ -36,10 +39,7 @@ TABLES = {
     "vad.scp": Table(Key.UTTERANCE),
     "utt2dur": Table(Key.UTTERANCE, one_value=True),
     "utt2num_frames": Table(Key.UTTERANCE, one_value=True),
-    "utt2emo": Table(Key.UTTERANCE, one_value=True),
-    "utt2session": Table(Key.UTTERANCE, one_value=True),
-    "utt2type": Table(Key.UTTERANCE, one_value=True),
-    "utt2dialogue": Table(Key.UTTERANCE, one_value=True),
+    **dict.fromkeys(FURTHER, Table(Key.UTTERANCE, one_value=True)),
     "utt2lang": Table(Key.UTTERANCE),
     "utt2uniq": Table(Key.UTTERANCE, one_value=True),
     "wav.scp": Table(Key.RECORDING),

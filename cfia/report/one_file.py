@@ -13,11 +13,11 @@ from cfia.metrics import METRICS
 from cfia.posteriors import Posteriors, in_order, read_posteriors, same_utterances
 from cfia.report.score_tables import (
     COMPARISON,
-    TITLES,
     class_table,
     comparison_cells,
     comparison_notes,
     counted,
+    metric_columns,
 )
 from cfia.report.table import Column, Table, plain
 from cfia.scoring.cells import Cell, Estimate
@@ -42,7 +42,7 @@ def score_file(path: Path, utt2cluster: Path | None, json: Path | None) -> str:
     if json is not None:
         write_json(json, found)
     notes = [f"In brackets: {found['protocol']['interval']}.", *_ties(posteriors)]
-    columns = [Column("system", "file"), *(Column(name, TITLES[name]) for name in METRICS)]
+    columns = [Column("system", "file"), *metric_columns(METRICS)]
     rows = [_row(str(path), found["pooled"])]
     table = Table(counted(found["pooled"]["n"], "utterance"), columns, rows, notes)
     classes = class_table("By class: references down, recognised as across", found["pooled"])
@@ -86,11 +86,7 @@ def _clusters(
 
 
 def _row(name: str, pooled: dict[str, Any]) -> dict[str, Cell]:
-    row: dict[str, Cell] = {"system": name}
-    for metric in METRICS:
-        low, high = pooled["ci95"][metric] or (None, None)
-        row[metric] = Estimate(pooled[metric], low, high)
-    return row
+    return {"system": name, **{metric: Estimate.of(pooled, metric) for metric in METRICS}}
 
 
 def compare_files(path_a: Path, path_b: Path, utt2cluster: Path | None) -> str:
@@ -108,7 +104,7 @@ def compare_files(path_a: Path, path_b: Path, utt2cluster: Path | None) -> str:
     same_utterances(a, b)
     _, groups, unit = _clusters(a, utt2cluster)
     found = compare(a, b, groups)
-    columns = [Column("system", ""), *(Column(name, TITLES[name]) for name in METRICS)]
+    columns = [Column("system", ""), *metric_columns(METRICS)]
     rows = [
         _row(f"{letter}: {path}", _scores(one, utt2cluster)["pooled"])
         for letter, path, one in (("A", path_a, a), ("B", path_b, b))

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import itertools
 import logging
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from cfia.errors import UserError
-from cfia.figures.figure_files import FigureFiles, experiment_figures, scheme_figure
+from cfia.figures.figure_files import FIGURES, FigureFiles, experiment_figures, scheme_figure
 from cfia.files import read_yaml, write_if_changed
+from cfia.metrics import HEADLINES
 from cfia.report.html import page
 from cfia.report.provenance_section import commits, origin
 from cfia.report.score_tables import (
@@ -28,13 +30,16 @@ from cfia.scoring.trained import TrainedExperiment, find_trained, load
 
 log = logging.getLogger(__name__)
 
-READING = """\
-How to read this. WA is the share of utterances that are right, UA the mean recall over the classes
-(what guessing gives is in the last row), WF1 the mean F1 of the classes weighted by their
-frequency; all in percent. The headline is pooled over the test utterances of all folds, each
-recognised by the model of its fold, which was not trained on it. Papers mostly print the mean over
-folds, which stands beside it. The interval says what other speakers could have given; with few
-speakers it is wide."""
+_FIRST, *_OTHERS = HEADLINES.values()
+READING = textwrap.fill(
+    f"How to read this. {_FIRST.title} is {_FIRST.meaning}"
+    f"{''.join(f', {other.title} {other.meaning}' for other in _OTHERS)}; all in percent. The "
+    "headline is pooled over the test utterances of all folds, each recognised by the model of its "
+    "fold, which was not trained on it. Papers mostly print the mean over folds, which stands "
+    "beside it. The interval says what other speakers could have given; with few speakers it is "
+    "wide.",
+    width=100,
+)
 
 
 def report(expdir: Path, corpus_conf: Path | None) -> str:
@@ -132,11 +137,12 @@ def _classes(expdir: Path, rows: Sequence[Scored], figures: Sequence[FigureFiles
         files = [("experiment", f"{where}/"), ("scores.json", f"{where}/scores.json")]
         files.append(("configuration", f"{where}/experiment.yaml"))
         found += [class_table(title, row.scores["pooled"]), Links(files), *made.pictures]
+    *plots, last = (f"`{name}.png`" for name in FIGURES)
+    plots[0] = plots[0].replace("`", "`exp/<system>/<scheme>/", 1)
     found.append(
         Text(
-            "Plots stand beside the scores of each row, as PNG and SVG: "
-            "`exp/<system>/<scheme>/confusion.png`, `reliability.png`, `learning_curves.png` and "
-            "`consistency.png`; all systems of a scheme: `exp/tables/results_<scheme>.png`."
+            f"Plots stand beside the scores of each row, as PNG and SVG: {', '.join(plots)} and "
+            f"{last}; all systems of a scheme: `exp/tables/results_<scheme>.png`."
         )
     )
     return found

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from cfia.metrics import METRICS, confusion
+from cfia.metrics import HEADLINES, METRICS, Metric, confusion
 from cfia.report.table import Column, Table
 from cfia.scoring.cells import Cell, Difference, Estimate, PValue, Spread
 from cfia.scoring.scores_file import Scored, compare_systems, describe_interval
@@ -23,9 +23,8 @@ from cfia.scoring.subsets import TAGGED, UNSEEN
 from cfia.scoring.subsets import TITLES as SUBSETS
 from cfia.scoring.trained import TrainedExperiment
 
-TITLES = {"wa": "WA", "ua": "UA", "wf1": "WF1", "macro_f1": "macro F1"}
 # What the table on the screen has room for.
-ON_SCREEN = ("system", "wa", "ua", "wf1", "ua_folds", "ua_seeds")
+ON_SCREEN = ("system", *HEADLINES, "ua_folds", "ua_seeds")
 
 _CV = {"session": "leave one session out", "speaker": "leave one speaker out"}
 _SELECTION = {
@@ -71,16 +70,19 @@ def score_table(rows: Sequence[Scored]) -> Table:
     several = any(len(row.outputs.seeds) > 1 for row in rows)
     columns = [Column("system", "system"), Column("input", "input")]
     columns += [Column("exposure", "encoders saw")]
-    columns += [Column(name, TITLES[name]) for name in ("wa", "ua", "wf1")]
-    columns += [
-        Column(f"{name}_folds", f"{TITLES[name]} over folds") for name in ("wa", "ua", "wf1")
-    ]
+    columns += metric_columns(HEADLINES)
+    columns += [Column(f"{name}_folds", f"{m.title} over folds") for name, m in HEADLINES.items()]
     columns += [Column("ua_seeds", "UA over seeds")] if several else []
     columns += [Column("n", "n")]
     cells = [_cells(row) for row in rows]
     return Table(
         describe_scheme(rows[0].trained), columns, [*cells, _chance(rows[0])], _notes(rows)
     )
+
+
+def metric_columns(metrics: Mapping[str, Metric]) -> list[Column]:
+    """A column for each metric."""
+    return [Column(name, metric.title) for name, metric in metrics.items()]
 
 
 def class_table(title: str, pooled: Mapping[str, Any]) -> Table:
@@ -108,11 +110,8 @@ def subset_table(rows: Sequence[Scored]) -> Table | None:
     columns += [Column(name, f"UA, {SUBSETS.get(name, name)}") for name in names]
     cells: list[dict[str, Cell]] = []
     for row in rows:
-        line: dict[str, Cell] = {"system": row.trained.label}
-        for name, of in row.subsets.items():
-            low, high = of["ci95"]["ua"] or (None, None)
-            line[name] = Estimate(of["ua"], low, high)
-        cells.append(line)
+        scores = {name: Estimate.of(subset, "ua") for name, subset in row.subsets.items()}
+        cells.append({"system": row.trained.label, **scores})
     title = f"Subsets of the test utterances, scheme {rows[0].trained.scheme}"
     return Table(title, columns, cells, _subset_notes(rows, names))
 
@@ -160,8 +159,7 @@ def _cells(row: Scored) -> dict[str, Cell]:
         "n": pooled["n"],
     }
     for name in METRICS:
-        low, high = pooled["ci95"][name] or (None, None)
-        cells[name] = Estimate(pooled[name], low, high)
+        cells[name] = Estimate.of(pooled, name)
         cells[f"{name}_folds"] = Spread(scores["fold_mean"][name], scores["fold_std"][name])
         of_seeds = [seed["pooled"][name] for seed in scores["seeds"].values()]
         if len(of_seeds) > 1:
@@ -184,8 +182,9 @@ def _chance(row: Scored) -> dict[str, Cell]:
 def _notes(rows: Sequence[Scored]) -> list[str]:
     speakers = sorted({len(row.outputs.speakers) for row in rows})
     how = " or ".join(describe_interval(n, "speaker") for n in speakers)
+    titles = ", ".join(metric.title for metric in HEADLINES.values())
     notes = [
-        "WA, UA, WF1: pooled over the test utterances of all folds, in percent.",
+        f"{titles}: pooled over the test utterances of all folds, in percent.",
         f"In brackets: {how}.",
         "Over folds: mean of the folds' scores ± their standard deviation.",
         "Encoders saw: what their own training had of this corpus: none of it, its audio without "

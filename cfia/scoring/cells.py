@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -12,6 +14,11 @@ class Estimate:
     value: float
     low: float | None = None
     high: float | None = None
+
+    @classmethod
+    def of(cls, scores: Mapping[str, Any], metric: str) -> Estimate:
+        """A metric of the pooled scores, or of a subset's, of a scores.json."""
+        return cls(scores[metric], *(scores["ci95"][metric] or ()))
 
 
 @dataclass(frozen=True)

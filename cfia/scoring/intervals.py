@@ -21,7 +21,7 @@ import numpy.typing as npt
 
 from cfia.metrics import METRICS, Array, Counts
 
-Score = Callable[[npt.ArrayLike], Array]
+Score = Callable[[npt.ArrayLike], Array]  # such as a Metric
 
 
 def intervals(

@@ -29,11 +29,10 @@ def score_all(expdir: Path) -> None:
         found = score_experiment(trained, load(trained))
         changed = write_scores(trained, found)
         pooled = found["pooled"]
-        low, high = pooled["ci95"]["ua"] or (None, None)
         log.info(
             "%s%s: UA %s, WA %.2f, %d utterances%s",
             trained.directory, " (oracle)" if trained.oracle else "",
-            show(Estimate(pooled["ua"], low, high)), pooled["wa"], pooled["n"],
+            show(Estimate.of(pooled, "ua")), pooled["wa"], pooled["n"],
             "" if changed else " (nothing changed)",
         )  # fmt: skip
     if not any(trained.finished for trained in experiments):

@@ -8,7 +8,7 @@ from typing import Any
 
 from cfia.errors import UserError
 from cfia.metrics import METRICS
-from cfia.report.score_tables import TITLES, counted, describe_protocol
+from cfia.report.score_tables import counted, describe_protocol
 from cfia.report.table import Column, Table
 from cfia.scoring.cells import Cell, Difference, Estimate, PValue, Spread
 from cfia.scoring.scores_file import compare_systems, describe_interval
@@ -18,7 +18,8 @@ from cfia.study.study_plan import StudyPlan
 from cfia.study.study_rows import Result
 
 # Of a table whose rows the paper does not have.
-UNPUBLISHED = Published("", {"method": "System", "wa": "WA(%)", "ua": "UA(%)"}, (), ())
+_SCORES = {name: f"{metric.title}(%)" for name, metric in METRICS.items() if metric.in_studies}
+UNPUBLISHED = Published("", {"method": "System", **_SCORES}, (), ())
 TICKS = ("con1", "con2", "con3")
 FORMS = {"mean": "mean", "sum_per_utt": "summed per utterance", "norm": "norm"}
 
@@ -111,7 +112,7 @@ def _columns(results: Sequence[Result], published: Published) -> list[Column]:
     columns.append(Column("system", "system"))
     if set(TICKS) <= set(published.columns):
         columns += [Column("form", "Lcon is"), Column("share", "share of the gradient")]
-    columns += [Column(f"{name}_pooled", f"{TITLES[name]} pooled") for name in metrics]
+    columns += [Column(f"{name}_pooled", f"{METRICS[name].title} pooled") for name in metrics]
     if any(result.row.against for result in results):
         columns += [Column("against", "against"), *DIFFERENCE]
     return [*columns, Column("source", "numbers"), Column("protocol", "protocol"),
@@ -142,9 +143,8 @@ def _ours(plan: StudyPlan, line: Line, above: Mapping[str, Any]) -> Cells:
     cells["protocol"] = f"{describe_protocol(scored.trained)}; {_seeds(result)}"
     cells["exposure"] = scored.trained.exposure_text
     for name in METRICS:
-        low, high = scored.scores["pooled"]["ci95"][name] or (None, None)
         cells[name] = result.over_folds(name)
-        cells[f"{name}_pooled"] = Estimate(scored.scores["pooled"][name], low, high)
+        cells[f"{name}_pooled"] = Estimate.of(scored.scores["pooled"], name)
     return {**cells, **_consistency(result), **difference_cells(line)}
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from cfia.figures.figure_files import FigureFiles, FigureSpec, dots_row, make, table_figure
 from cfia.files import read_yaml, write_if_changed
+from cfia.metrics import METRICS
 from cfia.report.html import page
 from cfia.report.provenance_section import origin
 from cfia.report.sections import Heading, Links, Section, Text
@@ -27,8 +28,8 @@ log = logging.getLogger(__name__)
 
 # What the screen has room for.
 ON_SCREEN = (
-    "method", "con1", "con2", "con3", "point", "value", "system", "form", "wa", "ua", "wf1",
-    "ua_pooled", "difference", "source",
+    "method", "con1", "con2", "con3", "point", "value", "system", "form", *METRICS, "ua_pooled",
+    "difference", "source",
 )  # fmt: skip
 
 

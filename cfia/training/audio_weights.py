@@ -56,7 +56,7 @@ def audio_weights(training: Training, utts: Sequence[str]) -> Iterator[AudioWeig
             f"{training.directory} has no CFIA module between audio and text, whose gates could be "
             "shown; name a training of cfia_net on both"
         )
-    shift = training.frontends()["audio"].get("frame_shift")
+    shift = training.frontends()["audio"].frame_shift
     if not shift:
         raise UserError(f"{dumps['audio']}/frontend.yaml lacks frame_shift; run stage 3 again")
     k = averaging(dumps["audio"], config.model.frame_rate)
@@ -73,7 +73,7 @@ def audio_weights(training: Training, utts: Sequence[str]) -> Iterator[AudioWeig
         lengths = {name: int(data.lengths(name)[i]) for name in X}
         text = lengths["audio" if config.model.align == "interpolate" else "text"]
         weight = audio_weight(stack, X["audio"], X["text"], valid)[0, : max(lengths["audio"], text)]
-        yield AudioWeight(utt, part[utt], weight.numpy(), k * float(shift), text)
+        yield AudioWeight(utt, part[utt], weight.numpy(), k * shift, text)
 
 
 def _network(training: Training, dims: dict[str, int]) -> tuple[CFIANet, EquationStack]:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from cfia.config import Config
 from cfia.errors import UserError
-from cfia.files import read_yaml
+from cfia.frontend import Frontend
 from cfia.kaldi.table import read_table
 from cfia.model.encoder import STD_FLOOR, Sequences
 from cfia.training.features import FeatureSet, Matrix, Shaping, open_features
@@ -57,7 +57,7 @@ class Dataset:
 
 def averaging(dump: Path, frame_rate: float) -> int:
     """How many neighbouring frames of a dump make one at about `frame_rate` Hz (0: one)."""
-    shift = read_yaml(dump / "frontend.yaml").get("frame_shift")
+    shift = Frontend.read(dump).frame_shift
     return max(1, round(1 / (shift * frame_rate))) if frame_rate and shift else 1
 
 

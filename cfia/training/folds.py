@@ -14,10 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cfia import marker
+from cfia.corpus.labels import classes
 from cfia.errors import UserError
 from cfia.experiment import PARTS
 from cfia.files import atomic_directory, sha256
-from cfia.kaldi.data_dir import DataDir, classes
+from cfia.kaldi.data_dir import DataDir
 from cfia.kaldi.table import read_lines
 from cfia.training.fold_check import check
 
@@ -132,9 +133,9 @@ def _write(directory: Path, folds: Iterable[Fold]) -> None:
 
 def _held_out(data: DataDir, cv: str) -> Mapping[str, str]:
     """Utterance -> the session or speaker whose fold tests it."""
-    if cv == "session" and not data.utt2session:
+    if cv == "session" and not data.table("utt2session"):
         raise ImpossibleError(f"{data.path} has no sessions (utt2session); use --cv speaker")
-    groups = data.utt2session if cv == "session" else data.utt2spk
+    groups = data.table("utt2session") if cv == "session" else data.utt2spk
     if len(set(groups.values())) < 2:
         raise ImpossibleError(f"{data.path} has one {cv} only, so none can be held out for a test")
     if cv == "session":
@@ -145,7 +146,7 @@ def _held_out(data: DataDir, cv: str) -> Mapping[str, str]:
 def _check_speaker_sessions(data: DataDir) -> None:
     sessions: dict[str, str] = {}
     for utterance, speaker in data.utt2spk.items():
-        session = data.utt2session[utterance]
+        session = data.table("utt2session")[utterance]
         if sessions.setdefault(speaker, session) != session:
             raise ImpossibleError(
                 f"{data.path}: {speaker} speaks in {sessions[speaker]} and in {session}, so "
@@ -161,14 +162,13 @@ def _validation(
         return _random20(data, name, rest)
     if validation == "next_speaker":
         return _next(data.utt2spk, test, rest)
-    if not data.utt2session:
+    sessions = data.table("utt2session")
+    if not sessions:
         raise ImpossibleError(f"--validation {validation} needs sessions; {data.path} has none")
     _check_speaker_sessions(data)
     if validation == "next_session":
-        sessions = _values(data.utt2session, test)
-        return _next(
-            data.utt2session, test, {u for u in rest if data.utt2session[u] not in sessions}
-        )
+        tested = _values(sessions, test)
+        return _next(sessions, test, {u for u in rest if sessions[u] not in tested})
     return _partner(data, name, test, rest)
 
 
@@ -188,8 +188,8 @@ def _values(table: Mapping[str, str], utterances: set[str]) -> set[str]:
 
 def _partner(data: DataDir, name: str, test: set[str], rest: set[str]) -> set[str]:
     """The utterances of the other speaker of the session of `test`."""
-    sessions = _values(data.utt2session, test)
-    partner = {u for u in rest if data.utt2session[u] in sessions}
+    sessions = _values(data.table("utt2session"), test)
+    partner = {u for u in rest if data.table("utt2session")[u] in sessions}
     if not partner and len(_values(data.utt2spk, test)) > 1:
         raise ImpossibleError(
             "--validation partner needs --cv speaker: with --cv session both speakers are tested"
@@ -212,7 +212,7 @@ def _random20(data: DataDir, name: str, rest: set[str]) -> set[str]:
     """
     ranked: dict[str, list[str]] = {}
     for utterance in sorted(rest, key=lambda u: _hash(f"{SEED} {name} {u}")):
-        ranked.setdefault(data.utt2emo[utterance], []).append(utterance)
+        ranked.setdefault(data.table("utt2emo")[utterance], []).append(utterance)
     quota = {label: int(RANDOM_SHARE * len(of)) for label, of in ranked.items()}
     missing = max(1, round(RANDOM_SHARE * len(rest))) - sum(quota.values())
     by_remainder = sorted(
@@ -239,7 +239,7 @@ def _check_parts(fold: Fold, cv: str, validation: str, number: int, name: str) -
 
 def _check_classes(data: DataDir, labels: list[str], fold: Fold, where: str) -> None:
     for part in PARTS:
-        present = {data.utt2emo[utterance] for utterance in getattr(fold, part)}
+        present = {data.table("utt2emo")[utterance] for utterance in getattr(fold, part)}
         missing = ", ".join(label for label in labels if label not in present)
         if missing and part == "train":
             raise MissingClassError(

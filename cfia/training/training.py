@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 from cfia import marker
 from cfia.errors import UserError
 from cfia.experiment import NAME, PARTS, Experiment
-from cfia.files import read_yaml, sha256, write_yaml
+from cfia.files import sha256, write_yaml
+from cfia.frontend import Frontend
 from cfia.kaldi.table import read_table
 from cfia.training import fold_check
 from cfia.training.folds import Fold, read_folds
@@ -80,12 +81,11 @@ class Training:
 
     def layers(self) -> dict[str, int]:
         """How many layers of a frozen encoder are side by side in each modality's features."""
-        return {name: values.get("layers", 1) for name, values in self.frontends().items()}
+        return {name: frontend.layers for name, frontend in self.frontends().items()}
 
-    def frontends(self) -> dict[str, dict[str, Any]]:
-        """What made the features of each modality."""
-        dumps = self.experiment.dumps().items()
-        return {name: read_yaml(path / "frontend.yaml") for name, path in dumps}
+    def frontends(self) -> dict[str, Frontend]:
+        """Read what made the features of each modality."""
+        return {name: Frontend.read(path) for name, path in self.experiment.dumps().items()}
 
 
 def train(training: Training, checkpoint_seconds: float, *, force: bool) -> None:
@@ -141,8 +141,9 @@ def _fit(training: Training, checkpoint_seconds: float) -> None:
     selection = experiment.protocol["selection"]
     device = set_up(experiment.run["num_threads"], experiment.run["ngpu"])
     made_by = provenance(experiment.run["num_threads"], str(device))
-    encoders = {"audio": None, "text": None, **training.frontends()}
-    write_yaml(training.directory / "provenance.yaml", {**made_by, **encoders})
+    encoders = {name: frontend.values() for name, frontend in training.frontends().items()}
+    values = {**made_by, "audio": None, "text": None, **encoders}
+    write_yaml(training.directory / "provenance.yaml", values)
     parts = {part: training.dataset(part) for part in PARTS}
     _check_parts(training, parts)
     inputs = TrainingInputs(

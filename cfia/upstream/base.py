@@ -3,30 +3,19 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cfia.frontend import Frontend
+from cfia.upstream.checkpoint import Checkpoint
+from cfia.upstream.choice import Choice
+
 Features = NDArray[np.float32]
-
-
-@dataclass(frozen=True)
-class Description:
-    """What made a dump: the keys of `frontend.yaml`, in its order."""
-
-    kind: str  # "audio" or "text"
-    name: str
-    model: str | None  # hub id or directory as the user gave it; None without weights
-    revision: str | None  # commit on the hub; None for a directory
-    layer: int | str | None  # index into transformers' hidden_states, or "all"; None without layers
-    dim: int  # width of a frame; with all layers, of their states side by side
-    frame_shift: float | None  # seconds; None for text
-    sample_rate: int | None  # Hz; None for text
-    weights: str | None  # SHA-256 of the weights (`checkpoint.Checkpoint.weights_digest`)
-    layers: int = 1  # how many layers stand side by side in a frame, each of dim / layers
+F = TypeVar("F", bound=Checkpoint | None)
 
 
 class Upstream(abc.ABC):
@@ -37,7 +26,7 @@ class Upstream(abc.ABC):
         shortest: the fewest samples at `sample_rate` that give a frame.
     """
 
-    description: Description
+    description: Frontend
     shortest: int = 1
 
     @property
@@ -58,6 +47,20 @@ class Upstream(abc.ABC):
         """What `extract` would leave out of an item, as a clause for a warning; None: nothing."""
         return None
 
-    def describe(self) -> dict[str, Any]:
-        """The description as a mapping, for `frontend.yaml`."""
-        return asdict(self.description)
+
+@dataclass(frozen=True)
+class Loader(Generic[F]):
+    """How the encoders of a family are found and loaded: `LOADER` of the family's module.
+
+    Attributes:
+        find: gives the files of a choice's model, at a commit of the hub or the newest; None for
+            an encoder without weights.
+        check: refuses a layer or a design that it has not, without loading the model.
+        build: loads the encoder, for a number of threads and the device "cpu" or "cuda".
+        files: the class of what `find` gives.
+    """
+
+    find: Callable[[Choice, str | None], F]
+    check: Callable[[Choice, F], object]
+    build: Callable[[Choice, F, int, str], Upstream]
+    files: type[Checkpoint] = Checkpoint

@@ -12,8 +12,10 @@ from typing import Any
 
 from cfia.errors import UserError
 from cfia.files import digest, read_json, sha256
+from cfia.frontend import Frontend
 from cfia.upstream.choice import ALL, Choice
 from cfia.upstream.hub import Source, first_line, sources
+from cfia.upstream.registry import default_model
 
 # In transformers' order of preference: the first that is there is what it loads.
 WEIGHTS = (
@@ -88,6 +90,16 @@ class Checkpoint:
             return weights_sha256(files[0])
         return digest({path.name: weights_sha256(path) for path in files})
 
+    def frontend(
+        self, kind: str, name: str, layer: int | str | None, blocks: int, width: int,
+        frame_shift: float | None = None, sample_rate: int | None = None,
+    ) -> Frontend:  # fmt: skip
+        """Describe the features of an encoder with these files; `width` is that of one layer."""
+        layers = blocks + 1 if layer == ALL else 1
+        weights, dim = self.weights_digest(), layers * width
+        return Frontend(kind, name, self.model, self.revision, layer, dim, frame_shift,
+                        sample_rate, weights, layers)  # fmt: skip
+
     def has_label_head(self) -> bool:
         """Whether it was saved as a classifier, and so was trained on labels of some kind."""
         names = self.config().get("architectures") or []
@@ -111,19 +123,18 @@ def _sha256(path: Path, size: int, time: int) -> str:
     return sha256(path)
 
 
-def find(choice: Choice, model: str, revision: str | None = None) -> Checkpoint:
+def find(choice: Choice, revision: str | None = None) -> Checkpoint:
     """Find a model of transformers: settings and weights, the pickled weights only if needed.
 
     Args:
         choice: what is asked for; its hub is where an id is looked up.
-        model: directory, or id on the hub.
         revision: the commit on Hugging Face; None is what `main` is now.
 
     Raises:
         UserError: there is no such directory, it lacks what makes up a model, or the hub cannot
             give the model.
     """
-    return first_whole(sources(model, choice.hub, revision), _fetch)
+    return first_whole(sources(default_model(choice), choice.hub, revision), _fetch)
 
 
 def first_whole(places: Sequence[Source], fetch: Callable[[Source], Path]) -> Checkpoint:

@@ -65,7 +65,7 @@ def run_job(directory: Path, data: DataDir, job: int, device: str = "cpu") -> No
     _check_utterances(plan, data, job)
     s = plan.settings
     upstream = build(s.choice, s.num_threads, device, s.checkpoint())
-    with journal.opened(files, plan.digest(), upstream.describe()) as begun:
+    with journal.opened(files, plan.digest(), upstream.description.values()) as begun:
         if begun is None:
             _log.info("%s: job %d is finished, skipping", directory, job)
             return

@@ -17,7 +17,9 @@ from typing import Any
 
 from cfia import marker
 from cfia.errors import UserError
-from cfia.files import digest, read_json, read_yaml, sha256, stat_digest, write_json, write_yaml
+from cfia.files import digest, read_json, sha256, stat_digest, write_json
+from cfia.frontend import NAME as FRONTEND
+from cfia.frontend import Frontend
 from cfia.kaldi import audio
 from cfia.kaldi.data_dir import DataDir
 from cfia.upstream import journal, registry
@@ -26,7 +28,6 @@ from cfia.upstream.choice import Choice
 from cfia.upstream.exposure import UNKNOWN
 
 NAME = "plan.json"
-FRONTEND = "frontend.yaml"
 # Size and time of each audio file when the dump was planned. Kept until the dump is merged.
 AUDIO = ".raw_audio.json"
 
@@ -140,10 +141,8 @@ def find_model(directory: Path, data: DataDir, choice: Choice, *, force: bool) -
     if not _same_model(before.choice, choice):
         return registry.find(choice)
     if before.files is None:  # planned by an older version
-        frontend = directory / FRONTEND
-        return registry.find(
-            choice, read_yaml(frontend).get("revision") if frontend.exists() else None
-        )
+        merged = (directory / FRONTEND).exists()
+        return registry.find(choice, Frontend.read(directory).revision if merged else None)
     if before.files["revision"] is None and Path(str(before.files["directory"])).is_dir():
         return registry.from_record(choice, before.files)
     return registry.find(choice, before.files["revision"])
@@ -220,25 +219,25 @@ def _resume(directory: Path, settings: Settings) -> int:
 
 def _update_facts(directory: Path, now: Settings) -> None:
     """Tell a finished dump what is known of its encoder today, and where its model is now."""
-    plan, frontend = Plan.load(directory), read_yaml(directory / FRONTEND)
+    plan, frontend = Plan.load(directory), Frontend.read(directory)
     before = plan.settings
     settings = replace(
         before, exposure=now.exposure or before.exposure, identity=now.identity or before.identity
     )
     # The same bytes from another place, or of another commit, change nothing of the record.
-    same = now.files and now.files["revision"] == frontend.get("revision")
+    same = now.files and now.files["revision"] == frontend.revision
     if same and _same_model(before.choice, now.choice):
         settings = replace(settings, files=now.files)
     if settings != plan.settings:
         write_json(directory / NAME, asdict(replace(plan, settings=settings)))
-    if (facts := frontend | known_facts(settings)) != frontend:
-        write_yaml(directory / FRONTEND, facts)
+    if (facts := with_facts(frontend, settings)) != frontend:
+        facts.write(directory)
 
 
-def known_facts(settings: Settings) -> dict[str, str]:
-    """What `frontend.yaml` says of an encoder besides its description."""
-    identity = {"identity": settings.identity} if settings.identity else {}
-    return identity | {"exposure": settings.exposure or UNKNOWN}
+def with_facts(frontend: Frontend, settings: Settings) -> Frontend:
+    """Add what is known of an encoder besides its description."""
+    identity = settings.identity or frontend.identity
+    return replace(frontend, identity=identity, exposure=settings.exposure or UNKNOWN)
 
 
 def _accept_mended_audio(

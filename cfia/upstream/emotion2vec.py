@@ -12,12 +12,10 @@ from typing import Any
 from cfia.errors import UserError
 from cfia.files import read_yaml
 from cfia.upstream import checkpoint
-from cfia.upstream.base import Description, Features, Upstream
+from cfia.upstream.base import Features, Loader, Upstream
 from cfia.upstream.choice import Choice
 from cfia.upstream.emotion2vec_batch import Network
 from cfia.upstream.emotion2vec_files import CONFIG, Files, find, weights_to_run
-
-__all__ = ["Files", "build", "digest", "find"]
 
 SAMPLE_RATE = 16000
 
@@ -39,17 +37,8 @@ class Emotion2vec(Upstream):
         self._normalise = normalise
         self._device = network.device
         self.shortest = network.front.shortest
-        self.description = Description(
-            kind="audio",
-            name="emotion2vec",
-            model=files.model,
-            revision=files.revision,
-            layer=None,
-            dim=dim,
-            frame_shift=network.front.stride / SAMPLE_RATE,
-            sample_rate=SAMPLE_RATE,
-            weights=files.weights_digest(),
-        )
+        shift = network.front.stride / SAMPLE_RATE
+        self.description = files.frontend("audio", "emotion2vec", None, 0, dim, shift, SAMPLE_RATE)
 
     def extract(self, batch: Sequence[Any]) -> list[Features]:
         """Waveforms at 16 kHz to matrices (floor((samples - 400) / 320) + 1, dim).
@@ -76,10 +65,8 @@ def build(choice: Choice, files: Files, num_threads: int, device: str) -> Upstre
     """
     import torch
 
-    _check_no_layer(choice)
     torch.set_num_threads(num_threads)
-    config = _config(files)
-    spec = check_design(files, config)
+    spec, config = check(choice, files), _config(files)
     weights = _weights(files, config)
     placed = {key: checkpoint.place(value, device) for key, value in weights.items()}
     conf = config["model_conf"]
@@ -87,16 +74,14 @@ def build(choice: Choice, files: Files, num_threads: int, device: str) -> Upstre
     return Emotion2vec(files, network, conf["embed_dim"], normalise=bool(conf.get("normalize")))
 
 
-def digest(choice: Choice, files: Files) -> str:
-    """Digest of the model's files; see `cfia.upstream.registry.model_digest`."""
-    _check_no_layer(choice)
-    check_design(files, _config(files))
-    return files.digest()
-
-
-def _check_no_layer(choice: Choice) -> None:
+def check(choice: Choice, files: Files) -> list[list[int]]:
+    """Refuse a layer; otherwise as `check_design`."""
     if choice.layer is not None:
         raise UserError("emotion2vec has no layers to choose from; leave --audio_layer out")
+    return check_design(files, _config(files))
+
+
+LOADER = Loader(find, check, build, Files)
 
 
 def _config(files: Files) -> dict[str, Any]:

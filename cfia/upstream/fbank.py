@@ -9,7 +9,8 @@ import kaldi_native_fbank as knf
 import numpy as np
 
 from cfia.errors import UserError
-from cfia.upstream.base import Description, Features, Upstream
+from cfia.frontend import Frontend
+from cfia.upstream.base import Features, Loader, Upstream
 from cfia.upstream.checkpoint import Checkpoint
 from cfia.upstream.choice import Choice
 
@@ -29,17 +30,10 @@ class Fbank(Upstream):
     shortest = SAMPLE_RATE * FRAME_LENGTH_MS // 1000
 
     def __init__(self) -> None:
-        self.description = Description(
-            kind="audio",
-            name="fbank",
-            model=None,
-            revision=None,
-            layer=None,
-            dim=BINS,
-            frame_shift=FRAME_SHIFT_MS / 1000,
-            sample_rate=SAMPLE_RATE,
-            weights=None,
-        )
+        self.description = Frontend(
+            kind="audio", name="fbank", model=None, revision=None, layer=None, dim=BINS,
+            frame_shift=FRAME_SHIFT_MS / 1000, sample_rate=SAMPLE_RATE, weights=None,
+        )  # fmt: skip
         self._options = knf.FbankOptions()
         self._options.frame_opts.samp_freq = SAMPLE_RATE
         self._options.frame_opts.frame_length_ms = FRAME_LENGTH_MS
@@ -86,7 +80,4 @@ def find(choice: Choice, revision: str | None) -> Checkpoint | None:
     return None
 
 
-def digest(choice: Choice, files: Checkpoint | None) -> str | None:
-    """None: there are no weights."""
-    del choice, files
-    return None
+LOADER = Loader(find, lambda choice, files: None, build)

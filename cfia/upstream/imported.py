@@ -14,7 +14,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +26,11 @@ from cfia.corpus.prepare import tables
 from cfia.corpus.transcripts import NO_WORDS, transcripts
 from cfia.corpus.utterances import Utterance, differences, select
 from cfia.errors import UserError
-from cfia.files import atomic_directory, read_json, sha256, stat_digest, write_yaml
+from cfia.files import atomic_directory, read_json, sha256, stat_digest
+from cfia.frontend import Frontend
 from cfia.kaldi.archive import entry
 from cfia.kaldi.data_dir import write_data_dir
 from cfia.kaldi.table import read_lines, read_table, write_table
-from cfia.upstream.base import Description
 
 LABELS = "4"  # the label set that the features are published with
 WORDS = {"angry": "ang", "happy": "hap", "neutral": "neu", "sad": "sad"}
@@ -170,7 +170,7 @@ def make_dump(published: Published, directory: Path, *, force: bool) -> None:
         write_table(temporary / "feats.scp", {u: f"{where}:{n}" for u, n in offsets.items()})
         n_frames = {u: str(end - start) for u, (start, end) in published.rows.items()}
         write_table(temporary / "utt2num_frames", n_frames)
-        write_yaml(temporary / "frontend.yaml", _frontend(published))
+        _frontend(published).write(temporary)
         marker.finish(temporary, options, inputs)
     log.info("%s: %d utterances, %d frames", directory, len(offsets), len(published.frames))
 
@@ -195,8 +195,8 @@ def _write_archive(published: Published, path: Path) -> dict[str, int]:
     return offsets
 
 
-def _frontend(published: Published) -> dict[str, Any]:
-    description = Description(
+def _frontend(published: Published) -> Frontend:
+    return Frontend(
         kind="audio",
         name=NAME,
         model=f"emotion2vec/emotion2vec_base ({SOURCE})",
@@ -207,8 +207,8 @@ def _frontend(published: Published) -> dict[str, Any]:
         sample_rate=16000,
         # Nobody says which weights made them: this names the features.
         weights=f"train.npy {sha256(published.directory / FILES[0])}",
+        exposure="audio",
     )
-    return asdict(description) | {"exposure": "audio"}
 
 
 def make_data_dir(published: Published, path: Path, text_file: str, *, force: bool) -> None:

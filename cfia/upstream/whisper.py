@@ -9,9 +9,8 @@ import numpy as np
 
 from cfia.errors import UserError
 from cfia.upstream import checkpoint
-from cfia.upstream.base import Description, Features, Upstream
-from cfia.upstream.choice import ALL, Choice
-from cfia.upstream.registry import default_model
+from cfia.upstream.base import Features, Loader, Upstream
+from cfia.upstream.choice import Choice
 
 SAMPLE_RATE = 16000
 FRAME = 320  # samples per output frame: 50 a second
@@ -33,18 +32,9 @@ class Whisper(Upstream):
     def __init__(
         self, files: checkpoint.Checkpoint, encoder: Any, mel: Any, layer: int | str
     ) -> None:
-        layers = len(encoder.layers) + 1 if layer == ALL else 1
-        self.description = Description(
-            kind="audio",
-            name="whisper",
-            model=files.model,
-            revision=files.revision,
-            layer=layer,
-            dim=layers * encoder.config.d_model,
-            frame_shift=FRAME / SAMPLE_RATE,
-            sample_rate=SAMPLE_RATE,
-            weights=files.weights_digest(),
-            layers=layers,
+        blocks, width, shift = len(encoder.layers), encoder.config.d_model, FRAME / SAMPLE_RATE
+        self.description = files.frontend(
+            "audio", "whisper", layer, blocks, width, shift, SAMPLE_RATE
         )
         self._layer = layer
         self._mel = mel
@@ -95,34 +85,23 @@ def build(choice: Choice, files: checkpoint.Checkpoint, num_threads: int, device
     from transformers import WhisperModel
 
     torch.set_num_threads(num_threads)
-    layer = checkpoint.check_layer("audio_layer", choice.layer, _layers(files), files.model)
+    layer = _layer(choice, files)
     encoder = checkpoint.load(WhisperModel, files, unused="decoder").encoder
     return Whisper(files, checkpoint.place(encoder, device), _mel(files), layer)
 
 
-def find(choice: Choice, revision: str | None) -> checkpoint.Checkpoint:
-    """The model's files; see `cfia.upstream.registry.find`.
-
-    Raises:
-        UserError: none was named, or as `checkpoint.find`.
-    """
-    return checkpoint.find(choice, default_model(choice), revision)
-
-
-def digest(choice: Choice, files: checkpoint.Checkpoint) -> str:
-    """Digest of the model's files; see `cfia.upstream.registry.model_digest`."""
-    checkpoint.check_layer("audio_layer", choice.layer, _layers(files), files.model)
-    return files.digest()
-
-
-def _layers(files: checkpoint.Checkpoint) -> int:
+def _layer(choice: Choice, files: checkpoint.Checkpoint) -> int | str:
     config = files.config()
     if config.get("model_type") != "whisper":
         raise UserError(
             f"{files.model} is a model of the type {config.get('model_type')}, not whisper; give "
             "a Whisper model or another --audio_upstream"
         )
-    return int(config["encoder_layers"])
+    blocks = int(config["encoder_layers"])
+    return checkpoint.check_layer("audio_layer", choice.layer, blocks, files.model)
+
+
+LOADER = Loader(checkpoint.find, _layer, build)
 
 
 def _mel(files: checkpoint.Checkpoint) -> Any:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cfia import marker
-from cfia.files import write_yaml
+from cfia.frontend import Frontend
 from cfia.kaldi.data_dir import DataDir
 from cfia.kaldi.table import write_table
 from cfia.training.folds import make_scheme
@@ -54,8 +54,8 @@ def write_dumps(root: Path, utts: list[str], seed: int) -> dict[str, Path]:
         with kaldiio.WriteHelper(f"ark,scp:{directory}/raw.1.ark,{directory}/feats.scp") as writer:
             for utt, start, count in zip(utts, starts, counts, strict=True):
                 writer(utt, block[start : start + count])
-        shift = {"frame_shift": 1 / FRAME_RATE} if name == "audio" else {}
-        write_yaml(directory / "frontend.yaml", {"name": name, "dim": DIM, **shift})
+        shift = 1 / FRAME_RATE if name == "audio" else None
+        Frontend(name, name, None, None, None, DIM, shift, None, None).write(directory)
         marker.finish(directory, {}, {"seed": str(seed)})
     return dumps
 

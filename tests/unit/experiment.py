@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import kaldiio
 import numpy as np
 
 from cfia import marker
 from cfia.experiment import record
-from cfia.files import write_yaml
+from cfia.frontend import Frontend
 from cfia.kaldi.data_dir import DataDir
 from cfia.kaldi.table import write_table
 from cfia.naming import fold_and_seed
@@ -64,8 +65,15 @@ def write_dump(
         for utt, emo in emotions.items()
     }
     kaldiio.save_ark(str(directory / "raw.1.ark"), features, scp=str(directory / "feats.scp"))
-    write_yaml(directory / "frontend.yaml", {"name": directory.name, "dim": dim})
+    frontend(directory.name, dim).write(directory)
     marker.finish(directory, {}, {"seed": "0"})
+
+
+def frontend(name: str, dim: int, **more: Any) -> Frontend:
+    """What made up features: an encoder without weights."""
+    values = {"kind": "audio", "model": None, "revision": None, "layer": None, "frame_shift": None,
+              "sample_rate": None, "weights": None}  # fmt: skip
+    return Frontend(**{**values, "name": name, "dim": dim, **more})
 
 
 SMALL = "hidden=8 channels=4 features=3 batch_size=8 lr=5e-3 dropout=0.2 normalisation=global"

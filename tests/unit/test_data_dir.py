@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cfia import marker
+from cfia.corpus.labels import classes
 from cfia.errors import UserError
-from cfia.kaldi.data_dir import DataDir, Segment, classes, spk2utt, write_data_dir
+from cfia.kaldi.data_dir import DataDir, Segment, spk2utt, write_data_dir
 from tests.unit.corpora import tree, write_tables
 
 TABLES = {
@@ -33,7 +34,7 @@ def test_what_is_written_is_loaded(tmp_path: Path) -> None:
     assert data.text == TABLES["text"]
     assert data.utt2dur == {"s1-a": 1.5, "s1-b": 0.25, "s2-c": 2.0}
     assert classes(data) == ["ang", "neu"]
-    assert (data.utt2session, data.skipped, data.segments) == ({}, {}, {})
+    assert (data.table("utt2session"), data.skipped, data.segments) == ({}, {}, {})
     assert (path / "spk2utt").read_text() == "s1 s1-a s1-b\ns2 s2-c\n"
     assert not (path / "skipped").exists()
     assert marker.check(path, OPTIONS, INPUTS) is marker.State.DONE

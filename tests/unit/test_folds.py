@@ -43,8 +43,7 @@ def data_dirs(draw: st.DrawFn) -> DataDir:
         text=dict.fromkeys(labels, "x"),
         utt2spk={u: u[:3] for u in labels},
         utt2dur=dict.fromkeys(labels, 1.0),
-        utt2emo=labels,
-        utt2session={u: u[:2] for u in labels},
+        further={"utt2emo": labels, "utt2session": {u: u[:2] for u in labels}},
     )
 
 
@@ -82,8 +81,8 @@ def test_random20_is_a_stratified_fifth(data: DataDir, cv: str) -> None:
     for fold in make_folds(data, cv, "random20").values():
         rest = fold.train + fold.valid
         assert len(fold.valid) == round(0.2 * len(rest))
-        drawn = Counter(data.utt2emo[u] for u in fold.valid)
-        for label, n in Counter(data.utt2emo[u] for u in rest).items():
+        drawn = Counter(data.table("utt2emo")[u] for u in fold.valid)
+        for label, n in Counter(data.table("utt2emo")[u] for u in rest).items():
             assert abs(drawn[label] - 0.2 * n) < 1
 
 
@@ -98,8 +97,7 @@ def test_the_order_of_tables_changes_nothing(data: DataDir, order: random.Random
         text=data.text,
         utt2spk={u: data.utt2spk[u] for u in utts},
         utt2dur=data.utt2dur,
-        utt2emo={u: data.utt2emo[u] for u in utts},
-        utt2session=data.utt2session,
+        further={**data.further, "utt2emo": {u: data.table("utt2emo")[u] for u in utts}},
     )
     assert make_folds(shuffled, "session", "random20") == make_folds(data, "session", "random20")
 
@@ -109,7 +107,7 @@ def test_the_order_of_tables_changes_nothing(data: DataDir, order: random.Random
 def test_random20_never_takes_all_of_a_class(counts: list[int]) -> None:
     assume(sum(counts) > len(counts))
     labels = {f"{s}-{c}{i}": f"c{c}" for s in "ab" for c, n in enumerate(counts) for i in range(n)}
-    data = DataDir(Path("d"), labels, labels, {u: u[0] for u in labels}, {}, labels)
+    data = DataDir(Path("d"), labels, labels, {u: u[0] for u in labels}, {}, {"utt2emo": labels})
     for fold in make_folds(data, "speaker", "random20").values():
         assert {labels[u] for u in fold.train} == set(labels.values())
 
@@ -227,7 +225,7 @@ def test_too_few_sessions_or_speakers(tmp_path: Path, capsys: pytest.CaptureFixt
 
 
 def test_a_speaker_in_two_sessions(data: Path) -> None:
-    sessions = DataDir.load(data).utt2session
+    sessions = DataDir.load(data).table("utt2session")
     first = min(sessions)
     write_tables(data, {"utt2session": {**sessions, first: "Ses02"}})
     with pytest.raises(ImpossibleError, match="Ses01F speaks in"):
@@ -236,7 +234,7 @@ def test_a_speaker_in_two_sessions(data: Path) -> None:
 
 def relabel(data: Path, keep: Callable[[str], bool]) -> None:
     """Make sad neutral where `keep` says no of the utterance."""
-    labels = DataDir.load(data).utt2emo
+    labels = DataDir.load(data).table("utt2emo")
     rows = {u: "neu" if e == "sad" and not keep(u) else e for u, e in labels.items()}
     write_tables(data, {"utt2emo": rows})
 
@@ -358,7 +356,7 @@ def test_a_wrong_fold_stops(
 def test_a_dialogue_in_training_stops_even_between_sessions(data: Path) -> None:
     out = run(data, "--cv", "speaker", "--validation", "partner")
     dialogues = {u: "one" if u[:5] in ("Ses01", "Ses02") else d for u, d in
-                 DataDir.load(data).utt2dialogue.items()}  # fmt: skip
+                 DataDir.load(data).table("utt2dialogue").items()}  # fmt: skip
     write_tables(data, {"utt2dialogue": dialogues})
     with pytest.raises(UserError, match="test and train share the dialogue one"):
         check(data, out / "speaker-partner", "speaker", "partner")

@@ -91,11 +91,13 @@ def test_right_to_the_utterance(full: Full) -> None:
     assert data.utterances == sorted(selected)
     assert len(data.utterances) == 5531
     assert data.utt2spk == {u: turn.speaker for u, turn in selected.items()}
-    assert data.utt2session == {u: turn.speaker[:5] for u, turn in selected.items()}
-    assert data.utt2dialogue == {u: turn.dialogue for u, turn in selected.items()}
+    assert data.table("utt2session") == {u: turn.speaker[:5] for u, turn in selected.items()}
+    assert data.table("utt2dialogue") == {u: turn.dialogue for u, turn in selected.items()}
     hap = {"exc": "hap"}
-    assert data.utt2emo == {u: hap.get(turn.label, turn.label) for u, turn in selected.items()}
-    assert Counter(data.utt2type.values()) == TYPES
+    assert data.table("utt2emo") == {
+        u: hap.get(turn.label, turn.label) for u, turn in selected.items()
+    }
+    assert Counter(data.table("utt2type").values()) == TYPES
     assert data.utt2dur == {u: LENGTHS[turn.speaker[5]] for u, turn in selected.items()}
     for u, turn in selected.items():
         assert data.wav_scp[u].endswith(
@@ -105,7 +107,7 @@ def test_right_to_the_utterance(full: Full) -> None:
 
 def test_counts_of_the_standard_set(full: Full) -> None:
     classes = {"ang": 1103, "hap": 1636, "neu": 1708, "sad": 1084}
-    assert Counter(full.data.utt2emo.values()) == classes
+    assert Counter(full.data.table("utt2emo").values()) == classes
     assert Counter(full.data.utt2spk.values()) == SPEAKERS
     # Those who read the speaker from the front of the name would be wrong this often.
     wrong = sum(u.split("-")[1][5] != speaker[5] for u, speaker in full.data.utt2spk.items())
@@ -125,7 +127,7 @@ def test_transcripts(full: Full) -> None:
 
 
 def test_folds_of_both_schemes(full: Full) -> None:
-    tables = {"session": full.data.utt2session, "speaker": full.data.utt2spk}
+    tables = {"session": full.data.table("utt2session"), "speaker": full.data.utt2spk}
     sizes = {"session": [1085, 1023, 1151, 1031, 1241], "speaker": [*SPEAKERS.values()]}
     assert sorted(path.name for path in full.folds.iterdir()) == ["session", "speaker"]
     for scheme, table in tables.items():
@@ -149,7 +151,7 @@ def test_the_check_says_what_train_and_test_share(full: Full) -> None:
 
 def test_without_excited(full: Full) -> None:
     prepare(full.root, "--labels", "4noexc", "IEMOCAP_full_release", "data/all_4noexc")
-    labels = DataDir.load(full.root / "data" / "all_4noexc").utt2emo
+    labels = DataDir.load(full.root / "data" / "all_4noexc").table("utt2emo")
     assert Counter(labels.values()) == {"ang": 1103, "hap": 595, "neu": 1708, "sad": 1084}
 
 

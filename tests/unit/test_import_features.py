@@ -82,11 +82,11 @@ def test_every_frame_and_every_table(published: Published) -> None:
     data = DataDir.load(published.data, needed=())
     ids = {f"{name[:5]}{name.split('_')[-1][0]}-{name}": name for name in NAMES}
     assert data.utterances == sorted(ids)
-    assert data.utt2emo == {u: published.labels[name] for u, name in ids.items()}
+    assert data.table("utt2emo") == {u: published.labels[name] for u, name in ids.items()}
     assert data.utt2spk["Ses02M-Ses02F_impro05a_M003"] == "Ses02M"
-    assert data.utt2session["Ses02M-Ses02F_impro05a_M003"] == "Ses02"
-    assert data.utt2type["Ses03F-Ses03M_script01_1b_F009"] == "script"
-    assert data.utt2dialogue["Ses03F-Ses03M_script01_1b_F009"] == "Ses03M_script01_1b"
+    assert data.table("utt2session")["Ses02M-Ses02F_impro05a_M003"] == "Ses02"
+    assert data.table("utt2type")["Ses03F-Ses03M_script01_1b_F009"] == "script"
+    assert data.table("utt2dialogue")["Ses03F-Ses03M_script01_1b_F009"] == "Ses03M_script01_1b"
     for u, name in ids.items():
         assert data.utt2dur[u] == pytest.approx(0.02 * published.lengths[name])
     assert set(data.text.values()) == {"..."}

@@ -12,11 +12,10 @@ import torch
 from cfia.bin import posteriors, train
 from cfia.config import NETWORKS, build
 from cfia.errors import UserError
-from cfia.files import write_yaml
 from cfia.model import registry
 from cfia.model.encoder import Encoder, LayerSum, Sequences
 from cfia.training import checkpoint
-from tests.unit.experiment import command, make, plan
+from tests.unit.experiment import command, frontend, make, plan
 from tests.unit.killed import killed_at_checkpoint
 
 SMALL = {"hidden": 8, "channels": 4, "features": 3}
@@ -79,8 +78,7 @@ def test_its_weights_learn_and_one_layer_adds_none(network: str) -> None:
 def experiment(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An experiment whose audio features are three layers of two."""
     root = make(tmp_path_factory.mktemp("all layers"))
-    front = {"name": "audio", "layer": "all", "dim": 6, "layers": 3}
-    write_yaml(root / "dump" / "audio" / "frontend.yaml", front)
+    frontend("audio", 6, layer="all", layers=3).write(root / "dump" / "audio")
     return root
 
 
@@ -119,7 +117,7 @@ def test_a_checkpoint_of_other_layers_is_refused(
     (copy / "posteriors.tsv").unlink()
     path = experiment / "dump" / "audio" / "frontend.yaml"
     before = path.read_text()
-    write_yaml(path, {"name": "audio", "layer": "all", "dim": 6, "layers": 2})
+    frontend("audio", 6, layer="all", layers=2).write(path.parent)
     try:
         with pytest.raises(UserError, match=r"the weight 'encoders\.audio.* has the shape"):
             posteriors.main(command(copy))

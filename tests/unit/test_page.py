@@ -10,7 +10,7 @@ from xml.etree import ElementTree
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cfia.figures.figure_files import Picture
+from cfia.figures.figure_files import FIGURES, Picture
 from cfia.report.html import page
 from cfia.report.sections import CodeBlock, Heading, Items, Links, Section, Text, to_markdown
 from cfia.report.table import Column, Table
@@ -120,7 +120,8 @@ def test_the_page_of_a_recipe(tmp_path: Path) -> None:
     text = (tmp_path / "exp" / "report.html").read_text()
     assert 'src="http' not in text
     found = Checker(text)
-    assert len(found.images) == 4  # a figure of the scheme, three of the run
+    # One of the scheme and those of the run; the run has no consistency terms to draw.
+    assert len(found.images) == 1 + len(FIGURES) - 1
     for image in found.images:
         assert "net_fbank" in image["alt"]
         ElementTree.fromstring(base64.b64decode(image["src"].partition(",")[2]))

@@ -47,7 +47,7 @@ def test_tags_and_blanks(transcript: str, stripped: str) -> None:
 
 
 def digest(data: DataDir) -> str:
-    lines = sorted(f"{utt.split('-')[1]} {label}\n" for utt, label in data.utt2emo.items())
+    lines = sorted(f"{utt.split('-')[1]} {label}\n" for utt, label in data.table("utt2emo").items())
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 

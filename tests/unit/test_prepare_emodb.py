@@ -31,13 +31,22 @@ def test_the_name_says_everything(tmp_path: Path, where: str, ending: str) -> No
         write_audio(corpus / where / f"{name}.{ending}")
     write_audio(corpus / where / f"._03a01Fa.{ending}")
     data = prepare(corpus)
-    assert data.utt2emo == {"03a01Fa": "hap", "03a02Wc": "ang", "08b03Td": "sad", "08b10Nb": "neu"}
-    assert data.utt2spk == {u: u[:2] for u in data.utt2emo}
+    assert data.table("utt2emo") == {
+        "03a01Fa": "hap",
+        "03a02Wc": "ang",
+        "08b03Td": "sad",
+        "08b10Nb": "neu",
+    }
+    assert data.utt2spk == {u: u[:2] for u in data.table("utt2emo")}
     assert data.spk2gender == {"03": "m", "08": "f"}
     assert data.text["03a01Fa"] == "Der Lappen liegt auf dem Eisschrank."
     assert data.text["08b10Nb"] == "Die wird auf dem Platz sein, wo wir sie immer hinlegen."
     assert data.wav_scp["03a01Fa"] == str((corpus / where / f"03a01Fa.{ending}").resolve())
-    assert (data.utt2session, data.utt2type, data.utt2dialogue) == ({}, {}, {})
+    assert (data.table("utt2session"), data.table("utt2type"), data.table("utt2dialogue")) == (
+        {},
+        {},
+        {},
+    )
 
 
 def test_seven_classes(tmp_path: Path) -> None:
@@ -45,7 +54,7 @@ def test_seven_classes(tmp_path: Path) -> None:
     for name in NAMES:
         write_audio(corpus / "wav" / f"{name}.wav")
     data = prepare(corpus, "--labels", "7")
-    emotions = [data.utt2emo[name] for name in NAMES]
+    emotions = [data.table("utt2emo")[name] for name in NAMES]
     assert emotions == ["hap", "ang", "neu", "sad", "bor", "dis", "fea"]
 
 

@@ -30,11 +30,11 @@ def test_the_standard_set(small: SmallIemocap) -> None:
     assert set(data.utterances) == {f"{n[:5]}{n.split('_')[-1][0]}-{n}" for n in names}
     assert data.utt2spk["Ses01F-Ses01M_impro05a_F000"] == "Ses01F"
     assert data.utt2spk["Ses02M-Ses02M_script01_1b_M001"] == "Ses02M"
-    assert Counter(data.utt2emo.values()) == {"ang": 6, "hap": 6, "neu": 6, "sad": 6}
-    assert data.utt2emo["Ses01F-Ses01F_impro01_F001"] == "hap"  # excited
-    assert Counter(data.utt2session.values()) == {"Ses01": 12, "Ses02": 12}
-    assert Counter(data.utt2type.values()) == {"impro": 16, "script": 8}
-    assert data.utt2dialogue["Ses02M-Ses02M_script01_1b_M001"] == "Ses02M_script01_1b"
+    assert Counter(data.table("utt2emo").values()) == {"ang": 6, "hap": 6, "neu": 6, "sad": 6}
+    assert data.table("utt2emo")["Ses01F-Ses01F_impro01_F001"] == "hap"  # excited
+    assert Counter(data.table("utt2session").values()) == {"Ses01": 12, "Ses02": 12}
+    assert Counter(data.table("utt2type").values()) == {"impro": 16, "script": 8}
+    assert data.table("utt2dialogue")["Ses02M-Ses02M_script01_1b_M001"] == "Ses02M_script01_1b"
     assert data.spk2gender == {"Ses01F": "f", "Ses01M": "m", "Ses02F": "f", "Ses02M": "m"}
     assert set(data.utt2dur.values()) == {0.1}
     assert data.wav_scp[f"Ses01F-{FIRST}"] == str(small.wav_file())
@@ -64,7 +64,10 @@ def test_tags_may_be_kept(small: SmallIemocap) -> None:
     ],
 )
 def test_other_label_sets(small: SmallIemocap, labels: str, classes: dict[str, int]) -> None:
-    assert Counter(DataDir.load(small.prepare("--labels", labels)).utt2emo.values()) == classes
+    assert (
+        Counter(DataDir.load(small.prepare("--labels", labels)).table("utt2emo").values())
+        == classes
+    )
 
 
 def test_every_label_map_lists_every_label() -> None:

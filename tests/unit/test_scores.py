@@ -15,6 +15,7 @@ from cfia.bin.report import main as report
 from cfia.bin.score import main as score
 from cfia.errors import UserError
 from cfia.files import read_json
+from cfia.metrics import METRICS
 from tests.unit.runs import CLASSES, read_pairs, run, stages
 
 
@@ -37,7 +38,7 @@ def test_scores_of_one_seed_are_those_of_scikit_learn(tmp_path: Path) -> None:
     by_fold = [found["folds"][k]["ua"] for k in ("1", "2", "3")]
     assert found["fold_mean"]["ua"] == pytest.approx(np.mean(by_fold))
     assert found["fold_std"]["ua"] == pytest.approx(np.std(by_fold, ddof=1))
-    for name in ("wa", "ua", "wf1", "macro_f1"):
+    for name in METRICS:
         low, high = pooled["ci95"][name]
         assert 0 < low < pooled[name] < high < 100
     assert found["seeds"]["1"]["pooled"]["ua"] == pooled["ua"]
@@ -47,7 +48,8 @@ def test_the_keys_of_scores_json(tmp_path: Path) -> None:
     directory = run(tmp_path, seeds=(1, 2))
     score(["--expdir", str(tmp_path / "exp")])
     found = read_json(directory / "scores.json")
-    names = ["wa", "ua", "wf1", "macro_f1"]
+    names = list(METRICS)
+    assert names[:4] == ["wa", "ua", "wf1", "macro_f1"]
     assert list(found) == ["pooled", "folds", "fold_mean", "fold_std", "seeds", "protocol"]
     ours = ["classes", "confusion", "subsets"]
     assert list(found["pooled"]) == [*names, "n", "ci95", *ours]

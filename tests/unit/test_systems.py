@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ from torch import Tensor, nn
 
 from cfia.bin import posteriors as posteriors_program
 from cfia.bin import train
-from cfia.config import NETWORKS, build, load
+from cfia.config import build, load
 from cfia.experiment import read
 from cfia.model import registry
 from cfia.model.encoder import Sequences
@@ -207,15 +206,6 @@ def test_a_share_weighs_every_position_alike(name: str, modalities: tuple[str, .
     share = 1 / (1 + torch.exp(-model.share))
     torch.testing.assert_close(model(values).logits, logits(share))
     assert not torch.allclose(logits(share), logits(half))
-
-
-def test_the_readmes_new_system_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    text = (ROOT / "README.md").read_text()
-    block = text.split("Write `cfia/model/mine.py`:\n\n")[1].split("\n\nregister it")[0]
-    (tmp_path / "mine.py").write_text(textwrap.dedent(block))
-    monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setitem(NETWORKS, "mine", "mine.Mine")
-    assert network("mine")(batch()).logits.shape == (3, 4)
 
 
 def test_no_two_systems_share_a_name() -> None:

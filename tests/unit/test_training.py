@@ -13,10 +13,9 @@ import pytest
 from cfia.bin import posteriors, train
 from cfia.errors import UserError
 from cfia.experiment import NAME, read
-from cfia.files import write_yaml
 from cfia.training import checkpoint
 from cfia.training.dataset import averaging
-from tests.unit.experiment import CLASSES, command, make, plan
+from tests.unit.experiment import CLASSES, command, frontend, make, plan
 
 
 @pytest.fixture(scope="module")
@@ -261,7 +260,7 @@ def test_bytes_do_not_depend_on_the_name_of_the_directory(
 
 
 def test_frames_are_averaged_to_about_a_rate(tmp_path: Path) -> None:
-    write_yaml(tmp_path / "frontend.yaml", {"frame_shift": 0.01})
+    frontend("fbank", 80, frame_shift=0.01).write(tmp_path)
     assert [averaging(tmp_path, rate) for rate in (0, 25, 33, 100, 200)] == [1, 4, 3, 1, 1]
 
 

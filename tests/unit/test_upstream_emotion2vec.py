@@ -117,7 +117,7 @@ def test_other_settings_are_followed(tmp_path: Path, part: str, key: str, value:
 def test_description_holds_the_digest_of_the_weights(saved: Path) -> None:
     upstream = emotion2vec(saved)
     assert upstream.shortest == 400
-    assert upstream.describe() == {
+    assert upstream.description.values() == {
         "kind": "audio",
         "name": "emotion2vec",
         "model": str(saved),

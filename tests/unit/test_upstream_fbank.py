@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import importlib
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from cfia.errors import UserError
 from cfia.upstream import build, upstream_name
+from cfia.upstream.base import Loader
 from cfia.upstream.choice import Choice
-from cfia.upstream.registry import model_digest, names
+from cfia.upstream.registry import FAMILIES, model_digest, names
 
 
 def speech(n: int, seed: int = 0) -> NDArray[np.float32]:
@@ -65,7 +68,7 @@ def test_a_batch_is_as_one_by_one() -> None:
 
 
 def test_description() -> None:
-    assert build(Choice("audio", "fbank")).describe() == {
+    assert build(Choice("audio", "fbank")).description.values() == {
         "kind": "audio",
         "name": "fbank",
         "model": None,
@@ -110,3 +113,8 @@ def test_an_unknown_upstream_is_refused() -> None:
 )
 def test_names_in_paths(choice: Choice, expected: str) -> None:
     assert upstream_name(choice) == expected
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_every_family_has_a_loader(name: str) -> None:
+    assert isinstance(importlib.import_module(FAMILIES[name].module).LOADER, Loader)

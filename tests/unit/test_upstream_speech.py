@@ -16,6 +16,7 @@ from cfia.errors import UserError
 from cfia.files import sha256
 from cfia.upstream import build, relative_attention, speech
 from cfia.upstream.choice import ALL, Choice
+from cfia.upstream.registry import FAMILIES, Family
 from tests.unit import tiny_models
 
 NAMES = ("wav2vec2", "hubert", "wavlm")
@@ -110,6 +111,30 @@ def test_wavlms_far_frames_share_a_bias_as_in_transformers(saved: Saved) -> None
         model.encoder.layers[0].attention.rel_attn_embed.weight.data.div_(30)
 
 
+def test_another_encoder_of_the_family_is_an_entry(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """data2vec, with several convolutions for the positions, as one entry says it is."""
+    from transformers import Data2VecAudioConfig, Data2VecAudioModel, Wav2Vec2FeatureExtractor
+
+    own = Family("audio", "cfia.upstream.speech", model_class="Data2VecAudioModel")
+    monkeypatch.setitem(FAMILIES, "data2vec-audio", own)
+    torch.manual_seed(0)
+    config = Data2VecAudioConfig(
+        hidden_size=16, num_hidden_layers=3, num_attention_heads=2, intermediate_size=32,
+        conv_dim=[8] * 7, num_conv_pos_embeddings=2, num_conv_pos_embedding_groups=2,
+    )  # fmt: skip
+    model = Data2VecAudioModel(config).eval()
+    model.save_pretrained(tmp_path)
+    Wav2Vec2FeatureExtractor(do_normalize=True).save_pretrained(tmp_path)
+    items = [noise(n, n) for n in (9600, 4000, 400)]
+    for layer in (None, 2):
+        found = encoder("data2vec-audio", tmp_path, layer).extract(items)
+        for item, matrix in zip(items, found, strict=True):
+            wanted = states(model, tmp_path, item)[3 if layer is None else layer]
+            assert np.abs(matrix - wanted).max() < 1e-4
+
+
 def test_batch_norm_before_the_positions_is_run_one_by_one(tmp_path: Path) -> None:
     from transformers import HubertConfig, HubertModel
 
@@ -145,7 +170,7 @@ def test_description_of_a_layer_and_of_all(saved: Saved) -> None:
     directory = saved["hubert", "group"][0]
     one = encoder("hubert", directory, 1)
     assert one.shortest == 400
-    assert one.describe() == {
+    assert one.description.values() == {
         "kind": "audio",
         "name": "hubert",
         "model": str(directory),
@@ -157,8 +182,8 @@ def test_description_of_a_layer_and_of_all(saved: Saved) -> None:
         "weights": sha256(directory / "model.safetensors"),
         "layers": 1,
     }
-    every = encoder("hubert", directory, ALL).describe()
-    assert every == one.describe() | {"layer": "all", "dim": 64, "layers": 4}
+    every = encoder("hubert", directory, ALL).description.values()
+    assert every == one.description.values() | {"layer": "all", "dim": 64, "layers": 4}
 
 
 @pytest.mark.parametrize(

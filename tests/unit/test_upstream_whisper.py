@@ -71,7 +71,7 @@ def test_all_layers_stand_side_by_side(saved: tuple[Path, Any]) -> None:
     singles = [whisper(saved[0], layer).extract([noise(5000)])[0] for layer in (0, 1, 2)]
     (found,) = upstream.extract([noise(5000)])
     assert np.abs(found - np.concatenate(singles, axis=1)).max() < 1e-5
-    description = upstream.describe()
+    description = upstream.description.values()
     assert (description["layer"], description["dim"], description["layers"]) == ("all", 48, 3)
 
 
@@ -98,7 +98,7 @@ def test_longer_audio_is_its_pieces_of_thirty_seconds(saved: tuple[Path, Any]) -
 
 
 def test_description_holds_the_digest_of_the_weights(saved: tuple[Path, Any]) -> None:
-    assert whisper(saved[0], 1).describe() == {
+    assert whisper(saved[0], 1).description.values() == {
         "kind": "audio",
         "name": "whisper",
         "model": str(saved[0]),

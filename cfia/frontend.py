@@ -1,0 +1,58 @@
+"""frontend.yaml: what made the features of a dump."""
+
+from __future__ import annotations
+
+from dataclasses import MISSING, asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from cfia.errors import UserError
+from cfia.files import read_yaml, write_yaml
+
+NAME = "frontend.yaml"
+
+
+@dataclass(frozen=True)
+class Frontend:
+    """The keys of frontend.yaml, in its order; those with a default came later."""
+
+    kind: str  # "audio" or "text"
+    name: str
+    model: str | None  # hub id or directory as the user gave it; None without weights
+    revision: str | None  # commit on the hub; None for a directory
+    layer: int | str | None  # index into transformers' hidden_states, or "all"; None without layers
+    dim: int  # width of a frame; with all layers, of their states side by side
+    frame_shift: float | None  # seconds; None for text
+    sample_rate: int | None  # Hz; None for text
+    weights: str | None  # SHA-256 of the weights (`checkpoint.Checkpoint.weights_digest`)
+    layers: int = 1  # how many layers stand side by side in a frame, each of dim / layers
+    identity: str | None = None  # what the weights are, in words; None without weights
+    exposure: str | None = None  # what the encoder saw of the corpus; None where nobody looked
+
+    @classmethod
+    def read(cls, dump: Path) -> Frontend:
+        """Read a dump directory's frontend.yaml.
+
+        Raises:
+            UserError: it is not there, or lacks a key.
+        """
+        path = dump / NAME
+        if not path.exists():
+            raise UserError(f"no such file {path}; run the stage of these features again")
+        values = read_yaml(path)
+        for key in fields(cls):
+            if key.default is MISSING and key.name not in values:
+                raise UserError(
+                    f"{path} lacks {key.name}; run the stage of these features again with "
+                    "--force true"
+                )
+        return cls(**{key.name: values[key.name] for key in fields(cls) if key.name in values})
+
+    def write(self, dump: Path) -> None:
+        """Write it into a dump directory, whole or not at all."""
+        write_yaml(dump / NAME, self.values())
+
+    def values(self) -> dict[str, Any]:
+        """The keys and values, without what is not known of the weights."""
+        unknown = [key for key in ("identity", "exposure") if getattr(self, key) is None]
+        return {key: value for key, value in asdict(self).items() if key not in unknown}
