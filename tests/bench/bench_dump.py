@@ -34,7 +34,7 @@ from cfia.upstream.dump_plan import Settings, make
 from cfia.upstream.merge import merge
 from cfia.upstream.registry import build, model_digest
 from tests.bench.iemocap import MEAN, PIECES, durations
-from tests.unit import dump_data, tiny_emotion2vec, tiny_models
+from tests.support import dump_data, tiny_emotion2vec, tiny_models
 
 Matrices = dict[str, NDArray[np.float32]]
 

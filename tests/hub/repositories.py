@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from tests.unit import tiny_emotion2vec, tiny_models
+from tests.support import tiny_emotion2vec, tiny_models
 
 _COREML = "coreml/fill-mask/float32_model.mlpackage"
 _SPEECH_SPECIALS = {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"}

@@ -19,8 +19,8 @@ import yaml
 from cfia.files import sha256
 from tests.hub.repositories import BUILDERS
 from tests.hub.server import Hub
-from tests.unit.corpora import mounted
-from tests.unit.dump_data import features, noise, same, write_data
+from tests.support.data_files import mounted
+from tests.support.dump_data import features, noise, same, write_data
 
 ROOT = Path(__file__).resolve().parents[2]
 # Runs programs one after the other in one process; a `UserError` is a line on stdout.

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.corpora import ROOT, tree, write_tables
+from tests.support.data_files import ROOT, tree, write_tables
 
 PATH = {"PATH": "/usr/local/bin:/usr/bin:/bin", "LC_ALL": "C"}
 TOOLS = ("fix_data_dir", "subset_data_dir", "combine_data", "copy_data_dir")

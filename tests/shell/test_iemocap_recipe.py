@@ -12,9 +12,9 @@ import yaml
 from tests.hub.repositories import BUILDERS
 from tests.hub.server import Hub
 from tests.shell.recipes import Recipe
-from tests.unit import tiny_emotion2vec, tiny_models
-from tests.unit.dump_data import features, same
-from tests.unit.small_iemocap import write_iemocap
+from tests.support import tiny_emotion2vec, tiny_models
+from tests.support.dump_data import features, same
+from tests.support.iemocap_tree import write_iemocap
 
 TINY = ["--allow_partial", "true", "--stage", "1", "--systems", "audio_text"]
 TINY += ["--train_args", "epochs=1 hidden=4 channels=2 features=2 max_frames=40"]

@@ -35,7 +35,7 @@ from tests.hub import repositories
 from tests.hub.server import Hub
 from tests.shell.recipes import ROOT, Recipe
 from tests.slow.process_tree import Cost, measure
-from tests.unit import full_iemocap, tiny_emotion2vec, tiny_models
+from tests.support import full_iemocap, tiny_emotion2vec, tiny_models
 
 STAGES = {
     1: "data", 2: "folds", 3: "audio features", 4: "text features", 5: "training",

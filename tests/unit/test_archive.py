@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from cfia.errors import UserError
 from cfia.kaldi.archive import entry
 from cfia.kaldi.table import write_table
-from tests.unit.archives import load_features, read_matrices
-from tests.unit.payload import Payload
+from tests.support.archives import load_features, read_matrices
+from tests.support.payload import Payload
 
 Matrices = dict[str, NDArray[np.float32]]
 

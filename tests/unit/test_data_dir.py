@@ -12,7 +12,7 @@ from cfia import marker
 from cfia.corpus.labels import classes
 from cfia.errors import UserError
 from cfia.kaldi.data_dir import DataDir, Segment, spk2utt, write_data_dir
-from tests.unit.corpora import tree, write_tables
+from tests.support.data_files import tree, write_tables
 
 TABLES = {
     "wav.scp": {"s1-a": "/x/a.wav", "s1-b": "cat /x/b.wav |", "s2-c": "/x/ä c.wav"},

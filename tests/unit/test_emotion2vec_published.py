@@ -26,8 +26,8 @@ from cfia.upstream import build
 from cfia.upstream.choice import Choice
 from cfia.upstream.dump_plan import Plan
 from cfia.upstream.registry import FAMILIES, find, identify, model_digest
-from tests.unit import dump_data, tiny_emotion2vec
-from tests.unit.payload import Payload
+from tests.support import dump_data, tiny_emotion2vec
+from tests.support.payload import Payload
 from tests.unit.test_upstream_emotion2vec import difference, noise
 
 ROOT = Path(__file__).parents[2]

@@ -13,7 +13,7 @@ from cfia.errors import UserError
 from cfia.upstream.choice import Choice
 from cfia.upstream.exposure import exposure
 from cfia.upstream.registry import FAMILIES, Identity
-from tests.unit.dump_data import noise, plan, run_dump, write_data
+from tests.support.dump_data import noise, plan, run_dump, write_data
 
 SHIPPED = Path(__file__).parents[2] / "conf" / "exposure.yaml"
 

@@ -16,8 +16,8 @@ from cfia.kaldi.fix import fix
 from cfia.kaldi.layout import TABLES, Key
 from cfia.kaldi.subset import choose, spread
 from cfia.kaldi.validate import Wanted, validate
-from tests.unit.corpora import tree, write_tables
-from tests.unit.killed import Killed
+from tests.support.data_files import tree, write_tables
+from tests.support.killed import Killed
 
 SPEAKERS = ["a", "b", "ö"]
 UTTERANCES = [f"{s}-{i}" for s in SPEAKERS for i in range(3)]

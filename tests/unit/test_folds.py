@@ -18,7 +18,7 @@ from cfia.errors import UserError
 from cfia.kaldi.data_dir import DataDir
 from cfia.training.fold_check import check
 from cfia.training.folds import Fold, ImpossibleError, make_folds, read_folds
-from tests.unit.corpora import dialogue_corpus, tree, write_tables
+from tests.support.data_files import dialogue_corpus, tree, write_tables
 
 CLASSES = ("ang", "hap", "neu")
 SCHEMES = [

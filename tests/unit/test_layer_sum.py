@@ -15,8 +15,8 @@ from cfia.errors import UserError
 from cfia.model import registry
 from cfia.model.encoder import Encoder, LayerSum, Sequences
 from cfia.training import checkpoint
-from tests.unit.experiment import command, frontend, make, plan
-from tests.unit.killed import killed_at_checkpoint
+from tests.support.experiment import command, frontend, make, plan
+from tests.support.killed import killed_at_checkpoint
 
 SMALL = {"hidden": 8, "channels": 4, "features": 3}
 KEY = "encoders.audio.layer_sum.weights"

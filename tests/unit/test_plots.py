@@ -26,7 +26,7 @@ from cfia.kaldi.table import write_table
 from cfia.posteriors import Posteriors, write_posteriors
 from cfia.scoring.cells import Estimate
 from cfia.scoring.trained import TrainedExperiment, find_trained, load
-from tests.unit.runs import write_experiment
+from tests.support.made_up_experiments import write_experiment
 
 CON = "1.5e-5,3e-5"  # value and share of the consistency terms
 HEAD = "epoch,lr,train_loss,train_ce,train_con,con_grad_ratio,valid_loss,valid_wa,valid_ua,selected"

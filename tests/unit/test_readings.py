@@ -18,8 +18,8 @@ from cfia.study.paper_tables import Corpus
 from cfia.study.readings import blocks, readings_table
 from cfia.study.study_rows import results
 from cfia.study.write import write_tables
-from tests.unit.runs import recall, run
-from tests.unit.studies import Recipe
+from tests.support.made_up_experiments import recall, run
+from tests.support.studies import Recipe
 
 STUDY = """\
 tables:

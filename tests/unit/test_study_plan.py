@@ -8,7 +8,7 @@ import pytest
 
 from cfia.errors import UserError
 from cfia.study.study_plan import describe_plan
-from tests.unit.studies import TOY, Recipe, entry
+from tests.support.studies import TOY, Recipe, entry
 
 ABLATIONS = {
     "cfia_net", "cfia_net_paper", "cfia_net_no_con", "cfia_net_paper_no_con", "cfia_net_con1",

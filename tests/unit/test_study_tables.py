@@ -17,8 +17,8 @@ from cfia.study.published import read_published
 from cfia.study.study_plan import StudyPlan
 from cfia.study.study_rows import results
 from cfia.study.write import write_tables
-from tests.unit.runs import recall, run
-from tests.unit.studies import Recipe
+from tests.support.made_up_experiments import recall, run
+from tests.support.studies import Recipe
 
 ROOT = Path(__file__).resolve().parents[2]
 PUBLISHED = read_published(ROOT / "conf" / "published.yaml")

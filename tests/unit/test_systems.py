@@ -20,8 +20,8 @@ from cfia.model import registry
 from cfia.model.encoder import Sequences
 from cfia.training.loss import Loss, objective
 from cfia.upstream import registry as upstreams
-from tests.unit.experiment import CLASSES, make, plan
-from tests.unit.killed import killed_at_checkpoint
+from tests.support.experiment import CLASSES, make, plan
+from tests.support.killed import killed_at_checkpoint
 
 ROOT = Path(__file__).resolve().parents[2]
 SYSTEMS_DIR = ROOT / "conf" / "systems"

@@ -23,7 +23,7 @@ from omegaconf import OmegaConf
 
 from cfia.errors import UserError
 from cfia.upstream import torch_file
-from tests.unit.payload import Payload
+from tests.support.payload import Payload
 
 FORMATS = pytest.mark.parametrize("zipped", [True, False], ids=["zip", "older"])
 DTYPES = [torch.float32, torch.float64, torch.float16, torch.bfloat16, torch.int64, torch.uint8]

@@ -23,8 +23,8 @@ from cfia.files import sha256
 from cfia.upstream import build, emotion2vec_batch
 from cfia.upstream.choice import Choice
 from cfia.upstream.registry import model_digest
-from tests.unit import dump_data, tiny_emotion2vec
-from tests.unit.payload import Payload
+from tests.support import dump_data, tiny_emotion2vec
+from tests.support.payload import Payload
 
 ENCODER = "modality_encoders__AUDIO__"
 

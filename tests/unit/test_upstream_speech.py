@@ -17,7 +17,7 @@ from cfia.files import sha256
 from cfia.upstream import build, relative_attention, speech
 from cfia.upstream.choice import ALL, Choice
 from cfia.upstream.registry import FAMILIES, Family
-from tests.unit import tiny_models
+from tests.support import tiny_models
 
 NAMES = ("wav2vec2", "hubert", "wavlm")
 KINDS = [(name, norm) for name in NAMES for norm in ("group", "layer")]

@@ -14,7 +14,7 @@ from cfia.errors import UserError
 from cfia.upstream import build, text
 from cfia.upstream.choice import Choice
 from cfia.upstream.registry import FAMILIES
-from tests.unit import tiny_models
+from tests.support import tiny_models
 
 TEXTS = ["the cat sat on a mat .", "...", "and then it ran off , the cats", "zebra"]
 

@@ -22,8 +22,8 @@ from cfia.files import sha256
 from cfia.upstream import build
 from cfia.upstream.choice import Choice
 from cfia.upstream.registry import model_digest
-from tests.unit import tiny_models
-from tests.unit.payload import Payload
+from tests.support import tiny_models
+from tests.support.payload import Payload
 
 
 def noise(n: int, seed: int = 0) -> NDArray[np.float32]:

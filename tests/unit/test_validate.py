@@ -10,7 +10,7 @@ import pytest
 
 from cfia.errors import UserError
 from cfia.kaldi.validate import Wanted, validate
-from tests.unit.corpora import ROOT, write_tables
+from tests.support.data_files import ROOT, write_tables
 
 SCRIPT = ROOT / "utils" / "validate_data_dir.sh"
 UTTS = ["s1-a", "s1-b", "s2-a"]

@@ -21,8 +21,8 @@ import yaml
 from cfia.corpus.transcripts import tidy
 from cfia.errors import UserError
 from cfia.kaldi.data_dir import DataDir
-from tests.unit.corpora import ROOT, tree, write_audio
-from tests.unit.small_iemocap import FIRST, RECIPE, SmallIemocap, edit
+from tests.support.data_files import ROOT, tree, write_audio
+from tests.support.iemocap_tree import FIRST, RECIPE, SmallIemocap, edit
 
 
 @pytest.fixture

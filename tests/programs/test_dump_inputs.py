@@ -16,8 +16,8 @@ from cfia.kaldi.table import read_table, write_table
 from cfia.upstream import build
 from cfia.upstream.choice import Choice
 from cfia.upstream.dump_plan import durations
-from tests.unit import experiment, tiny_models
-from tests.unit.dump_data import features, noise, plan, run_dump, same, write_data
+from tests.support import experiment, tiny_models
+from tests.support.dump_data import features, noise, plan, run_dump, same, write_data
 
 WHISPER = os.environ.get("CFIA_WHISPER", "")
 

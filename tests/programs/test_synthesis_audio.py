@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from tests.unit.synthetic_corpus import Corpus, Utterance, make
+from tests.support.mini_iemocap import Corpus, Utterance, make
 
 SPEAKERS = [f"Ses{session:02d}{letter}" for session in range(1, 6) for letter in "FM"]
 

@@ -15,8 +15,8 @@ import pytest
 
 from cfia.kaldi.data_dir import DataDir
 from cfia.training.folds import read_folds
-from tests.unit.corpora import ROOT, write_audio
-from tests.unit.full_iemocap import (
+from tests.support.data_files import ROOT, write_audio
+from tests.support.full_iemocap import (
     LABELS,
     OTHER_PREFIX,
     SPEAKERS,

@@ -16,7 +16,7 @@ import pytest
 from sklearn.metrics import recall_score
 
 from cfia.files import read_json
-from tests.unit.runs import read_pairs
+from tests.support.made_up_experiments import read_pairs
 
 ROOT = Path(__file__).resolve().parents[2]
 GUIDES = dict(
@@ -24,7 +24,7 @@ GUIDES = dict(
     for section in (ROOT / "cfia" / "README.md").read_text().split("## ")
     if section.startswith("A new ")
 )
-COPIED = ("cfia", "conf", "tests/unit", "pyproject.toml")
+COPIED = ("cfia", "conf", "tests/unit", "tests/support", "pyproject.toml")
 MOST_LINES = 30  # of text and code; blank lines and fences do not count
 NUMBERS = {"One": 1, "Two": 2, "Three": 3}
 STEP = re.compile(
@@ -103,7 +103,7 @@ def test_a_guide_is_short(guide: str) -> None:
 NETWORK = """
 from pathlib import Path
 from cfia.bin import posteriors, train
-from tests.unit import experiment
+from tests.support import experiment
 from tests.unit.test_systems import SYSTEMS, test_every_weight_of_every_system_learns as learns
 
 assert "mine" in SYSTEMS
@@ -132,7 +132,7 @@ import numpy as np
 from cfia.frontend import Frontend
 from cfia.upstream.choice import Choice
 from cfia.upstream.exposure import exposure
-from tests.unit import dump_data
+from tests.support import dump_data
 
 waves = {f"s{i}-0": dump_data.noise(0.5 + i / 4, seed=i) for i in range(3)}
 data, dump = dump_data.write_data(Path("data").resolve(), waves), Path("dump").resolve()
@@ -161,11 +161,12 @@ from pathlib import Path
 from cfia.bin.compare import main as compare
 from cfia.bin.score import main as score
 from cfia.study.write import write_tables
-from tests.unit import runs
-from tests.unit.studies import Recipe
+from tests.support import made_up_experiments
+from tests.support.studies import Recipe
 
-first, second = (runs.run(Path("."), name) for name in ("cfia_net_fbank_minilm", "b_fbank"))
-runs.stages(Path("."))
+names = ("cfia_net_fbank_minilm", "b_fbank")
+first, second = (made_up_experiments.run(Path("."), name) for name in names)
+made_up_experiments.stages(Path("."))
 for program, paths in ((score, [first]), (compare, [first, second])):
     print("=====")
     program([str(path / "fold1_seed1" / "posteriors.tsv") for path in paths])
@@ -200,10 +201,10 @@ def test_a_new_metric(tmp_path: Path) -> None:
 
 FIGURE = """
 from pathlib import Path
-from tests.unit import runs
+from tests.support import made_up_experiments
 
-runs.run(Path("."), "cfia_net_fbank_minilm")
-runs.stages(Path("."))
+made_up_experiments.run(Path("."), "cfia_net_fbank_minilm")
+made_up_experiments.stages(Path("."))
 """
 
 

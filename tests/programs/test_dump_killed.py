@@ -19,8 +19,8 @@ import pytest
 
 from cfia.bin import dump_merge
 from cfia.kaldi.table import read_table, write_table
-from tests.unit import tiny_models
-from tests.unit.dump_data import (
+from tests.support import tiny_models
+from tests.support.dump_data import (
     contents,
     long_data,
     noise,

@@ -22,9 +22,9 @@ from cfia.kaldi.validate import Wanted, validate
 from cfia.study.request import read_request
 from cfia.study.study_plan import StudyPlan
 from cfia.study.tasks import tasks, write_experiments
-from tests.unit.archives import load_features
-from tests.unit.corpora import ROOT, tree
-from tests.unit.small_iemocap import RECIPE
+from tests.support.archives import load_features
+from tests.support.data_files import ROOT, tree
+from tests.support.iemocap_tree import RECIPE
 
 DIM = 6
 CLASSES = ("ang", "hap", "neu", "sad")

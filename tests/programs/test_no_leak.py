@@ -12,7 +12,7 @@ from cfia.files import read_json
 from cfia.kaldi.data_dir import DataDir
 from cfia.kaldi.table import read_table, write_table
 from cfia.training.folds import make_scheme
-from tests.unit.experiment import command, make, plan
+from tests.support.experiment import command, make, plan
 
 CHANCE = 25.0
 FOLDS = 5

@@ -16,8 +16,8 @@ from cfia.errors import UserError
 from cfia.study import shell, tasks
 from cfia.study.tasks import n_jobs
 from cfia.training.task_list import Task, read_list, write_list
-from tests.unit.killed import killed_at_checkpoint
-from tests.unit.studies import Recipe
+from tests.support.killed import killed_at_checkpoint
+from tests.support.studies import Recipe
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -13,8 +13,8 @@ import soundfile
 
 from egs.mini_iemocap.local import espeak
 from egs.mini_iemocap.local.plan import STANDARD, Turn, plan
-from tests.unit.corpora import tree
-from tests.unit.synthetic_corpus import (
+from tests.support.data_files import tree
+from tests.support.mini_iemocap import (
     ATTRIBUTE,
     CATEGORY,
     CLASSES,

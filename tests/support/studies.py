@@ -10,7 +10,7 @@ from cfia.bin import posteriors, train
 from cfia.study import tasks
 from cfia.study.request import Request, read_request
 from cfia.study.study_plan import StudyPlan
-from tests.unit.experiment import make
+from tests.support.experiment import make
 
 TOY = """\
 train_args: {epochs: 2, hidden: 4, channels: 4, features: 3, batch_size: 16, lr: 5e-3}

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from tests.unit.corpora import ROOT
+from tests.support.data_files import ROOT
 
 SCRIPT = ROOT / "egs" / "mini_iemocap" / "local" / "corpus.sh"
 CLASSES = {"ang": "ang", "hap": "hap", "exc": "hap", "neu": "neu", "sad": "sad"}

@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 from cfia.corpus.prepare import main
-from tests.unit.corpora import ROOT, load_script, write_audio
+from tests.support.data_files import ROOT, load_script, write_audio
 
 RECIPE = ROOT / "egs" / "iemocap"
 SCRIPT = load_script("egs/iemocap/local/prepare_iemocap.py")

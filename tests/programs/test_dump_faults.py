@@ -21,9 +21,9 @@ from cfia.errors import UserError
 from cfia.kaldi.table import read_table, write_table
 from cfia.upstream.dump import ahead
 from tests.signals import heed_signals
-from tests.unit import tiny_models
-from tests.unit.corpora import mounted
-from tests.unit.dump_data import (
+from tests.support import tiny_models
+from tests.support.data_files import mounted
+from tests.support.dump_data import (
     contents,
     failing_job,
     features,

@@ -27,7 +27,7 @@ from cfia.model.equations import CFIA, EquationStack
 from cfia.training.audio_weights import AudioWeight, audio_weights
 from cfia.training.folds import Fold
 from cfia.training.training import Training
-from tests.unit import experiment
+from tests.support import experiment
 
 
 @settings(max_examples=20)

@@ -13,8 +13,8 @@ import yaml
 
 from cfia.errors import UserError
 from cfia.kaldi.data_dir import DataDir
-from tests.unit.corpora import write_audio
-from tests.unit.small_iemocap import DIALOGUES, FIRST, RECIPE, TURNS, SmallIemocap, edit
+from tests.support.data_files import write_audio
+from tests.support.iemocap_tree import DIALOGUES, FIRST, RECIPE, TURNS, SmallIemocap, edit
 
 
 @pytest.fixture

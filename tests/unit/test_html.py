@@ -15,7 +15,7 @@ from cfia.report.html import page
 from cfia.report.sections import CodeBlock, Heading, Items, Links, Section, Text, to_markdown
 from cfia.report.table import Column, Table
 from cfia.scoring.cells import Estimate
-from tests.unit.runs import histories, run, stages
+from tests.support.made_up_experiments import histories, run, stages
 
 VOID = {"meta", "img", "br", "hr", "link", "input"}
 

@@ -15,7 +15,7 @@ import pytest
 from cfia.bin import train
 from cfia.training import checkpoint
 from cfia.training.trainer import WITHIN_EPOCH
-from tests.unit.experiment import command, make, plan
+from tests.support.experiment import command, make, plan
 
 # What a training imports when it runs; an optimiser imports torch's compiler.
 PRELOADED = [

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from cfia import cli
 from cfia.bin import dump, dump_merge, dump_plan
 from cfia.kaldi.table import read_table, write_table
-from tests.unit.archives import load_features
+from tests.support.archives import load_features
 
 UTTERANCES = [f"s{i % 3}-{i:02d}" for i in range(12)]
 

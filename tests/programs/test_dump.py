@@ -20,8 +20,8 @@ from cfia.kaldi.table import read_table, write_table
 from cfia.upstream import build
 from cfia.upstream.choice import Choice
 from cfia.upstream.dump_plan import make_batches, split_jobs
-from tests.unit import tiny_emotion2vec, tiny_models
-from tests.unit.dump_data import (
+from tests.support import tiny_emotion2vec, tiny_models
+from tests.support.dump_data import (
     UTTERANCES,
     contents,
     features,

@@ -13,7 +13,7 @@ from cfia.bin.score import main as score
 from cfia.errors import UserError
 from cfia.files import read_json
 from cfia.kaldi.table import write_table
-from tests.unit.runs import CLASSES, SPEAKERS, corpus, run, stages
+from tests.support.made_up_experiments import CLASSES, SPEAKERS, corpus, run, stages
 
 
 def rows(directory: Path, seed: int = 1) -> list[dict[str, str]]:

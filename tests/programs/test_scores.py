@@ -16,7 +16,7 @@ from cfia.bin.score import main as score
 from cfia.errors import UserError
 from cfia.files import read_json
 from cfia.metrics import METRICS
-from tests.unit.runs import CLASSES, read_pairs, run, stages
+from tests.support.made_up_experiments import CLASSES, read_pairs, run, stages
 
 
 def test_scores_of_one_seed_are_those_of_scikit_learn(tmp_path: Path) -> None:

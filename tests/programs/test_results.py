@@ -16,7 +16,7 @@ from cfia.bin.score import main as score
 from cfia.files import read_json
 from cfia.kaldi.table import write_table
 from cfia.metrics import HEADLINES, METRICS
-from tests.unit.runs import (
+from tests.support.made_up_experiments import (
     CLASSES,
     corpus,
     fold,

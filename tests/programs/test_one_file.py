@@ -13,7 +13,7 @@ from sklearn import metrics as sk
 from cfia.bin.compare import main as compare
 from cfia.bin.score import main as score
 from cfia.errors import UserError
-from tests.unit.runs import CLASSES, fold, read_pairs, run, write_experiment
+from tests.support.made_up_experiments import CLASSES, fold, read_pairs, run, write_experiment
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -15,7 +15,7 @@ from cfia.errors import UserError
 from cfia.experiment import NAME, read
 from cfia.training import checkpoint
 from cfia.training.dataset import averaging
-from tests.unit.experiment import CLASSES, command, frontend, make, plan
+from tests.support.experiment import CLASSES, command, frontend, make, plan
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ import yaml
 from cfia.corpus.prepare import main
 from cfia.errors import UserError
 from cfia.kaldi.data_dir import DataDir
-from tests.unit.corpora import ROOT, load_script, write_audio
+from tests.support.data_files import ROOT, load_script, write_audio
 
 CONF = ROOT / "egs" / "emodb" / "conf"
 SCRIPT = load_script("egs/emodb/local/prepare_emodb.py")
