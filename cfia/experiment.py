@@ -1,13 +1,14 @@
 """An experiment, one system under one scheme, as exp/<system>/<scheme>/experiment.yaml records it.
 
-`cfia plan` writes the file when stage 5 begins; training, posteriors, scores and gates read it. No
-fold and no seed stands in it: these make a training of an experiment.
+`cfia plan` writes the file when stage 5 begins; training, posteriors, scores and gates read it. It
+names no fold and no seed: these make a training of an experiment.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import shutil
+import typing
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,7 +35,7 @@ class Dump:
 
 @dataclass(frozen=True)
 class Part:
-    """Where the utterances of one part of a fold come from.
+    """The data and features from which the utterances of one part of a fold come.
 
     Attributes:
         data: the data directory.
@@ -82,7 +83,7 @@ class Experiment:
 
     @property
     def modalities(self) -> tuple[str, ...]:
-        """The modalities that the system takes, of "audio" and "text"."""
+        """The modalities that the system takes: "audio", "text" or both."""
         return tuple(self.parts["train"].dumps)
 
     @property
@@ -91,26 +92,26 @@ class Experiment:
         return self.protocol["selection"] == "test"
 
     def dumps(self, part: str = "train") -> dict[str, Path]:
-        """The dump directories of a part, by modality."""
+        """Give the dump directories of a part, by modality."""
         return {name: dump.directory for name, dump in self.parts[part].dumps.items()}
 
     def training(self, fold: int, seed: int) -> Path:
-        """The directory of one training."""
+        """Name the directory of one training."""
         return self.directory / training_name(fold, seed)
 
     def trainings(self) -> list[tuple[int, int]]:
-        """Seed and fold of the trainings that have begun, sorted."""
+        """List seed and fold of the trainings that have begun, sorted."""
         names = (fold_and_seed(path.name) for path in self.directory.glob("fold*_seed*"))
         return sorted((seed, fold) for fold, seed in filter(None, names))
 
     def options(self) -> dict[str, Any]:
-        """What was asked for and can change a result, by the names of run.sh's flags."""
+        """Give the options that can change a result, by the names of run.sh's flags."""
         values = {f"train_args {key}": value for key, value in self.config.flat().items()}
         run = {key: value for key, value in self.run.items() if key not in NEUTRAL}
         return {**values, **self.protocol, **run, "systems": self.system}
 
     def inputs(self) -> dict[str, str]:
-        """Digests of what is read."""
+        """Give the digest of each file and directory that the trainings read."""
         inputs = {"fold lists": self.folds.digest, "classes": digest(self.classes)}
         for name, part in self.parts.items():
             prefix = "" if part == self.parts["train"] else f"{name} "
@@ -120,11 +121,11 @@ class Experiment:
         return inputs
 
     def digest(self) -> str:
-        """The digest of all that can change a result."""
+        """Digest all that can change a result."""
         return digest([self.options(), self.inputs()])
 
     def difference(self, other: Experiment) -> str | None:
-        """The first difference that can change a result, in words; None if there is none."""
+        """Name the first difference that can change a result; None if there is none."""
         return marker.first_difference(
             self.options(), self.inputs(), other.options(), other.inputs()
         )
@@ -138,7 +139,7 @@ class Experiment:
 
 
 def _plain(value: Any) -> Any:
-    """A value as YAML has it: paths as strings, tuples as lists."""
+    """Turn a value into what YAML can hold: paths into strings, tuples into lists."""
     if isinstance(value, Mapping):
         return {key: _plain(item) for key, item in value.items()}
     if isinstance(value, tuple):
@@ -157,30 +158,28 @@ def read(directory: Path) -> Experiment:
         raise UserError(f"{path} is not there; run stage 5 (training) first")
     values = read_yaml(path)
     try:
-        return Experiment(
-            directory=directory,
-            system=values["system"],
-            scheme=values["scheme"],
-            corpus=values["corpus"],
-            protocol=values["protocol"],
-            run=values["run"],
-            classes=tuple(values["classes"]),
-            folds=Folds(**{**values["folds"], "directory": Path(values["folds"]["directory"])}),
-            parts={name: _part(values["parts"][name]) for name in PARTS},
-            config=build(values["config"], str(path)),
-        )
+        values["parts"] = {name: values["parts"][name] for name in PARTS}
+        values |= {"directory": directory, "config": build(values["config"], str(path))}
+        experiment: Experiment = _typed(Experiment, values)
     except (KeyError, TypeError, AttributeError) as error:
         raise UserError(
             f"{path} is not as cfia writes it ({error}); run stage 5 with --force true"
         ) from None
+    return experiment
 
 
-def _part(values: Mapping[str, Any]) -> Part:
-    dumps = {
-        modality: Dump(Path(dump["directory"]), dump["digest"])
-        for modality, dump in values["dumps"].items()
-    }
-    return Part(Path(values["data"]), values["utt2emo"], dumps)
+def _typed(hint: Any, value: Any) -> Any:
+    """Undo `_plain`: give a value of YAML the type that a hint names."""
+    if hint is Path:
+        return Path(value)
+    if typing.get_origin(hint) is tuple:
+        return tuple(value)
+    if typing.get_origin(hint) is Mapping:
+        return {key: _typed(typing.get_args(hint)[1], item) for key, item in value.items()}
+    if isinstance(hint, type) and dataclasses.is_dataclass(hint) and isinstance(value, Mapping):
+        hints = typing.get_type_hints(hint)
+        return hint(**{key: _typed(hints[key], value[key]) for key in hints})
+    return value
 
 
 def record(experiment: Experiment, *, force: bool) -> None:

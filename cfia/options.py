@@ -203,7 +203,7 @@ Options (value here: as this recipe and this command line set it; --config FILE 
 
 
 def usage(values: Mapping[str, str], legal: Mapping[str, Sequence[str]]) -> str:
-    """Describe all stages and options, each with its value now.
+    """Describe all stages and options, each with its present value.
 
     Args:
         legal: the legal values of options for which `Option.legal` does not list them.
@@ -229,19 +229,16 @@ def check(values: Mapping[str, str], legal: Mapping[str, Sequence[str]]) -> None
         UserError: a value is not legal; the message names the option and what is legal.
     """
     for option in EVERY:
-        value = values[option.name]
-        choices = option.legal or legal.get(option.name, ())
-        if choices and value not in choices:
-            raise UserError(f"--{option.name} is {value!r}; legal values are {', '.join(choices)}")
-        wrong = option.check(value) if option.check else ""
-        if wrong:
-            raise UserError(f"--{option.name} is {value!r}; {wrong}")
-    _check_stages(int(values["stage"]), int(values["stop_stage"]))
+        _check_value(option, values[option.name], option.legal or legal.get(option.name, ()))
+    stage, stop_stage = int(values["stage"]), int(values["stop_stage"])
+    if max(stage, stop_stage) >= len(STAGES) - 1:
+        raise UserError("stage 9 (pack) is not built yet")
+    if stage > stop_stage:
+        raise UserError(f"--stage {stage} is after --stop_stage {stop_stage}: nothing to run")
     check_protocol(values)
-    stages = range(int(values["stage"]), int(values["stop_stage"]) + 1)
     skipped = values["skip_stages"].replace(",", " ").split()
-    needs_corpus = 1 in stages and "1" not in skipped and values["dry_run"] == "false"
-    if needs_corpus and not values["corpus_dir"]:
+    prepares = stage <= 1 <= stop_stage and "1" not in skipped and values["dry_run"] == "false"
+    if prepares and not values["corpus_dir"]:
         raise UserError("stage 1 needs --corpus_dir DIR, the corpus as it is distributed")
     text_file = values["text_file"]
     if text_file and not Path(text_file).is_file():
@@ -269,10 +266,3 @@ def _check_value(option: Option, value: str, legal: Sequence[str]) -> None:
     wrong = option.check(value) if option.check else ""
     if wrong:
         raise UserError(f"--{option.name} is {value!r}; {wrong}")
-
-
-def _check_stages(stage: int, stop_stage: int) -> None:
-    if max(stage, stop_stage) >= len(STAGES) - 1:
-        raise UserError("stage 9 (pack) is not built yet")
-    if stage > stop_stage:
-        raise UserError(f"--stage {stage} is after --stop_stage {stop_stage}: nothing to run")
