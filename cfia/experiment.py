@@ -194,7 +194,7 @@ def record(experiment: Experiment, *, force: bool) -> None:
     if experiment.trainings():
         difference = _difference_to_recorded(experiment)
         if difference and not force:
-            raise marker.made_differently(directory, difference, tag=True)
+            raise marker.made_differently(directory, difference, suggest_tag=True)
         if difference:
             shutil.rmtree(directory)
     experiment.write()

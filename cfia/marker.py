@@ -5,8 +5,8 @@ A directory that a stage makes holds one `.done.json`:
     {"state": "done", "options": {flag: value}, "inputs": {name: digest}, "files": [name, ...]}
 
 `options` are the flags that can change the bytes of the output (so not nj, ngpu, verbose), under
-the flags' own names; `inputs` are digests; `files` are what a finished directory holds, logs
-apart, so that one from which a file was deleted is not taken for finished.
+the flags' own names; `inputs` are digests; `files` are all files of a finished directory but its
+logs, so that a directory from which one was deleted is not taken for finished.
 
 A stage that can be resumed in the middle (dump, training) writes its marker with the state
 "running" first. A single file that is made in a directory with a marker of its own (posteriors,
@@ -25,10 +25,11 @@ from cfia.errors import UserError
 from cfia.files import digest, read_json, write_json
 
 NAME = ".done.json"
+MISSING = "missing"
 
 
 class State(enum.Enum):
-    """What `check` found."""
+    """How far a directory was made."""
 
     FRESH = "nothing there"
     RESUME = "begun with the same options and inputs, not finished"
@@ -42,47 +43,48 @@ def check(
     *,
     force: bool = False,
     name: str = NAME,
-    tag: bool = False,
+    suggest_tag: bool = False,
 ) -> State:
     """Compare a directory's marker with what is asked for now.
 
     With `force`, a directory made differently is removed (with another `name`, its marker alone)
-    and the answer is FRESH. `tag`: the directory's name would have --tag in it.
+    and the answer is FRESH. `suggest_tag`: --tag is a way out, since it changes the directory's
+    name.
 
     Raises:
         UserError: the directory was made with other options or inputs and `force` is false;
             it names the first difference and the ways out.
     """
-    path = directory / name
-    if not path.exists():
+    recorded = read(directory, name)
+    if recorded["state"] == MISSING:
         return State.FRESH
-    found = read_json(path)
-    difference = first_difference(found["options"], found["inputs"], options, inputs)
-    difference = difference or _first_missing(directory, found)
+    difference = first_difference(recorded["options"], recorded["inputs"], options, inputs)
+    difference = difference or _first_missing(directory, recorded)
     if difference is None:
-        return State.DONE if found["state"] == "done" else State.RESUME
+        return State.DONE if recorded["state"] == "done" else State.RESUME
     if not force:
-        what = directory if name == NAME else f"{directory / Path(name).stem.lstrip('.')}"
-        raise made_differently(what, difference, tag=tag)
+        output = directory if name == NAME else directory / Path(name).stem.lstrip(".")
+        raise made_differently(output, difference, suggest_tag=suggest_tag)
     if name == NAME:
         shutil.rmtree(directory)
     else:
-        path.unlink()
+        (directory / name).unlink()
     return State.FRESH
 
 
-def made_differently(what: object, difference: str, *, tag: bool = False) -> UserError:
-    """The error for something that was made differently; `tag` if --tag changes its name."""
+def read(directory: Path, name: str = NAME) -> dict[str, Any]:
+    """Read a directory's marker; where there is none, its state is `MISSING`."""
+    path = directory / name
+    missing = {"state": MISSING, "options": {}, "inputs": {}}
+    marker: dict[str, Any] = read_json(path) if path.exists() else missing
+    return marker
+
+
+def made_differently(output: Path, difference: str, *, suggest_tag: bool = False) -> UserError:
+    """Word the refusal of an output that was made differently; `suggest_tag` as for `check`."""
     ways_out = "--force true makes it and what follows again"
-    both = ", --tag NAME keeps both" if tag else ""
-    return UserError(f"{what} was made differently ({difference}); {ways_out}{both}")
-
-
-def recorded_inputs(directory: Path) -> dict[str, str]:
-    """The digests of what a directory was made from; none where there is no marker."""
-    path = directory / NAME
-    inputs: dict[str, str] = read_json(path)["inputs"] if path.exists() else {}
-    return inputs
+    both = ", --tag NAME keeps both" if suggest_tag else ""
+    return UserError(f"{output} was made differently ({difference}); {ways_out}{both}")
 
 
 def first_difference(
@@ -91,7 +93,7 @@ def first_difference(
     options: Mapping[str, Any],
     inputs: Mapping[str, str],
 ) -> str | None:
-    """The first difference between what made something and what would make it now, in words."""
+    """Name the first difference between what made an output and what would make it now."""
     for name in sorted({*old_options, *options}):
         old, new = old_options.get(name), options.get(name)
         if old != new:
@@ -102,8 +104,8 @@ def first_difference(
     return None
 
 
-def _first_missing(directory: Path, found: dict[str, Any]) -> str | None:
-    for name in found.get("files", []):
+def _first_missing(directory: Path, recorded: dict[str, Any]) -> str | None:
+    for name in recorded.get("files", []):
         if not (directory / name).exists():
             return f"its file {name} is gone"
     return None
@@ -143,17 +145,16 @@ def finish(
 
 
 def output_digest(directory: Path, made_by: str) -> str:
-    """The digest that stands for a finished directory when it is another stage's input.
+    """Give the digest of a finished directory, for the marker of a stage that reads it.
 
     Raises:
         UserError: the directory is not finished; `made_by` says which stage makes it.
     """
-    path = directory / NAME
-    found = read_json(path) if path.exists() else {"state": "missing"}
-    if found["state"] != "done":
+    recorded = read(directory)
+    if recorded["state"] != "done":
         raise UserError(f"{directory} is not there or not finished; run {made_by} first")
-    missing = _first_missing(directory, found)
+    missing = _first_missing(directory, recorded)
     if missing:
         raise UserError(f"{directory}: {missing}; run {made_by} with --force true")
     # Not of the files: the number of jobs decides how many archives there are.
-    return digest([found["options"], found["inputs"]])
+    return digest([recorded["options"], recorded["inputs"]])

@@ -36,7 +36,7 @@ def measure_part(data: Path, dumps: Mapping[str, Path]) -> Part:
 
 def _check_current(data: Path, dump: Path, made_by: str) -> None:
     """Refuse features of other audio or transcripts than the data directory has now."""
-    for table, digest_then in marker.recorded_inputs(dump).items():
+    for table, digest_then in marker.read(dump)["inputs"].items():
         path = data / table
         if table in TABLES and not (path.exists() and sha256(path) == digest_then):
             raise UserError(

@@ -102,7 +102,7 @@ def train(training: Training, checkpoint_seconds: float, *, force: bool) -> None
     options, inputs = training.options(), training.inputs()
     check_unchanged(experiment)
     training.lists  # noqa: B018 - a fold that there is not must leave no directory behind
-    state = marker.check(directory, options, inputs, force=force, tag=True)
+    state = marker.check(directory, options, inputs, force=force, suggest_tag=True)
     if state is marker.State.DONE:
         log.info("%s: already trained, skipping", directory)
         return
@@ -126,9 +126,7 @@ def is_trained(training: Training, *, force: bool = False) -> bool:
         UserError: it was made differently and `force` is false.
     """
     options, inputs = training.options(), training.inputs()
-    if not (training.directory / marker.NAME).exists():
-        return False
-    state = marker.check(training.directory, options, inputs, force=force, tag=True)
+    state = marker.check(training.directory, options, inputs, force=force, suggest_tag=True)
     return state is marker.State.DONE
 
 

@@ -31,8 +31,8 @@ NAME = "plan.json"
 # Size and time of each audio file when the dump was planned. Kept until the dump is merged.
 AUDIO = ".raw_audio.json"
 
-# What a data directory must have for the features of a modality. Without audio that is the end of
-# it: features from elsewhere are imported, and stage 3 left out.
+# The tables that a data directory must have for the features of a modality. One that was made for
+# imported features has no wav.scp: its audio features are there, and stage 3 is left out.
 NEEDED = {"audio": ("wav.scp",), "text": ("text",)}
 
 # The largest batch, padding included: seconds of audio, characters of text (four or five of which
@@ -45,13 +45,13 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Settings:
-    """What is dumped: the options of `cfia dump_plan` that can change a feature.
+    """The options of `cfia dump_plan` that can change a feature, and facts about the encoder.
 
     Attributes:
-        exposure: what the encoder has seen of the corpus; None if no corpus was named.
-        identity: what its weights are, in words; None without weights.
-        files: where its model is (`Checkpoint.record`), so that all jobs take the same, and none
-            asks a hub; None without weights.
+        exposure: how much of the corpus the encoder has seen; None if no corpus was named.
+        identity: `registry.Identity` of its weights, in words; None without weights.
+        files: the place of its model (`Checkpoint.record`), so that all jobs take the same, and
+            none asks a hub; None without weights.
     """
 
     choice: Choice
@@ -64,19 +64,19 @@ class Settings:
 
     @property
     def name(self) -> str:
-        """The `<name>` of raw_<name>.JOB.ark."""
+        """The encoder's name in the names of files: raw_<name>.JOB.ark."""
         return registry.upstream_name(self.choice)
 
     def checkpoint(self) -> Checkpoint | None:
-        """The files of the model."""
+        """Give the files of the model."""
         return registry.from_record(self.choice, self.files) if self.files else None
 
     def options(self) -> dict[str, Any]:
-        """The marker's options, under the recipe's names of the flags.
+        """Give the options for the marker, under the names of run.sh's flags.
 
         The model and its hub are not among them: the model's digest is an input, so that a
         directory may move. Nor is skip_bad, so that a dump that met a bad file can go on with
-        it; `make` and the merge see to it that nothing is skipped without it.
+        it; `make` and the merge check that nothing is skipped without it.
         """
         return {
             f"{self.choice.modality}_upstream": self.choice.name,
@@ -95,19 +95,24 @@ class Plan:
     jobs: list[list[int]]
 
     def digest(self) -> str:
-        """What a job's journal is bound to: all but what may change on the way.
+        """Digest what may not change between a job's start and its end, for its journal.
 
-        That is what no option of the marker says; the encoder's weights stand in the journal.
+        What the marker's options leave out may change. The journal compares the encoder itself.
         """
-        choice = replace(self.settings.choice, model=None, hub="")
-        settings = replace(self.settings, choice=choice, skip_bad=False, exposure=None)
-        value = asdict(replace(self, settings=settings))
-        for name in ("identity", "files"):
-            del value["settings"][name]
-        return digest(value)
+        values = asdict(self)
+        settings = values["settings"]
+        settings["choice"] |= {"model": None, "hub": ""}
+        settings |= {"skip_bad": False, "exposure": None}
+        del settings["identity"], settings["files"]
+        return digest(values)
+
+    def update(self, directory: Path, settings: Settings) -> None:
+        """Write the plan of a dump directory again if its settings are others now."""
+        if settings != self.settings:
+            write_json(directory / NAME, asdict(replace(self, settings=settings)))
 
     def utterances(self) -> list[str]:
-        """All planned utterances, in C-locale order."""
+        """List all planned utterances, in C-locale order."""
         return sorted(utterance for batch in self.batches for utterance in batch)
 
     @classmethod
@@ -128,17 +133,16 @@ class Plan:
 def find_model(directory: Path, data: DataDir, choice: Choice, *, force: bool) -> Checkpoint | None:
     """Find the files of an encoder's model, at the commit at which its dump was planned.
 
-    So a dump that is there, whole or not, stays with the model that it was begun with, and asks no
-    hub for a newer one. With `force` it is what the hub has now.
+    So a dump that was begun or finished stays with its model, and asks no hub for a newer one.
+    With `force` the hub's present model is taken.
 
     Raises:
         UserError: the directory holds something else than a dump, or as `registry.find`.
     """
     _check_directory(directory, data)
-    if force or not (directory / NAME).exists():
-        return registry.find(choice)
-    before = Plan.load(directory).settings
-    if not _same_model(before.choice, choice):
+    planned = (directory / NAME).exists() and not force
+    before = Plan.load(directory).settings if planned else None
+    if before is None or not _same_model(before.choice, choice):
         return registry.find(choice)
     if before.files is None:  # planned by an older version
         merged = (directory / FRONTEND).exists()
@@ -153,7 +157,7 @@ def _same_model(first: Choice, second: Choice) -> bool:
 
 
 def make(directory: Path, data: DataDir, settings: Settings, nj: int, *, force: bool) -> int:
-    """Plan a dump, or find the plan that an earlier run began with.
+    """Plan a dump, or go on with the plan that is in the directory.
 
     Returns:
         The number of jobs; 0 if the dump is complete.
@@ -163,27 +167,36 @@ def make(directory: Path, data: DataDir, settings: Settings, nj: int, *, force: 
             lacks bad audio that is not to be skipped now, and `force` is false; no such upstream,
             model or layer; an audio file is missing and bad audio is not skipped.
     """
+    # Whatever the directory holds may be removed below, so it must be a dump's.
     _check_directory(directory, data)
+    # Compare what the features depend on with the marker of the dump that is there. As long as no
+    # batch is finished, nothing is lost by starting again, and no --force is asked for.
     options, inputs = settings.options(), _inputs(data, settings)
-    _accept_mended_audio(directory, data, options, inputs)
-    # Where nothing is lost, nobody needs to be asked.
+    _accept_corrected_audio(directory, data, options, inputs)
     state = marker.check(directory, options, inputs, force=force or journal.nothing_done(directory))
+    # A dump that was finished with --skip_bad is not complete for a command without it.
     if state is marker.State.DONE and not settings.skip_bad and (directory / "skipped").exists():
         if not force:
             raise UserError(
                 f"{directory} lacks bad audio, which it lists in the file skipped; go on with "
-                "--skip_bad true, or mend the corpus and give --force true"
+                "--skip_bad true, or correct the corpus and give --force true"
             )
         shutil.rmtree(directory)
         state = marker.State.FRESH
+    # A finished dump is left as it is, but for what is known of its encoder.
     if state is marker.State.DONE:
         remove_unfinished(directory)
         _update_facts(directory, settings)
         _log.info("%s: already made, skipping", directory)
         return 0
+    # A dump that was begun keeps its batches and jobs. Not compared by the marker, and taken over,
+    # are such settings as the place of the model.
     if state is marker.State.RESUME and (directory / NAME).exists():
-        return _resume(directory, settings)
-    # Without a marker whatever lies there is of unknown origin.
+        plan = Plan.load(directory)
+        exposure = settings.exposure or plan.settings.exposure
+        plan.update(directory, replace(settings, exposure=exposure))
+        return len(plan.jobs)
+    # A new dump: the marker comes last, since without it files in there are of unknown origin.
     remove_unfinished(directory)
     directory.mkdir(parents=True, exist_ok=True)
     plan = _plan(data, settings, nj)
@@ -194,72 +207,62 @@ def make(directory: Path, data: DataDir, settings: Settings, nj: int, *, force: 
 
 
 def _check_directory(directory: Path, data: DataDir) -> None:
-    """Refuse a directory that no dump has made, since a dump replaces what it finds."""
+    """Refuse a directory that no dump has made."""
     if directory.resolve() == data.path.resolve():
         raise UserError(
             f"--dir {directory} is the data directory, which a dump would replace; give it one of "
             "its own, such as dump/fbank"
         )
-    own = any((directory / name).exists() for name in (NAME, FRONTEND))
-    if directory.exists() and not own and any(directory.iterdir()):
+    is_dump = any((directory / name).exists() for name in (NAME, FRONTEND))
+    if directory.exists() and not is_dump and any(directory.iterdir()):
         raise UserError(
             f"{directory} is there and was not made by a dump; move it away or choose another"
         )
 
 
-def _resume(directory: Path, settings: Settings) -> int:
-    """Take over what the marker does not compare, such as where the model lies now."""
-    plan = Plan.load(directory)
-    exposure = settings.exposure or plan.settings.exposure
-    settings = replace(settings, exposure=exposure)
-    if plan.settings != settings:
-        write_json(directory / NAME, asdict(replace(plan, settings=settings)))
-    return len(plan.jobs)
-
-
 def _update_facts(directory: Path, now: Settings) -> None:
-    """Tell a finished dump what is known of its encoder today, and where its model is now."""
+    """Write into a finished dump what is known of its encoder, and where its model is now."""
     plan, frontend = Plan.load(directory), Frontend.read(directory)
     before = plan.settings
     settings = replace(
         before, exposure=now.exposure or before.exposure, identity=now.identity or before.identity
     )
     # The same bytes from another place, or of another commit, change nothing of the record.
-    same = now.files and now.files["revision"] == frontend.revision
-    if same and _same_model(before.choice, now.choice):
+    same_commit = now.files and now.files["revision"] == frontend.revision
+    if same_commit and _same_model(before.choice, now.choice):
         settings = replace(settings, files=now.files)
-    if settings != plan.settings:
-        write_json(directory / NAME, asdict(replace(plan, settings=settings)))
+    plan.update(directory, settings)
     if (facts := with_facts(frontend, settings)) != frontend:
         facts.write(directory)
 
 
 def with_facts(frontend: Frontend, settings: Settings) -> Frontend:
-    """Add what is known of an encoder besides its description."""
+    """Add identity and exposure to the description of an encoder."""
     identity = settings.identity or frontend.identity
     return replace(frontend, identity=identity, exposure=settings.exposure or UNKNOWN)
 
 
-def _accept_mended_audio(
+def _accept_corrected_audio(
     directory: Path, data: DataDir, options: dict[str, Any], inputs: dict[str, str]
 ) -> None:
-    """Let an unfinished dump go on if, of all its inputs, only audio has changed, and only audio
-    that no finished batch was made from: the files, say, that the dump has stopped on.
+    """Let an unfinished dump go on with audio that was corrected since.
+
+    That is where, of all its inputs, only audio has changed, and only audio that no finished batch
+    was made from: the files, say, on which the dump has stopped.
     """
-    paths = [directory / name for name in (marker.NAME, NAME, AUDIO)]
-    if not all(path.exists() for path in paths):
+    if not all((directory / name).exists() for name in (marker.NAME, NAME, AUDIO)):
         return
-    found, plan, before = read_json(paths[0]), Plan.load(directory), read_json(paths[2])
-    changed = {n for n in {*found["inputs"], *inputs} if found["inputs"].get(n) != inputs.get(n)}
-    if found["state"] == "done" or found["options"] != options or changed != {"audio"}:
+    recorded, plan = marker.read(directory), Plan.load(directory)
+    changed = {name for name, _ in recorded["inputs"].items() ^ inputs.items()}
+    if recorded["state"] == "done" or recorded["options"] != options or changed != {"audio"}:
         return
-    now = _audio_stats(data, plan.settings)
+    before, now = read_json(directory / AUDIO), _audio_stats(data, plan.settings)
     for number in journal.batches_done(directory, plan.settings.name, len(plan.jobs)):
         for utterance in plan.batches[number]:
             recording = data.segments[utterance].recording if data.segments else utterance
             if now.get(recording) != before.get(recording):
                 return
-    _log.info("%s: going on with audio that was mended", directory)
+    _log.info("%s: going on with audio that was corrected", directory)
     write_json(directory / AUDIO, now)
     marker.start(directory, options, inputs)
 
@@ -268,13 +271,17 @@ def _audio_stats(data: DataDir, settings: Settings) -> dict[str, list[int]]:
     """Recording -> size in bytes and time in ns of its file, if it is one and there."""
     if settings.choice.modality == "text":
         return {}
-    files = {r: Path(spec) for r, spec in data.wav_scp.items() if not audio.is_pipe(spec)}
-    stats = {r: path.stat() for r, path in files.items() if path.exists()}
+    stats = {r: path.stat() for r, path in _audio_files(data).items() if path.exists()}
     return {r: [status.st_size, status.st_mtime_ns] for r, status in stats.items()}
 
 
+def _audio_files(data: DataDir) -> dict[str, Path]:
+    """Recording -> its file, there or not, without those that come from a pipe."""
+    return {r: Path(spec) for r, spec in data.wav_scp.items() if not audio.is_pipe(spec)}
+
+
 def remove_unfinished(directory: Path) -> None:
-    """Remove what jobs leave for themselves: journals and archives under temporary names."""
+    """Remove the jobs' own files: journals, and archives under temporary names."""
     for path in directory.glob(".raw_*"):
         path.unlink()
 
@@ -282,7 +289,7 @@ def remove_unfinished(directory: Path) -> None:
 def make_batches(lengths: Mapping[str, float], budget: float) -> list[list[str]]:
     """Group utterances of similar length so that (count x longest) stays within the budget.
 
-    The longest come first, so that a run that needs too much memory fails at once. Ties are in
+    The longest come first, so that a job that needs too much memory fails at once. Ties are in
     C-locale order. An utterance over the budget is a batch of its own.
     """
     batches: list[list[str]] = []
@@ -320,9 +327,9 @@ def _plan(data: DataDir, settings: Settings, nj: int) -> Plan:
 
 
 def durations(data: DataDir, *, skip_bad: bool) -> dict[str, float]:
-    """Seconds of each utterance: of utt2dur, or where there is none of segments or the audio.
+    """Give the seconds of each utterance, from utt2dur, or else from segments or the audio.
 
-    A file's are in its header; a pipe is run once.
+    The header of a file tells its duration; a pipe is run once.
 
     Raises:
         UserError: audio cannot be read and bad audio is not skipped; if it is, it counts 0 s.
@@ -360,11 +367,11 @@ def _inputs(data: DataDir, settings: Settings) -> dict[str, str]:
 
 
 def _audio_digest(data: DataDir, *, skip_bad: bool) -> str:
-    files = [Path(spec) for spec in data.wav_scp.values() if not audio.is_pipe(spec)]
+    files = list(_audio_files(data).values())
     missing = [path for path in files if not path.exists()]
     if missing and not skip_bad:
         raise UserError(
-            f"no such audio file {missing[0]}; mend {data.path}/wav.scp or the corpus, or leave it "
-            "out with --skip_bad true"
+            f"no such audio file {missing[0]}; correct {data.path}/wav.scp or the corpus, or leave "
+            "it out with --skip_bad true"
         )
     return stat_digest([path for path in files if path.exists()], data.path)

@@ -26,7 +26,7 @@ from cfia.corpus.prepare import tables
 from cfia.corpus.transcripts import NO_WORDS, transcripts
 from cfia.corpus.utterances import Utterance, differences, select
 from cfia.errors import UserError
-from cfia.files import atomic_directory, read_json, sha256, stat_digest
+from cfia.files import atomic_directory, sha256, stat_digest
 from cfia.frontend import Frontend
 from cfia.kaldi.archive import entry
 from cfia.kaldi.data_dir import write_data_dir
@@ -250,5 +250,4 @@ def make_data_dir(published: Published, path: Path, text_file: str, *, force: bo
 
 def _is_of_stage_1(path: Path) -> bool:
     """Whether a corpus was prepared there."""
-    found = path / marker.NAME
-    return found.exists() and "corpus_dir" in read_json(found)["options"]
+    return "corpus_dir" in marker.read(path)["options"]

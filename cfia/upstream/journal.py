@@ -1,7 +1,7 @@
-"""What one job of a dump has finished, batch by batch, so that a killed job can go on.
+"""Record which batches a job of a dump has finished, so that a killed job can go on.
 
 `.raw_<name>.JOB.journal` has one JSON line for the plan and the encoder, then one per batch,
-written after the batch's bytes are on the disk in `.raw_<name>.JOB.ark`. A job that is run again
+written after the batch's bytes are on the disk in `.raw_<name>.JOB.ark`. A job that starts again
 cuts the archive to the last batch that the journal knows and goes on from there. The archive gets
 its final name when the job is finished; the journal stays until the dump is merged.
 """
@@ -26,7 +26,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Batch:
-    """A finished batch: the archive's size after it, and what became of its utterances."""
+    """A finished batch: the archive's size after it, and the result for each utterance."""
 
     batch: int
     end: int  # bytes
@@ -45,7 +45,7 @@ class JobFiles:
 
     @property
     def ark(self) -> Path:
-        """The finished archive; its path stands in the scp, so it is absolute."""
+        """The finished archive; an absolute path, which the scp names."""
         return self.directory.absolute() / f"raw_{self.name}.{self.job}.ark"
 
     @property
@@ -65,7 +65,7 @@ class JobFiles:
 
 
 class Journal:
-    """A job's journal and growing archive, held open and locked; see `opened`."""
+    """A job's journal and growing archive, open and locked; see `opened`."""
 
     def __init__(self, files: JobFiles, handle: int, done: list[Batch]) -> None:
         self.files = files
@@ -104,15 +104,15 @@ def opened(files: JobFiles, plan: str, frontend: dict[str, Any]) -> Iterator[Jou
 
     Args:
         files: the job's files.
-        plan: digest of the plan, and
-        frontend: description of the encoder, from which all batches of the job must come.
+        plan, frontend: the plan's digest and the encoder's description; all batches of the job
+            must come from these.
 
     Yields:
         The journal; None if the job is finished.
 
     Raises:
-        UserError: the job was begun with another encoder, another run has finished or begun
-            the dump in the meantime, or the disk cannot be written.
+        UserError: the job was begun with another encoder, another process has finished or begun
+            the dump since, or the disk cannot be written.
     """
     with _writing(files.journal):
         handle = os.open(files.journal, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
@@ -125,16 +125,13 @@ def opened(files: JobFiles, plan: str, frontend: dict[str, Any]) -> Iterator[Jou
 
 
 def read(files: JobFiles) -> tuple[dict[str, Any], list[Batch]]:
-    """The header and the finished batches of a journal; nothing of either if there is none.
+    """Read the header and the finished batches of a journal; both are empty if there is none.
 
     A last line that a kill has cut is left out.
     """
-    if not files.journal.exists():
-        return {}, []
-    lines = files.journal.read_bytes().split(b"\n")[:-1]
-    if not lines:
-        return {}, []
-    return json.loads(lines[0]), [Batch(**json.loads(line)) for line in lines[1:]]
+    content = files.journal.read_bytes() if files.journal.exists() else b""
+    header, *batches = [json.loads(line) for line in content.split(b"\n")[:-1]] or [{}]
+    return header, [Batch(**batch) for batch in batches]
 
 
 def finished(files: JobFiles, plan: str) -> bool:
@@ -151,9 +148,9 @@ def same_encoder(first: dict[str, Any], second: dict[str, Any]) -> bool:
 
 
 def batches_done(directory: Path, name: str, jobs: int) -> list[int]:
-    """The numbers of the batches that the jobs of a dump have finished."""
-    done = [read(JobFiles(directory, name, job))[1] for job in range(1, jobs + 1)]
-    return [batch.batch for batches in done for batch in batches]
+    """List the numbers of the batches that the jobs of a dump have finished."""
+    files = [JobFiles(directory, name, job) for job in range(1, jobs + 1)]
+    return [batch.batch for job in files for batch in read(job)[1]]
 
 
 def nothing_done(directory: Path) -> bool:
@@ -174,7 +171,7 @@ def nothing_done(directory: Path) -> bool:
 
 
 def _begin(files: JobFiles, handle: int, plan: str, frontend: dict[str, Any]) -> list[Batch]:
-    """Cut journal and archive back to the last batch that both hold whole; those batches."""
+    """Cut journal and archive back to the last batch that both hold whole; return the batches."""
     header, done = read(files)
     if header and header["plan"] == plan and not same_encoder(header["frontend"], frontend):
         raise UserError(
@@ -188,11 +185,10 @@ def _begin(files: JobFiles, handle: int, plan: str, frontend: dict[str, Any]) ->
     with _writing(files.unfinished):
         with open(files.unfinished, "ab") as ark:
             ark.truncate(done[-1].end if done else 0)
-        lines = [_line({"plan": plan, "frontend": frontend}), *(_line(asdict(b)) for b in done)]
-        if done:
-            os.ftruncate(handle, sum(len(line) for line in lines))
-        else:
-            os.ftruncate(handle, 0)
+        # Without a whole batch the header is written again: its plan may be another.
+        lines = [header, *map(asdict, done)] if done else []
+        os.ftruncate(handle, sum(len(_line(line)) for line in lines))
+        if not done:
             _append(handle, {"plan": plan, "frontend": frontend})
     return done
 
@@ -208,7 +204,7 @@ def _lock(handle: int, files: JobFiles) -> None:
         _log.warning("%s cannot be locked (%s)", files.journal, error.strerror)
     if os.fstat(handle).st_nlink == 0:
         raise UserError(
-            f"{files.directory} was finished or begun again by another run; run the stage again"
+            f"{files.directory} was finished or begun again by another process; run the stage again"
         )
 
 
@@ -229,6 +225,6 @@ def _writing(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise UserError(
-            f"{path} cannot be written ({error.strerror}); free some space or mend the "
-            "permissions, and run the same command again: it goes on from where it was"
+            f"{path} cannot be written ({error.strerror}); free some space or correct "
+            "the permissions, and run the same command again: it goes on from where it was"
         ) from None

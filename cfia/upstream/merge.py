@@ -1,4 +1,4 @@
-"""The end of a dump: the jobs' scp files become feats.scp, with a check of the count."""
+"""Finish a dump: join the jobs' scp files into feats.scp, and check that none is missing."""
 
 from __future__ import annotations
 
@@ -9,13 +9,12 @@ from typing import Any
 
 from cfia import marker
 from cfia.errors import UserError
-from cfia.files import read_json
 from cfia.frontend import Frontend
 from cfia.kaldi.table import read_table, write_table
 from cfia.upstream import journal
 from cfia.upstream.dump_plan import Plan, remove_unfinished, with_facts
 
-# With fewer of the utterances than this, `--skip_bad true` does not help.
+# The smallest share of the utterances that a dump with `--skip_bad true` must keep.
 LEAST_KEPT = 0.95
 
 _log = logging.getLogger(__name__)
@@ -23,7 +22,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass
 class _Result:
-    """What the jobs did: rows of feats.scp, utt2num_frames and skipped, and their encoders."""
+    """Rows of feats.scp, utt2num_frames and skipped, and the jobs' encoders."""
 
     scp: dict[str, str] = field(default_factory=dict)
     frames: dict[str, str] = field(default_factory=dict)
@@ -40,8 +39,10 @@ def merge(directory: Path) -> None:
             be encoded.
     """
     plan = Plan.load(directory)
-    found = _marker(directory)
-    if found["state"] == "done":
+    recorded = marker.read(directory)
+    if recorded["state"] == marker.MISSING:
+        raise UserError(f"{directory} was not begun; run `cfia dump_plan` first")
+    if recorded["state"] == "done":
         remove_unfinished(directory)
         _log.info("%s: already made, skipping", directory)
         return
@@ -53,7 +54,7 @@ def merge(directory: Path) -> None:
     if result.skipped:
         write_table(directory / "skipped", result.skipped)
     with_facts(Frontend(**result.frontends[0]), plan.settings).write(directory)
-    marker.finish(directory, found["options"], found["inputs"])
+    marker.finish(directory, recorded["options"], recorded["inputs"])
     remove_unfinished(directory)
     _log.info("%s: %d utterances", directory, len(result.scp))
 
@@ -77,16 +78,8 @@ def _collect(directory: Path, plan: Plan) -> _Result:
     return result
 
 
-def _marker(directory: Path) -> dict[str, Any]:
-    path = directory / marker.NAME
-    if not path.exists():
-        raise UserError(f"{directory} was not begun; run `cfia dump_plan` first")
-    found: dict[str, Any] = read_json(path)
-    return found
-
-
 def _finished(files: journal.JobFiles, plan: Plan) -> tuple[dict[str, Any], list[journal.Batch]]:
-    """The journal of a finished job."""
+    """Read the journal of a job that must be finished."""
     header, batches = journal.read(files)
     if not journal.finished(files, plan.digest()):
         missing = [
@@ -104,9 +97,9 @@ def _finished(files: journal.JobFiles, plan: Plan) -> tuple[dict[str, Any], list
 
 def _check_count(directory: Path, plan: Plan, result: _Result) -> None:
     planned, skipped = plan.utterances(), sorted(result.skipped)
-    found = result.scp.keys() & result.frames.keys()
-    lost = [utterance for utterance in planned if utterance not in found | result.skipped.keys()]
-    if lost or len(found) + len(skipped) != len(planned):
+    encoded = result.scp.keys() & result.frames.keys()
+    lost = [utterance for utterance in planned if utterance not in encoded | result.skipped.keys()]
+    if lost or len(encoded) + len(skipped) != len(planned):
         raise UserError(
             f"{directory} lacks the features of {len(lost)} of {len(planned)} utterances "
             f"({_some(lost)}); run the stage again with --force true"
@@ -114,12 +107,12 @@ def _check_count(directory: Path, plan: Plan, result: _Result) -> None:
     if skipped and not plan.settings.skip_bad:
         raise UserError(
             f"{directory} lacks bad audio that was skipped ({_some(skipped)}); go on with "
-            "--skip_bad true, or mend the corpus and give --force true"
+            "--skip_bad true, or correct the corpus and give --force true"
         )
-    if len(found) < LEAST_KEPT * len(planned):
+    if len(encoded) < LEAST_KEPT * len(planned):
         raise UserError(
             f"{directory}: {len(skipped)} of {len(planned)} utterances had to be skipped "
-            f"({_some(skipped)}), more than 5 %; mend the corpus, then run the stage again with "
+            f"({_some(skipped)}), more than 5 %; correct the corpus, then run the stage again with "
             "--force true"
         )
     if skipped:
@@ -128,6 +121,6 @@ def _check_count(directory: Path, plan: Plan, result: _Result) -> None:
 
 
 def _some(utterances: list[str]) -> str:
-    """Up to five utterances, for a message."""
+    """List up to five utterances, for a message."""
     shown = ", ".join(utterances[:5])
     return shown if len(utterances) <= 5 else f"{shown}, ..."

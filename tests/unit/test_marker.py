@@ -30,7 +30,7 @@ def test_states(tmp_path: Path) -> None:
 def test_a_difference_stops_and_names_the_ways_out(tmp_path: Path) -> None:
     marker.finish(tmp_path, OPTIONS, INPUTS)
     with pytest.raises(UserError) as error:
-        marker.check(tmp_path, {**OPTIONS, "labels": "6"}, INPUTS, tag=True)
+        marker.check(tmp_path, {**OPTIONS, "labels": "6"}, INPUTS, suggest_tag=True)
     for part in (str(tmp_path), "--labels was 4, now 6", "--force true", "--tag"):
         assert part in str(error.value)
     with pytest.raises(UserError, match=r"its input wav\.scp has changed"):
