@@ -1,4 +1,4 @@
-"""What an encoder saw of a corpus while it was trained: conf/exposure.yaml.
+"""Look up how much of a corpus an encoder saw while it was trained, in conf/exposure.yaml.
 
 The file maps a model's name, or a shell-style pattern of names, to corpora, and each to one of
 `VALUES`. `default` stands for the corpora that an entry does not name.
@@ -14,7 +14,7 @@ from cfia.errors import UserError
 from cfia.files import read_yaml
 from cfia.naming import model_name
 from cfia.upstream.choice import Choice
-from cfia.upstream.registry import Identity, upstream_name
+from cfia.upstream.registry import Identity
 
 UNKNOWN = "unknown"
 LABELS = "labels"
@@ -25,27 +25,30 @@ EVERYTHING = "*"  # the one entry that needs no default
 _log = logging.getLogger(__name__)
 
 
-def exposure(path: Path, model: Choice | str, corpus: str, identity: Identity | None = None) -> str:
-    """What a model has seen of a corpus: one of `VALUES`.
+def exposure(path: Path, choice: Choice, corpus: str, identity: Identity | None) -> str:
+    """Look up how much of a corpus an encoder has seen: one of `VALUES`.
 
-    Of all entries that match the model, the first in the file that names the corpus decides, and
-    else the first that has a default. Where there is none the answer is `UNKNOWN`, with a warning.
+    An encoder without weights has seen nothing. For a model, of all entries that match its name,
+    the first in the file that names the corpus decides, and else the first that has a default.
+    Where there is none the answer is `UNKNOWN`, with a warning.
 
     Args:
         path: conf/exposure.yaml or one like it.
-        model: the choice of an encoder, or its hub id, directory or name. Its last part counts;
-            an encoder without a model is looked up under its own name.
+        choice: the encoder. The last part of its model's id or path counts; without a model it is
+            looked up under its own name.
         corpus: the recipe's name. Case, - and _ do not matter.
-        identity: what its weights are, if that was looked at: a published model is looked up by
-            its own name, whatever it is called here. A classifier's head under the name of a model
-            that saw no labels makes it `UNKNOWN`, with a warning.
+        identity: what its weights are: a published model is looked up by its own name, whatever it
+            is called here. A classifier's head under the name of a model that saw no labels makes
+            it `UNKNOWN`, with a warning. None for an encoder without weights.
 
     Raises:
         UserError: the file is missing or malformed.
     """
-    name = _model_name(model, identity)
+    if identity is None:
+        return "none"
+    name = _model_name(choice, identity)
     value = _look_up(path, name, corpus)
-    if identity is None or identity.published:
+    if identity.published:
         return value
     if identity.label_head and value in ("none", "audio"):
         _log.warning(
@@ -80,15 +83,15 @@ def _look_up(path: Path, name: str, corpus: str) -> str:
 
 
 def allowed_exposure(
-    path: Path, choice: Choice, corpus: str, identity: Identity | None = None, *, allow: bool
+    path: Path, choice: Choice, corpus: str, identity: Identity | None, *, allow: bool
 ) -> str:
-    """As `exposure`, but a model that was trained on the corpus's labels needs to be allowed.
+    """Do as `exposure`, but refuse a model that was trained on the corpus's labels.
 
     Raises:
         UserError: as `exposure`; the model has seen the labels and `allow` is false.
     """
     value = exposure(path, choice, corpus, identity)
-    if value == LABELS:
+    if value == LABELS and identity:
         name = _model_name(choice, identity)
         if not allow:
             raise UserError(
@@ -100,17 +103,13 @@ def allowed_exposure(
     return value
 
 
-def _model_name(model: Choice | str, identity: Identity | None) -> str:
+def _model_name(choice: Choice, identity: Identity) -> str:
     """The name of the published model that it is, else the last part of its id or path.
 
     A directory under another name than the model's is a model that the file does not list, unless
     the digest of its weights is known.
     """
-    if identity and identity.published:
-        return identity.published
-    if isinstance(model, str):
-        return model_name(model)
-    return upstream_name(Choice(model.modality, model.name, model.model))
+    return identity.published or (model_name(choice.model) if choice.model else choice.name)
 
 
 def _corpus_name(name: str) -> str:

@@ -13,8 +13,10 @@ from cfia.errors import UserError
 from cfia.upstream.choice import Choice
 from cfia.upstream.exposure import exposure
 from cfia.upstream.registry import FAMILIES, Identity
+from tests.support import tiny_models
 from tests.support.dump_data import noise, plan, run_dump, write_data
 
+UNKNOWN_WEIGHTS = Identity()
 SHIPPED = Path(__file__).parents[2] / "conf" / "exposure.yaml"
 
 
@@ -39,7 +41,6 @@ SHIPPED = Path(__file__).parents[2] / "conf" / "exposure.yaml"
         ("microsoft/wavlm-base", "msp-podcast", "none"),
         (Choice("audio", "wavlm", None, "all"), "iemocap", "none"),
         ("openai/whisper-tiny.en", "meld", "unknown"),
-        (Choice("audio", "fbank"), "iemocap", "none"),
         (Choice("text", "bert"), "iemocap", "none"),
         (Choice("text", "minilm"), "meld", "unknown"),
         ("renamed", "mini_iemocap", "none"),
@@ -47,15 +48,32 @@ SHIPPED = Path(__file__).parents[2] / "conf" / "exposure.yaml"
     ],
 )
 def test_the_shipped_file(model: Choice | str, corpus: str, expected: str) -> None:
-    assert exposure(SHIPPED, model, corpus) == expected
+    choice = named(model) if isinstance(model, str) else model
+    assert exposure(SHIPPED, choice, corpus, UNKNOWN_WEIGHTS) == expected
 
 
-@pytest.mark.parametrize("name", [n for n in FAMILIES if n != "whisper"])
+def named(model: str) -> Choice:
+    """Any encoder with a model of this name."""
+    return Choice("audio", "wav2vec2", model)
+
+
+@pytest.mark.parametrize("name", [n for n in FAMILIES if n not in ("whisper", "fbank")])
 def test_every_upstream_with_a_default_model_is_listed(
     name: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    exposure(SHIPPED, Choice(FAMILIES[name].modality, name), "iemocap")
+    exposure(SHIPPED, Choice(FAMILIES[name].modality, name), "iemocap", UNKNOWN_WEIGHTS)
     assert not caplog.records
+
+
+def test_an_encoder_without_weights_has_seen_nothing_and_needs_no_entry(
+    data: Path, caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    assert "fbank" not in yaml.safe_load(SHIPPED.read_text())
+    directory = tmp_path / "dump"
+    flags = ["--corpus", "iemocap", "--exposure", str(SHIPPED)]
+    run_dump(directory, data, plan(directory, data, *flags))
+    assert recorded(directory) == ["none", "none"]
+    assert "unknown" not in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -70,26 +88,27 @@ def test_every_upstream_with_a_default_model_is_listed(
 def test_known_weights_are_known_under_any_name(
     identity: Identity, expected: str, said: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    assert exposure(SHIPPED, "models/renamed", "iemocap", identity) == expected
+    assert exposure(SHIPPED, named("models/renamed"), "iemocap", identity) == expected
     assert said in caplog.text
     assert bool(said) == bool(caplog.text)
 
 
 def test_other_weights_under_a_published_name(caplog: pytest.LogCaptureFixture) -> None:
     other = Identity(None, "emotion2vec_base")
-    assert exposure(SHIPPED, "emotion2vec_base", "iemocap", other) == "audio"
+    base, finetuned = named("emotion2vec_base"), named("emotion2vec_base_finetuned")
+    assert exposure(SHIPPED, base, "iemocap", other) == "audio"
     assert "its weights' file is not the one published as emotion2vec_base" in caplog.text
     caplog.clear()
     other = Identity(None, "emotion2vec_base", label_head=True)
-    assert exposure(SHIPPED, "emotion2vec_base", "iemocap", other) == "unknown"
+    assert exposure(SHIPPED, base, "iemocap", other) == "unknown"
     assert "has a classifier's head" in caplog.text
-    assert exposure(SHIPPED, "emotion2vec_base_finetuned", "iemocap", other) == "labels"
+    assert exposure(SHIPPED, finetuned, "iemocap", other) == "labels"
 
 
 def test_a_model_that_is_not_listed_is_unknown_and_said_to_be(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    assert exposure(SHIPPED, "models/my_copy", "iemocap") == "unknown"
+    assert exposure(SHIPPED, named("models/my_copy"), "iemocap", UNKNOWN_WEIGHTS) == "unknown"
     assert [record.message for record in caplog.records] == [
         f"{SHIPPED} does not list my_copy; what it has seen is unknown"
     ]
@@ -111,14 +130,14 @@ def test_a_malformed_file_is_one_sentence(tmp_path: Path, text: str, message: st
     path = tmp_path / "exposure.yaml"
     path.write_text(text)
     with pytest.raises(UserError, match=message) as caught:
-        exposure(path, "m", "iemocap")
+        exposure(path, named("m"), "iemocap", UNKNOWN_WEIGHTS)
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
 def test_a_missing_file(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"none\.yaml: no such file"):
-        exposure(tmp_path / "none.yaml", "m", "iemocap")
+        exposure(tmp_path / "none.yaml", named("m"), "iemocap", UNKNOWN_WEIGHTS)
 
 
 # What a dump makes of it.
@@ -130,9 +149,16 @@ def data(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
+def model(tmp_path: Path) -> str:
+    """The flag that names a text encoder with weights."""
+    tiny_models.save_bert(tmp_path / "tiny")
+    return f"--model={tmp_path / 'tiny'}"
+
+
+@pytest.fixture
 def listed(tmp_path: Path) -> Path:
     path = tmp_path / "exposure.yaml"
-    path.write_text("fbank: {default: none, seen: audio, learnt: labels}")
+    path.write_text("tiny: {default: none, seen: audio, learnt: labels}")
     return path
 
 
@@ -145,31 +171,35 @@ def recorded(directory: Path) -> list[str]:
     ]
 
 
-def test_labels_are_refused_unless_allowed(data: Path, listed: Path, tmp_path: Path) -> None:
+def test_labels_are_refused_unless_allowed(
+    data: Path, model: str, listed: Path, tmp_path: Path
+) -> None:
     directory = tmp_path / "dump"
-    flags = ["--corpus", "learnt", "--exposure", str(listed)]
-    with pytest.raises(UserError, match=r"fbank .* learnt .*--allow_contaminated true") as caught:
-        plan(directory, data, *flags)
+    flags = [model, "--corpus", "learnt", "--exposure", str(listed)]
+    with pytest.raises(UserError, match=r"tiny .* learnt .*--allow_contaminated true") as caught:
+        plan(directory, data, *flags, upstream="bert")
     assert str(listed) in str(caught.value)
     assert not directory.exists()
-    flags += ["--allow_contaminated", "true"]
-    run_dump(directory, data, plan(directory, data, *flags))
+    allowed = [*flags, "--allow_contaminated", "true"]
+    run_dump(directory, data, plan(directory, data, *allowed, upstream="bert"))
     assert recorded(directory) == ["labels", "labels"]
     with pytest.raises(UserError, match="--allow_contaminated true"):
-        plan(directory, data, *flags[:4])
+        plan(directory, data, *flags, upstream="bert")
 
 
-def test_a_dump_keeps_what_is_known_up_to_date(data: Path, listed: Path, tmp_path: Path) -> None:
+def test_a_dump_keeps_what_is_known_up_to_date(
+    data: Path, model: str, listed: Path, tmp_path: Path
+) -> None:
     directory = tmp_path / "dump"
-    seen = ["--corpus", "seen", "--exposure", str(listed)]
-    assert plan(directory, data) == 1
-    assert plan(directory, data, *seen) == 1
-    run_dump(directory, data, plan(directory, data))
+    seen = [model, "--corpus", "seen", "--exposure", str(listed)]
+    assert plan(directory, data, model, upstream="bert") == 1
+    assert plan(directory, data, *seen, upstream="bert") == 1
+    run_dump(directory, data, plan(directory, data, model, upstream="bert"))
     assert recorded(directory) == ["audio", "audio"]
-    listed.write_text("fbank: {default: unknown}")
-    assert plan(directory, data, *seen) == 0
+    listed.write_text("tiny: {default: unknown}")
+    assert plan(directory, data, *seen, upstream="bert") == 0
     assert recorded(directory) == ["unknown", "unknown"]
-    assert plan(directory, data) == 0
+    assert plan(directory, data, model, upstream="bert") == 0
 
 
 def test_a_corpus_needs_the_file(data: Path, tmp_path: Path) -> None:
