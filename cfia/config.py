@@ -26,8 +26,8 @@ NETWORKS = {
     "cfia": "cfia.model.network.CFIANet",
     "concat": "cfia.model.concat.Concatenation",
     "linear": "cfia.model.linear.LinearHead",
-    "one_share": "cfia.model.constant_gate.OneShare",
-    "share_per_f": "cfia.model.constant_gate.SharePerFeature",
+    "one_share": "cfia.model.constant_gate.ConstantGate",
+    "share_per_f": "cfia.model.constant_gate.ConstantGatePerFeature",
     "late_fusion": "cfia.model.late_fusion.LateFusion",
 }
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import torch
 from torch import nn
 
 from cfia.config import ModelConfig
-from cfia.model.encoder import Sequences, encoders
+from cfia.model.encoder import Layers, Sequences, encoders
 from cfia.model.network import Classifier, Output
 from cfia.model.pooling import time_means
 
@@ -17,11 +15,7 @@ class Concatenation(nn.Module):
     """`cat(mean X_a, mean X_t) -> Linear`; with one modality, a plain Bi-GRU classifier."""
 
     def __init__(
-        self,
-        dims: dict[str, int],
-        n_classes: int,
-        config: ModelConfig,
-        layers: Mapping[str, int] | None = None,
+        self, dims: dict[str, int], n_classes: int, config: ModelConfig, layers: Layers = None
     ):
         super().__init__()
         self.masked = config.mask == "full"
@@ -30,6 +24,6 @@ class Concatenation(nn.Module):
         self.classifier = Classifier(size, n_classes, config)
 
     def forward(self, batch: dict[str, Sequences]) -> Output:
-        """Features of each modality used to logits."""
+        """Map the features of each modality in use to logits."""
         pooled = torch.cat(list(time_means(self.encoders, batch, self.masked).values()), dim=1)
         return Output(self.classifier(pooled), pooled.new_zeros(0))

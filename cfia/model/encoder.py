@@ -1,4 +1,4 @@
-"""From frozen features to the intermediate features `X_a`, `X_t` of shape C x T x F."""
+"""Map frozen features to the intermediate features `X_a`, `X_t` of shape C x T x F."""
 
 from __future__ import annotations
 
@@ -11,6 +11,9 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from cfia.config import ModelConfig
 from cfia.model.fast.gru import bigru, padded, rows
+
+Layers = Mapping[str, int] | None
+"""How many layers of a frozen encoder are side by side in each modality's features; None: 1."""
 
 
 @dataclass
@@ -31,7 +34,7 @@ class Sequences:
 
 
 def position_mask(lengths: Tensor, size: int) -> Tensor:
-    """(B,) lengths to (B, size) booleans, true within each length."""
+    """Mark the positions within each length: (B,) to booleans (B, size)."""
     return torch.arange(size) < lengths[:, None]
 
 
@@ -83,21 +86,33 @@ class LayerSum(nn.Module):
         return torch.einsum("btnd,n->btd", side_by_side, self.weights.softmax(dim=0))
 
 
-class Encoder(nn.Module):
-    """Normalisation, Bi-GRU and `Linear(2H -> C*F)` of one modality (section 2.1).
+class InputLayer(nn.Module):
+    """Normalisation of frozen features, and the sum of their layers.
 
     Args:
         dim: the width of a frame.
-        layers: how many layers of a frozen encoder stand side by side in a frame; more than one
-            are summed, with learnt weights, behind the normalisation of each dimension.
+        layers: how many layers of a frozen encoder are side by side in a frame; more than one are
+            summed, with learnt weights, behind the normalisation of each dimension.
     """
 
-    def __init__(self, dim: int, config: ModelConfig, layers: int = 1):
+    def __init__(self, dim: int, config: ModelConfig, layers: int):
         super().__init__()
-        self.masked = config.mask == "full"
-        self.max_frames = config.max_frames
         self.normaliser = Normaliser(dim, config.normalisation)
         self.layer_sum = LayerSum(layers) if layers > 1 else nn.Identity()
+
+    def prepare(self, x: Sequences) -> Tensor:
+        """Normalise and sum: (B, T, D) to (B, T, D / layers)."""
+        summed: Tensor = self.layer_sum(self.normaliser(x))
+        return summed
+
+
+class Encoder(InputLayer):
+    """Normalisation, Bi-GRU and `Linear(2H -> C*F)` of one modality (section 2.1)."""
+
+    def __init__(self, dim: int, config: ModelConfig, layers: int = 1):
+        super().__init__(dim, config, layers)
+        self.masked = config.mask == "full"
+        self.max_frames = config.max_frames
         dim //= layers
         self.gru = nn.GRU(dim, config.hidden, config.layers, batch_first=True, bidirectional=True)
         self.linear = nn.Linear(2 * config.hidden, config.channels * config.features)
@@ -109,7 +124,7 @@ class Encoder(nn.Module):
         beyond each length. With `mask: none`, input padded with zeros to T' = `max_frames` goes
         through everything.
         """
-        data = self.layer_sum(self.normaliser(x))
+        data = self.prepare(x)
         lengths = x.lengths if self.masked else torch.full_like(x.lengths, self.max_frames)
         size = data.shape[1] if self.masked else self.max_frames
         if data.device.type == "cpu":
@@ -131,18 +146,15 @@ class Encoder(nn.Module):
 
 
 def encoders(
-    dims: Mapping[str, int], config: ModelConfig, layers: Mapping[str, int] | None = None
+    dims: Mapping[str, int],
+    config: ModelConfig,
+    layers: Layers = None,
+    kind: type[InputLayer] = Encoder,
 ) -> nn.ModuleDict:
-    """The encoder of each modality.
-
-    Args:
-        dims: the width of the features of each modality used.
-        layers: how many layers of a frozen encoder stand side by side in them; 1 where it says
-            nothing.
-    """
-    layers = layers or {}
+    """Build an encoder for each modality, given the widths of their features."""
+    counts = layers or {}
     return nn.ModuleDict(
-        {name: Encoder(dim, config, layers.get(name, 1)) for name, dim in dims.items()}
+        {name: kind(dim, config, counts.get(name, 1)) for name, dim in dims.items()}
     )
 
 

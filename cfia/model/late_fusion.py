@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import torch
 from torch import nn
 
 from cfia.config import ModelConfig
-from cfia.model.encoder import Sequences, encoders
+from cfia.model.encoder import Layers, Sequences, encoders
 from cfia.model.network import Classifier, Output
 from cfia.model.pooling import time_means
 
@@ -16,18 +14,14 @@ from cfia.model.pooling import time_means
 class LateFusion(nn.Module):
     """`p(c) ~ p_a(c) p_t(c)`, each factor from a network that sees one modality.
 
-    The factors are what `concat` is with one modality. They share no weight, and each learns
-    from its own cross entropy (`Output.parts`), so that one run trains both on the sum of the two
-    losses as two runs would. Common to them are the order of the batches, the norm that
-    `clip_grad` bounds, and the selected epoch: the best of the product.
+    Each factor is a `concat` of one modality. They share no weight, and each learns from its own
+    cross entropy (`Output.parts`), so that one training on the sum of the two losses trains both
+    as two trainings would. Common to them are the order of the batches, the norm that `clip_grad`
+    bounds, and the selected epoch: the best of the product.
     """
 
     def __init__(
-        self,
-        dims: dict[str, int],
-        n_classes: int,
-        config: ModelConfig,
-        layers: Mapping[str, int] | None = None,
+        self, dims: dict[str, int], n_classes: int, config: ModelConfig, layers: Layers = None
     ):
         super().__init__()
         self.masked = config.mask == "full"
@@ -38,7 +32,7 @@ class LateFusion(nn.Module):
         )
 
     def forward(self, batch: dict[str, Sequences]) -> Output:
-        """Features of each modality used to the logarithm of the normalised product."""
+        """Map the features of each modality in use to the log of the normalised product."""
         means = time_means(self.encoders, batch, self.masked)
         parts = tuple(self.classifiers[name](mean) for name, mean in means.items())
         product = torch.stack([part.log_softmax(dim=1) for part in parts]).sum(dim=0)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from cfia.config import ModelConfig
-from cfia.model.encoder import Sequences, encoders, position_mask, spread
+from cfia.model.encoder import Layers, Sequences, encoders, position_mask, spread
 from cfia.model.equations import EquationStack, mean_over_time
 from cfia.model.fast.fused import FusedStack
 
@@ -19,7 +18,7 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class Output:
-    """What a network returns.
+    """The output of a network for a batch.
 
     Attributes:
         logits: (B, classes).
@@ -45,7 +44,7 @@ class Classifier(nn.Sequential):
 
 
 def build_stack(config: ModelConfig) -> EquationStack:
-    """The stack in the form that `config.stack` asks for, or the equations, which cover all."""
+    """Build the stack in the form of `config.stack`, or as equations, which cover all options."""
     if config.stack == "fused" and config.gate_conv == "mixing":
         log.info("gate_conv: mixing has no closed form; the stack runs on the equations")
         return EquationStack(config)
@@ -56,18 +55,14 @@ class CFIANet(nn.Module):
     """The network of the paper, bimodal, audio-only or text-only.
 
     Args:
-        dims: the width of the features of each modality used, of "audio" and "text". Where one
+        dims: the width of the features of each modality in use, of "audio" and "text". Where one
             is missing its `X` is 0, so that a CFIA module becomes a gate on the other, and its
             self-consistency terms are dropped; `unimodal: bypass` leaves the modules out.
         layers: as of `encoders`.
     """
 
     def __init__(
-        self,
-        dims: dict[str, int],
-        n_classes: int,
-        config: ModelConfig,
-        layers: Mapping[str, int] | None = None,
+        self, dims: dict[str, int], n_classes: int, config: ModelConfig, layers: Layers = None
     ):
         super().__init__()
         self.config = config
@@ -79,17 +74,17 @@ class CFIANet(nn.Module):
         self.classifier = Classifier(size, n_classes, config)
 
     def forward(self, batch: dict[str, Sequences]) -> Output:
-        """Features of each modality used to logits and self-consistency losses."""
+        """Map the features of each modality in use to logits and self-consistency losses."""
         X, valid = self.intermediate(batch)
-        given = next(iter(X.values()))
+        first = next(iter(X.values()))
         if self.stack is None:
-            return Output(self.classifier(mean_over_time(given, valid)), given.new_zeros(0))
-        zero = given.new_zeros(()).expand_as(given)
+            return Output(self.classifier(mean_over_time(first, valid)), first.new_zeros(0))
+        zero = first.new_zeros(()).expand_as(first)
         stacked = self.stack(X.get("audio", zero), X.get("text", zero), valid, tuple(X))
         return Output(self.classifier(stacked.pooled), stacked.terms)
 
     def intermediate(self, batch: dict[str, Sequences]) -> tuple[dict[str, Tensor], Tensor]:
-        """Features to the aligned `X` (B, C, T, F) of each modality and `valid` (B, T)."""
+        """Map features to each modality's aligned `X` (B, C, T, F) and to `valid` (B, T)."""
         y = {name: encoder(batch[name]) for name, encoder in self.encoders.items()}
         lengths = {name: batch[name].lengths for name in y}
         if len(y) == 2:
@@ -111,7 +106,7 @@ class CFIANet(nn.Module):
         return y.reshape(shape).transpose(1, 2)
 
     def _align(self, y: dict[str, Tensor], lengths: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
-        """The text's (B, T, C*F) on the time axis of the audio, and its lengths there."""
+        """Put the text (B, T, C*F) on the time axis of the audio; return its lengths there too."""
         if self.config.align == "pad":
             return y["text"], lengths["text"]
         size = y["audio"].shape[1]

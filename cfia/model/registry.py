@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from cfia.config import NETWORKS, ModelConfig
@@ -11,18 +10,16 @@ from cfia.config import NETWORKS, ModelConfig
 if TYPE_CHECKING:
     from torch import nn
 
+    from cfia.model.encoder import Layers
+
 
 def build(
-    dims: dict[str, int],
-    n_classes: int,
-    config: ModelConfig,
-    layers: Mapping[str, int] | None = None,
+    dims: dict[str, int], n_classes: int, config: ModelConfig, layers: Layers = None
 ) -> nn.Module:
-    """The network that `config.network` names, with freshly drawn weights.
+    """Build the network that `config.network` names, with freshly drawn weights.
 
     Args:
-        dims: feature width of each modality used ("audio", "text"), in that order.
-        layers: how many layers of a frozen encoder stand side by side in them (default: 1).
+        dims: the width of the features of each modality in use, in the order "audio", "text".
     """
     module, _, name = NETWORKS[config.network].rpartition(".")
     network: type[nn.Module] = getattr(importlib.import_module(module), name)
