@@ -8,7 +8,6 @@ import hashlib
 import json
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
@@ -37,7 +36,7 @@ def atomic_write(path: str | os.PathLike[str], mode: str = "w") -> Iterator[IO[A
 
 
 def write_if_changed(path: str | os.PathLike[str], content: str | bytes) -> bool:
-    """Write a file whole, unless it holds that already; whether it was written."""
+    """Write a file whole, unless it has that content already; return whether it was written."""
     data = content.encode() if isinstance(content, str) else content
     target = Path(path)
     if target.exists() and target.read_bytes() == data:
@@ -54,8 +53,8 @@ def atomic_directory(path: str | os.PathLike[str]) -> Iterator[Path]:
     target.parent.mkdir(parents=True, exist_ok=True)
     for left in target.parent.glob(f".{glob.escape(target.name)}.tmp.*"):
         shutil.rmtree(left)  # of a process that was killed
-    temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}.tmp.", dir=target.parent))
-    temporary.chmod(0o777 & ~_umask())
+    temporary = target.with_name(f".{target.name}.tmp.{os.getpid()}")
+    temporary.mkdir()
     try:
         yield temporary
         if target.exists():
@@ -71,12 +70,6 @@ def atomic_directory(path: str | os.PathLike[str]) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
-
-
 def write_json(path: str | os.PathLike[str], value: Any) -> None:
     """Write `value` as indented JSON, keys in the order given, whole or not at all."""
     with atomic_write(path) as handle:
@@ -85,7 +78,7 @@ def write_json(path: str | os.PathLike[str], value: Any) -> None:
 
 
 def read_json(path: str | os.PathLike[str]) -> Any:
-    """Read a JSON file that one of our programs wrote; `UserError` if it is not JSON."""
+    """Read a JSON file that a program of cfia wrote; `UserError` if it is not JSON."""
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except ValueError as error:
@@ -95,18 +88,18 @@ def read_json(path: str | os.PathLike[str]) -> Any:
 
 
 def sha256(path: str | os.PathLike[str]) -> str:
-    """SHA-256 of a file's bytes, in hexadecimal."""
+    """Compute the SHA-256 of a file's bytes, in hexadecimal."""
     with open(path, "rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
 def digest(value: Any) -> str:
-    """SHA-256 of a value's canonical JSON: for lists and mappings of strings and numbers."""
+    """Compute the SHA-256 of the canonical JSON of lists and mappings of strings and numbers."""
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
 def stat_digest(paths: list[Path], root: Path) -> str:
-    """Digest of names, sizes and times: what stands for the bytes of audio, which are too many."""
+    """Digest names, sizes and times of files whose bytes are too many to read, such as audio."""
     rows = []
     for path in sorted(paths):
         status = path.stat()

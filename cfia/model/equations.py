@@ -56,16 +56,14 @@ class SpatialGate(nn.Module):
         super().__init__()
         self.mixing = gate_conv == "mixing"
         if self.mixing:  # 1-D over T, all channels and features at once
-            self.to_a: nn.Module = nn.Conv1d(
-                2 * channels * features, features, kernel, padding=kernel // 2
-            )
-            self.to_t: nn.Module = nn.Conv1d(
-                2 * channels * features, features, kernel, padding=kernel // 2
-            )
+            size, padding = 2 * channels * features, kernel // 2
+            maps: list[nn.Module] = [
+                nn.Conv1d(size, features, kernel, padding=padding) for _ in range(2)
+            ]
         else:  # the channels alone; `kernel` positions along T
-            size, padding = (kernel, 1), (kernel // 2, 0)
-            self.to_a = nn.Conv2d(2 * channels, 1, size, padding=padding)
-            self.to_t = nn.Conv2d(2 * channels, 1, size, padding=padding)
+            shape, edges = (kernel, 1), (kernel // 2, 0)
+            maps = [nn.Conv2d(2 * channels, 1, shape, padding=edges) for _ in range(2)]
+        self.to_a, self.to_t = maps
 
     def forward(self, I_a: Tensor, I_t: Tensor) -> tuple[Tensor, Tensor]:
         """Two (B, C, T, F) to two (B, 1, T, F) that sum to one."""

@@ -1,4 +1,4 @@
-"""Check fold lists as they stand on disk, by rules of their own.
+"""Check the fold lists on disk, by rules of its own.
 
 Nothing is shared with `cfia.training.folds`, which writes them: a mistake there, or in a list
 that somebody edited, must show here.
@@ -6,41 +6,16 @@ that somebody edited, must show here.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 from cfia.errors import UserError
 from cfia.kaldi.table import read_lines, read_table
 
 
-@dataclass(frozen=True)
-class Shared:
-    """What the test part has in common with another part: distinct dialogues and transcripts."""
-
-    dialogues: int | None  # None where the corpus has no utt2dialogue
-    transcripts: int
-
-
-@dataclass(frozen=True)
-class Report:
-    """What was found in one fold that is sound."""
-
-    fold: int
-    tested: list[str]  # speakers or sessions
-    sizes: dict[str, int]  # part -> utterances
-    shared: dict[str, Shared]  # train and valid, each against test
-
-    def line(self) -> str:
-        """The report in one line."""
-        sizes = ", ".join(f"{part} {n}" for part, n in self.sizes.items())
-        shared = "; ".join(f"{part} and test share {_say(s)}" for part, s in self.shared.items())
-        return f"fold {self.fold} (tests {', '.join(self.tested)}): {sizes}; {shared}"
-
-
 def check(
     data: Path, folds: Path, cv: str, validation: str, *, shown: Path | None = None
-) -> list[Report]:
-    """Check all folds of a scheme.
+) -> list[str]:
+    """Check all folds of a scheme, and describe each in a line.
 
     Args:
         data: the data directory; folds: the scheme's directory, with 1/, 2/, ... in it.
@@ -86,7 +61,7 @@ def _read(path: Path) -> list[str]:
 
 
 def _check_utterances(parts: dict[str, list[str]], known: set[str], where: str) -> None:
-    """Each utterance of the data directory stands in one part, and no other does."""
+    """Refuse parts that are not a partition of the data directory's utterances."""
     seen: dict[str, str] = {}
     for part, utterances in parts.items():
         for utterance in utterances:
@@ -106,7 +81,7 @@ def _check_disjoint(
     validation: str,
     where: str,
 ) -> None:
-    """No speaker or session on two sides where the scheme keeps them apart."""
+    """Refuse a speaker or session in two parts that the scheme keeps apart."""
     rules = [("utt2spk", "test", "train"), ("utt2spk", "test", "valid")]
     if cv == "session":
         rules += [("utt2session", "test", "train"), ("utt2session", "test", "valid")]
@@ -118,11 +93,11 @@ def _check_disjoint(
         rules.append(("utt2session", "test", "train"))
         if "utt2dialogue" in tables:
             rules.append(("utt2dialogue", "test", "train"))
-    for table, one, other in rules:
-        common = _values(parts[one], tables[table]) & _values(parts[other], tables[table])
+    nouns = {"utt2spk": "speaker", "utt2session": "session", "utt2dialogue": "dialogue"}
+    for table, first, second in rules:
+        common = _values(parts[first], tables[table]) & _values(parts[second], tables[table])
         if common:
-            what = {"utt2spk": "speaker", "utt2session": "session", "utt2dialogue": "dialogue"}
-            raise _wrong(where, f"{one} and {other} share the {what[table]} {min(common)}")
+            raise _wrong(where, f"{first} and {second} share the {nouns[table]} {min(common)}")
 
 
 def _values(utterances: list[str], table: dict[str, str]) -> set[str]:
@@ -131,31 +106,20 @@ def _values(utterances: list[str], table: dict[str, str]) -> set[str]:
 
 def _report(
     number: int, parts: dict[str, list[str]], tables: dict[str, dict[str, str]], cv: str
-) -> Report:
-    held_out = tables["utt2session" if cv == "session" else "utt2spk"]
-
-    def shared(part: str, name: str) -> int:
-        return len(_values(parts[part], tables[name]) & _values(parts["test"], tables[name]))
-
-    return Report(
-        fold=number,
-        tested=sorted(_values(parts["test"], held_out)),
-        sizes={part: len(utterances) for part, utterances in parts.items()},
-        shared={
-            part: Shared(
-                dialogues=shared(part, "utt2dialogue") if "utt2dialogue" in tables else None,
-                transcripts=shared(part, "text"),
-            )
-            for part in ("train", "valid")
-        },
-    )
-
-
-def _say(shared: Shared) -> str:
-    transcripts = f"{shared.transcripts} transcripts"
-    return (
-        transcripts if shared.dialogues is None else f"{shared.dialogues} dialogues, {transcripts}"
-    )
+) -> str:
+    """Describe a sound fold in a line: who is tested, and what the test shares with other parts."""
+    tested = sorted(_values(parts["test"], tables["utt2session" if cv == "session" else "utt2spk"]))
+    sizes = ", ".join(f"{part} {len(utterances)}" for part, utterances in parts.items())
+    shared = []
+    for part in ("train", "valid"):
+        counts = [
+            f"{len(_values(parts[part], tables[table]) & _values(parts['test'], tables[table]))} "
+            f"{values}"
+            for table, values in (("utt2dialogue", "dialogues"), ("text", "transcripts"))
+            if table in tables
+        ]
+        shared.append(f"{part} and test share {', '.join(counts)}")
+    return f"fold {number} (tests {', '.join(tested)}): {sizes}; {'; '.join(shared)}"
 
 
 def _wrong(where: str | Path, what: str) -> UserError:

@@ -99,7 +99,7 @@ def make_scheme(
         reports = check(data.path, temporary, cv, validation, shown=directory)
         marker.finish(temporary, options, inputs)
     for report in reports:
-        log.info("%s %s", directory, report.line())
+        log.info("%s %s", directory, report)
 
 
 def read_folds(directory: Path) -> dict[int, Fold]:

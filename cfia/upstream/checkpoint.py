@@ -213,34 +213,77 @@ def load(model_class: Any, checkpoint: Checkpoint, unused: str) -> Any:
 def _check_keys(checkpoint: Checkpoint, model: Any, info: dict[str, Any], unused: str) -> None:
     prefix = f"{model.base_model_prefix}."
     used = {name for name, _ in model.named_children()} - {unused}
-    for kind, what in (
-        ("missing_keys", "lack"),
-        ("unexpected_keys", "have the unknown"),
-        ("mismatched_keys", "have the wrong shape for"),
-    ):
+    kinds = []
+    for kind in ("missing_keys", "unexpected_keys", "mismatched_keys"):
         keys = [key if isinstance(key, str) else key[0] for key in info[kind]]
-        wrong = sorted(k for k in keys if k.removeprefix(prefix).split(".")[0] in used)
-        if wrong:
-            more = f" and {len(wrong) - 1} more" if len(wrong) > 1 else ""
+        kinds.append([key for key in keys if key.removeprefix(prefix).split(".")[0] in used])
+    check_keys(checkpoint.model, "config.json", *kinds)
+
+
+def check_keys(
+    model: str, config: str, missing: list[str], unknown: list[str], mismatched: list[str]
+) -> None:
+    """Refuse weights that do not fit the network that a model's `config` describes.
+
+    Raises:
+        UserError: one of the lists is not empty; it names the first key.
+    """
+    faults = {"lack": missing, "have the unknown": unknown, "have the wrong shape for": mismatched}
+    for fault, keys in faults.items():
+        if keys:
+            more = f" and {len(keys) - 1} more" if len(keys) > 1 else ""
             raise UserError(
-                f"the weights of {checkpoint.model} {what} {wrong[0]}{more}, so they do not fit "
-                "its config.json; copy or download the model again"
+                f"the weights of {model} {fault} {min(keys)}{more}, so they do not fit its "
+                f"{config}; copy or download the model again"
             )
 
 
-def check_layer(flag: str, layer: int | str | None, layers: int, model: str) -> int | str:
-    """The index into hidden_states of a model with `layers` blocks, or `ALL`; None is the last.
+def audio_layer(choice: Choice, files: Checkpoint, key: str, default: int) -> int | str:
+    """Check that files are of the encoder of a choice, and its layer; see `check_layer`.
+
+    Args:
+        key, default: where config.json counts the blocks, and what transformers takes without it.
+
+    Raises:
+        UserError: it is a model of another type; there is no such layer.
+    """
+    config = files.config()
+    if config.get("model_type") != choice.name:
+        raise UserError(
+            f"{files.model} is a model of the type {config.get('model_type')}, not {choice.name}; "
+            f"give a {choice.name} model or another --audio_upstream"
+        )
+    return check_layer(choice, int(config.get(key, default)), files)
+
+
+def check_layer(choice: Choice, layers: int, files: Checkpoint) -> int | str:
+    """Check the layer of a choice against a model with so many blocks.
+
+    Returns:
+        The index into hidden_states, by default the last; or `ALL`.
 
     Raises:
         UserError: there is no such layer.
     """
-    if layer is None:
-        return layers
-    if layer == ALL:
-        return ALL
-    if isinstance(layer, str) or not 0 <= layer <= layers:
-        raise UserError(f"--{flag} {layer}: the layers of {model} are 0 to {layers}, or {ALL}")
+    layer = layers if choice.layer is None else choice.layer
+    if layer != ALL and (isinstance(layer, str) or not 0 <= layer <= layers):
+        raise UserError(
+            f"--{choice.modality}_layer {layer}: the layers of {files.model} are 0 to {layers}, or "
+            f"{ALL}"
+        )
     return layer
+
+
+def load_part(part_class: Any, files: Checkpoint, **options: Any) -> Any:
+    """Load the tokenizer or the feature extractor of a model.
+
+    Raises:
+        UserError: it is missing or damaged.
+    """
+    try:
+        return part_class.from_pretrained(str(files.directory), local_files_only=True, **options)
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise unloadable(files, error) from None
 
 
 def unloadable(checkpoint: Checkpoint, error: BaseException) -> UserError:

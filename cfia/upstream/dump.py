@@ -1,4 +1,4 @@
-"""One job of a dump: decode, encode and archive the batches that the plan gives it.
+"""Run one job of a dump: decode, encode and archive the batches that the plan gives it.
 
 While the encoder works on a batch, a thread decodes the next one, and no more than that one.
 """
@@ -46,7 +46,7 @@ class _Batch:
 
 
 def run_job(directory: Path, data: DataDir, job: int, device: str = "cpu") -> None:
-    """Encode a job's batches, going on behind the last one that an earlier run finished.
+    """Encode a job's batches, going on behind the last one that is finished.
 
     `device`, "cpu" or "cuda", is where a network runs.
 
@@ -62,7 +62,12 @@ def run_job(directory: Path, data: DataDir, job: int, device: str = "cpu") -> No
     if journal.finished(files, plan.digest()):
         _log.info("%s: job %d is finished, skipping", directory, job)
         return
-    _check_utterances(plan, data, job)
+    planned = {u for number in plan.jobs[job - 1] for u in plan.batches[number]}
+    if lost := planned - data.utt2spk.keys():
+        raise UserError(
+            f"{data.path} lacks {min(lost)}, which the dump was planned with; run the stage again "
+            "with --force true"
+        )
     s = plan.settings
     upstream = build(s.choice, s.num_threads, device, s.checkpoint())
     with journal.opened(files, plan.digest(), upstream.description.values()) as begun:
@@ -84,7 +89,7 @@ def run_job(directory: Path, data: DataDir, job: int, device: str = "cpu") -> No
 def ahead(
     load: Callable[[int], T], numbers: Sequence[int], stop: threading.Event | None = None
 ) -> Generator[T, None, None]:
-    """Yield `load(number)` for each number, the next one loaded in a thread meanwhile.
+    """Yield `load(number)` for each number, while a thread loads the next one.
 
     At most two results are alive: the one that was yielded, and the next. An exception of `load`
     is raised where its result would be yielded. When the generator is closed, by an error or an
@@ -104,16 +109,6 @@ def ahead(
         if stop is not None:
             stop.set()
         pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _check_utterances(plan: Plan, data: DataDir, job: int) -> None:
-    for number in plan.jobs[job - 1]:
-        for utterance in plan.batches[number]:
-            if utterance not in data.utt2spk:
-                raise UserError(
-                    f"{data.path} lacks {utterance}, which the dump was planned with; run the "
-                    "stage again with --force true"
-                )
 
 
 def _dump_batch(plan: Plan, batch: _Batch, upstream: Upstream, begun: journal.Journal) -> None:
@@ -139,7 +134,7 @@ def _dump_batch(plan: Plan, batch: _Batch, upstream: Upstream, begun: journal.Jo
 def _load_batch(
     plan: Plan, number: int, data: DataDir, upstream: Upstream, stop: threading.Event
 ) -> _Batch:
-    """The waveforms or transcripts of a batch; cut short when `stop` is set, for nobody to use."""
+    """Load the waveforms or transcripts of a batch; stop in the middle when `stop` is set."""
     batch = _Batch(number)
     for utterance in plan.batches[number]:
         if stop.is_set():
@@ -157,18 +152,18 @@ def _load_batch(
 
 
 def load_audio(data: DataDir, utterance: str, upstream: Upstream) -> Features:
-    """An utterance's waveform, float32 (samples,) in [-1, 1], at the upstream's rate.
+    """Load an utterance's waveform, float32 (samples,) in [-1, 1], at the upstream's rate.
 
     Raises:
         UserError: as `cfia.kaldi.audio.load`; it is shorter than a frame of the upstream.
     """
     samples, rate = audio.load(*data.audio(utterance))
-    wanted = upstream.sample_rate or rate
-    if rate != wanted:
-        samples = np.asarray(soxr.resample(samples, rate, wanted), dtype=np.float32)
+    target = upstream.sample_rate or rate
+    if rate != target:
+        samples = np.asarray(soxr.resample(samples, rate, target), dtype=np.float32)
     if len(samples) < upstream.shortest:
         raise UserError(
-            f"the audio has {len(samples)} samples at {wanted} Hz, where one frame of "
+            f"the audio has {len(samples)} samples at {target} Hz, where one frame of "
             f"{upstream.description.name} needs {upstream.shortest}; leave it out of the data "
             "directory, or with --skip_bad true"
         )
@@ -189,12 +184,12 @@ def _check_features(utterance: str, matrix: Features, upstream: Upstream) -> Non
         )
 
 
-def _progress(batches: Iterable[T], done: int, total: int, what: str) -> Iterator[T]:
-    """The batches that are left: with a bar on a terminal, with lines of the time left in a log."""
+def _progress(batches: Iterable[T], done: int, total: int, title: str) -> Iterator[T]:
+    """Show progress over the batches that are left: a bar on a terminal, lines in a log."""
     if done:
-        _log.info("%s: going on behind batch %d of %d", what, done, total)
+        _log.info("%s: going on behind batch %d of %d", title, done, total)
     if sys.stderr.isatty():
-        yield from tqdm(batches, desc=what, initial=done, total=total, unit="batch")
+        yield from tqdm(batches, desc=title, initial=done, total=total, unit="batch")
         return
     began = reported = time.monotonic()
     for count, batch in enumerate(batches, start=1):
@@ -203,4 +198,4 @@ def _progress(batches: Iterable[T], done: int, total: int, what: str) -> Iterato
         if now - reported >= REPORT_EVERY or done + count == total:
             reported = now
             left = (now - began) / count * (total - done - count)
-            _log.info("%s: batch %d of %d, %d s left", what, done + count, total, left)
+            _log.info("%s: batch %d of %d, %d s left", title, done + count, total, left)

@@ -7,15 +7,17 @@ import io
 import re
 from collections.abc import Sequence
 from contextlib import redirect_stdout
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cfia.errors import UserError
 from cfia.files import read_yaml
 from cfia.upstream import checkpoint
 from cfia.upstream.base import Features, Loader, Upstream
 from cfia.upstream.choice import Choice
-from cfia.upstream.emotion2vec_batch import Network
 from cfia.upstream.emotion2vec_files import CONFIG, Files, find, weights_to_run
+
+if TYPE_CHECKING:
+    from cfia.upstream.emotion2vec_batch import Network
 
 SAMPLE_RATE = 16000
 
@@ -65,6 +67,8 @@ def build(choice: Choice, files: Files, num_threads: int, device: str) -> Upstre
     """
     import torch
 
+    from cfia.upstream.emotion2vec_batch import Network
+
     torch.set_num_threads(num_threads)
     spec, config = check(choice, files), _config(files)
     weights = _weights(files, config)
@@ -107,17 +111,11 @@ def check_design(files: checkpoint.Checkpoint, config: dict[str, Any]) -> list[l
     audio = (conf.get("modalities") or {}).get("audio")
     if not isinstance(audio, dict):
         raise _other_design(files, "modalities.audio", None)
-    heads = conf.get("num_heads")
-    for found, needed in (
-        (conf, MODEL_DESIGN),
-        (
-            audio,
-            AUDIO_DESIGN | ({"num_alibi_heads": heads} if audio.get("use_alibi_encoder") else {}),
-        ),
-    ):
-        for key, value in needed.items():
-            if found.get(key) != value:
-                raise _other_design(files, key, found.get(key))
+    biases = {"num_alibi_heads": conf.get("num_heads")} if audio.get("use_alibi_encoder") else {}
+    for section, design in ((conf, MODEL_DESIGN), (audio, AUDIO_DESIGN | biases)):
+        for key, value in design.items():
+            if section.get(key) != value:
+                raise _other_design(files, key, section.get(key))
     return _spec(files, str(audio.get("feature_encoder_spec")))
 
 
@@ -167,19 +165,7 @@ def _weights(files: Files, config: dict[str, Any]) -> dict[str, Any]:
     """
     shapes = _shapes(files, config)
     state = weights_to_run(files)
-    missing, unknown = sorted(shapes.keys() - state.keys()), sorted(state.keys() - shapes.keys())
-    mismatched = sorted(
-        key for key in shapes.keys() & state.keys() if state[key].shape != shapes[key]
-    )
-    for keys, what in (
-        (missing, "lack"),
-        (mismatched, "have the wrong shape for"),
-        (unknown, "have the unknown"),
-    ):
-        if keys:
-            more = f" and {len(keys) - 1} more" if len(keys) > 1 else ""
-            raise UserError(
-                f"the weights of {files.model} {what} {keys[0]}{more}, so they do not fit its "
-                f"{CONFIG}; copy or download the model again"
-            )
+    missing, unknown = list(shapes.keys() - state.keys()), list(state.keys() - shapes.keys())
+    mismatched = [k for k in shapes.keys() & state.keys() if state[k].shape != shapes[k]]
+    checkpoint.check_keys(files.model, CONFIG, missing, unknown, mismatched)
     return {key: state[key].read().float() for key in shapes}

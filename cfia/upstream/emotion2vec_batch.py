@@ -12,12 +12,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from torch import Tensor
+import torch
+from torch import Tensor
+from torch.nn import functional
 
-AUDIO = "modality_encoders.AUDIO"
+from cfia.upstream.emotion2vec_files import AUDIO
+from cfia.upstream.frames import Convolutions, pieces, samples_of
 
 # Output frames that the convolutional front makes at once (2 s). The output of its first layer
 # takes 6.5 MB a second in the base model; on a CPU larger pieces leave the cache, and 500 frames
@@ -31,20 +33,13 @@ ROWS = 1024
 BIAS = 40_000_000
 
 
-def reach(spec: Sequence[Sequence[int]], frames: int) -> int:
-    """The samples that so many frames are made from; `spec` is (channels, kernel, stride)."""
-    for _, kernel, stride in reversed(spec):
-        frames = (frames - 1) * stride + kernel
-    return frames
-
-
 class Front:
     """The convolutions before the transformer: (samples,) to (frames, channels)."""
 
-    def __init__(self, weights: dict[str, Tensor], spec: Sequence[Sequence[int]]) -> None:
+    def __init__(self, weights: dict[str, Tensor], spec: Convolutions) -> None:
         self.spec = spec
         self.stride = math.prod(stride for _, _, stride in spec)
-        self.shortest = reach(spec, 1)
+        self.shortest = samples_of(spec, 1)
         self._layers = []
         for i, (_, kernel, stride) in enumerate(spec):
             name = f"{AUDIO}.local_encoder.conv_layers.{i}"
@@ -55,19 +50,10 @@ class Front:
 
     def __call__(self, samples: Tensor) -> Tensor:
         """The whole waveform, in pieces. Nothing here pads, so pieces are exact."""
-        import torch
-
-        frames = (len(samples) - self.shortest) // self.stride + 1
-        pieces = []
-        for start in range(0, frames, PIECE):
-            first = start * self.stride
-            length = reach(self.spec, min(PIECE, frames - start))
-            pieces.append(self._piece(samples[first : first + length]))
-        return torch.cat(pieces)
+        parts = pieces(self.spec, len(samples), PIECE)
+        return torch.cat([self._piece(samples[part]) for part in parts])
 
     def _piece(self, samples: Tensor) -> Tensor:
-        from torch.nn import functional
-
         x = samples[:, None]
         for taps, kernel, stride, norm in self._layers:
             x = _convolve(x, taps, kernel, stride)
@@ -95,8 +81,6 @@ class Positions:
     """The positional convolutions: (frames, dim) of a batch to what is added to them."""
 
     def __init__(self, weights: dict[str, Tensor], depth: int, groups: int) -> None:
-        import torch
-
         self._groups = groups
         self._layers = []
         for i in range(1, depth + 1):
@@ -107,9 +91,6 @@ class Positions:
 
     def __call__(self, x: Tensor, lengths: Sequence[int]) -> Tensor:
         """Convolve each of the utterances, which have these lengths, as if it were alone."""
-        import torch
-        from torch.nn import functional
-
         gap = max(kernel.shape[-1] for kernel, _ in self._layers) // 2
         frames = torch.zeros(sum(lengths) + gap * (len(lengths) - 1), dtype=torch.bool)
         start = 0
@@ -140,7 +121,7 @@ class Network:
     """
 
     def __init__(
-        self, weights: dict[str, Tensor], conf: dict[str, Any], spec: Sequence[Sequence[int]]
+        self, weights: dict[str, Tensor], conf: dict[str, Any], spec: Convolutions
     ) -> None:
         audio = conf["modalities"]["audio"]
         self.front = Front(weights, spec)
@@ -159,8 +140,6 @@ class Network:
 
     def __call__(self, waves: Sequence[Tensor]) -> list[Tensor]:
         """Encode a batch; each waveform has at least `front.shortest` samples."""
-        import torch
-
         local = [self.front(wave) for wave in waves]
         lengths = [len(x) for x in local]
         x = self._norm(torch.cat(local), f"{AUDIO}.project_features.1", 1e-5)
@@ -169,43 +148,35 @@ class Network:
         extra = 0
         if self._extra is not None:
             extra = self._extra.shape[1]
-            x = torch.cat([part for rows in _split(x, lengths) for part in (self._extra[0], rows)])
+            x = torch.cat(
+                [part for rows in torch.split(x, lengths) for part in (self._extra[0], rows)]
+            )
         lengths = [length + extra for length in lengths]
         x = self._norm(x, f"{AUDIO}.context_encoder.norm", self._eps)
         for block in self._blocks:
             x = self._block(x, block, lengths, extra)
-        return [rows[extra:] for rows in _split(x, lengths)]
+        return [rows[extra:] for rows in torch.split(x, lengths)]
 
     def _linear(self, x: Tensor, name: str) -> Tensor:
-        from torch.nn import functional
-
         return functional.linear(x, self._weights[f"{name}.weight"], self._weights[f"{name}.bias"])
 
     def _norm(self, x: Tensor, name: str, eps: float) -> Tensor:
-        from torch.nn import functional
-
         weight, bias = self._weights[f"{name}.weight"], self._weights[f"{name}.bias"]
         return functional.layer_norm(x, x.shape[1:], weight, bias, eps)
 
     def _block(self, x: Tensor, name: str, lengths: list[int], extra: int) -> Tensor:
-        import torch
-        from torch.nn import functional
-
         x = self._attention(x, f"{name}.attn", lengths, extra).add_(x)
         x = self._norm(x, f"{name}.norm1", self._eps)
-        found = []
-        for rows in _split(x, ROWS):
+        outputs = []
+        for rows in torch.split(x, ROWS):
             hidden = functional.gelu(self._linear(rows, f"{name}.mlp.fc1"))
-            found.append(self._linear(hidden, f"{name}.mlp.fc2").add_(rows))
-        return self._norm(torch.cat(found), f"{name}.norm2", self._eps)
+            outputs.append(self._linear(hidden, f"{name}.mlp.fc2").add_(rows))
+        return self._norm(torch.cat(outputs), f"{name}.norm2", self._eps)
 
     def _attention(self, x: Tensor, name: str, lengths: list[int], extra: int) -> Tensor:
-        import torch
-        from torch.nn import functional
-
         width = x.shape[1]
-        found = []
-        for rows in _split(self._linear(x, f"{name}.qkv"), lengths):
+        attended = []
+        for rows in torch.split(self._linear(x, f"{name}.qkv"), lengths):
             size = len(rows)
             # (T, 3 * dim) to three of (1, heads, T, dim / heads)
             q, k, v = rows.view(1, size, 3, self._heads, -1).permute(2, 0, 3, 1, 4)
@@ -214,8 +185,8 @@ class Network:
                 queries = q[:, :, start : start + step]
                 bias = self._distances(start, queries.shape[2], size, extra)
                 y = functional.scaled_dot_product_attention(queries, k, v, attn_mask=bias)
-                found.append(y.transpose(1, 2).reshape(-1, width))
-        return self._linear(torch.cat(found), f"{name}.proj")
+                attended.append(y.transpose(1, 2).reshape(-1, width))
+        return self._linear(torch.cat(attended), f"{name}.proj")
 
     def _distances(self, start: int, count: int, size: int, extra: int) -> Tensor | None:
         """The bias (1, heads, count, size) of `count` queries from `start`: minus slope x distance.
@@ -232,8 +203,6 @@ class Network:
         return self._bias[:, :, :size, :size]
 
     def _make_distances(self, start: int, count: int, size: int, extra: int) -> Tensor:
-        import torch
-
         assert self._slopes is not None
         places = torch.arange(size, device=self._slopes.device, dtype=torch.float32)
         distance = (places[start : start + count, None] - places).abs_()
@@ -242,16 +211,8 @@ class Network:
         return (self._slopes[:, None, None] * -distance)[None]
 
 
-def _split(x: Tensor, sizes: int | list[int]) -> Sequence[Tensor]:
-    import torch
-
-    return torch.split(x, sizes)
-
-
 def _slopes(weights: dict[str, Tensor], heads: int) -> Tensor | None:
     """The slope of each head (ALiBi, Press et al. 2022) times the learned scale, at least 0."""
-    import torch
-
     scale = weights.get(f"{AUDIO}.alibi_scale")
     if scale is None:
         return None

@@ -9,12 +9,13 @@ from cfia.errors import UserError
 from cfia.files import digest, read_json, read_yaml, sha256
 from cfia.upstream import checkpoint, torch_file
 from cfia.upstream.choice import Choice
-from cfia.upstream.emotion2vec_batch import AUDIO
 from cfia.upstream.hub import Source, sources
 from cfia.upstream.registry import default_model
 
 # What names the other two; the settings; the weights, where it does not name them.
 CONFIGURATION, CONFIG, WEIGHTS = "configuration.json", "config.yaml", "model.pt"
+
+AUDIO = "modality_encoders.AUDIO"  # the beginning of most weights' names
 
 # What is not run: the decoder of the pretraining, its moving average of the weights, and the
 # classifier of the models that were trained on labels.

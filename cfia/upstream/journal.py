@@ -35,33 +35,21 @@ class Batch:
     skipped: dict[str, str]  # utterance -> reason
 
 
-@dataclass(frozen=True)
 class JobFiles:
-    """The names of one job's files in a dump directory."""
+    """The names of one job's files in a dump directory.
 
-    directory: Path
-    name: str
-    job: int
+    Attributes:
+        ark, scp: the finished archive, an absolute path since the scp names it, and the scp.
+        unfinished: the archive while it grows.
+        journal: the job's journal.
+    """
 
-    @property
-    def ark(self) -> Path:
-        """The finished archive; an absolute path, which the scp names."""
-        return self.directory.absolute() / f"raw_{self.name}.{self.job}.ark"
-
-    @property
-    def scp(self) -> Path:
-        """The finished scp."""
-        return self.ark.with_suffix(".scp")
-
-    @property
-    def unfinished(self) -> Path:
-        """The archive while it grows."""
-        return self.ark.with_name(f".{self.ark.name}")
-
-    @property
-    def journal(self) -> Path:
-        """The job's journal."""
-        return self.unfinished.with_suffix(".journal")
+    def __init__(self, directory: Path, name: str, job: int) -> None:
+        self.directory, self.job = directory, job
+        self.ark = directory.absolute() / f"raw_{name}.{job}.ark"
+        self.scp = self.ark.with_suffix(".scp")
+        self.unfinished = self.ark.with_name(f".{self.ark.name}")
+        self.journal = self.unfinished.with_suffix(".journal")
 
 
 class Journal:

@@ -10,6 +10,7 @@ from cfia.errors import UserError
 from cfia.upstream import checkpoint
 from cfia.upstream.base import Features, Loader, Upstream
 from cfia.upstream.choice import ALL, Choice
+from cfia.upstream.frames import pieces, samples_of
 from cfia.upstream.hub import first_line
 from cfia.upstream.registry import FAMILIES
 
@@ -24,40 +25,27 @@ PIECE = 1500
 class Front:
     """The convolutions and the projection of one waveform, in pieces if it is long.
 
-    The convolutions do not pad, so a piece with the samples that its frames reach is exact. What
-    reaches further is the group norm of the first layer in the base models, whose statistics are
-    over all of time: they are found first, in a pass over the pieces.
+    The convolutions do not pad, so a piece with all samples of its frames is exact. Only the group
+    norm of the first layer in the base models takes statistics over all of time: these are
+    computed first, in a pass over the pieces.
     """
 
     def __init__(self, model: Any) -> None:
         self._extractor = model.feature_extractor
         self._projection = model.feature_projection
-        self._kernels = list(model.config.conv_kernel)
-        self._strides = list(model.config.conv_stride)
-        self.stride = math.prod(self._strides)
-        self.shortest = self._reach(1)
+        self._layers = list(zip(model.config.conv_kernel, model.config.conv_stride, strict=True))
+        self.stride = math.prod(model.config.conv_stride)
+        self.shortest = samples_of(self._layers, 1)
 
     def __call__(self, samples: Tensor) -> Tensor:
-        """(samples,), at least `shortest`, to (frames, dim), the input of the transformer."""
+        """Map (samples,), at least `shortest`, to (frames, dim), the input of the transformer."""
         import torch
 
-        frames = (len(samples) - self.shortest) // self.stride + 1
-        if frames <= PIECE:
+        parts = pieces(self._layers, len(samples), PIECE)
+        if len(parts) == 1:
             return self._project(self._extractor(samples[None]))
         convolve = self._long(samples)
-        pieces = []
-        for start in range(0, frames, PIECE):
-            count = min(PIECE, frames - start)
-            first = start * self.stride
-            piece = samples[None, first : first + self._reach(count)]
-            pieces.append(self._project(convolve(piece)))
-        return torch.cat(pieces)
-
-    def _reach(self, frames: int) -> int:
-        """The samples that so many frames are made from."""
-        for kernel, stride in zip(reversed(self._kernels), reversed(self._strides), strict=True):
-            frames = (frames - 1) * stride + kernel
-        return frames
+        return torch.cat([self._project(convolve(samples[None, part])) for part in parts])
 
     def _project(self, convolved: Tensor) -> Tensor:
         """(1, channels, frames) to (frames, dim)."""
@@ -88,15 +76,12 @@ class Front:
 
     def _statistics(self, conv: Any, norm: Any, samples: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and deviation of each channel (channels, 1) of the first layer over all of time."""
-        kernel, stride = self._kernels[0], self._strides[0]
-        count = (len(samples) - kernel) // stride + 1
-        step = PIECE * self.stride // stride
+        first, count = self._layers[:1], 0
         total = square = 0.0
-        for start in range(0, count, step):
-            size = min(step, count - start)
-            reach = (size - 1) * stride + kernel
-            x = conv(samples[None, None, start * stride : start * stride + reach])[0].double()
+        for part in pieces(first, len(samples), PIECE * self.stride // first[0][1]):
+            x = conv(samples[None, None, part])[0].double()
             total, square = total + x.sum(dim=1), square + x.square().sum(dim=1)
+            count += x.shape[1]
         mean: Any = total / count
         variance = (square / count - mean.square()).clamp(min=0)
         return mean.float()[:, None], (variance + norm.eps).sqrt().float()[:, None]
@@ -145,24 +130,21 @@ class Speech(Upstream):
         import torch
 
         del self._encoder.layers[layer:]
-        if layer < blocks and self._norms_last():
+        # Its own norm is behind the blocks in some models, and before them in the others.
+        if layer < blocks and getattr(self._encoder.config, "do_stable_layer_norm", False):
             self._encoder.layer_norm = torch.nn.Identity()
 
-    def _norms_last(self) -> bool:
-        """Whether the encoder's own norm is behind its blocks; else it is before them."""
-        return bool(getattr(self._encoder.config, "do_stable_layer_norm", False))
-
     def extract(self, batch: Sequence[Any]) -> list[Features]:
-        """Waveforms to matrices (frames, dim), 50 frames a second; see `Upstream.extract`."""
+        """Map waveforms to matrices (frames, dim), 50 a second; see `Upstream.extract`."""
         import torch
 
         with torch.inference_mode():
             inputs = [self._front(self._normalised(samples)) for samples in batch]
             size = 1 if self._alone else len(inputs)
-            found: list[Features] = []
+            features: list[Features] = []
             for first in range(0, len(inputs), size):
-                found += self._encode(inputs[first : first + size])
-        return found
+                features += self._encode(inputs[first : first + size])
+        return features
 
     def _normalised(self, samples: Features) -> Tensor:
         """A waveform as the model was trained on: with mean 0 and variance 1, or as it is."""
@@ -173,7 +155,7 @@ class Speech(Upstream):
         return torch.from_numpy(prepared["input_values"][0]).to(self._device)
 
     def _encode(self, inputs: list[Tensor]) -> list[Features]:
-        """Inputs (frames, dim) of the transformer to its states."""
+        """Map inputs (frames, dim) of the transformer to its states."""
         import torch
 
         lengths = [len(x) for x in inputs]
@@ -189,7 +171,7 @@ class Speech(Upstream):
         ]
 
     def _states(self, padded: Tensor, mask: Tensor | None) -> list[Tensor]:
-        """The states (B, T, dim) that are wanted: the encoder's output, or all of them."""
+        """Compute the encoder's output (B, T, dim), with `ALL` after the states before it."""
         states: list[Tensor] = []
         hooks = []
         if self._layer == ALL:
@@ -225,21 +207,10 @@ def build(choice: Choice, files: checkpoint.Checkpoint, num_threads: int, device
 
 
 def _layer(choice: Choice, files: checkpoint.Checkpoint) -> int | str:
-    blocks = _blocks(choice.name, files)
-    return checkpoint.check_layer("audio_layer", choice.layer, blocks, files.model)
+    return checkpoint.audio_layer(choice, files, "num_hidden_layers", 12)
 
 
 LOADER = Loader(checkpoint.find, _layer, build)
-
-
-def _blocks(name: str, files: checkpoint.Checkpoint) -> int:
-    config = files.config()
-    if config.get("model_type") != name:
-        raise UserError(
-            f"{files.model} is a model of the type {config.get('model_type')}, not {name}; give "
-            f"a {name} model or another --audio_upstream"
-        )
-    return int(config.get("num_hidden_layers", 12))  # transformers' default
 
 
 def _prepare(files: checkpoint.Checkpoint) -> Any:

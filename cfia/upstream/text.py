@@ -1,4 +1,4 @@
-"""BERT and its kin: token states of a transformers text encoder, special tokens kept."""
+"""BERT and related models: token states of a transformers text encoder, special tokens kept."""
 
 from __future__ import annotations
 
@@ -21,12 +21,7 @@ class TextEncoder(Upstream):
     """A text encoder of the BERT family: one frame per token, [CLS] and [SEP] among them."""
 
     def __init__(
-        self,
-        name: str,
-        files: checkpoint.Checkpoint,
-        model: Any,
-        tokenizer: Any,
-        layer: int | str,
+        self, name: str, files: checkpoint.Checkpoint, model: Any, tokenizer: Any, layer: int | str
     ) -> None:
         blocks, width = model.config.num_hidden_layers, model.config.hidden_size
         self.description = files.frontend("text", name, layer, blocks, width)
@@ -41,10 +36,7 @@ class TextEncoder(Upstream):
         self._limit = min(tokenizer.model_max_length, positions)
 
     def extract(self, batch: Sequence[Any]) -> list[Features]:
-        """Transcripts to matrices (tokens, dim), cut at the model's limit of tokens.
-
-        See `Upstream.extract`.
-        """
+        """Map transcripts to matrices (tokens, dim), cut at the model's limit of tokens."""
         import torch
 
         inputs = self._tokenizer(
@@ -83,30 +75,30 @@ def build(choice: Choice, files: checkpoint.Checkpoint, num_threads: int, device
     tokenizer = _tokenizer(files)
     encoder = checkpoint.load(AutoModel, files, unused="pooler")
     layers = encoder.config.num_hidden_layers
-    layer = checkpoint.check_layer("text_layer", choice.layer, layers, files.model)
+    layer = checkpoint.check_layer(choice, layers, files)
     return TextEncoder(choice.name, files, checkpoint.place(encoder, device), tokenizer, layer)
 
 
 def find(choice: Choice, revision: str | None) -> checkpoint.Checkpoint:
-    """The model's files; see `cfia.upstream.registry.find`."""
+    """Find the model's files; see `cfia.upstream.registry.find`."""
     if choice.model is None and choice.name == "minilm":
         return _packaged_minilm()
     return checkpoint.find(choice, revision)
 
 
 def check(choice: Choice, files: checkpoint.Checkpoint) -> None:
-    """Refuse a layer that the model has not."""
+    """Refuse a layer that the model does not have."""
     config = files.config()
     blocks = config.get("num_hidden_layers", config.get("n_layers"))
     if isinstance(blocks, int):  # by another name, `build` finds it
-        checkpoint.check_layer("text_layer", choice.layer, blocks, files.model)
+        checkpoint.check_layer(choice, blocks, files)
 
 
 LOADER = Loader(find, check, build)
 
 
 def _packaged_minilm() -> checkpoint.Checkpoint:
-    """The model inside the installed package, which is found but not imported."""
+    """Find the model inside the installed package, without importing it."""
     spec = importlib.util.find_spec(MINILM.replace("-", "_"))
     if spec is None or spec.origin is None:
         raise UserError(
@@ -131,12 +123,7 @@ def _tokenizer(files: checkpoint.Checkpoint) -> Any:
         )
     from transformers import AutoTokenizer
 
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(
-            str(files.directory), local_files_only=True, trust_remote_code=False
-        )
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        raise checkpoint.unloadable(files, error) from None
+    tokenizer = checkpoint.load_part(AutoTokenizer, files, trust_remote_code=False)
     if tokenizer.pad_token is None:
         raise UserError(
             f"the tokenizer of {files.model} has no padding token; add one to its files"

@@ -196,7 +196,7 @@ def _read_older(path: Path, handle: IO[bytes]) -> Any:
 
 
 class _Inert:
-    """What stands for anything that is not a tensor: it takes everything and does nothing."""
+    """A stand-in for anything that is not a tensor: it takes everything and does nothing."""
 
     def __new__(cls, *_: Any, **__: Any) -> _Inert:
         return object.__new__(cls)
@@ -204,20 +204,11 @@ class _Inert:
     def __init__(self, *_: Any, **__: Any) -> None:
         pass
 
-    def __setstate__(self, _: Any) -> None:
-        pass
-
-    def __setitem__(self, _: Any, __: Any) -> None:
-        pass
-
     def __call__(self, *_: Any, **__: Any) -> _Inert:
         return self
 
-    def append(self, _: Any) -> None:
-        """An item of a list."""
-
-    def add(self, _: Any) -> None:
-        """An item of a set."""
+    # How a pickle fills an object, a mapping, a list and a set.
+    __setstate__ = __setitem__ = append = add = __call__
 
 
 class _Unpickler(pickle.Unpickler):

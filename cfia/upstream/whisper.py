@@ -39,13 +39,13 @@ class Whisper(Upstream):
         self._layer = layer
         self._mel = mel
         self._encoder = encoder
-        # Blocks above the wanted layer need not run. The one just above stays, because the last
+        # Blocks above that layer need not run. The one just above stays, because the last
         # of hidden_states, and no other, is taken after the final layer norm.
         if isinstance(layer, int):
             del self._encoder.layers[layer + 1 :]
 
     def extract(self, batch: Sequence[Any]) -> list[Features]:
-        """Waveforms at 16 kHz to matrices (ceil(50 * seconds), dim); see `Upstream.extract`."""
+        """Map waveforms at 16 kHz to matrices (ceil(50 * seconds), dim); see `Upstream.extract`."""
         pieces = [
             samples[start : start + WINDOW]
             for samples in batch
@@ -91,14 +91,7 @@ def build(choice: Choice, files: checkpoint.Checkpoint, num_threads: int, device
 
 
 def _layer(choice: Choice, files: checkpoint.Checkpoint) -> int | str:
-    config = files.config()
-    if config.get("model_type") != "whisper":
-        raise UserError(
-            f"{files.model} is a model of the type {config.get('model_type')}, not whisper; give "
-            "a Whisper model or another --audio_upstream"
-        )
-    blocks = int(config["encoder_layers"])
-    return checkpoint.check_layer("audio_layer", choice.layer, blocks, files.model)
+    return checkpoint.audio_layer(choice, files, "encoder_layers", 4)
 
 
 LOADER = Loader(checkpoint.find, _layer, build)
@@ -107,13 +100,11 @@ LOADER = Loader(checkpoint.find, _layer, build)
 def _mel(files: checkpoint.Checkpoint) -> Any:
     from transformers import WhisperFeatureExtractor
 
-    try:
-        mel = WhisperFeatureExtractor.from_pretrained(str(files.directory), local_files_only=True)
-    except (OSError, ValueError, TypeError) as error:
-        raise checkpoint.unloadable(files, error) from None
+    mel = checkpoint.load_part(WhisperFeatureExtractor, files)
     if (mel.sampling_rate, mel.n_samples) != (SAMPLE_RATE, WINDOW):
         raise UserError(
             f"{files.model}: preprocessor_config.json asks for windows of {mel.n_samples} samples "
-            f"at {mel.sampling_rate} Hz, where Whisper has {WINDOW} at {SAMPLE_RATE}; mend it"
+            f"at {mel.sampling_rate} Hz, where Whisper has {WINDOW} at {SAMPLE_RATE}; "
+            "correct it"
         )
     return mel
