@@ -1,7 +1,7 @@
-"""How an emotion sounds: ten voices, and rules for rate, pitch, range, level and voice quality.
+"""Voices, and rules by which an emotion changes rate, pitch, range, level and voice quality.
 
-The directions follow the literature; the sizes are ours, made small and then blurred, because
-clean rules would make the task trivial.
+The directions follow the literature. The sizes do not: they were chosen small and are blurred,
+because clean rules would make the task trivial.
 
 - K. R. Scherer, "Vocal communication of emotion: a review of research paradigms", Speech
   Communication 40 (2003), table of acoustic patterns: anger and joy are faster, louder and
@@ -86,7 +86,7 @@ STRENGTH_MEAN, STRENGTH_SPREAD = 1.0, 0.35
 
 
 def draw(emotion: str, rng: np.random.Generator) -> Cues:
-    """The cues of one utterance: the rules times a strength, plus noise on each cue alone.
+    """Draw the cues of one utterance: the rules times a strength, plus noise on each cue alone.
 
     `xxx` (raters did not agree) is a mixture in equal parts of two emotions drawn at random.
     """
