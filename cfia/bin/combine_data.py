@@ -17,7 +17,7 @@ PROGRAM = "combine_data.sh"
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Parse the arguments, combine the data directories."""
-    p = edit.tool_parser(PROGRAM, __doc__ or "", "data/both data/emodb data/iemocap")
+    p = edit.tool_parser(PROGRAM, __doc__, "data/both data/emodb data/iemocap")
     p.usage = f"{PROGRAM} [--extra-files 'f1 f2'] [--skip-fix] <dest> <src1> [<src2> ...]"
     p.add_argument("--extra-files", default="", metavar="'F ...'", help="more tables of utterances")
     p.add_argument("--skip-fix", type=boolean, default=False, help="do not fix the result")

@@ -18,7 +18,7 @@ _AFFIXES = ("spk_prefix", "utt_prefix", "spk_suffix", "utt_suffix")
 def main(argv: Sequence[str] | None = None) -> None:
     """Parse the arguments, copy one data directory."""
     example = "--spk-prefix emodb_ --utt-prefix emodb_ data/all data/emodb"
-    p = edit.tool_parser(PROGRAM, __doc__ or "", example)
+    p = edit.tool_parser(PROGRAM, __doc__, example)
     options = [f"--{name.replace('_', '-')}" for name in _AFFIXES]
     for option in options:
         p.add_argument(option, default="", metavar="TEXT", help="goes before or after the ids")

@@ -17,7 +17,7 @@ PROGRAM = "fix_data_dir.sh"
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Parse the arguments, fix one data directory, say what was kept."""
-    p = edit.tool_parser(PROGRAM, __doc__ or "", "data/all")
+    p = edit.tool_parser(PROGRAM, __doc__, "data/all")
     options = {"--utt-extra-files": "utterances", "--spk-extra-files": "speakers"}
     for option, keys in options.items():
         p.add_argument(option, default="", metavar="'F ...'", help=f"more tables of {keys}")

@@ -13,7 +13,7 @@ PROGRAM = "subset_data_dir.sh"
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Parse the arguments, choose utterances, write the data directory."""
-    p = edit.tool_parser(PROGRAM, __doc__ or "", "--per-spk data/all 5 data/small")
+    p = edit.tool_parser(PROGRAM, __doc__, "--per-spk data/all 5 data/small")
     p.usage = (
         f"{PROGRAM} [--speakers|--shortest|--first|--last|--per-spk] <srcdir> <num-utt> <destdir>\n"
         f"       {PROGRAM} [--spk-list <file>|--utt-list <file>] <srcdir> <destdir>"

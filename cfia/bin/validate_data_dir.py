@@ -16,7 +16,7 @@ from cfia.kaldi.validate import FLAGS, PROGRAM, Checks, success, validate
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Parse the arguments, check one data directory, print the result."""
-    p = edit.tool_parser(PROGRAM, __doc__ or "", "--no-feats data/all")
+    p = edit.tool_parser(PROGRAM, __doc__, "--no-feats data/all")
     for name, flag in FLAGS.items():
         p.add_argument(name, action="store_false", dest=flag.check, help=flag.help)
     p.add_argument("data_dir", help="the data directory")
