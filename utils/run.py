@@ -325,7 +325,7 @@ def _signal_group(group: int, number: int) -> bool:
 
 
 def run(job: Job, free: list[dict[str, str]], signals: Signals) -> tuple[list[int], int]:
-    """Run all tasks; returns the numbers of failed ones, and the signal that ended the job, or 0."""
+    """Run all tasks; returns the numbers of failed ones, and the signal that ended it, or 0."""
     keeper = Keeper()
     waiting = list(range(job.last, job.first - 1, -1))
     running: list[Task] = []
