@@ -1,4 +1,4 @@
-"""Check the options of run.sh, name its directories, list what stages have to do."""
+"""Check the options of run.sh, name its directories, list the work of its stages."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ class Corpus:
         spk2gender: speaker -> m or f.
         files: those that were read apart from the audio: labels and transcripts.
         inputs: digests of anything else that was read, for the marker.
-        missing: parts of the corpus that were looked for and are not there.
+        missing: paths in the corpus that were looked for and are not there.
     """
 
     utterances: Sequence[Utterance]

@@ -14,7 +14,7 @@ from cfia.kaldi.validate import Checks
 
 @dataclass(frozen=True)
 class Affixes:
-    """What is put before and after the ids of speakers and utterances."""
+    """Texts to put before and after the ids of speakers and utterances."""
 
     spk_prefix: str = ""
     utt_prefix: str = ""

@@ -1,4 +1,4 @@
-"""Kaldi data directories: wav.scp, text, utt2spk and the tables beside them."""
+"""Read and write Kaldi data directories: wav.scp, text, utt2spk and the tables beside them."""
 
 from __future__ import annotations
 

@@ -131,8 +131,8 @@ def check_destination(
         is_table = (target / name).is_file() or name == layout.BACKUP
         if not is_table or not layout.belongs(name, further):
             raise UserError(
-                f"the destination {destination} holds {name}, which is no part of a data directory "
-                "and would be lost; move it away or choose another"
+                f"the destination {destination} holds {name}, which does not belong to a data "
+                "directory and would be lost; move it away or choose another"
             )
 
 

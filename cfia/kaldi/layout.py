@@ -1,4 +1,4 @@
-"""The tables of a Kaldi data directory and what keys them: the one list of them.
+"""List the tables of a Kaldi data directory and what keys each; parse values, write tables.
 
 `cfia.kaldi.validate`, `fix`, `subset`, `combine` and `copy` all go by it.
 """
@@ -17,7 +17,7 @@ from cfia.kaldi.table import write_table
 
 
 class Key(enum.Enum):
-    """What the first column of a table names."""
+    """The things that the first column of a table can name."""
 
     UTTERANCE = "utterance"
     RECORDING = "recording"  # which is the utterance where there are no segments

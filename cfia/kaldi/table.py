@@ -1,4 +1,4 @@
-"""Kaldi's text tables: one line per key, the key first, the rest of the line its value.
+"""Read and write Kaldi's text tables: one line per key, first the key, then its value.
 
 Lines end in a newline and nothing else, so characters such as U+2028 that Python's
 `splitlines` breaks at may be part of a transcript. Columns are separated by spaces or tabs only:

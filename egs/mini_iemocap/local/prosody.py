@@ -28,7 +28,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Voice:
-    """One speaker: an espeak-ng voice, and where this person's habits lie."""
+    """One speaker: an espeak-ng voice, and this person's usual rate, pitch, range and level."""
 
     name: str
     rate: float  # words a minute
@@ -39,7 +39,7 @@ class Voice:
 
 @dataclass(frozen=True)
 class Cues:
-    """What an emotion adds to a speaker's neutral voice."""
+    """The changes that an emotion makes to a speaker's neutral voice."""
 
     rate: float  # log2 ratio of the speaking rate
     pitch: float  # semitones

@@ -36,7 +36,7 @@ class Ratings:
 
     @property
     def mean(self) -> tuple[float, ...]:
-        """Mean valence, activation and dominance over the judges (not the speaker)."""
+        """The mean valence, activation and dominance over the judges (not the speaker)."""
         judges = [values for rater, values in self.attributes.items() if rater in _JUDGES]
         return tuple(float(value) for value in np.mean(judges, axis=0))
 
