@@ -2,7 +2,7 @@
 """Find the Python environment that the project runs in, or make it: .venv in the root.
 
 Prints, alone on stdout, the directory to put on PATH; messages and pip's output go to stderr.
-pyproject.toml lists what is needed, and requirements.txt pins what is installed. path.sh calls this
+setup.py lists what is needed, and requirements.txt pins what is installed. path.sh calls this
 at every start, so a complete environment is found quickly: metadata is read, no package imported.
 """
 
@@ -16,6 +16,7 @@ import importlib
 import json
 import os
 import re
+import runpy
 import shutil
 import signal
 import subprocess
@@ -59,13 +60,10 @@ if sys.version_info < OLDEST:
     newer = find_python(VENV_PYTHON)
     os.execv(newer, [newer, *sys.argv])
 
-import tomllib  # noqa: E402 (older Pythons lack it)
-
-PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-# Installed without their dependencies (an old torch).
-ALONE = PROJECT["optional-dependencies"]["minilm"]
-NEEDS = PROJECT["dependencies"] + ALONE
-NEEDS_OF_TESTS = PROJECT["optional-dependencies"]["test"]
+SETUP = runpy.run_path(str(ROOT / "setup.py"))
+ALONE = SETUP["REQUIRES_ALONE"]  # installed without their dependencies (an old torch)
+NEEDS = SETUP["REQUIRES"] + ALONE
+NEEDS_OF_TESTS = SETUP["REQUIRES_TEST"]
 
 
 def digest() -> str:
@@ -170,7 +168,7 @@ def make(reason: str, anew: bool, lock: int) -> None:
         step("compiling", str(VENV_PYTHON), *compile_all, str(VENV / "lib"), optional=True)
     state = venv_state()
     if state["lacks"]:
-        say(f".venv still lacks {state['lacks']}; compare requirements.txt and pyproject.toml")
+        say(f".venv still lacks {state['lacks']}; compare requirements.txt and setup.py")
         sys.exit(1)
     marker = {"root": str(ROOT), "python": state["python"], "packages": digest()}
     temporary = MARKER.with_suffix(".tmp")

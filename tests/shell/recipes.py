@@ -27,7 +27,7 @@ class Recipe:
         if not root.exists():
             for part in ("egs", "utils", "conf", "cfia"):
                 shutil.copytree(ROOT / part, root / part, symlinks=True, ignore=ignore)
-            for file in ("pyproject.toml", "requirements.txt"):
+            for file in ("setup.py", "requirements.txt"):
                 shutil.copy(ROOT / file, root / file)
         self.directory = root / "egs" / name
         self.corpus = root / "corpus"

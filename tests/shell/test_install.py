@@ -31,16 +31,7 @@ def build_editable(directory, config_settings=None, metadata_directory=None):
         wheel.writestr(info + "RECORD", "")
     return name
 """
-PYPROJECT = """\
-[build-system]
-requires = []
-build-backend = "backend"
-backend-path = ["."]
-
-[project]
-name = "small"
-version = "1.0"
-"""
+PYPROJECT = '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n'
 
 
 def write_wheel(directory: Path, name: str) -> None:
@@ -67,6 +58,7 @@ class Repository:
         (root / "egs/small").mkdir()
         (root / "egs/small/path.sh").symlink_to("../TEMPLATE/path.sh")
         (root / "backend.py").write_text(BACKEND)
+        (root / "pyproject.toml").write_text(PYPROJECT)
         self.requirements.write_text("first==1.2\ntool==1.2\n")
         self.need(**lists)
         wheels = root.parent / "wheels"
@@ -83,10 +75,10 @@ class Repository:
         }
 
     def need(self, *, requires: list[str], alone: list[str], test: list[str]) -> None:
-        """Write pyproject.toml."""
-        extra = f"[project.optional-dependencies]\nminilm = {alone}\ntest = {test}\n"
-        text = f"{PYPROJECT}dependencies = {requires}\n{extra}"
-        (self.root / "pyproject.toml").write_text(text)
+        """Write setup.py."""
+        lists = {"REQUIRES": requires, "REQUIRES_ALONE": alone, "REQUIRES_TEST": test}
+        text = "".join(f"{name} = {value}\n" for name, value in lists.items())
+        (self.root / "setup.py").write_text(text)
 
     def start(self, *arguments: str, **env: str) -> subprocess.Popen[str]:
         return subprocess.Popen(
