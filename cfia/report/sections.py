@@ -1,8 +1,8 @@
-"""A document as values, for two renderings: Markdown here, HTML in `cfia.report.html`."""
+"""The sections of a document, rendered in Markdown here and as HTML by `cfia.report.html`."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from cfia.figures.figure_files import Picture
@@ -51,16 +51,14 @@ Section = Heading | Text | Items | CodeBlock | Picture | Links | Table
 
 
 def to_markdown(sections: Iterable[Section]) -> str:
-    """The document in Markdown; a table whose title is its heading's comes without it."""
+    """Render a document in Markdown."""
     parts: list[str] = []
-    heading = ""
-    for section in sections:
+    for section in without_repeated_titles(sections):
         match section:
             case Heading(text, level):
                 parts.append(f"{'#' * level} {text}\n")
-                heading = text
             case Table():
-                parts.append(markdown(without_title(section, heading)))
+                parts.append(markdown(section))
             case Picture() | Links():
                 pass
             case Text(text, quoted):
@@ -72,6 +70,12 @@ def to_markdown(sections: Iterable[Section]) -> str:
     return "\n".join(parts)
 
 
-def without_title(table: Table, heading: str) -> Table:
-    """The table; without its title where the heading says it already."""
-    return replace(table, title="") if table.title == heading else table
+def without_repeated_titles(sections: Iterable[Section]) -> Iterator[Section]:
+    """Yield all sections, a table without its title where the last heading is the same."""
+    heading = ""
+    for section in sections:
+        if isinstance(section, Heading):
+            heading = section.text
+        elif isinstance(section, Table) and section.title == heading:
+            section = replace(section, title="")
+        yield section
