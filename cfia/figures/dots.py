@@ -13,12 +13,11 @@ from cfia.figures.style import (
     ORANGE,
     VERMILION,
     Drawing,
-    add_title,
-    broken,
     finish,
     new_figure,
     plain_axes,
     style,
+    wrapped,
 )
 from cfia.scoring.cells import Estimate
 
@@ -53,11 +52,10 @@ def plot_dots(title: str, rows: Sequence[Dots], score: str = "UA") -> Drawing:
     Args:
         score: what the numbers are, for the axis.
     """
-    labels = ["\n".join(broken(row.label, _LABEL)) for row in rows]
+    labels = ["\n".join(wrapped(row.label, _LABEL)) for row in rows]
     lines = sum(max(1.6, 1.1 * (1 + label.count("\n"))) for label in labels)
     with style():
-        figure = new_figure(8, 1.6 + 0.24 * lines)
-        add_title(figure, title)
+        figure = new_figure(8, 1.6 + 0.24 * lines, title)
         axes = figure.add_subplot()
         for y, row in enumerate(rows):
             _draw_row(axes, y, row)
@@ -66,8 +64,8 @@ def plot_dots(title: str, rows: Sequence[Dots], score: str = "UA") -> Drawing:
         axes.margins(x=0.04)
         plain_axes(axes)
         axes.tick_params(axis="y", length=0)
-        found = dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
-        shown = {name: found[name] for name in _LEGEND if name in found}
+        handles = dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
+        shown = {name: handles[name] for name in _LEGEND if name in handles}
         figure.legend(
             shown.values(), shown.keys(), loc="outside lower center", ncols=5, frameon=False,
             fontsize=9,

@@ -9,16 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from cfia.figures.style import (
-    BLUE,
-    SKY,
-    Drawing,
-    broken,
-    finish,
-    new_figure,
-    plain_axes,
-    style,
-)
+from cfia.figures.style import BLUE, SKY, Drawing, finish, new_figure, plain_axes, style, wrapped
 from cfia.files import write_if_changed
 from cfia.kaldi.audio import load
 from cfia.kaldi.data_dir import DataDir
@@ -138,6 +129,6 @@ def _write_words(axes: Axes, weight: AudioWeight, transcript: str, width: float)
         top.tick_params(length=2)
         return
     end = f" (text ends at {weight.text_frames * weight.frame_shift:.2f} s)" if covered < 1 else ""
-    lines = broken(f"{transcript}{end}", int(width * 13))
+    lines = wrapped(f"{transcript}{end}", int(width * 13))
     top.set_xticks([])
     top.set_xlabel("\n".join([*lines[:12], *(["…"] if lines[12:] else [])]), fontsize=8)

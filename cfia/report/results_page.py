@@ -133,10 +133,13 @@ def _classes(expdir: Path, rows: Sequence[Scored], figures: Sequence[FigureFiles
     ]
     for row, made in zip(rows, figures, strict=True):
         where = row.trained.directory.relative_to(expdir).as_posix()
-        title = f"{row.trained.label}, {row.trained.scheme}"
         files = [("experiment", f"{where}/"), ("scores.json", f"{where}/scores.json")]
         files.append(("configuration", f"{where}/experiment.yaml"))
-        found += [class_table(title, row.scores["pooled"]), Links(files), *made.pictures]
+        found += [
+            class_table(row.trained.title, row.scores["pooled"]),
+            Links(files),
+            *made.pictures,
+        ]
     *plots, last = (f"`{name}.png`" for name in FIGURES)
     plots[0] = plots[0].replace("`", "`exp/<system>/<scheme>/", 1)
     found.append(

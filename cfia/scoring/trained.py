@@ -88,6 +88,11 @@ class TrainedExperiment:
         return f"{self.system} (oracle)" if self.oracle else self.system
 
     @property
+    def title(self) -> str:
+        """Label and scheme, the heading of its figures: `cfia_net_fbank_bert, session`."""
+        return f"{self.label}, {self.scheme}"
+
+    @property
     def finished(self) -> bool:
         """Whether at least one seed has the posteriors of all folds."""
         return bool(self.trainings)

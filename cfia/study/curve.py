@@ -12,16 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cfia.figures.style import (
-    BLUE,
-    VERMILION,
-    Drawing,
-    add_title,
-    finish,
-    new_figure,
-    plain_axes,
-    style,
-)
+from cfia.figures.style import BLUE, VERMILION, Drawing, finish, new_figure, plain_axes, style
 from cfia.study.readings import RowGroup, label, moved
 
 if TYPE_CHECKING:
@@ -78,8 +69,7 @@ def draw(title: str, found: Sequence[RowGroup]) -> Figure | None:
     if not shown:
         return None
     heights = [h for _, of in shown for h in (CURVE, INCH * (len(_lines(of)) + 1))]
-    figure = new_figure(9, sum(heights) + 1.5)
-    add_title(figure, title, "in rising order of UA")
+    figure = new_figure(9, sum(heights) + 1.5, title, "in rising order of UA")
     axes = figure.subplots(len(heights), 1, height_ratios=heights, squeeze=False)[:, 0]
     for number, (block, of) in enumerate(shown):
         _draw_curve(axes[2 * number], block, of)

@@ -100,8 +100,7 @@ def _dots(path: Path, table: Table, rows: Sequence[Result], published: Published
         if result.scored is not None:
             trained, under = result.scored.trained, result.row.under
             theirs = published.row(under)["ua"] if under else None
-            label = f"{trained.label}, {trained.scheme}"
-            dots.append(replace(dots_row(result.scored), label=label, published=theirs))
+            dots.append(replace(dots_row(result.scored), label=trained.title, published=theirs))
     title = table.title.partition(":")[0]
     return table_figure(path, title, dots) if dots else FigureFiles([], [])
 
@@ -129,8 +128,7 @@ def _runs(shown: Sequence[Shown]) -> list[TrainedExperiment]:
 def _links(start: Path, experiments: Sequence[TrainedExperiment]) -> list[tuple[str, str]]:
     """The experiment folder of each run, from the page's own."""
     return [
-        (f"{trained.label}, {trained.scheme}", f"{os.path.relpath(trained.directory, start)}/")
-        for trained in experiments
+        (trained.title, f"{os.path.relpath(trained.directory, start)}/") for trained in experiments
     ]
 
 
