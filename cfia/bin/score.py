@@ -24,10 +24,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     if args.expdir and (args.clusters or args.json):
         p.error("--clusters and --json go with a posteriors.tsv, not with --expdir")
     from cfia.report import one_file as single
-    from cfia.scoring import score_all as stage
+    from cfia.scoring.scores_file import score_all
 
     if args.expdir:
-        stage.score_all(args.expdir)
+        score_all(args.expdir)
     else:
         print(single.score_file(args.file, args.clusters, args.json), end="")
 

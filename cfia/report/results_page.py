@@ -25,8 +25,8 @@ from cfia.report.score_tables import (
 )
 from cfia.report.sections import Heading, Items, Links, Section, Text, to_markdown
 from cfia.report.table import Table, latex, markdown, plain, to_csv
-from cfia.scoring.scores_file import Scored, read_scores, score_experiment
-from cfia.scoring.trained import TrainedExperiment, find_trained, load
+from cfia.scoring.scores_file import Scored, check_scores, score
+from cfia.scoring.trained import TrainedExperiment, find_trained
 
 log = logging.getLogger(__name__)
 
@@ -53,9 +53,11 @@ def report(expdir: Path, corpus_conf: Path | None) -> str:
         UserError: no run is finished, or scores.json is not up to date.
     """
     experiments = find_trained(expdir)
-    rows = [_scored(trained) for trained in experiments if trained.finished]
+    rows = [score(trained) for trained in experiments if trained.finished]
     if not rows:
         raise UserError(f"no run under {expdir} has the posteriors of all its folds; run stage 6")
+    for row in rows:
+        check_scores(row)
     schemes = [list(group) for _, group in itertools.groupby(rows, key=lambda r: r.trained.scheme)]
     tables = [score_table(group) for group in schemes]
     corpus = _corpus(corpus_conf, rows)
@@ -83,11 +85,6 @@ def report(expdir: Path, corpus_conf: Path | None) -> str:
     log.info("%s, report.html, tables and plots: %s", expdir / "RESULTS.md", changed)
     note = [f"{corpus['note']}\n"] if corpus["note"] else []
     return "\n".join([*note, *(plain(table.only(ON_SCREEN)) for table in tables)])
-
-
-def _scored(trained: TrainedExperiment) -> Scored:
-    outputs = load(trained)
-    return Scored(trained, outputs, read_scores(trained, score_experiment(trained, outputs)))
 
 
 def _corpus(path: Path | None, rows: Sequence[Scored]) -> dict[str, Any]:

@@ -163,9 +163,7 @@ def _cells(row: Scored) -> dict[str, Cell]:
         cells[f"{name}_folds"] = Spread(scores["fold_mean"][name], scores["fold_std"][name])
         of_seeds = [seed["pooled"][name] for seed in scores["seeds"].values()]
         if len(of_seeds) > 1:
-            cells[f"{name}_seeds"] = Spread(
-                float(np.mean(of_seeds)), float(np.std(of_seeds, ddof=1))
-            )
+            cells[f"{name}_seeds"] = Spread.of(of_seeds)
     return cells
 
 

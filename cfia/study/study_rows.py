@@ -12,8 +12,8 @@ import numpy as np
 
 from cfia.posteriors import average, concatenate
 from cfia.scoring.cells import Spread
-from cfia.scoring.scores_file import Scored, score_experiment
-from cfia.scoring.trained import TrainedExperiment, find_trained, load
+from cfia.scoring.scores_file import Scored, score
+from cfia.scoring.trained import TrainedExperiment, find_trained
 from cfia.study.study_file import Row
 from cfia.study.study_plan import Entry, StudyPlan
 
@@ -99,8 +99,7 @@ def _scored(trained: TrainedExperiment | None, seeds: Sequence[int]) -> Scored |
     if trained is None or not trainings:
         return None
     own = dataclasses.replace(trained, trainings=trainings, missing=[])
-    outputs = load(own)
-    return Scored(own, outputs, score_experiment(own, outputs))
+    return score(own)
 
 
 def _status(scored: Scored | None, seeds: Sequence[int]) -> str:
