@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from cfia.figures.figure_files import FigureFiles, FigureSpec, dots_row, make, table_figure
+from cfia.figures.figure_files import FigureFiles, FigureSpec, dots_row, draw_if_stale, table_figure
 from cfia.files import read_yaml, write_if_changed
 from cfia.metrics import METRICS
 from cfia.report.html import page
@@ -86,7 +86,7 @@ def _tables(plan: StudyPlan, directory: Path, corpus: Corpus) -> Iterator[StudyT
 def _curve(path: Path, table: Table, rows: Sequence[Result]) -> FigureFiles:
     """Draw the specification curve of a table of readings."""
     spec = FigureSpec(path, table.title, partial(plot_curve, table.title, sweeps(rows)))
-    return make(path.with_name(f".{path.name}.json"), to_csv(table), [spec])
+    return draw_if_stale(path.with_name(f".{path.name}.json"), to_csv(table), [spec])
 
 
 def _dots(path: Path, table: Table, rows: Sequence[Result], published: Published) -> FigureFiles:
