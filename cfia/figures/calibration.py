@@ -1,4 +1,4 @@
-"""Calibration: is a system right as often as its posteriors say? Reliability diagram, and ECE."""
+"""Calibration, whether a system is right as often as its posteriors say: diagram and ECE."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Reliability:
     def ece(self) -> float:
         """Expected calibration error, from 0 to 1 (Naeini et al. 2015; Guo et al. 2017, Eq. 3).
 
-        The mean over utterances of their bin's |accuracy - confidence|.
+        This is the mean over utterances of their bin's |accuracy - confidence|.
         """
         gaps = np.abs(self.accuracy - self.confidence)
         return float(np.nansum(self.n * gaps) / self.n.sum())

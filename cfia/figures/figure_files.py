@@ -24,8 +24,8 @@ from cfia.scoring.trained import Outputs, TrainedExperiment
 FIGURES: dict[str, tuple[str, Callable[[TrainedExperiment, Outputs], Drawing | None]]] = {
     "confusion": ("Confusion matrix", plot_confusion),
     "reliability": ("Reliability diagram", plot_reliability),
-    "learning_curves": ("Loss and UA by epoch", lambda run, _: plot_learning_curves(run)),
-    "consistency": ("Consistency terms by epoch", lambda run, _: plot_consistency(run)),
+    "learning_curves": ("Loss and UA by epoch", lambda trained, _: plot_learning_curves(trained)),
+    "consistency": ("Consistency terms by epoch", lambda trained, _: plot_consistency(trained)),
 }
 
 

@@ -105,7 +105,7 @@ def plot_consistency(trained: TrainedExperiment) -> Drawing | None:
 def _draw_lines(
     axes: Axes, histories: Sequence[History], key: str, line: Mapping[str, Any]
 ) -> None:
-    """Draw a thin line for each training, and a thick one for the median of those that last."""
+    """Draw a thin line for each training, and a thick one for the median at each epoch."""
     last = max(len(history[key]) for history in histories)
     values = np.full((len(histories), last), np.nan)
     for row, history in zip(values, histories, strict=True):

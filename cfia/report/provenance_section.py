@@ -92,13 +92,13 @@ def _common(all_facts: Sequence[Facts]) -> Facts:
 def _section(trained: TrainedExperiment, common: Facts) -> list[Section]:
     trainings = trained.trainings
     all_facts = [facts(trained.experiment, training) for training in trainings]
-    own = [{key: f[key] for key in f if key not in common} for f in all_facts]
-    shared = _common(own)
+    others = [{key: f[key] for key in f if key not in common} for f in all_facts]
+    shared = _common(others)
     seeds = " ".join(str(seed) for seed in dict.fromkeys(t.seed for t in trainings))
     lines = _distinct(trainings, [f"commit: {_recorded(t, 'commit')}" for t in trainings])
     lines += [f"{key}: {value}" for key, value in shared.items()]
-    for key in dict.fromkeys(key for f in own for key in f if key not in shared):
-        lines += _distinct(trainings, [f"{key}: {f.get(key, 'not set')}" for f in own])
+    for key in dict.fromkeys(key for f in others for key in f if key not in shared):
+        lines += _distinct(trainings, [f"{key}: {f.get(key, 'not set')}" for f in others])
     return [
         Heading(f"{trained.label}, scheme {trained.scheme}", 3),
         Text(f"Seeds: {seeds}."),

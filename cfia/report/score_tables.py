@@ -36,13 +36,13 @@ def counted(n: int, noun: str) -> str:
 def describe_protocol(trained: TrainedExperiment) -> str:
     """Describe how an experiment was trained and tested: `leave one speaker out, 10 folds; ...`."""
     protocol = trained.protocol
-    parts = [
+    words = [
         f"{_CV.get(protocol['cv'], protocol['cv'])}, {counted(protocol['folds'], 'fold')}",
         f"validation {protocol['validation']}",
         _SELECTION.get(protocol["selection"], f"selection {protocol['selection']}"),
     ]
     labels = [f"label set {protocol['labels']}"] if protocol["labels"] else []
-    return "; ".join(parts + labels)
+    return "; ".join(words + labels)
 
 
 def describe_input(trained: TrainedExperiment) -> str:

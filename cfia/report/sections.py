@@ -52,22 +52,22 @@ Section = Heading | Text | Items | CodeBlock | Picture | Links | Table
 
 def to_markdown(sections: Iterable[Section]) -> str:
     """Render a document in Markdown."""
-    parts: list[str] = []
+    blocks: list[str] = []
     for section in without_repeated_titles(sections):
         match section:
             case Heading(text, level):
-                parts.append(f"{'#' * level} {text}\n")
+                blocks.append(f"{'#' * level} {text}\n")
             case Table():
-                parts.append(markdown(section))
+                blocks.append(markdown(section))
             case Picture() | Links():
                 pass
             case Text(text, quoted):
-                parts.append(f"> {text}\n" if quoted else f"{text}\n")
+                blocks.append(f"> {text}\n" if quoted else f"{text}\n")
             case Items(items):
-                parts.append("".join(f"- {item}\n" for item in items))
+                blocks.append("".join(f"- {item}\n" for item in items))
             case CodeBlock(language, lines):
-                parts.append("\n".join([f"```{language}", *lines, "```"]) + "\n")
-    return "\n".join(parts)
+                blocks.append("\n".join([f"```{language}", *lines, "```"]) + "\n")
+    return "\n".join(blocks)
 
 
 def without_repeated_titles(sections: Iterable[Section]) -> Iterator[Section]:

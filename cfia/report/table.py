@@ -138,12 +138,12 @@ def _numbers(cell: Cell, n: int) -> list[str]:
     """Split a cell into `n` columns, those that it does not have empty."""
     match cell:
         case Estimate(value, low, high):
-            parts = [_number(value), _number(low), _number(high)]
+            values = [_number(value), _number(low), _number(high)]
         case Spread(mean, std):
-            parts = [_number(mean), _number(std)]
+            values = [_number(mean), _number(std)]
         case _:
-            parts = [_number(cell)]
-    return parts + [""] * (n - len(parts))
+            values = [_number(cell)]
+    return values + [""] * (n - len(values))
 
 
 def _number(cell: Cell | float) -> str:

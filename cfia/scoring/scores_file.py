@@ -174,7 +174,7 @@ def score_all(expdir: Path) -> None:
         )  # fmt: skip
     if not any(trained.finished for trained in experiments):
         raise UserError(
-            f"no run under {expdir} has the posteriors of all its folds; run stage 6 again"
+            f"no experiment under {expdir} has the posteriors of all its folds; run stage 6 again"
         )
 
 

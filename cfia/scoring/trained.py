@@ -68,7 +68,7 @@ class TrainedExperiment:
 
     @property
     def protocol(self) -> dict[str, Any]:
-        """How it was trained and tested, with the corpus and the number of folds."""
+        """The options of training and test, the corpus, and the number of folds."""
         facts = {"corpus": self.experiment.corpus, "folds": self.experiment.folds.number}
         return {**self.experiment.protocol, **facts}
 
@@ -99,7 +99,7 @@ class TrainedExperiment:
 
     @property
     def exposure(self) -> dict[str, str]:
-        """What each encoder had seen of the corpus (conf/exposure.yaml), by its name."""
+        """The exposure of each encoder to the corpus (conf/exposure.yaml), by its name."""
         encoders = self.trainings[0].provenance
         return {
             encoders[modality]["name"]: encoders[modality].get("exposure", "unknown")
@@ -114,9 +114,9 @@ class TrainedExperiment:
 
     @property
     def lacks(self) -> str:
-        """The posteriors that are missing, and what follows from it, in words."""
-        what = "these seeds are left out" if self.finished else "left out of the tables"
-        return f"no posteriors of {' '.join(self.missing)}; {what}"
+        """The missing posteriors in words, and what is left out for them."""
+        effect = "these seeds are left out" if self.finished else "left out of the tables"
+        return f"no posteriors of {' '.join(self.missing)}; {effect}"
 
 
 @dataclass(frozen=True)

@@ -151,9 +151,9 @@ def _our_cells(plan: StudyPlan, result: Result, above: Mapping[str, Any]) -> Cel
 def _comparison(result: Result, results: Sequence[Result]) -> Comparison | None:
     """Compare a row with its reference: same protocol and inputs, the system `against`."""
     row = result.row
-    wanted = (row.against, row.protocol, row.modalities)
+    reference = (row.against, row.protocol, row.modalities)
     for other in results:
-        if (other.row.system, other.row.protocol, other.row.modalities) == wanted:
+        if (other.row.system, other.row.protocol, other.row.modalities) == reference:
             same = other.experiment == result.experiment
             if same or other.scored is None or result.scored is None:
                 return None

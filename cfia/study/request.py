@@ -54,7 +54,7 @@ class Request:
 
     @property
     def nj(self) -> int:
-        """How many jobs run at a time."""
+        """The number of jobs at a time."""
         return int(self.options["nj"] or len(os.sched_getaffinity(0)))
 
     @property

@@ -23,7 +23,7 @@ STUDY = ("tag", "note", "encoders", "train_args", "tables", *DEFAULTS)
 
 @dataclass(frozen=True)
 class Row:
-    """A row of a study's table: what is trained for it, and its place.
+    """A row of a study's table: a system, its settings, and the place of the row.
 
     Attributes:
         system: the configuration's name.

@@ -202,7 +202,7 @@ class StudyPlan:
             if any(reasons):
                 return Entry(row, None, next(filter(None, reasons)))
         planned = self._planned(row)
-        reason = self._folds(planned)[1]
+        reason = self.count_folds(planned)[1]
         return Entry(row, None if reason else planned, reason)
 
     def _planned(self, row: Row) -> PlannedExperiment:
@@ -246,11 +246,11 @@ class StudyPlan:
             self.request.options[key] == value for key, value in protocol.items()
         )
 
-    def n_folds(self, planned: PlannedExperiment) -> int:
-        """Count the folds of an experiment; 0 while there is no data directory to tell."""
-        return self._folds(planned)[0]
+    def count_folds(self, planned: PlannedExperiment) -> tuple[int, str]:
+        """Count the folds of an experiment, and say why there can be none.
 
-    def _folds(self, planned: PlannedExperiment) -> tuple[int, str]:
+        While there is no data directory to tell, this is 0 and "".
+        """
         cv, validation = planned.options["cv"], planned.options["validation"]
         return self._count_folds(planned.data, cv, validation)
 
@@ -263,7 +263,6 @@ def _study(request: Request) -> Study:
 
 
 def _count_folds(data: Path, cv: str, validation: str) -> tuple[int, str]:
-    """Count folds, and say why there are none where the corpus lacks what they need."""
     if not (data / "utt2spk").exists():
         return 0, ""
     try:
@@ -288,7 +287,7 @@ def describe_plan(plan: StudyPlan, finished: Iterable[Path]) -> list[str]:
     done = set(finished)
     total, lines = 0, []
     for planned in plan.experiments:
-        folds = plan.n_folds(planned)
+        folds, _ = plan.count_folds(planned)
         count = folds * len(planned.seeds)
         total += count
         trained = sum(path.parent == planned.directory for path in done)
@@ -304,17 +303,10 @@ def describe_plan(plan: StudyPlan, finished: Iterable[Path]) -> list[str]:
     left = f", {len(done)} done, {total - len(done)} to do" if done else ""
     trainings = f"{total} trainings{left}" if total else "trainings not counted yet"
     head = f"study {plan.study.name}: " if plan.study.name else ""
-    return [
-        f"{head}{trainings}; {len(plan.experiments)} experiments, seeds {seeds}",
-        *lines,
-        *_not_run(plan),
-    ]
-
-
-def _not_run(plan: StudyPlan) -> list[str]:
-    lines = [
+    head += f"{trainings}; {len(plan.experiments)} experiments, seeds {seeds}"
+    left_out = [
         f"  not run ({entry.row.table}): {plan.describe(entry.row)}: {entry.reason}"
         for entry in plan.entries
         if entry.reason
     ]
-    return list(dict.fromkeys(lines))
+    return [head, *lines, *dict.fromkeys(left_out)]

@@ -22,7 +22,9 @@ from cfia.study.study_plan import PlannedExperiment, StudyPlan
 
 @dataclass(frozen=True)
 class Result:
-    """A row of a study and its scores, of the study's seeds alone; None where there are none.
+    """A row of a study and the scores of its experiment.
+
+    The scores are of the row's seeds alone; None where none of these is finished.
 
     Attributes:
         status: why there are no scores, or which seeds are left out; "" if nothing is missing.
