@@ -45,15 +45,15 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def _plan(step: str, request: Request) -> None:
-    from cfia.study import shell, tasks
+    from cfia.study import tasks
     from cfia.study.study_plan import StudyPlan
 
     plan = StudyPlan(request)
     if step == "names":
-        for name, value in shell.variables(plan).items():
+        for name, value in tasks.variables(plan).items():
             print(f"{name}={value if isinstance(value, str) else f'({shlex.join(value)})'}")
     elif step == "describe":
-        shell.describe(plan)
+        tasks.describe(plan)
     elif step == "train":
         tasks.write_experiments(plan)
         print(tasks.list_trainings(plan))

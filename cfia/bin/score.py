@@ -24,7 +24,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     if args.expdir and (args.clusters or args.json):
         p.error("--clusters and --json go with a posteriors.tsv, not with --expdir")
     if args.expdir:
-        from cfia.scoring.score_all import score_all
+        from cfia.scoring.scores_file import score_all
 
         score_all(args.expdir)
     else:
