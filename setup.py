@@ -17,6 +17,7 @@ REQUIRES = [
     "pyyaml>=6.0",  # configuration
     "numpy>=1.26",  # arrays
     "matplotlib>=3.8",  # figures
+    "jinja2>=3.1",  # report.html
     "soundfile>=0.12",  # reading and writing WAV and FLAC
     "soxr>=0.5",  # resampling
     "kaldi-native-fbank>=1.19",  # log-mel features
@@ -56,6 +57,7 @@ if __name__ == "__main__":
         license="MIT",
         python_requires=">=3.11",
         packages=find_packages(include=["cfia", "cfia.*"]),
+        package_data={"cfia.report": ["page.html"]},
         install_requires=REQUIRES,
         extras_require={"minilm": REQUIRES_ALONE, "test": REQUIRES_TEST},
         entry_points={"console_scripts": ["cfia = cfia.__main__:main"]},

@@ -1,4 +1,4 @@
-"""`cfia <verb> [options]`: the programs of cfia/bin."""
+"""Run a program of cfia/bin: `cfia <verb> [options]`."""
 
 from __future__ import annotations
 
@@ -17,10 +17,7 @@ STAGES = (
 
 
 def main() -> None:
-    """Run a program by its verb.
-
-    A usage error exits with 2.
-    """
+    """Run a program by its verb; a usage error exits with 2."""
     if len(sys.argv) < 2 or sys.argv[1] in ("-h", "--help"):
         print(usage(), file=sys.stdout if sys.argv[1:] else sys.stderr)
         sys.exit(0 if sys.argv[1:] else 2)
@@ -35,7 +32,7 @@ def main() -> None:
 
 
 def verbs() -> list[str]:
-    """All verbs, sorted."""
+    """List all verbs, sorted."""
     return sorted(module.name for module in pkgutil.iter_modules(programs.__path__))
 
 

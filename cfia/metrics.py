@@ -18,7 +18,7 @@ Array = npt.NDArray[np.float64]
 
 
 def confusion(refs: npt.ArrayLike, hyps: npt.ArrayLike, n_classes: int) -> Counts:
-    """Confusion matrix (K, K) of class indices `refs` and `hyps`, both (N,)."""
+    """Count the confusion matrix (K, K) of class indices `refs` and `hyps`, both (N,)."""
     one_group = np.zeros(np.shape(refs), int)
     return grouped_confusion(refs, hyps, one_group, n_classes, 1).reshape(n_classes, n_classes)
 
@@ -30,35 +30,35 @@ def grouped_confusion(
     n_classes: int,
     n_groups: int,
 ) -> Counts:
-    """One confusion matrix per group: (G, K, K), `groups` (N,) holding 0 ... G-1."""
+    """Count one confusion matrix per group: (G, K, K), `groups` (N,) holding 0 ... G-1."""
     counts = np.zeros((n_groups, n_classes, n_classes), np.int64)
     np.add.at(counts, (np.asarray(groups), np.asarray(refs), np.asarray(hyps)), 1)
     return counts
 
 
 def wa(counts: npt.ArrayLike) -> Array:
-    """Weighted accuracy, the share of utterances that are right; 0 where there are none."""
+    """Compute weighted accuracy, the share of right utterances; 0 where there are none."""
     n = np.asarray(counts, float)
     return 100 * _ratio(_hits(n).sum(-1), n.sum((-2, -1)))
 
 
 def ua(counts: npt.ArrayLike) -> Array:
-    """Unweighted accuracy, the mean recall over the classes that have references."""
+    """Compute unweighted accuracy, the mean recall over the classes that have references."""
     n = np.asarray(counts, float)
     present = n.sum(-1) > 0
     return 100 * _ratio(_ratio(_hits(n), n.sum(-1)).sum(-1), present.sum(-1))
 
 
 def wf1(counts: npt.ArrayLike) -> Array:
-    """Weighted F1, the mean of the classes' F1 weighted by their references."""
+    """Compute weighted F1, the mean of the classes' F1 weighted by their references."""
     n = np.asarray(counts, float)
     return 100 * _ratio((f1(n) * n.sum(-1)).sum(-1), n.sum((-2, -1)))
 
 
 def macro_f1(counts: npt.ArrayLike) -> Array:
-    """The mean F1 over the classes that occur, as a reference or as a hypothesis.
+    """Compute the mean F1 over the classes that occur, as a reference or as a hypothesis.
 
-    So does `sklearn.metrics.f1_score(average="macro")` when no labels are named.
+    As `sklearn.metrics.f1_score(average="macro")` does when no labels are named.
     """
     n = np.asarray(counts, float)
     present = n.sum(-1) + n.sum(-2) > 0
@@ -66,32 +66,32 @@ def macro_f1(counts: npt.ArrayLike) -> Array:
 
 
 def f1(counts: npt.ArrayLike) -> Array:
-    """F1 of each class, (..., K), from 0 to 1; 0 for a class that does not occur."""
+    """Compute F1 of each class, (..., K), from 0 to 1; 0 for a class that does not occur."""
     n = np.asarray(counts, float)
     return _ratio(2 * _hits(n), n.sum(-1) + n.sum(-2))
 
 
 def recall(counts: npt.ArrayLike) -> Array:
-    """Recall of each class, (..., K), from 0 to 1; 0 for a class without references."""
+    """Compute recall of each class, (..., K), from 0 to 1; 0 for a class without references."""
     n = np.asarray(counts, float)
     return _ratio(_hits(n), n.sum(-1))
 
 
 def precision(counts: npt.ArrayLike) -> Array:
-    """Precision of each class, (..., K), from 0 to 1; 0 for a class that nothing was taken for."""
+    """Compute precision of each class, (..., K), from 0 to 1; 0 for one without hypotheses."""
     n = np.asarray(counts, float)
     return _ratio(_hits(n), n.sum(-2))
 
 
 @dataclass(frozen=True)
 class Metric:
-    """A score and its place in the tables: a function of confusion matrices (..., K, K).
+    """A score, as a function of confusion matrices (..., K, K), and its place in the tables.
 
     Attributes:
         title: the heading of its columns.
-        meaning: what it is, in words that go on from "<title> is".
-        headline: whether the tables of RESULTS.md have it; files of numbers have all metrics.
-        in_studies: whether a study's table has it that has no counterpart in the paper.
+        meaning: a definition in words, which completes "<title> is".
+        headline: whether the tables of RESULTS.md show it; files of numbers have all metrics.
+        in_studies: whether it is in those tables of a study that the paper does not have.
     """
 
     title: str
@@ -101,7 +101,7 @@ class Metric:
     in_studies: bool = False
 
     def __call__(self, counts: npt.ArrayLike) -> Array:
-        """The score (...), in percent."""
+        """Compute the score (...), in percent."""
         return self.score(counts)
 
 
@@ -123,7 +123,7 @@ def _hits(n: Array) -> Array:
 
 
 def _ratio(numerator: Array, denominator: Array) -> Array:
-    """Quotient, 0 where the denominator is 0."""
+    """Divide; 0 where the denominator is 0."""
     return np.divide(
         numerator, denominator, out=np.zeros(np.shape(numerator)), where=np.asarray(denominator) > 0
     )

@@ -1,4 +1,4 @@
-"""posteriors.tsv: what a classifier says of each utterance, from this toolkit or any other.
+"""posteriors.tsv: a classifier's probabilities for each utterance, from any toolkit.
 
 Tab-separated, UTF-8. The first line is `utt`, `ref` and the names of the classes; each other line
 is an utterance id, its reference class, and one probability per class.
@@ -27,8 +27,8 @@ class Posteriors:
     """Posteriors of N utterances over K classes, in the order of the utterance ids.
 
     Attributes:
-        source: the file they are from, for messages.
-        classes: names of the classes, the order of the columns.
+        source: the file that they come from, for messages.
+        classes: names of the classes, in the order of the columns.
         utts: utterance ids, (N,), sorted.
         refs: indices of the reference classes, (N,).
         probs: probabilities, (N, K).
@@ -42,12 +42,12 @@ class Posteriors:
 
     @property
     def hyps(self) -> npt.NDArray[np.int64]:
-        """Index of the most probable class, (N,); the first one of equals."""
+        """Indices of the most probable classes, (N,); the first of equals."""
         best: npt.NDArray[np.int64] = self.probs.argmax(axis=1)
         return best
 
     def confusion(self, groups: npt.ArrayLike, n_groups: int) -> Counts:
-        """Confusion matrices (G, K, K) of groups of utterances, `groups` (N,) from 0 to G-1."""
+        """Count the confusions (G, K, K) of groups of utterances, `groups` (N,) from 0 to G-1."""
         return grouped_confusion(self.refs, self.hyps, groups, len(self.classes), n_groups)
 
 
@@ -75,12 +75,12 @@ def write_posteriors(
 
 
 def read_posteriors(path: str | os.PathLike[str]) -> Posteriors:
-    """Read posteriors.tsv; the rows may stand in any order.
+    """Read posteriors.tsv; the rows may be in any order.
 
     Raises:
-        UserError: the file is missing, empty or not UTF-8; the header is another; a row has too
-            few columns, a reference that is no class, something that is not a probability, or a
-            sum far from 1; an utterance stands there twice. The message names the line.
+        UserError: the file is missing, empty or not UTF-8; the header is wrong; a row has too few
+            columns, a reference that is no class, a value that is not a probability, or a sum far
+            from 1; an utterance has two rows. The message names the line.
     """
     lines = _lines(path)
     classes = _header(path, lines[0])
@@ -94,7 +94,7 @@ def read_posteriors(path: str | os.PathLike[str]) -> Posteriors:
         if ref not in index:
             raise UserError(
                 f"{where}: the reference {ref!r} of {utt} is none of the classes "
-                f"{', '.join(classes)} of line 1; mend the line or the header"
+                f"{', '.join(classes)} of line 1; correct the line or the header"
             )
         rows[utt] = (index[ref], values)
     if not rows:
@@ -105,7 +105,7 @@ def read_posteriors(path: str | os.PathLike[str]) -> Posteriors:
 
 
 def _lines(path: str | os.PathLike[str]) -> list[str]:
-    """Lines without their ends; a byte order mark and CR LF, as other tools write, are let pass."""
+    """Read lines without their ends; a byte order mark and CR LF, as of other tools, may occur."""
     try:
         text = Path(path).read_bytes().decode("utf-8-sig")
     except OSError as error:
@@ -158,7 +158,7 @@ def _probability(where: str, utt: str, text: str) -> float:
 
 
 def select(posteriors: Posteriors, utts: Sequence[str]) -> Posteriors:
-    """The posteriors of some of the utterances, `utts` sorted; `KeyError` if one is not there."""
+    """Select some of the utterances, `utts` sorted; `KeyError` if one is missing."""
     index = {utt: i for i, utt in enumerate(posteriors.utts)}
     rows = [index[utt] for utt in utts]
     return replace(
@@ -167,7 +167,7 @@ def select(posteriors: Posteriors, utts: Sequence[str]) -> Posteriors:
 
 
 def in_order(posteriors: Posteriors, classes: Sequence[str]) -> Posteriors:
-    """The same with the columns in the order of `classes`, unless the classes are others."""
+    """Reorder the columns to the order of `classes`, unless the classes are others."""
     if sorted(classes) != sorted(posteriors.classes):
         return posteriors
     columns = [posteriors.classes.index(name) for name in classes]
@@ -175,18 +175,17 @@ def in_order(posteriors: Posteriors, classes: Sequence[str]) -> Posteriors:
     return replace(posteriors, classes=list(classes), refs=refs, probs=posteriors.probs[:, columns])
 
 
-def average(parts: Sequence[Posteriors]) -> Posteriors:
-    """The mean of several systems' or seeds' posteriors of the same utterances.
+def average(members: Sequence[Posteriors]) -> Posteriors:
+    """Average several systems' or seeds' posteriors of the same utterances.
 
     Raises:
         UserError: they differ in classes, utterances or references; the message names the first
             utterance at fault.
     """
-    first = parts[0]
-    for other in parts[1:]:
+    first, *others = members
+    for other in others:
         same_utterances(first, other)
-    mean = np.mean([part.probs for part in parts], axis=0)
-    return Posteriors(first.source, first.classes, first.utts, first.refs, mean)
+    return replace(first, probs=np.mean([member.probs for member in members], axis=0))
 
 
 def same_utterances(a: Posteriors, b: Posteriors) -> None:
@@ -214,27 +213,28 @@ def same_utterances(a: Posteriors, b: Posteriors) -> None:
         )
 
 
-def concatenate(parts: Sequence[Posteriors]) -> Posteriors:
-    """Posteriors of all folds together.
+def concatenate(folds: Sequence[Posteriors]) -> Posteriors:
+    """Put the posteriors of all folds together.
 
     Raises:
-        UserError: the classes differ, or an utterance is in two parts.
+        UserError: the classes differ, or an utterance is in two folds.
     """
-    first = parts[0]
-    seen: dict[str, str] = {}
-    for part in parts:
-        if part.classes != first.classes:
+    first = folds[0]
+    sources: dict[str, str] = {}
+    for fold in folds:
+        if fold.classes != first.classes:
             raise UserError(
-                f"{part.source} has other classes than {first.source}; make both from the same data"
+                f"{fold.source} has other classes than {first.source}; make both from the same data"
             )
-        for utt in part.utts:
-            if utt in seen:
+        for utt in fold.utts:
+            if utt in sources:
                 raise UserError(
-                    f"{utt} is in both {seen[utt]} and {part.source}; test folds must not overlap"
+                    f"{utt} is in both {sources[utt]} and {fold.source}; test folds must not "
+                    "overlap"
                 )
-            seen[utt] = part.source
-    utts = [utt for part in parts for utt in part.utts]
-    order = np.array(sorted(range(len(utts)), key=lambda i: utts[i]))
-    refs = np.concatenate([part.refs for part in parts])[order]
-    probs = np.concatenate([part.probs for part in parts])[order]
+            sources[utt] = fold.source
+    utts = list(sources)
+    order = sorted(range(len(utts)), key=lambda i: utts[i])
+    refs = np.concatenate([fold.refs for fold in folds])[order]
+    probs = np.concatenate([fold.probs for fold in folds])[order]
     return Posteriors(first.source, first.classes, [utts[i] for i in order], refs, probs)

@@ -1,10 +1,7 @@
 #!/usr/bin/env bash
-# All checks: lint, types, tests. Makes the environment first where it is missing.
+# Run all checks: lint, types, tests. Makes the environment first where it is missing.
 
-if [ -z "${BASH_VERSION:-}" ]; then
-    echo "tests/run.sh: this script needs bash" >&2
-    exit 2
-fi
+[ -n "${BASH_VERSION:-}" ] || { echo "tests/run.sh: this script needs bash" >&2; exit 2; }
 set -euo pipefail
 
 usage() {

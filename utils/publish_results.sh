@@ -1,33 +1,20 @@
 #!/usr/bin/env bash
-# Copy the results of a recipe's runs to the file that is kept in git.
+# Copy the results of a recipe to the file that is kept in git.
 
 set -euo pipefail
 
-usage() {
-    cat <<EOF
-Usage: utils/publish_results.sh egs/<corpus>
+usage="Usage: utils/publish_results.sh egs/<corpus>
 e.g.:  utils/publish_results.sh egs/emodb
 
 Copies egs/<corpus>/exp/RESULTS.md, which stage 8 of run.sh makes, to
-egs/<corpus>/RESULTS.md, which is tracked.
-EOF
-}
+egs/<corpus>/RESULTS.md, which is tracked."
 
-case "${1:-}" in
-    -h | --help)
-        usage
-        exit 0
-        ;;
-    -*)
-        echo "publish_results.sh: invalid option $1" >&2
-        usage >&2
-        exit 2
-        ;;
+case "$#:${1:-}" in
+    *:-h | *:--help) echo "${usage}"; exit 0 ;;
+    *:-*) echo "publish_results.sh: invalid option $1" >&2; echo "${usage}" >&2; exit 2 ;;
+    1:*) ;;
+    *) echo "${usage}" >&2; exit 2 ;;
 esac
-if [ $# -ne 1 ]; then
-    usage >&2
-    exit 2
-fi
 
 recipe=$1
 results=${recipe}/exp/RESULTS.md

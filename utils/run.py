@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Run a job, or an array of jobs, on this machine: what train_cmd is when cmd_backend=local.
+"""Run a job, or an array of jobs, on this machine: the train_cmd of cmd_backend=local.
 
 The command line and the log are those of Kaldi's run.pl, so that a site's own run.pl, queue.pl or
-slurm.pl can stand in its place. Each task runs through `bash -c`, in a process group of its own,
+slurm.pl can replace it. Each task runs through `bash -c`, in a process group of its own,
 with its output in its own log. Needs nothing but Python 3.8 and run_progress.py beside it.
 """
 
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import itertools
 import os
 import re
 import select
@@ -51,7 +52,7 @@ TAIL = 20  # lines of a failed task's log that are shown
 
 
 def say(text: str) -> None:
-    """One message on stderr, under this program's name."""
+    """Print one message on stderr, under this program's name."""
     print(f"{Path(sys.argv[0]).name}: {text}", file=sys.stderr, flush=True)
 
 
@@ -73,20 +74,20 @@ class Job:
     options: dict[str, str] = dataclasses.field(default_factory=dict)
 
     def number(self, option: str, default: int) -> int:
-        """The value of an option that is a whole number."""
+        """Get the value of an option that is a whole number."""
         return int(self.options.get(option, default))
 
     def expand(self, text: str, value: object) -> str:
-        """`text` with the array's name replaced."""
+        """Replace the array's name in `text`."""
         return text.replace(self.name, str(value)) if self.name else text
 
     def shell(self, task: int) -> str:
-        """The command of one task as bash reads it."""
+        """Build the command of one task as bash reads it."""
         return " ".join(quote(self.expand(word, task)) for word in self.command)
 
 
 def quote(word: str) -> str:
-    """A word with white space, or an empty one, quoted; any other as it is."""
+    """Quote a word with white space, or an empty one; any other stays as it is."""
     return shlex.quote(word) if not word or re.search(r"[ \t\r\n\f\v]", word) else word
 
 
@@ -138,22 +139,22 @@ def _range(word: str) -> tuple[str, int, int]:
 
 
 def processors() -> int:
-    """The processors that this process may use."""
+    """Count the processors that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 def gpus() -> list[str]:
-    """The GPUs of this machine, as CUDA_VISIBLE_DEVICES names them.
+    """List the GPUs of this machine, as CUDA_VISIBLE_DEVICES names them.
 
-    If it is set, those that it leaves, up to the first -1. A split GPU is given by its instances.
+    If it is set, they are those that it names, up to the first -1. A split GPU is listed by its
+    instances.
     """
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     if visible is not None:
-        found = [device.strip() for device in visible.split(",")]
-        stop = next((i for i, device in enumerate(found) if device in ("", "-1")), len(found))
-        return found[:stop]
+        devices = [device.strip() for device in visible.split(",")]
+        return list(itertools.takewhile(lambda device: device not in ("", "-1"), devices))
     try:
         listing = subprocess.run(
             ["nvidia-smi", "-L"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=60
@@ -178,7 +179,7 @@ def _devices(listing: str) -> list[str]:
 
 
 def places(job: Job) -> list[dict[str, str]]:
-    """One entry for each task that may run at the same time: what its environment has besides."""
+    """List the variables to add to the environment, for each task that may run at the same time."""
     per_task = job.number("gpu", 0)
     if per_task == 0:
         return [{}] * min(job.last, job.number("max_jobs_run", processors()))
@@ -188,13 +189,13 @@ def places(job: Job) -> list[dict[str, str]]:
     ends = range(per_task, len(devices) + 1, per_task)
     groups = [{"CUDA_VISIBLE_DEVICES": ",".join(devices[end - per_task : end])} for end in ends]
     # Every GPU once before any is shared.
-    found = groups * job.number("jobs_per_gpu", 1)
-    return found[: job.number("max_jobs_run", len(found))]
+    shared = groups * job.number("jobs_per_gpu", 1)
+    return shared[: job.number("max_jobs_run", len(shared))]
 
 
 @dataclasses.dataclass
 class Task:
-    """A task that runs; its process leads a process group of the same number."""
+    """A running task; its process leads a process group of the same number."""
 
     number: int
     log: str
@@ -229,7 +230,7 @@ def start(job: Job, number: int, place: dict[str, str], keeper: Keeper) -> Task:
 
 
 def finish(job: Job, task: Task) -> int:
-    """Write the end of a task's log; its exit code, as bash gives it."""
+    """Write the end of a task's log; returns its exit code, as bash gives it."""
     code = task.process.wait()
     code = 128 - code if code < 0 else code
     seconds = int(time.time() - task.started)
@@ -254,19 +255,19 @@ class Keeper:
             self._keep()
 
     def tell(self, number: int) -> None:
-        """A task's process group, or the negative of one whose task has ended."""
+        """Send a task's process group, or the negative of one whose task has ended."""
         with contextlib.suppress(BrokenPipeError):  # If somebody killed it, go on without.
             os.write(self._write, b"%d\n" % number)
 
     def close(self) -> None:
-        """Called when no task is left."""
+        """End the process, when no task is left."""
         os.close(self._write)
         os.waitpid(self._pid, 0)
 
     def _keep(self) -> NoReturn:
         os.setsid()
-        for one in Signals.STOP:
-            signal.signal(one, signal.SIG_IGN)
+        for number in Signals.STOP:
+            signal.signal(number, signal.SIG_IGN)
         os.close(self._write)
         null = os.open(os.devnull, os.O_RDWR)
         for descriptor in (0, 1, 2):
@@ -274,15 +275,15 @@ class Keeper:
         groups: set[int] = set()
         try:
             with os.fdopen(self._read) as lines:
-                for number in map(int, lines):
-                    groups.add(number) if number > 0 else groups.discard(-number)
+                for group in map(int, lines):
+                    groups.add(group) if group > 0 else groups.discard(-group)
             stop_groups(groups, lambda: time.sleep(0.05))
         finally:
             os._exit(0)  # Never back into the caller's code, of which this is a copy.
 
 
 class Signals:
-    """Signals as something to wait for: they come between the steps of this program, not in one."""
+    """Signals to wait for: they are handled between the steps of this program, not within one."""
 
     STOP = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -301,18 +302,18 @@ class Signals:
         """Wait for a signal, that of a task's end among them; returns one to stop by, or 0."""
         select.select([self._read], [], [], seconds)
         with contextlib.suppress(BlockingIOError):
-            return next((one for one in os.read(self._read, 4096) if one in self.STOP), 0)
+            return next((n for n in os.read(self._read, 4096) if n in self.STOP), 0)
         return 0
 
 
 def stop_groups(groups: Iterable[int], pause: Callable[[], object]) -> None:
-    """End process groups: SIGTERM, and SIGKILL for what is left after `GRACE`."""
-    left = [group for group in groups if _signal_group(group, signal.SIGTERM)]
+    """End process groups: SIGTERM, and SIGKILL for those that remain after `GRACE`."""
+    alive = [group for group in groups if _signal_group(group, signal.SIGTERM)]
     until = time.monotonic() + GRACE
-    while left and time.monotonic() < until:
+    while alive and time.monotonic() < until:
         pause()
-        left = [group for group in left if _signal_group(group, 0)]
-    for group in left:
+        alive = [group for group in alive if _signal_group(group, 0)]
+    for group in alive:
         _signal_group(group, signal.SIGKILL)
 
 
@@ -324,7 +325,7 @@ def _signal_group(group: int, number: int) -> bool:
 
 
 def run(job: Job, free: list[dict[str, str]], signals: Signals) -> tuple[list[int], int]:
-    """Run all tasks; the numbers of those that failed, and the signal that stopped us, or 0."""
+    """Run all tasks; returns the numbers of failed ones, and the signal that ended it, or 0."""
     keeper = Keeper()
     waiting = list(range(job.last, job.first - 1, -1))
     running: list[Task] = []
@@ -365,7 +366,7 @@ def report(job: Job, failed: list[int]) -> None:
     with open(log, "rb") as handle:
         handle.seek(max(0, Path(log).stat().st_size - 65536))
         lines = handle.read().decode(errors="replace").split("\n")[-TAIL - 1 :]
-    # Of a progress bar, which writes over its own line, the last state.
+    # Only the last state of a progress bar, which writes over its own line.
     print("\n".join(line.rpartition("\r")[2] for line in lines), end="", file=sys.stderr)
 
 

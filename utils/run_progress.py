@@ -1,4 +1,4 @@
-"""What run.py shows of a job while it runs: the tasks done and left, and what one of them says."""
+"""Show the progress of a job of run.py: the tasks done and left, and the last line of one's log."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from datetime import timedelta
 
 EVERY = 300.0  # seconds from line to line where there is no terminal
 LOOKED_AT = 8192  # bytes of a log's end
-# Colours, moves of the cursor, titles of the window; what is left of others is blanked.
+# Colours, moves of the cursor, titles of the window; the remains of others are blanked.
 ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[ -/]*[0-~])")
 
 
@@ -74,7 +74,7 @@ class Progress:
 
 
 def in_foreground() -> bool:
-    """Is stderr a terminal that is ours to write over? A job in the background would disturb."""
+    """Whether stderr is a terminal to write over: in the background, a job would disturb others."""
     if sys.stderr is None or not sys.stderr.isatty():
         return False
     try:
@@ -84,9 +84,9 @@ def in_foreground() -> bool:
 
 
 def last_line(log: str, head: int) -> str:
-    """The last line of a log behind its head that says something; "" if there is none yet.
+    """Read the last line of a log behind its head that is not blank; "" if there is none yet.
 
-    Of a progress bar, which writes over its own line, the last state.
+    Of a progress bar, which writes over its own line, it is the last state.
     """
     try:
         with open(log, "rb") as handle:
@@ -103,17 +103,17 @@ def _printable(text: str) -> str:
 
 
 def cut(line: str, width: int) -> str:
-    """A line in at most `width` columns; of a longer one, the beginning and most of the end."""
+    """Cut a line to at most `width` columns: keep its beginning and most of its end."""
     for text in (line, " ".join(line.split())):
         if _head(text, width) == text:
             return text
     begin = _head(text, width // 6)
-    left = width - 1 - sum(map(_columns, begin))
-    return f"{begin}…{_head(text[::-1], left)[::-1]}" if width > 0 else ""
+    rest = width - 1 - sum(map(_columns, begin))
+    return f"{begin}…{_head(text[::-1], rest)[::-1]}" if width > 0 else ""
 
 
 def _head(text: str, width: int) -> str:
-    """The beginning of a text that takes at most `width` columns."""
+    """Take the beginning of a text, at most `width` columns."""
     for end, char in enumerate(text):
         width -= _columns(char)
         if width < 0:
@@ -122,7 +122,7 @@ def _head(text: str, width: int) -> str:
 
 
 def _columns(char: str) -> int:
-    """The columns of a character, or one too many of those that join with others."""
+    """Count the columns of a character; one too many for those that join with others."""
     return 2 if unicodedata.east_asian_width(char) in "WF" else 1
 
 

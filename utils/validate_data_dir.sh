@@ -1,10 +1,8 @@
 #!/usr/bin/env bash
-# Check a Kaldi data directory; --help says more. Needs Python 3 and no environment.
+# Check a Kaldi data directory, or, by links to this file, fix, subset, copy or combine some: each
+# name is that of a program of cfia/bin. --help says more. Needs Python 3 and no environment.
 
-if [ -z "${BASH_VERSION:-}" ]; then
-    echo "validate_data_dir.sh: this script needs bash" >&2
-    exit 2
-fi
+[ -n "${BASH_VERSION:-}" ] || { echo "${0##*/}: this script needs bash" >&2; exit 2; }
 set -euo pipefail
 
 root_dir=$(cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/.." && pwd)
@@ -12,4 +10,5 @@ root_dir=$(cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/.." && pwd)
 export PYTHONPATH=${root_dir}${PYTHONPATH:+:${PYTHONPATH}}
 # As a user may call it from anywhere, bytecode stays out of the checkout.
 export PYTHONDONTWRITEBYTECODE=1
-exec python3 -m cfia.bin.validate_data_dir "$@"
+program=${0##*/}
+exec python3 -m "cfia.bin.${program%.sh}" "$@"

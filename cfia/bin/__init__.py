@@ -1,1 +1,1 @@
-"""One program per stage and per verb of a user: it parses arguments and calls one module."""
+"""Programs, one per stage and per verb of a user; each parses arguments and calls one module."""

@@ -1,4 +1,8 @@
-"""Extract the features of one job of a dump (stages 3 and 4)."""
+"""Extract the features of one job of a dump (stages 3 and 4).
+
+The job is one that `cfia dump_plan` has planned. Killed and run again, it goes on behind the last
+batch that was finished.
+"""
 
 from __future__ import annotations
 
@@ -10,12 +14,7 @@ from cfia.cli import parser, run
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run a job of a dump; see `cfia.upstream.dump.run_job`."""
-    p = parser(
-        "dump",
-        "Extract the features of one job of a dump that `cfia dump_plan` has planned. Killed and "
-        "run again, it goes on behind the last batch that was finished.",
-        "cfia dump --data data/all --dir dump/fbank --job 1",
-    )
+    p = parser("dump", __doc__, "cfia dump --data data/all --dir dump/fbank --job 1")
     p.add_argument("--data", type=Path, required=True, help="the data directory")
     p.add_argument("--dir", type=Path, required=True, help="the dump directory")
     p.add_argument("--job", type=int, required=True, help="the job's number, from 1")

@@ -1,4 +1,7 @@
-"""Merge the jobs of a dump into one feats.scp (stages 3 and 4)."""
+"""Merge the jobs of a dump into one feats.scp (stages 3 and 4).
+
+It also checks that no utterance is missing.
+"""
 
 from __future__ import annotations
 
@@ -10,12 +13,7 @@ from cfia.cli import parser, run
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Finish a dump; see `cfia.upstream.merge.merge`."""
-    p = parser(
-        "dump_merge",
-        "Concatenate the scp files of a dump's jobs to feats.scp, and check that no utterance is "
-        "missing.",
-        "cfia dump_merge --dir dump/fbank",
-    )
+    p = parser("dump_merge", __doc__, "cfia dump_merge --dir dump/fbank")
     p.add_argument("--dir", type=Path, required=True, help="the dump directory")
     args = p.parse_args(argv)
 

@@ -1,4 +1,7 @@
-"""Plan the batches and jobs of a dump (stages 3 and 4)."""
+"""Plan the batches and jobs of a dump (stages 3 and 4).
+
+Prints the number of jobs: 0 if the dump is complete. A dump that was begun keeps its plan.
+"""
 
 from __future__ import annotations
 
@@ -9,17 +12,41 @@ from pathlib import Path
 from cfia.cli import boolean, parser, run
 from cfia.options import LEGAL
 from cfia.upstream.choice import ALL, Choice
-from cfia.upstream.registry import MODALITIES, Identity, names
+from cfia.upstream.registry import MODALITIES, names
+
+EXAMPLE = "cfia dump_plan --modality audio --upstream fbank --data data/all --dir dump/fbank --nj 4"
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Plan a dump; see `cfia.upstream.dump_plan.make`. Prints the number of jobs."""
-    p = parser(
-        "dump_plan",
-        "Fix the batches and jobs of a feature dump, and print the number of jobs: 0 if the dump "
-        "is complete. A dump that was begun keeps its plan.",
-        "cfia dump_plan --modality audio --upstream fbank --data data/all --dir dump/fbank --nj 4",
+    args = _parse(argv)
+    from cfia.kaldi.data_dir import DataDir
+    from cfia.upstream.dump_plan import NEEDED, Settings, find_model, make
+    from cfia.upstream.exposure import allowed_exposure
+    from cfia.upstream.registry import identify
+
+    choice = Choice(args.modality, args.upstream, args.model or None, args.layer, args.hub)
+    data = DataDir.load(args.data, NEEDED[args.modality])
+    files = find_model(args.dir, data, choice, force=args.force)
+    identity = identify(choice, files)
+    exposure = None
+    if args.corpus:
+        allow = args.allow_contaminated
+        exposure = allowed_exposure(args.exposure, choice, args.corpus, identity, allow=allow)
+    settings = Settings(
+        choice=choice,
+        num_threads=args.num_threads,
+        compression_method=args.compression_method,
+        skip_bad=args.skip_bad,
+        exposure=exposure,
+        identity=str(identity) if identity else None,
+        files=files.record() if files else None,
     )
+    print(make(args.dir, data, settings, args.nj, force=args.force))
+
+
+def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    p = parser("dump_plan", __doc__, EXAMPLE)
     p.add_argument("--modality", choices=MODALITIES, required=True)
     p.add_argument("--upstream", required=True, metavar="NAME", help="the encoder's name")
     p.add_argument("--model", default="", help="hub id or directory (default: the encoder's)")
@@ -42,65 +69,30 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     p.add_argument("--skip_bad", type=boolean, default=False, help="list unreadable audio, go on")
     p.add_argument("--force", type=boolean, default=False, help="remove a dump made differently")
-    _add_exposure(p)
-    args = p.parse_args(argv)
-    _check_name(p, args.modality, args.upstream)
-    if args.corpus and args.exposure is None:
-        p.error("--corpus: needs --exposure")
-
-    from cfia.kaldi.archive import COMPRESSION_METHODS
-    from cfia.kaldi.data_dir import DataDir
-    from cfia.upstream.dump_plan import NEEDED, Settings, find_model, make
-    from cfia.upstream.registry import identify
-
-    if args.compression_method not in COMPRESSION_METHODS:
-        p.error(f"--compression_method: choose from {COMPRESSION_METHODS}")
-    choice = Choice(args.modality, args.upstream, args.model or None, args.layer, args.hub)
-    data = DataDir.load(args.data, NEEDED[args.modality])
-    files = find_model(args.dir, data, choice, force=args.force)
-    identity = identify(choice, files)
-    settings = Settings(
-        choice=choice,
-        num_threads=args.num_threads,
-        compression_method=args.compression_method,
-        skip_bad=args.skip_bad,
-        exposure=_exposure(args, choice, identity),
-        identity=str(identity) if identity else None,
-        files=files.record() if files else None,
-    )
-    print(make(args.dir, data, settings, args.nj, force=args.force))
-
-
-def _add_exposure(p: argparse.ArgumentParser) -> None:
     p.add_argument("--corpus", default="", metavar="NAME", help="the recipe's name, for --exposure")
-    p.add_argument(
-        "--exposure", type=Path, default=None, metavar="FILE", help="such as conf/exposure.yaml"
-    )
+    p.add_argument("--exposure", type=Path, metavar="FILE", help="such as conf/exposure.yaml")
     p.add_argument(
         "--allow_contaminated",
         type=boolean,
         default=False,
         help="take an encoder that was trained on the corpus's labels",
     )
+    args = p.parse_args(argv)
+    upstreams = names(args.modality)
+    if args.upstream not in upstreams:
+        known = ", ".join(upstreams)
+        p.error(f"--upstream {args.upstream}: the {args.modality} upstreams are {known}")
+    if args.corpus and args.exposure is None:
+        p.error("--corpus: needs --exposure")
+    from cfia.kaldi.archive import COMPRESSION_METHODS
 
-
-def _exposure(args: argparse.Namespace, choice: Choice, identity: Identity | None) -> str | None:
-    """What the encoder has seen of the corpus, None if none is named; see `allowed_exposure`."""
-    from cfia.upstream.exposure import allowed_exposure
-
-    if not args.corpus:
-        return None
-    allow = args.allow_contaminated
-    return allowed_exposure(args.exposure, choice, args.corpus, identity, allow=allow)
-
-
-def _check_name(p: argparse.ArgumentParser, modality: str, name: str) -> None:
-    if name not in names(modality):
-        p.error(f"--upstream {name}: the {modality} upstreams are {', '.join(names(modality))}")
+    if args.compression_method not in COMPRESSION_METHODS:
+        p.error(f"--compression_method: choose from {COMPRESSION_METHODS}")
+    return args
 
 
 def _layer(text: str) -> int | str | None:
-    """A number from 0, `all`, or nothing for the last layer."""
+    """Parse a number from 0, `all`, or nothing for the last layer."""
     if text == ALL:
         return ALL
     if text and not text.isdecimal():

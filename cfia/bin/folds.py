@@ -8,7 +8,7 @@ from pathlib import Path
 
 from cfia.cli import boolean, parser, run
 from cfia.naming import split_folds_scheme
-from cfia.options import LEGAL
+from cfia.options import LEGAL, SCHEMES
 
 EXAMPLE = "cfia folds --data data/all --out data/folds session speaker-partner"
 
@@ -17,11 +17,13 @@ log = logging.getLogger(__name__)
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Write and check the folds of each scheme that the corpus allows."""
-    p = parser("folds", __doc__ or "", EXAMPLE)
-    p.add_argument("schemes", nargs="+", help="<cv>[-<validation>], such as session")
+    p = parser("folds", __doc__, EXAMPLE)
+    p.add_argument(
+        "schemes", nargs="*", default=SCHEMES, help="<cv>[-<validation>] [session speaker]"
+    )
     p.add_argument("--data", type=Path, required=True, help="the data directory")
     p.add_argument("--out", type=Path, required=True, help="where the schemes' directories go")
-    p.add_argument("--need", default="", help="the one of the schemes that must be possible")
+    p.add_argument("--need", default="", help="the scheme that must be possible")
     p.add_argument("--suffix", default="", help="what ends the directories' names")
     p.add_argument("--force", type=boolean, default=False, help="make them again")
     args = p.parse_args(argv)

@@ -13,7 +13,7 @@ EXAMPLE = """cfia gates --utts "Ses01F-impro01-000 Ses01M-impro01-001" \\
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Draw one picture per utterance and print the names of the files."""
-    p = parser("gates", __doc__ or "", EXAMPLE)
+    p = parser("gates", __doc__, EXAMPLE)
     p.add_argument("experiment", type=Path, help="exp/<system>/<scheme>, from the recipe")
     p.add_argument("--fold", type=int, required=True)
     p.add_argument("--seed", type=int, default=1)

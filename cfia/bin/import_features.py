@@ -14,14 +14,12 @@ from cfia.errors import UserError
 if TYPE_CHECKING:
     from cfia.upstream.imported import Describe
 
+EXAMPLE = "cfia import_features --names local/prepare_iemocap.py features dump/emotion2vec"
+
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Check the published files, then write the dump and the data directory."""
-    p = parser(
-        "import_features",
-        __doc__ or "",
-        "cfia import_features --names local/prepare_iemocap.py features dump/emotion2vec",
-    )
+    p = parser("import_features", __doc__, EXAMPLE)
     p.add_argument(
         "--names", type=Path, required=True, help="the recipe's program that knows utterance names"
     )
@@ -42,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def _describe(path: Path) -> Describe:
-    """The function `describe` of a recipe's own program."""
+    """Load the function `describe` of a recipe's own program."""
     spec = importlib.util.spec_from_file_location(path.stem, path) if path.is_file() else None
     if spec is None or spec.loader is None:
         raise UserError(f"--names: no such program {path}; try local/prepare_iemocap.py")

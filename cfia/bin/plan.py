@@ -1,4 +1,4 @@
-"""Check the options of run.sh, name its directories, list what stages have to do."""
+"""Check the options of run.sh, name its directories, list the work of its stages."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     train: write the experiments and the list of trainings to be done; print the number of jobs.
     posteriors: the same for posteriors. tables: write and print the tables of a study.
     """
-    p = parser("plan", __doc__ or "", EXAMPLE)
+    p = parser("plan", __doc__, EXAMPLE)
     p.add_argument("step", choices=STEPS)
     p.add_argument("--recipe", type=Path, default=Path.cwd(), help="the recipe's directory [.]")
     p.add_argument("--caller", type=Path, default=Path.cwd(), help="what paths start from [.]")
@@ -45,15 +45,15 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def _plan(step: str, request: Request) -> None:
-    from cfia.study import shell, tasks
+    from cfia.study import tasks
     from cfia.study.study_plan import StudyPlan
 
     plan = StudyPlan(request)
     if step == "names":
-        for name, value in shell.variables(plan).items():
+        for name, value in tasks.variables(plan).items():
             print(f"{name}={value if isinstance(value, str) else f'({shlex.join(value)})'}")
     elif step == "describe":
-        shell.describe(plan)
+        tasks.describe(plan)
     elif step == "train":
         tasks.write_experiments(plan)
         print(tasks.list_trainings(plan))

@@ -6,22 +6,18 @@ from collections.abc import Sequence
 
 from cfia.cli import boolean, parser, run
 from cfia.training import task_list
-from cfia.training.training import Training, write_posteriors
+from cfia.training.training import write_posteriors
 
 EXAMPLE = "cfia posteriors exp/cfia_net_fbank/session --fold 1 --seed 1"
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Write posteriors.tsv beside the checkpoint, or skip."""
-    p = parser("posteriors", __doc__ or "", EXAMPLE)
+    p = parser("posteriors", __doc__, EXAMPLE)
     task_list.add_arguments(p)
     p.add_argument("--force", type=boolean, default=False, help="make them again if made otherwise")
     args = p.parse_args(argv)
-
-    def work(training: Training) -> None:
-        write_posteriors(training, force=args.force)
-
-    task_list.run(p, args, work)
+    task_list.run(p, args, lambda training: write_posteriors(training, force=args.force))
 
 
 if __name__ == "__main__":

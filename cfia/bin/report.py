@@ -12,8 +12,8 @@ EXAMPLE = "cfia report --expdir exp --corpus_conf conf/corpus.yaml"
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Write the files into the experiment directory and print the tables."""
-    p = parser("report", __doc__ or "", EXAMPLE)
-    p.add_argument("--expdir", type=Path, required=True, help="where the runs are")
+    p = parser("report", __doc__, EXAMPLE)
+    p.add_argument("--expdir", type=Path, required=True, help="where the experiments are")
     p.add_argument("--corpus_conf", type=Path, help="YAML with the corpus's title and note")
     args = p.parse_args(argv)
     from cfia.report.results_page import report

@@ -12,8 +12,8 @@ EXAMPLE = """cfia score --expdir exp
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Write a scores.json per run, or print the scores of one file."""
-    p = parser("score", __doc__ or "", EXAMPLE)
+    """Write a scores.json per experiment, or print the scores of one file."""
+    p = parser("score", __doc__, EXAMPLE)
     p.add_argument("file", type=Path, nargs="?", help="a posteriors.tsv")
     p.add_argument("--expdir", type=Path, help="score every <system>/<scheme> in this directory")
     p.add_argument("--clusters", type=Path, help="table of utterance and speaker: whose utterances")
@@ -23,13 +23,14 @@ def main(argv: Sequence[str] | None = None) -> None:
         p.error("give either a posteriors.tsv or --expdir")
     if args.expdir and (args.clusters or args.json):
         p.error("--clusters and --json go with a posteriors.tsv, not with --expdir")
-    from cfia.report import one_file as single
-    from cfia.scoring import score_all as stage
-
     if args.expdir:
-        stage.score_all(args.expdir)
+        from cfia.scoring.scores_file import score_all
+
+        score_all(args.expdir)
     else:
-        print(single.score_file(args.file, args.clusters, args.json), end="")
+        from cfia.report.one_file import score_file
+
+        print(score_file(args.file, args.clusters, args.json), end="")
 
 
 if __name__ == "__main__":

@@ -6,14 +6,14 @@ from collections.abc import Sequence
 
 from cfia.cli import boolean, parser, run
 from cfia.training import task_list
-from cfia.training.training import Training, train
+from cfia.training.training import train
 
 EXAMPLE = "cfia train exp/cfia_net_fbank/session --fold 1 --seed 1"
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Train, resume or skip."""
-    p = parser("train", __doc__ or "", EXAMPLE)
+    p = parser("train", __doc__, EXAMPLE)
     task_list.add_arguments(p)
     p.add_argument(
         "--checkpoint_seconds", type=float, default=60.0,
@@ -21,11 +21,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     )  # fmt: skip
     p.add_argument("--force", type=boolean, default=False, help="train again if made differently")
     args = p.parse_args(argv)
-
-    def work(training: Training) -> None:
-        train(training, args.checkpoint_seconds, force=args.force)
-
-    task_list.run(p, args, work)
+    task_list.run(
+        p, args, lambda training: train(training, args.checkpoint_seconds, force=args.force)
+    )
 
 
 if __name__ == "__main__":

@@ -8,37 +8,22 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from cfia.cli import parser, run
+from cfia.cli import run
 from cfia.errors import UserError
-from cfia.kaldi.validate import PROGRAM, Wanted, success, validate
+from cfia.kaldi import edit
+from cfia.kaldi.validate import FLAGS, PROGRAM, Checks, success, validate
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Parse the arguments, check one data directory, say what was found."""
-    p = parser("validate_data_dir", __doc__, f"utils/{PROGRAM} --no-feats data/all")
-    p.prog = PROGRAM
-    p.add_argument("--no-feats", action="store_true", help="feats.scp need not be there")
-    p.add_argument("--no-text", action="store_true", help="text need not be there")
-    p.add_argument("--no-wav", action="store_true", help="wav.scp need not be there")
-    p.add_argument(
-        "--no-spk-sort",
-        action="store_true",
-        help="utterance ids need not start with the speaker's id and sort by it",
-    )
-    p.add_argument(
-        "--non-print", action="store_true", help="text may hold non-printable characters"
-    )
+    """Parse the arguments, check one data directory, print the result."""
+    p = edit.tool_parser(PROGRAM, __doc__, "--no-feats data/all")
+    for name, flag in FLAGS.items():
+        p.add_argument(name, action="store_false", dest=flag.check, help=flag.help)
     p.add_argument("data_dir", help="the data directory")
     args = p.parse_args(argv)
-    wanted = Wanted(
-        feats=not args.no_feats,
-        text=not args.no_text,
-        wav=not args.no_wav,
-        spk_sort=not args.no_spk_sort,
-        non_print=args.non_print,
-    )
+    checks = Checks(**{flag.check: getattr(args, flag.check) for flag in FLAGS.values()})
     try:
-        validate(args.data_dir, wanted)
+        validate(args.data_dir, checks)
     except UserError as error:  # Kaldi's own words, without the prefix that `run` would add
         print(error, file=sys.stderr)
         sys.exit(1)

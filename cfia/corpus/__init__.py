@@ -1,1 +1,1 @@
-"""What the preparations of all corpora share: labels, transcripts, checks, a data directory."""
+"""Prepare corpora: labels, transcripts, checks and data directories, the same for all corpora."""

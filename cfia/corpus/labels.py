@@ -1,4 +1,4 @@
-"""The classes of a labelled corpus."""
+"""Find the classes of a labelled corpus."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""From a corpus to a Kaldi data directory: what the preparations of all corpora share.
+"""Make a Kaldi data directory of a corpus: the steps that are the same for all corpora.
 
-A corpus' own local/prepare_*.py says where its utterances are, in a function that returns a
+The recipe's local/prepare_*.py says where the utterances are, in a function that returns a
 `Corpus`, and calls `main`. Here labels are mapped, utterances selected and checked, durations
 read, and the data directory written.
 """
@@ -35,9 +35,9 @@ class Corpus:
 
     Attributes:
         spk2gender: speaker -> m or f.
-        files: those read besides the audio: labels and transcripts.
-        inputs: digests of what else was read, for the marker.
-        missing: parts of the corpus that were looked for and are not there.
+        files: those that were read apart from the audio: labels and transcripts.
+        inputs: digests of anything else that was read, for the marker.
+        missing: paths in the corpus that were looked for and are not there.
     """
 
     utterances: Sequence[Utterance]
@@ -67,14 +67,19 @@ def main(name: str, reader: Reader, argv: Sequence[str] | None = None) -> None:
     p.add_argument("corpus_dir", type=Path, help="the corpus, as it is distributed")
     p.add_argument("data_dir", type=Path, help="the data directory to write")
     args = p.parse_args(argv)
-    if not _label_file(args).is_file():
+    args.label_map = args.conf / "labels" / f"{args.labels}.yaml"
+    if not args.label_map.is_file():
         known = ", ".join(sorted(path.stem for path in (args.conf / "labels").glob("*.yaml")))
         p.error(f"--labels is {args.labels!r}; {args.conf}/labels has {known or 'nothing'}")
     prepare(reader, args)
 
 
 def prepare(reader: Reader, args: argparse.Namespace) -> None:
-    """Read, select, check and write. `args` are the options of local/data.sh.
+    """Read, select, check and write.
+
+    Args:
+        reader: reads the corpus.
+        args: the options of local/data.sh, and `label_map`, the file that --labels names.
 
     Raises:
         UserError: the corpus, the label map, the text file or the data directory is not as it
@@ -85,7 +90,7 @@ def prepare(reader: Reader, args: argparse.Namespace) -> None:
         raise UserError(f"no such directory {args.corpus_dir}; give the corpus by --corpus_dir")
     root = args.corpus_dir.resolve()
     corpus = reader(root, args.conf)
-    selected = select(corpus.utterances, _label_file(args))
+    selected = select(corpus.utterances, args.label_map)
     present, absent = _present(corpus, selected, args, root)
     _check_enough(present, args)
     texts = transcripts([u for u, _ in present], args.text_file, strip=args.text_tags == "strip")
@@ -93,8 +98,10 @@ def prepare(reader: Reader, args: argparse.Namespace) -> None:
     if marker.check(args.data_dir, options, inputs, force=args.force) is marker.State.DONE:
         log.info("%s: already made, skipping", args.data_dir)
         return
-    wanted = _audio_format(args.conf / "corpus.yaml")
-    durations, unreadable = _durations([u for u, _ in present], wanted, skip_bad=args.skip_bad)
+    conf = args.conf / "corpus.yaml"
+    audio_format = (read_yaml(conf).get("audio") if conf.exists() else None) or {}
+    utterances = [utterance for utterance, _ in present]
+    durations, unreadable = _durations(utterances, audio_format, skip_bad=args.skip_bad)
     kept = [(utterance, label) for utterance, label in present if utterance.id in durations]
     rows = tables(kept, texts, durations) | {"skipped": {**absent, **unreadable}}
     speakers = set(rows["utt2spk"].values())
@@ -103,13 +110,8 @@ def prepare(reader: Reader, args: argparse.Namespace) -> None:
     _report(args.data_dir, corpus.utterances, [u for u, _ in selected], rows)
 
 
-def _label_file(args: argparse.Namespace) -> Path:
-    path: Path = args.conf / "labels" / f"{args.labels}.yaml"
-    return path
-
-
 def _check_data_dir(path: Path) -> None:
-    """Refuse to replace a directory that no stage of ours has made, whatever --force says."""
+    """Refuse to replace a directory that no stage has made, whatever --force says."""
     if path.is_dir() and ((path / marker.NAME).exists() or not any(path.iterdir())):
         return
     if path.exists():
@@ -125,7 +127,7 @@ def _present(
     args: argparse.Namespace,
     root: Path,
 ) -> tuple[Sequence[tuple[Utterance, str]], dict[str, str]]:
-    """The selected utterances that the corpus has whole, and why the others are left out.
+    """Find the selected utterances that the corpus has whole, and why the others are left out.
 
     Raises:
         UserError: the corpus lacks something, or has other counts than the recipe expects, and
@@ -137,47 +139,50 @@ def _present(
         without["no audio file"] = [u for u in utterances if not u.audio.is_file()]
     if not args.text_file:
         without["no transcript"] = [u for u in utterances if u.transcript is None]
-    found = [f"there is no {part}" for part in corpus.missing]
-    found += _release_differences(corpus, selected, args)
-    found += [
-        f"{len(of)} of {len(utterances)} utterances have {what} ({some(u.name for u in of)})"
-        for what, of in without.items()
-        if of
+    faults = [f"there is no {path}" for path in corpus.missing]
+    faults += _release_differences(corpus, selected, args)
+    faults += [
+        f"{len(lacking)} of {len(utterances)} utterances have {fault} "
+        f"({some(u.name for u in lacking)})"
+        for fault, lacking in without.items()
+        if lacking
     ]
-    if not found:
+    if not faults:
         return selected, {}
-    what = f"the corpus {root} is not the complete release: {'; '.join(found)}"
+    message = f"the corpus {root} is not the complete release: {'; '.join(faults)}"
     if not args.allow_partial:
-        raise UserError(f"{what}; complete it, or use what is there by --allow_partial true")
-    log.warning("%s; going on with what is there", what)
-    absent = {u.id: f"{reason} in the corpus" for reason, of in without.items() for u in of}
+        raise UserError(f"{message}; complete it, or use what is there by --allow_partial true")
+    log.warning("%s; going on with what is there", message)
+    absent = {u.id: f"{fault} in the corpus" for fault, lacking in without.items() for u in lacking}
     return [(u, label) for u, label in selected if u.id not in absent], absent
 
 
 def _release_differences(
     corpus: Corpus, selected: Sequence[tuple[Utterance, str]], args: argparse.Namespace
 ) -> list[str]:
-    """How the corpus differs from the release that conf/corpus.yaml expects.
+    """Say how the corpus differs from the release that conf/corpus.yaml expects.
 
-    The first label set that it has expectations of tells the release, whatever this run's is.
+    The first label set that it has expectations of tells the release, whatever --labels is.
     """
     path = args.conf / "corpus.yaml"
     first = next(iter(expectations(path)), args.labels)
     if first != args.labels:
         release = select(corpus.utterances, args.conf / "labels" / f"{first}.yaml")
-        found = differences(release, path, first)
-        if found:
-            return found
+        clauses = differences(release, path, first)
+        if clauses:
+            return clauses
     return differences(selected, path, args.labels)
 
 
 def _check_enough(present: Sequence[tuple[Utterance, str]], args: argparse.Namespace) -> None:
-    """Two classes at least, and of a partial corpus with sessions two of them."""
-    labels = {label for _, label in present}
+    """Require two classes, and of a partial corpus with sessions two of them."""
+    names = {"class": {label for _, label in present}}
     sessions = {u.session for u, _ in present} - {""}
-    for what, found in [("class", labels), *([("session", sessions)] if sessions else [])]:
-        if len(found) < 2 and (what == "class" or args.allow_partial):
-            only = f"one {what} only, {min(found)}," if found else "nothing"
+    if sessions and args.allow_partial:
+        names["session"] = sessions
+    for kind, values in names.items():
+        if len(values) < 2:
+            only = f"one {kind} only, {min(values)}," if values else "nothing"
             raise UserError(
                 f"{args.corpus_dir} has {only} among the utterances to use; two are needed at "
                 "least, so get more of the corpus"
@@ -190,7 +195,7 @@ def _marker(
     corpus: Corpus,
     selected: Iterable[tuple[Utterance, str]],
 ) -> tuple[dict[str, Any], dict[str, str]]:
-    """The options and inputs that decide on the bytes of the data directory."""
+    """List the options and inputs that decide on the bytes of the data directory."""
     options = {
         "corpus_dir": str(root),
         "labels": args.labels,
@@ -201,7 +206,7 @@ def _marker(
     audio = [u.audio for u, _ in selected if u.audio.is_file()]
     inputs = {
         "corpus": stat_digest([*corpus.files, *audio], root),
-        "label map": sha256(_label_file(args)),
+        "label map": sha256(args.label_map),
         **corpus.inputs,
     }
     if args.text_file:
@@ -209,23 +214,17 @@ def _marker(
     return options, inputs
 
 
-def _audio_format(corpus_conf: Path) -> dict[str, Any]:
-    """What corpus.yaml says of the headers of all audio files; {} if it says nothing."""
-    conf = read_yaml(corpus_conf) if corpus_conf.exists() else {}
-    return dict(conf.get("audio") or {})
-
-
 def _durations(
-    utterances: Sequence[Utterance], wanted: Mapping[str, Any], *, skip_bad: bool
+    utterances: Sequence[Utterance], audio_format: Mapping[str, Any], *, skip_bad: bool
 ) -> tuple[dict[str, float], dict[str, str]]:
-    """Seconds of the readable utterances, and why the others are not, from the headers alone.
+    """Read the seconds of utterances from headers alone, and say why others are unreadable.
 
     Args:
-        wanted: what every header must say, by the fields of `cfia.kaldi.audio.Header`.
+        audio_format: what every header must say, by the fields of `cfia.kaldi.audio.Header`.
 
     Raises:
-        UserError: an utterance is unreadable, or of another format than wanted, and `skip_bad`
-            is false, or too many are.
+        UserError: an utterance is unreadable, or of another format, and `skip_bad` is false, or
+            too many are.
     """
     from cfia.kaldi import audio
 
@@ -234,7 +233,7 @@ def _durations(
     for utterance in utterances:
         try:
             header = audio.header(str(utterance.audio))
-            _check_format(utterance, header._asdict(), wanted)
+            _check_format(utterance, header._asdict(), audio_format)
             durations[utterance.id] = header.seconds
         except UserError as error:
             if not skip_bad:
@@ -251,9 +250,9 @@ def _durations(
 
 
 def _check_format(
-    utterance: Utterance, header: Mapping[str, Any], wanted: Mapping[str, Any]
+    utterance: Utterance, header: Mapping[str, Any], audio_format: Mapping[str, Any]
 ) -> None:
-    for name, value in wanted.items():
+    for name, value in audio_format.items():
         if name not in header:
             raise UserError(f"corpus.yaml: audio has {name!r}; it may have {', '.join(header)}")
         if header[name] != value:
@@ -269,13 +268,13 @@ def tables(
     texts: Mapping[str, str],
     durations: Mapping[str, float],
 ) -> dict[str, dict[str, str]]:
-    """The tables of a data directory: file name -> utterance id -> value.
+    """Make the tables of a data directory: file name -> utterance id -> value.
 
-    What the corpus does not know (sessions, say, or audio) has no table.
+    There is no table of things that the corpus does not know, such as sessions, or audio.
     """
-    found: dict[str, dict[str, str]] = {}
+    rows: dict[str, dict[str, str]] = {}
     for u, label in selected:
-        row = {
+        values = {
             "wav.scp": "" if u.audio == NO_AUDIO else str(u.audio),
             "text": texts[u.id],
             "utt2spk": u.speaker,
@@ -285,10 +284,10 @@ def tables(
             "utt2type": u.type,
             "utt2dialogue": u.dialogue,
         }
-        for name, value in row.items():
+        for name, value in values.items():
             if value:
-                found.setdefault(name, {})[u.id] = value
-    return found
+                rows.setdefault(name, {})[u.id] = value
+    return rows
 
 
 def _report(
@@ -302,13 +301,10 @@ def _report(
         log.info("left out by their label: %s", _counts(left_out))
     log.info(
         "%s: %d of %d labelled utterances (%s), %d speakers, %.2f hours",
-        path,
-        len(tables["utt2emo"]),
-        len(labelled),
-        _counts(Counter(tables["utt2emo"].values())),
-        len(set(tables["utt2spk"].values())),
+        path, len(tables["utt2emo"]), len(labelled),
+        _counts(Counter(tables["utt2emo"].values())), len(set(tables["utt2spk"].values())),
         sum(map(float, tables["utt2dur"].values())) / 3600,
-    )
+    )  # fmt: skip
     wordless = sum(text == NO_WORDS for text in tables["text"].values())
     if wordless:
         log.info("transcripts without words, whose text is %s: %d", NO_WORDS, wordless)

@@ -1,4 +1,4 @@
-"""Transcripts: one line of printable text, with or without annotators' tags."""
+"""Tidy transcripts: one line of printable text, with or without annotators' tags."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _TAG = re.compile(r"\[[^\[\]]*\]|\[[A-Z]+\b|\b[A-Z]+\]")
 
 
 def tidy(transcript: str, *, strip: bool) -> str:
-    """One line with single blanks, nothing unprintable, and without tags if `strip`.
+    """Make a transcript one printable line with single blanks, and without tags if `strip`.
 
     A transcript that has no words left becomes `...`.
     """
@@ -35,7 +35,7 @@ def has_tag(transcript: str) -> bool:
 
 
 def transcripts(utterances: Iterable[Utterance], text_file: str, *, strip: bool) -> dict[str, str]:
-    """Utterance id -> transcript: the corpus' own, or that of `text_file`.
+    """Map utterance ids to transcripts: those of the corpus, or of `text_file`.
 
     The text file may name the utterances by their ids or as the corpus does. Its lines about
     other utterances are not used. An empty transcript becomes `...`.
@@ -43,33 +43,33 @@ def transcripts(utterances: Iterable[Utterance], text_file: str, *, strip: bool)
     Raises:
         UserError: an utterance has no transcript there.
     """
-    found = {u.id: u.transcript for u in utterances}
+    texts = {u.id: u.transcript for u in utterances}
     if text_file:
-        given = read_table(text_file, allow_empty=True)
-        found = {u.id: given.get(u.id, given.get(u.name)) for u in utterances}
-        extra = given.keys() - {name for u in utterances for name in (u.id, u.name)}
+        table = read_table(text_file, allow_empty=True)
+        texts = {u.id: table.get(u.id, table.get(u.name)) for u in utterances}
+        extra = table.keys() - {name for u in utterances for name in (u.id, u.name)}
         if extra:
             log.warning(
                 "%s: %d lines name none of the utterances to use and are not read (%s)",
                 text_file, len(extra), some(sorted(extra)),
             )  # fmt: skip
     where = text_file or "the corpus"
-    missing = [utterance for utterance, text in found.items() if text is None]
+    missing = [utterance for utterance, text in texts.items() if text is None]
     if missing:
         raise UserError(
-            f"{where} lacks {len(missing)} of {len(found)} utterances ({some(missing)}); add "
+            f"{where} lacks {len(missing)} of {len(texts)} utterances ({some(missing)}); add "
             f"them there, with the text {NO_WORDS} where nothing was said"
         )
-    empty = [utterance for utterance, text in found.items() if not (text or "").strip()]
+    empty = [utterance for utterance, text in texts.items() if not (text or "").strip()]
     if empty:
         log.warning(
             "%d transcripts in %s are empty (%s); their text is %s",
             len(empty), where, some(empty), NO_WORDS,
         )  # fmt: skip
-    return {utterance: tidy(text or "", strip=strip) for utterance, text in found.items()}
+    return {utterance: tidy(text or "", strip=strip) for utterance, text in texts.items()}
 
 
 def some(names: Iterable[str]) -> str:
-    """Up to three names, for a message."""
+    """Join up to three names for a message."""
     first, *more = [*names]
     return ", ".join([first, *more[:2], *(["..."] if more[2:] else [])])

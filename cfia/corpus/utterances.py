@@ -1,10 +1,10 @@
-"""Which utterances of a corpus a label set selects, and whether they are those expected."""
+"""Select utterances of a corpus by a label set, and compare them with those expected."""
 
 from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ class Utterance:
     """One labelled utterance, as its corpus has it.
 
     Attributes:
-        id: starts with the speaker id; name: what the corpus calls it.
+        id: starts with the speaker id; name: its name in the corpus.
         label: as the corpus has it; source: the file that says so.
         transcript: None where the corpus has none.
         session, type, dialogue: "" where the corpus knows no such thing.
@@ -40,7 +40,7 @@ class Utterance:
 
 
 def select(utterances: Iterable[Utterance], path: Path) -> list[tuple[Utterance, str]]:
-    """The utterances whose label has a class in the label map at `path`, in order of their id.
+    """Select the utterances whose label has a class in the label map at `path`, sorted by id.
 
     Returns:
         Pairs of an utterance and its class.
@@ -60,7 +60,7 @@ def select(utterances: Iterable[Utterance], path: Path) -> list[tuple[Utterance,
         other = seen.setdefault(utterance.id, utterance)
         if other is not utterance:
             raise UserError(
-                f"{utterance.name} stands in {other.source} and again in {utterance.source}; "
+                f"{utterance.name} is in {other.source} and again in {utterance.source}; "
                 "keep one of them"
             )
     labelled = [(seen[key], classes[seen[key].label]) for key in sorted(seen)]
@@ -84,13 +84,13 @@ def _label_map(path: Path) -> dict[str, str]:
 
 
 def expectations(path: Path) -> dict[str, Any]:
-    """What a corpus.yaml expects of each label set, by its name; none if there is no such file."""
+    """Read the expectations in a corpus.yaml of each label set; none if there is no such file."""
     expected = (read_yaml(path) if path.exists() else {}).get("expect") or {}
     return {str(name): value for name, value in expected.items()}
 
 
 def differences(selected: Sequence[tuple[Utterance, str]], path: Path, labels: str) -> list[str]:
-    """How counts and digest differ from what corpus.yaml expects of this label set, if anything.
+    """Say how counts and digest differ from those that corpus.yaml expects of this label set.
 
     Returns:
         Clauses that say what was expected and what was found; none where all is as expected.
@@ -99,26 +99,34 @@ def differences(selected: Sequence[tuple[Utterance, str]], path: Path, labels: s
         UserError: corpus.yaml expects something unknown.
     """
     expected = expectations(path).get(labels) or {}
-    found: list[str] = []
-    for group, want, have in _groups(expected, _summary(selected)):
-        if group == "sha256" and found:
+    counts = _counts(selected)
+    unknown = sorted(expected.keys() - counts.keys())
+    if unknown:
+        raise UserError(f"corpus.yaml expects {unknown[0]!r}; it may expect {', '.join(counts)}")
+    clauses: list[str] = []
+    # What is absent comes first, the digest last.
+    for group in [name for name in counts if name in expected]:
+        if group == "sha256" and clauses:
             break  # it says nothing that the counts have not said
-        found.extend(_compare(group, want, have))
-    return found
+        clauses.extend(_compare(group, expected[group], counts[group]))
+    return clauses
 
 
-def _compare(group: str, want: Mapping[str, Any], have: Mapping[str, Any]) -> Iterable[str]:
-    absent = sorted(want.keys() - have.keys())
+def _compare(group: str, expected: Any, found: Any) -> Iterable[str]:
+    if not isinstance(expected, dict):
+        if expected != found:
+            yield f"{group}: {expected} expected, {found} found"
+        return
+    absent = sorted(expected.keys() - found.keys())
     if absent:
-        counts = ", ".join(f"{key} ({want[key]} expected)" for key in absent)
+        counts = ", ".join(f"{key} ({expected[key]} expected)" for key in absent)
         yield f"{group} absent: {counts}"
-    for key in sorted({*want, *have} - {*absent}):
-        if want.get(key) != have[key]:
-            what = f"{group} {key}" if key else group
-            yield f"{what}: {want.get(key, 'none')} expected, {have[key]} found"
+    for key in sorted(found):
+        if expected.get(key) != found[key]:
+            yield f"{group} {key}: {expected.get(key, 'none')} expected, {found[key]} found"
 
 
-def _summary(selected: Sequence[tuple[Utterance, str]]) -> dict[str, Any]:
+def _counts(selected: Sequence[tuple[Utterance, str]]) -> dict[str, Any]:
     lines = sorted(f"{utterance.name} {label}\n" for utterance, label in selected)
     return {
         "sessions": dict(Counter(utterance.session for utterance, _ in selected)),
@@ -127,20 +135,3 @@ def _summary(selected: Sequence[tuple[Utterance, str]]) -> dict[str, Any]:
         "speakers": dict(Counter(utterance.speaker for utterance, _ in selected)),
         "sha256": hashlib.sha256("".join(lines).encode()).hexdigest(),
     }
-
-
-def _groups(
-    expected: Mapping[str, Any], found: Mapping[str, Any]
-) -> Iterable[tuple[str, dict[str, Any], dict[str, Any]]]:
-    """Each group of counts that is expected, as mappings; a single value has the key "".
-
-    They come in the order of `found`: what is absent first, the digest last.
-    """
-    unknown = sorted(expected.keys() - found.keys())
-    if unknown:
-        raise UserError(f"corpus.yaml expects {unknown[0]!r}; it may expect {', '.join(found)}")
-    for group, have in found.items():
-        if group not in expected:
-            continue
-        want = expected[group]
-        yield (group, want, have) if isinstance(want, dict) else (group, {"": want}, {"": have})

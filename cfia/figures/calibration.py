@@ -1,4 +1,4 @@
-"""Calibration: is a system right as often as its posteriors say? Reliability diagram, and ECE."""
+"""Calibration, whether a system is right as often as its posteriors say: diagram and ECE."""
 
 from __future__ import annotations
 
@@ -7,16 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from cfia.figures.style import (
-    BLUE,
-    VERMILION,
-    Drawing,
-    add_title,
-    finish,
-    new_figure,
-    plain_axes,
-    style,
-)
+from cfia.figures.style import BLUE, VERMILION, Drawing, finish, new_figure, plain_axes, style
 from cfia.metrics import Array
 from cfia.posteriors import Posteriors
 from cfia.scoring.trained import Outputs, TrainedExperiment
@@ -41,7 +32,7 @@ class Reliability:
     def ece(self) -> float:
         """Expected calibration error, from 0 to 1 (Naeini et al. 2015; Guo et al. 2017, Eq. 3).
 
-        The mean over utterances of their bin's |accuracy - confidence|.
+        This is the mean over utterances of their bin's |accuracy - confidence|.
         """
         gaps = np.abs(self.accuracy - self.confidence)
         return float(np.nansum(self.n * gaps) / self.n.sum())
@@ -59,24 +50,22 @@ def reliability(posteriors: Posteriors, bins: int = BINS) -> Reliability:
 
 
 def plot_reliability(trained: TrainedExperiment, outputs: Outputs) -> Drawing:
-    """Accuracy by confidence beside the diagonal, and how many utterances have which."""
-    found = reliability(outputs.pooled)
-    bins = len(found.n)
-    edges = np.arange(bins) / bins
+    """Draw accuracy by confidence beside the diagonal, and the utterances of each bin."""
+    bins = reliability(outputs.pooled)
+    edges = np.arange(BINS) / BINS
     with style():
-        figure = new_figure(4.8, 5.6)
-        below = f"expected calibration error {100 * found.ece:.2f} %, {found.n.sum()} utterances"
-        add_title(figure, f"{trained.label}, {trained.scheme}", below)
+        below = f"expected calibration error {100 * bins.ece:.2f} %, {bins.n.sum()} utterances"
+        figure = new_figure(4.8, 5.6, trained.title, below)
         top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
-        bar = {"width": 1 / bins, "align": "edge", "edgecolor": "white", "color": BLUE}
-        top.bar(edges, np.nan_to_num(found.accuracy), label="accuracy", **bar)
+        bar = {"width": 1 / BINS, "align": "edge", "edgecolor": "white", "color": BLUE}
+        top.bar(edges, np.nan_to_num(bins.accuracy), label="accuracy", **bar)
         top.plot([0, 1], [0, 1], color="black", ls="--", lw=1, label="as sure as right")
         top.plot(
-            found.confidence, found.accuracy, ls="", marker="o", ms=5, color=VERMILION,
+            bins.confidence, bins.accuracy, ls="", marker="o", ms=5, color=VERMILION,
             mec="black", clip_on=False, zorder=3, label="at the mean confidence",
         )  # fmt: skip
         top.set(ylabel="share of right utterances", xlim=(0, 1), ylim=(0, 1))
-        bottom.bar(edges, found.n, **bar)
+        bottom.bar(edges, bins.n, **bar)
         bottom.set(xlabel="confidence (the largest posterior)", ylabel="utterances")
         plain_axes(top, bottom, grid="y")
         figure.legend(loc="outside lower center", ncols=3, frameon=False, fontsize=9)

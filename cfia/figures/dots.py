@@ -1,4 +1,4 @@
-"""One figure per table: every system's score with its interval, its folds and its seeds."""
+"""One figure per table: the UA of every system with its interval, its folds and its seeds."""
 
 from __future__ import annotations
 
@@ -13,12 +13,11 @@ from cfia.figures.style import (
     ORANGE,
     VERMILION,
     Drawing,
-    add_title,
-    broken,
     finish,
     new_figure,
     plain_axes,
     style,
+    wrapped,
 )
 from cfia.scoring.cells import Estimate
 
@@ -31,12 +30,13 @@ _LEGEND = ("pooled", "95 % interval", "one fold", "one seed", "as published")
 
 @dataclass(frozen=True)
 class Dots:
-    """One row of the figure, in percent.
+    """One row of the figure: UA in percent.
 
     Attributes:
         label: the system.
         pooled: the score over all folds; None for a system known from its publication alone.
-        folds: the score of each fold; seeds: the pooled score of each seed, where there are some.
+        folds: the score of each fold.
+        seeds: the pooled score of each seed.
         published: the score as published, where it is known.
     """
 
@@ -47,27 +47,22 @@ class Dots:
     published: float | None = None
 
 
-def plot_dots(title: str, rows: Sequence[Dots], score: str = "UA") -> Drawing:
-    """Draw rows of a table, the first at the top.
-
-    Args:
-        score: what the numbers are, for the axis.
-    """
-    labels = ["\n".join(broken(row.label, _LABEL)) for row in rows]
+def plot_dots(title: str, rows: Sequence[Dots]) -> Drawing:
+    """Draw rows of a table, the first at the top."""
+    labels = ["\n".join(wrapped(row.label, _LABEL)) for row in rows]
     lines = sum(max(1.6, 1.1 * (1 + label.count("\n"))) for label in labels)
     with style():
-        figure = new_figure(8, 1.6 + 0.24 * lines)
-        add_title(figure, title)
+        figure = new_figure(8, 1.6 + 0.24 * lines, title)
         axes = figure.add_subplot()
         for y, row in enumerate(rows):
             _draw_row(axes, y, row)
         axes.set_yticks(range(len(rows)), labels, fontsize=9)
-        axes.set(xlabel=f"{score}, %", ylim=(len(rows) - 0.4, -0.6))
+        axes.set(xlabel="UA, %", ylim=(len(rows) - 0.4, -0.6))
         axes.margins(x=0.04)
         plain_axes(axes)
         axes.tick_params(axis="y", length=0)
-        found = dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
-        shown = {name: found[name] for name in _LEGEND if name in found}
+        handles = dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
+        shown = {name: handles[name] for name in _LEGEND if name in handles}
         figure.legend(
             shown.values(), shown.keys(), loc="outside lower center", ncols=5, frameon=False,
             fontsize=9,

@@ -1,4 +1,4 @@
-"""The figures that go with finished runs: which there are, their files, and their words."""
+"""The figures of finished experiments and tables: their files, and their words."""
 
 from __future__ import annotations
 
@@ -18,21 +18,22 @@ from cfia.scoring.cells import Estimate, show
 from cfia.scoring.scores_file import Scored
 from cfia.scoring.trained import Outputs, TrainedExperiment
 
-# The figures of a run by their files' names: words for those who cannot see it, and what draws it
-# from the run and its posteriors (None: nothing to draw). A new one is a line (cfia/README.md).
+# The figures of an experiment by their files' names: words for those who cannot see it, and the
+# function that draws it from the experiment and its posteriors (None: there is nothing to draw).
+# A new figure is one more line (cfia/README.md).
 FIGURES: dict[str, tuple[str, Callable[[TrainedExperiment, Outputs], Drawing | None]]] = {
     "confusion": ("Confusion matrix", plot_confusion),
     "reliability": ("Reliability diagram", plot_reliability),
-    "learning_curves": ("Loss and UA by epoch", lambda run, _: plot_learning_curves(run)),
-    "consistency": ("Consistency terms by epoch", lambda run, _: plot_consistency(run)),
+    "learning_curves": ("Loss and UA by epoch", lambda trained, _: plot_learning_curves(trained)),
+    "consistency": ("Consistency terms by epoch", lambda trained, _: plot_consistency(trained)),
 }
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture, a whole SVG file, and what it shows, in words, for those who cannot see it.
+    """A picture, a whole SVG file, with words for those who cannot see it.
 
-    Pages have it; Markdown, which is published without its pictures, has not.
+    HTML pages include it; Markdown, which is published without its pictures, leaves it out.
     """
 
     svg: bytes
@@ -46,8 +47,8 @@ class FigureSpec:
 
     Attributes:
         path: where it goes, without the endings .png and .svg.
-        alt: what it shows, in words.
-        draw: draws it; None where there is nothing to draw.
+        alt: a description in words.
+        draw: the function that draws it; it returns None where there is nothing to draw.
     """
 
     path: Path
@@ -63,96 +64,93 @@ class FigureSpec:
 
 @dataclass(frozen=True)
 class FigureFiles:
-    """Figures for a page, and for each of their files whether it was written."""
+    """The pictures for a page, and for each of their files whether it was written."""
 
     pictures: list[Picture]
     written: list[bool]
 
 
-def make(index: Path, inputs: Any, wanted: Sequence[FigureSpec]) -> FigureFiles:
-    """Draw figures into their files, unless they stand there, made of the same.
+def draw_if_stale(index: Path, inputs: Any, specs: Sequence[FigureSpec]) -> FigureFiles:
+    """Draw figures into their files, unless these are there and were drawn from the same inputs.
 
     Args:
-        index: a file that says what the figures were made of, and their digests.
-        inputs: what decides on them, as for `cfia.files.digest`.
+        index: a file with the digests of the inputs and of the files.
+        inputs: all that decides what is drawn, as for `cfia.files.digest`.
     """
-    made_of = digest([inputs, _program(), [str(one.path.name) for one in wanted]])
-    files = [path for one in wanted for path in one.files]
+    made_of = digest([inputs, _program(), [spec.path.name for spec in specs]])
+    files = [path for spec in specs for path in spec.files]
     written = [False] * len(files)
-    if not _stand(index, made_of, files):
-        written = [changed for one in wanted for changed in _draw(one)]
-        there = {path.name: sha256(path) for path in files if path.exists()}
-        write_json(index, {"made_of": made_of, "files": there})
-    pictures = [
-        Picture(one.files[1].read_bytes(), one.alt) for one in wanted if one.files[1].exists()
-    ]
+    if not _is_current(index, {"made_of": made_of, "files": _digests(files)}):
+        written = [changed for spec in specs for changed in _draw(spec)]
+        write_json(index, {"made_of": made_of, "files": _digests(files)})
+    svgs = [(spec.files[1], spec.alt) for spec in specs]
+    pictures = [Picture(path.read_bytes(), alt) for path, alt in svgs if path.exists()]
     return FigureFiles(pictures, written)
 
 
-def _draw(wanted: FigureSpec) -> list[bool]:
-    drawing = wanted.draw()
+def _draw(spec: FigureSpec) -> list[bool]:
+    drawing = spec.draw()
     if drawing is None:  # and none of an earlier training may stay
-        for path in wanted.files:
+        for path in spec.files:
             path.unlink(missing_ok=True)
         return [False, False]
     contents = (drawing.png, drawing.svg)
-    return [write_if_changed(path, data) for path, data in zip(wanted.files, contents, strict=True)]
+    return [write_if_changed(path, data) for path, data in zip(spec.files, contents, strict=True)]
 
 
-def _stand(index: Path, made_of: str, files: Sequence[Path]) -> bool:
-    """Whether the figures of the index are there, all of them as they were written."""
+def _digests(files: Sequence[Path]) -> dict[str, str]:
+    return {path.name: sha256(path) for path in files if path.exists()}
+
+
+def _is_current(index: Path, expected: dict[str, Any]) -> bool:
     try:
-        known = read_json(index) if index.exists() else {}
-        there = {path.name: sha256(path) for path in files if path.exists()}
-        return bool(known["made_of"] == made_of and known["files"] == there)
-    except (UserError, KeyError, TypeError):  # cut or edited; it is made anew
+        return index.exists() and bool(read_json(index) == expected)
+    except UserError:  # cut or edited; it is made anew
         return False
 
 
 @cache
 def _program() -> list[str]:
-    """What draws: this package, and matplotlib."""
+    """List what the drawing depends on: matplotlib's version, and the digests of this package."""
     import matplotlib as mpl
 
     return [str(mpl.__version__), *(sha256(p) for p in sorted(Path(__file__).parent.glob("*.py")))]
 
 
 def experiment_figures(row: Scored) -> FigureFiles:
-    """The figures of one run, beside its scores."""
+    """Draw the figures of one experiment, beside its scores."""
     trained, outputs = row.trained, row.outputs
-    of = f"of {trained.label}, scheme {trained.scheme}"
+    whose = f"of {trained.label}, scheme {trained.scheme}"
     specs = [
-        FigureSpec(trained.directory / name, f"{alt} {of}", partial(draw, trained, outputs))
+        FigureSpec(trained.directory / name, f"{alt} {whose}", partial(draw, trained, outputs))
         for name, (alt, draw) in FIGURES.items()
     ]
     names = ("posteriors.tsv", "history.csv")
     read = [training.directory / name for training in trained.trainings for name in names]
     inputs = {f"{p.parent.name}/{p.name}": sha256(p) for p in read if p.exists()}
     made_of = [trained.label, trained.scheme, inputs]
-    return make(trained.directory / ".figures.json", made_of, specs)
+    return draw_if_stale(trained.directory / ".figures.json", made_of, specs)
 
 
 def scheme_figure(expdir: Path, title: str, rows: Sequence[Scored]) -> FigureFiles:
-    """UA of all systems of one scheme, `tables/results_<scheme>.png`."""
+    """Draw UA of all systems of one scheme, `tables/results_<scheme>.png`."""
     scheme = rows[0].trained.scheme
     dots = [dots_row(row) for row in rows]
     return table_figure(expdir / "tables" / f"results_{scheme}", title, dots)
 
 
-def table_figure(path: Path, title: str, rows: Sequence[Dots], score: str = "UA") -> FigureFiles:
-    """The figure that goes with a table; `path` is without the endings of its files."""
+def table_figure(path: Path, title: str, rows: Sequence[Dots]) -> FigureFiles:
+    """Draw the figure that goes with a table; `path` is without the endings of its files."""
     words = "; ".join(f"{row.label} {show(row.pooled)}" for row in rows)
-    draw = partial(plot_dots, title, rows, score)
-    wanted = FigureSpec(path, f"{title}. {score} in percent: {words}", draw)
-    return make(path.with_name(f".{path.name}.json"), [title, score, repr(list(rows))], [wanted])
+    spec = FigureSpec(path, f"{title}. UA in percent: {words}", partial(plot_dots, title, rows))
+    return draw_if_stale(path.with_name(f".{path.name}.json"), [title, repr(list(rows))], [spec])
 
 
 def dots_row(row: Scored) -> Dots:
-    """A finished run as a row of the figure, in UA."""
-    pooled, seeds = row.scores["pooled"], row.scores["seeds"].values()
+    """Take the UA of a finished experiment as a row of the figure."""
     return Dots(
         label=row.trained.label,
-        pooled=Estimate.of(pooled, "ua"),
+        pooled=Estimate.of(row.scores["pooled"], "ua"),
         folds=[fold["ua"] for fold in row.scores["folds"].values()],
-        seeds=[seed["pooled"]["ua"] for seed in seeds],
+        seeds=[seed["pooled"]["ua"] for seed in row.scores["seeds"].values()],
     )

@@ -1,4 +1,4 @@
-"""The gate picture: where in an utterance a network listens, and where it reads."""
+"""The gate picture: where in an utterance a network weighs audio, and where text."""
 
 from __future__ import annotations
 
@@ -9,16 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from cfia.figures.style import (
-    BLUE,
-    SKY,
-    Drawing,
-    broken,
-    finish,
-    new_figure,
-    plain_axes,
-    style,
-)
+from cfia.figures.style import BLUE, SKY, Drawing, finish, new_figure, plain_axes, style, wrapped
 from cfia.files import write_if_changed
 from cfia.kaldi.audio import load
 from cfia.kaldi.data_dir import DataDir
@@ -29,17 +20,17 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _WORD = 0.16  # inches that a word takes, written upwards
-_WIDTHS = (7.0, 16.0)  # of the figure, in inches
-_BESIDE = 2.0  # what axis labels and the colour bar take of it
+_WIDTHS = (7.0, 16.0)  # smallest and largest width of the figure, in inches
+_BESIDE = 2.0  # inches of it for axis labels and the colour bar
 
 Audio = tuple[npt.NDArray[np.float32], int]
 """Samples (N,) and their rate in Hz."""
 
 
 def draw_all(data: Path, weights: Iterable[AudioWeight], system: str, out: Path) -> Iterator[Path]:
-    """Draw each utterance of a data directory into `<out>/<utt>.png` and `.svg`.
+    """Draw utterances of a data directory into `<out>/<utt>.png` and `.svg`.
 
-    Without a waveform where the data has no audio.
+    The waveform is left out where the data has no audio.
 
     Yields:
         The PNG that is finished.
@@ -104,7 +95,7 @@ def _draw_waveform(axes: Axes, audio: Audio | None, seconds: float) -> None:
 
 
 def _envelope(samples: npt.NDArray[np.float32], points: int = 1000) -> tuple[Array, Array]:
-    """The smallest and largest sample of each of about so many stretches of the same length."""
+    """Find the smallest and largest sample of each of about `points` equal stretches."""
     step = max(1, len(samples) // points)
     stretches = samples[: len(samples) // step * step].reshape(-1, step).astype(float)
     return stretches.min(axis=1, initial=0), stretches.max(axis=1, initial=0)
@@ -122,10 +113,10 @@ def _draw_mean(axes: Axes, weight: AudioWeight) -> None:
 
 
 def _write_words(axes: Axes, weight: AudioWeight, transcript: str, width: float) -> None:
-    """Words above the waveform, or the transcript in lines where they have no room one by one.
+    """Write words above the waveform, or the transcript in lines where the words lack room.
 
     Args:
-        width: of the axes, in inches.
+        width: the width of the axes, in inches.
     """
     words, covered = transcript.split(), weight.text_frames / len(weight.weight)
     top = axes.secondary_xaxis("top")
@@ -138,6 +129,6 @@ def _write_words(axes: Axes, weight: AudioWeight, transcript: str, width: float)
         top.tick_params(length=2)
         return
     end = f" (text ends at {weight.text_frames * weight.frame_shift:.2f} s)" if covered < 1 else ""
-    lines = broken(f"{transcript}{end}", int(width * 13))
+    lines = wrapped(f"{transcript}{end}", int(width * 13))
     top.set_xticks([])
     top.set_xlabel("\n".join([*lines[:12], *(["…"] if lines[12:] else [])]), fontsize=8)

@@ -1,4 +1,4 @@
-"""Figures of one run: confusion matrix, learning curves, growth of the consistency terms."""
+"""Figures of one experiment: confusion matrix, learning curves, growth of the consistency terms."""
 
 from __future__ import annotations
 
@@ -11,17 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cfia.errors import UserError
-from cfia.figures.style import (
-    BLUE,
-    VERMILION,
-    Drawing,
-    add_title,
-    finish,
-    new_figure,
-    plain_axes,
-    shortened,
-    style,
-)
+from cfia.figures.style import BLUE, VERMILION, Drawing, finish, new_figure, plain_axes, style
 from cfia.metrics import Counts, ua, wa
 from cfia.scoring.trained import Outputs, TrainedExperiment
 
@@ -32,35 +22,26 @@ if TYPE_CHECKING:
 TRAINING: dict[str, Any] = {"color": BLUE, "ls": "-"}
 VALIDATION: dict[str, Any] = {"color": VERMILION, "ls": "--"}
 SELECTED: dict[str, Any] = {
-    "color": VERMILION,
-    "ls": "",
-    "marker": "o",
-    "ms": 4,
-    "mec": "black",
-    "zorder": 3,
-}
+    "color": VERMILION, "ls": "", "marker": "o", "ms": 4, "mec": "black", "zorder": 3,
+}  # fmt: skip
+_LONGEST = 16  # letters of a class's name that an axis has room for
 THIN: dict[str, Any] = {"lw": 0.8, "alpha": 0.35}
 THICK: dict[str, Any] = {"lw": 2.2, "zorder": 2.5}  # above all thin lines, below the dots
 
 
 def plot_confusion(trained: TrainedExperiment, outputs: Outputs) -> Drawing:
-    """Pooled confusion matrix: share of each reference class in percent, and utterances."""
+    """Draw the pooled confusion matrix: percent of each reference class, and utterances."""
     counts = outputs.pooled.confusion(np.zeros(len(outputs.pooled.utts), int), 1)[0]
     k = len(counts)
     with style():
-        figure = new_figure(2.6 + 0.85 * k, 2.3 + 0.75 * k)
-        axes = figure.add_subplot()
         scores = f"UA {float(ua(counts)):.2f} %, WA {float(wa(counts)):.2f} %, n = {counts.sum()}"
-        add_title(figure, _name(trained), scores)
-        _draw_confusion(figure, axes, counts, outputs.pooled.classes)
+        figure = new_figure(2.6 + 0.85 * k, 2.3 + 0.75 * k, trained.title, scores)
+        _draw_confusion(figure, counts, outputs.pooled.classes)
         return finish(figure)
 
 
-def _name(trained: TrainedExperiment) -> str:
-    return f"{trained.label}, {trained.scheme}"
-
-
-def _draw_confusion(figure: Figure, axes: Axes, counts: Counts, classes: Sequence[str]) -> None:
+def _draw_confusion(figure: Figure, counts: Counts, classes: Sequence[str]) -> None:
+    axes = figure.add_subplot()
     references = counts.sum(1, keepdims=True)
     share = 100 * counts / np.maximum(references, 1)
     image = axes.imshow(share, cmap="Blues", vmin=0, vmax=100)
@@ -68,7 +49,7 @@ def _draw_confusion(figure: Figure, axes: Axes, counts: Counts, classes: Sequenc
         text = f"{share[i, j]:.1f}\n({counts[i, j]})" if references[i, 0] else "–"
         colour = "white" if share[i, j] > 70 else "black"
         axes.text(j, i, text, ha="center", va="center", color=colour, fontsize=9)
-    names = shortened(classes)
+    names = [name if len(name) <= _LONGEST else f"{name[: _LONGEST - 1]}…" for name in classes]
     positions = np.arange(len(classes))
     rotation = 0 if max(len(name) for name in names) <= 6 else 35
     anchor: dict[str, Any] = {"ha": "right", "rotation_mode": "anchor"} if rotation else {}
@@ -81,24 +62,21 @@ def _draw_confusion(figure: Figure, axes: Axes, counts: Counts, classes: Sequenc
 
 
 def plot_learning_curves(trained: TrainedExperiment) -> Drawing | None:
-    """Loss and UA by epoch, a dot at the epoch selected.
+    """Draw loss and UA by epoch, a dot at the epoch selected; None without a history.csv.
 
     A thin line for each fold and seed, a thick one for the median of those that still train.
-
-    None where no fold has a history.csv.
     """
     histories = _histories(trained)
     if not histories:
         return None
     with style():
-        figure = new_figure(9, 4.1)
-        add_title(figure, _name(trained), _parts(trained))
+        figure = new_figure(9, 4.1, trained.title, _folds_and_seeds(trained))
         _draw_curves(figure, histories, "test (oracle)" if trained.oracle else "validation")
         return finish(figure)
 
 
 def plot_consistency(trained: TrainedExperiment) -> Drawing | None:
-    """Growth of the consistency terms by epoch: their value, and the size of their gradient.
+    """Draw the consistency terms by epoch: their value, and the size of their gradient.
 
     A thin line for each fold and seed, a thick one for the median of those that still train.
     None where no fold has a history.csv, or the loss has no consistency terms.
@@ -107,15 +85,14 @@ def plot_consistency(trained: TrainedExperiment) -> Drawing | None:
     if not any(history["train_con"].any() for history in histories):
         return None
     with style():
-        figure = new_figure(9, 3.8)
-        add_title(figure, _name(trained), _parts(trained))
+        figure = new_figure(9, 3.8, trained.title, _folds_and_seeds(trained))
         axes = figure.subplots(1, 2)
         ylabels = ("consistency loss, weighted", "gradient (cross entropy: 1)")
-        for one, key, ylabel in zip(axes, ("train_con", "con_grad_ratio"), ylabels, strict=True):
-            _draw_lines(one, histories, key, TRAINING)
-            one.set(xlabel="epoch", ylabel=ylabel)
-            one.set_ylim(bottom=0)
-            one.ticklabel_format(axis="y", scilimits=(-2, 3))
+        for ax, key, ylabel in zip(axes, ("train_con", "con_grad_ratio"), ylabels, strict=True):
+            _draw_lines(ax, histories, key, TRAINING)
+            ax.set(xlabel="epoch", ylabel=ylabel)
+            ax.set_ylim(bottom=0)
+            ax.ticklabel_format(axis="y", scilimits=(-2, 3))
         _epochs_on_x(*axes)
         handles = [
             *axes[0].plot([], [], **TRAINING, **THIN, label="one fold and seed"),
@@ -128,7 +105,7 @@ def plot_consistency(trained: TrainedExperiment) -> Drawing | None:
 def _draw_lines(
     axes: Axes, histories: Sequence[History], key: str, line: Mapping[str, Any]
 ) -> None:
-    """One thin line for each training, and a thick one for the median of those not yet ended."""
+    """Draw a thin line for each training, and a thick one for the median at each epoch."""
     last = max(len(history[key]) for history in histories)
     values = np.full((len(histories), last), np.nan)
     for row, history in zip(values, histories, strict=True):
@@ -146,7 +123,7 @@ _COLUMNS = (
 
 
 def _histories(trained: TrainedExperiment) -> list[History]:
-    paths = [part.directory / "history.csv" for part in trained.trainings]
+    paths = [training.directory / "history.csv" for training in trained.trainings]
     return [_history(path) for path in paths if path.exists()]
 
 
@@ -161,11 +138,9 @@ def _history(path: Path) -> History:
         ) from None
 
 
-def _parts(trained: TrainedExperiment) -> str:
-    folds, seeds = (
-        {part.fold for part in trained.trainings},
-        {part.seed for part in trained.trainings},
-    )
+def _folds_and_seeds(trained: TrainedExperiment) -> str:
+    folds = {training.fold for training in trained.trainings}
+    seeds = {training.seed for training in trained.trainings}
     return f"folds: {len(folds)}, seeds: {len(seeds)}"
 
 
@@ -173,8 +148,8 @@ def _epochs_on_x(*axes: Axes) -> None:
     from matplotlib.ticker import MaxNLocator
 
     plain_axes(*axes)
-    for one in axes:
-        one.xaxis.set_major_locator(MaxNLocator(integer=True))
+    for ax in axes:
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
 
 
 def _draw_curves(figure: Figure, histories: Sequence[History], part: str) -> None:

@@ -1,1 +1,1 @@
-"""Kaldi data directories, tables and archives. Knows nothing of emotions or of torch."""
+"""Read, check and edit Kaldi data directories, tables and archives, without torch."""

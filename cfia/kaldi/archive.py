@@ -1,4 +1,4 @@
-"""Kaldi archives of float matrices: ark files, and the scp lines that point into them."""
+"""Read and write Kaldi archives of float matrices: ark files, and scp lines that point to them."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ COMPRESSION_METHODS = (0, 2, 3)
 def entry(
     utterance: str, matrix: NDArray[np.float32], compression_method: int = 0
 ) -> tuple[bytes, int]:
-    """One entry of a binary archive.
+    """Encode one entry of a binary archive.
 
     Returns:
-        The entry's bytes, and how far into them the matrix begins: what an scp line points at.
+        The entry's bytes, and the offset of the matrix in them, which an scp line points to.
     """
     buffer = io.BytesIO()
     kaldiio.save_ark(buffer, {utterance: matrix}, compression_method=compression_method or None)
@@ -39,20 +39,20 @@ def entry(
 
 
 def entries(feats_scp: Path, utterances: Iterable[str]) -> dict[str, str]:
-    """The lines of a feats.scp about some utterances, as `Archives` takes them.
+    """Read the lines of a feats.scp about some utterances, as `Archives` takes them.
 
     Raises:
         UserError: feats.scp is missing or malformed, or lacks an utterance.
     """
     scp = read_table(feats_scp)
-    wanted = list(utterances)
-    missing = [utterance for utterance in wanted if utterance not in scp]
+    selected = list(utterances)
+    missing = [utterance for utterance in selected if utterance not in scp]
     if missing:
         more = f" and {len(missing) - 1} more utterances" if len(missing) > 1 else ""
         raise UserError(
             f"{feats_scp} lacks {missing[0]}{more}; run the stage that dumps the features again"
         )
-    return {utterance: scp[utterance] for utterance in wanted}
+    return {utterance: scp[utterance] for utterance in selected}
 
 
 class Archives:
@@ -60,7 +60,7 @@ class Archives:
 
     Args:
         scp: utterance -> `<archive>:<offset>`. Pipes and ranges are not read.
-        mapped: map the archives into memory. What is float32 there is then read without a copy,
+        mapped: map the archives into memory. Matrices of float32 are then read without a copy,
             from pages that all processes of the machine share.
 
     Raises:
@@ -81,11 +81,11 @@ class Archives:
         self._stack.close()
 
     def in_order(self, utterances: Iterable[str]) -> list[str]:
-        """Utterances as they stand in the archives, which are fastest to read in this order."""
+        """Sort utterances as the archives hold them, which is the fastest order to read them in."""
         return sorted(utterances, key=self._places.__getitem__)
 
     def shape(self, utterance: str) -> tuple[int, int]:
-        """Frames and dimensions of a matrix, from its header.
+        """Read the frames and dimensions of a matrix from its header.
 
         Raises:
             UserError: as `read`.
@@ -95,7 +95,7 @@ class Archives:
             return _shape(self._at(archive, offset))[1]
 
     def read(self, utterance: str) -> NDArray[np.float32]:
-        """The matrix (frames, dim) of an utterance, read-only.
+        """Read the matrix (frames, dim) of an utterance; it cannot be written to.
 
         Raises:
             UserError: its archive is missing or cut short, or what is there is not a matrix.
@@ -112,7 +112,7 @@ class Archives:
         return np.asarray(matrix, dtype=np.float32)
 
     def _at(self, archive: str, offset: int) -> BinaryIO | mmap.mmap:
-        """The archive, open at `offset`."""
+        """Get the archive, open at `offset`."""
         if archive not in self._open:
             self._open[archive] = self._opened(archive)
         self._open[archive].seek(offset)
@@ -131,7 +131,7 @@ _FLOAT_HEADER = 15
 
 
 def _shape(handle: BinaryIO | mmap.mmap) -> tuple[bytes, tuple[int, int]]:
-    """The kind of a binary matrix, and its rows and columns; ValueError if it is not one.
+    """Read the kind of a binary matrix, its rows and columns; ValueError if it is not one.
 
     kaldiio's general reader would unpickle an entry that says it is a pickle, so the header is
     looked at first, and only the matrix reader is called.
@@ -152,7 +152,7 @@ def _shape(handle: BinaryIO | mmap.mmap) -> tuple[bytes, tuple[int, int]]:
 
 @contextlib.contextmanager
 def _damage(utterance: str, archive: str, offset: int) -> Iterator[None]:
-    """Turn what a missing or damaged archive raises into one sentence."""
+    """Turn the exceptions of a missing or damaged archive into one sentence."""
     try:
         yield
     except OSError as error:
@@ -172,6 +172,6 @@ def _parse(utterance: str, value: str) -> tuple[str, int]:
     if not colon or not offset.isdecimal():
         raise UserError(
             f"the scp entry of {utterance} is {value!r}, not <archive>:<offset>; dump the "
-            "features with our stage, or convert them with Kaldi's copy-feats"
+            "features with stages 3 and 4, or convert them with Kaldi's copy-feats"
         )
     return archive, int(offset)

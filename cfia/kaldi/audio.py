@@ -59,7 +59,7 @@ def load(
 
 
 class Header(NamedTuple):
-    """What stands in front of the samples."""
+    """The facts in front of the samples."""
 
     seconds: float
     rate: int  # Hz
@@ -68,7 +68,7 @@ class Header(NamedTuple):
 
 
 def header(spec: str) -> Header:
-    """The header of one wav.scp entry; a pipe is run for it.
+    """Read the header of one wav.scp entry; a pipe is run for it.
 
     Raises:
         UserError: as `load`, but damage behind the header is noticed only where a WAV is cut short.
@@ -79,7 +79,7 @@ def header(spec: str) -> Header:
 
 
 def duration(spec: str) -> float:
-    """The length of one wav.scp entry in seconds; see `header`."""
+    """Read the length of one wav.scp entry in seconds; see `header`."""
     return header(spec).seconds
 
 
@@ -104,12 +104,12 @@ def _open(spec: str) -> Iterator[soundfile.SoundFile]:
 
 
 def _is_cut(sound: soundfile.SoundFile) -> bool:
-    """Whether a WAV's end is missing, which libsndfile itself passes over in silence."""
+    """Whether a WAV's end is missing, which libsndfile does not report."""
     noted = _CUT.search(sound.extra_info)
     if noted is None:
         return False
-    promised, found = map(int, noted.groups())
-    return promised < _LENGTH_UNKNOWN and promised - found > _CUT_TOLERANCE * promised
+    promised, present = map(int, noted.groups())
+    return promised < _LENGTH_UNKNOWN and promised - present > _CUT_TOLERANCE * promised
 
 
 def _existing(spec: str) -> str:
@@ -118,14 +118,14 @@ def _existing(spec: str) -> str:
         if path.stat().st_size == 0:
             raise _unreadable(spec, "the file is empty")
     except (FileNotFoundError, NotADirectoryError):
-        raise UserError(f"no such audio file {spec}; mend wav.scp or the corpus") from None
+        raise UserError(f"no such audio file {spec}; correct wav.scp or the corpus") from None
     if path.is_dir():
-        raise UserError(f"{spec} is a directory, not an audio file; mend wav.scp")
+        raise UserError(f"{spec} is a directory, not an audio file; correct wav.scp")
     return spec
 
 
 def _run(spec: str) -> io.BytesIO:
-    """The standard output of a wav.scp command: WAV, as in Kaldi."""
+    """Run a wav.scp command; its standard output is WAV, as in Kaldi."""
     command = spec.rstrip()[:-1]
     done = subprocess.run(
         ["bash", "-o", "pipefail", "-c", command],
@@ -138,7 +138,7 @@ def _run(spec: str) -> io.BytesIO:
         last = lines[-1] if lines else "it printed no message"
         raise UserError(
             f"the wav.scp command `{spec}` failed with code {done.returncode} ({last}); run it by "
-            "hand and mend wav.scp"
+            "hand and correct wav.scp"
         )
     if not done.stdout:
         raise _unreadable(spec, "it gave no output")
@@ -148,21 +148,21 @@ def _run(spec: str) -> io.BytesIO:
 def _bounds(
     spec: str, frames: int, rate: int, start: float | None, end: float | None
 ) -> tuple[int, int]:
-    """The first sample of a segment and the one after its last."""
+    """Compute the first sample of a segment and the one after its last."""
     first = 0 if start is None else round(start * rate)
     last = frames if end is None else round(end * rate)
     if last > frames + OVERSHOOT * rate or not 0 <= first < min(last, frames):
         until = "its end" if end is None else f"{end} s"
         raise UserError(
             f"{spec}: the segment from {start or 0} s to {until} "
-            f"does not lie in the recording of {frames / rate:.3f} s; mend the file segments"
+            f"does not lie in the recording of {frames / rate:.3f} s; correct the file segments"
         )
     return first, min(last, frames)
 
 
 def _unreadable(spec: str, why: str) -> UserError:
-    what = f"the wav.scp command `{spec}`" if is_pipe(spec) else f"the audio file {spec}"
+    source = f"the wav.scp command `{spec}`" if is_pipe(spec) else f"the audio file {spec}"
     return UserError(
-        f"{what} cannot be read ({why.rstrip('.')}); replace it, or leave it out with "
+        f"{source} cannot be read ({why.rstrip('.')}); replace it, or leave it out with "
         "--skip_bad true"
     )

@@ -8,8 +8,8 @@ from pathlib import Path
 from cfia.errors import UserError
 from cfia.kaldi import edit, layout
 from cfia.kaldi.edit import Tables
-from cfia.kaldi.fix import mend
-from cfia.kaldi.validate import Wanted
+from cfia.kaldi.fix import intersect
+from cfia.kaldi.validate import Checks
 
 
 def combine(
@@ -30,39 +30,37 @@ def combine(
     """
     edit.check_destination(destination, sources, extra_files)
     kinds = layout.kinds(extra_files)
-    all_tables = [edit.read_tables(source, kinds) for source in sources]
-    if any("segments" in tables for tables in all_tables):
-        for tables in all_tables:
+    all_tables = {source: edit.read_tables(source, kinds) for source in sources}
+    if any("segments" in tables for tables in all_tables.values()):
+        for tables in all_tables.values():
             # An end of -1 is the end of the recording.
             tables.setdefault("segments", {u: f"{u} 0 -1" for u in tables["utt2spk"]})
     merged: Tables = {}
     for name in kinds:
-        lacking = [s for s, tables in zip(sources, all_tables, strict=True) if name not in tables]
+        lacking = [source for source in sources if name not in all_tables[source]]
         if not lacking:
-            merged[name] = _merge(name, sources, all_tables)
+            merged[name] = _merge(name, all_tables)
         elif len(lacking) < len(sources):
             warn(f"not combining {name} as it does not exist everywhere: {lacking[0]} lacks it")
-    if skip_fix:
-        edit.write_new(destination, merged, wanted=None)
-        return len(merged["utt2spk"])
-    notes: list[str] = []
-    merged = mend(merged, kinds, notes)
-    for note in notes:
-        warn(note)
-    wanted = Wanted(feats=False, text=False, wav=False, non_print=True)
-    edit.write_new(destination, merged, wanted=wanted)
+    checks = None
+    if not skip_fix:
+        merged, notes = intersect(merged, kinds)
+        for note in notes:
+            warn(note)
+        checks = Checks(feats=False, text=False, wav=False, printable=False)
+    edit.write_new(destination, merged, checks)
     return len(merged["utt2spk"])
 
 
-def _merge(name: str, sources: Sequence[Path], all_tables: Sequence[Tables]) -> dict[str, str]:
+def _merge(name: str, all_tables: dict[Path, Tables]) -> dict[str, str]:
     rows: dict[str, str] = {}
-    first: dict[str, Path] = {}
-    for source, tables in zip(sources, all_tables, strict=True):
+    origin: dict[str, Path] = {}
+    for source, tables in all_tables.items():
         for key, value in tables[name].items():
             if rows.setdefault(key, value) != value:
                 raise UserError(
-                    f"{first[key]}/{name} and {source}/{name} have different lines for {key}; "
+                    f"{origin[key]}/{name} and {source}/{name} have different lines for {key}; "
                     "rename one with utils/copy_data_dir.sh or delete it"
                 )
-            first.setdefault(key, source)
+            origin.setdefault(key, source)
     return rows

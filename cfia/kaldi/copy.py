@@ -9,12 +9,12 @@ from pathlib import Path
 from cfia.kaldi import edit, layout
 from cfia.kaldi.edit import Tables
 from cfia.kaldi.layout import TABLES, Key
-from cfia.kaldi.validate import Wanted
+from cfia.kaldi.validate import Checks
 
 
 @dataclass(frozen=True)
 class Affixes:
-    """What goes before and after the ids."""
+    """Texts to put before and after the ids of speakers and utterances."""
 
     spk_prefix: str = ""
     utt_prefix: str = ""
@@ -22,11 +22,11 @@ class Affixes:
     utt_suffix: str = ""
 
     def speaker(self, name: str) -> str:
-        """A speaker's new id."""
+        """Rename a speaker."""
         return f"{self.spk_prefix}{name}{self.spk_suffix}"
 
     def utterance(self, name: str) -> str:
-        """An utterance's new id."""
+        """Rename an utterance."""
         return f"{self.utt_prefix}{name}{self.utt_suffix}"
 
 
@@ -34,39 +34,39 @@ def copy(
     source: Path,
     destination: Path,
     affixes: Affixes,
-    wanted: Wanted,
+    checks: Checks,
     extra_files: Sequence[str] = (),
 ) -> None:
     """Copy the tables with new ids, and `extra_files` as they are.
 
-    Where utterances are renamed, utt2uniq says what they were. Recordings keep their ids where
-    there are segments. What the source lacks of feats.scp, text and wav.scp is not asked for.
+    Where utterances are renamed, utt2uniq holds their old ids. Recordings keep their ids where
+    there are segments. A feats.scp, text or wav.scp that the source lacks is not asked for.
 
     Raises:
-        UserError: the copy is not valid in the sense of `wanted`.
+        UserError: the copy does not pass the `checks`.
     """
     edit.check_destination(destination, [source], extra_files)
     tables = edit.read_tables(source, TABLES)
-    renamed = rename(tables, affixes)
-    wanted = replace(
-        wanted,
-        feats=wanted.feats and "feats.scp" in tables,
-        text=wanted.text and "text" in tables,
-        wav=wanted.wav and "wav.scp" in tables,
+    checks = replace(
+        checks,
+        feats=checks.feats and "feats.scp" in tables,
+        text=checks.text and "text" in tables,
+        wav=checks.wav and "wav.scp" in tables,
     )
     names = [*layout.COPIED, *(name for name in extra_files if name not in TABLES)]
-    edit.write_new(destination, renamed, wanted=wanted, copied=edit.copies(source, names))
+    copied = [source / name for name in names]
+    edit.write_new(destination, rename(tables, affixes), checks, copied)
 
 
 def rename(tables: Tables, affixes: Affixes) -> Tables:
-    """The tables under the new ids."""
-    new = {
+    """Put the tables under the new ids."""
+    new_id = {
         Key.UTTERANCE: affixes.utterance,
         Key.RECORDING: str if "segments" in tables else affixes.utterance,
         Key.SPEAKER: affixes.speaker,
     }
     renamed = {
-        name: {new[TABLES[name].key](key): value for key, value in rows.items()}
+        name: {new_id[TABLES[name].key](key): value for key, value in rows.items()}
         for name, rows in tables.items()
     }
     renamed["utt2spk"] = {u: affixes.speaker(s) for u, s in renamed["utt2spk"].items()}

@@ -1,35 +1,26 @@
-"""Kaldi data directories: wav.scp, text, utt2spk and the tables beside them."""
+"""Read and write Kaldi data directories: wav.scp, text, utt2spk and the tables beside them."""
 
 from __future__ import annotations
 
-import math
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from cfia import marker
 from cfia.errors import UserError
 from cfia.files import atomic_directory
-from cfia.kaldi.layout import FURTHER
-from cfia.kaldi.table import read_table, write_table
-from cfia.kaldi.validate import Wanted, validate
-
-
-class Segment(NamedTuple):
-    """A piece of a recording, in seconds; an `end` of -1 is the recording's end, as in Kaldi."""
-
-    recording: str
-    start: float
-    end: float
+from cfia.kaldi.layout import FURTHER, Segment, positive, write_tables
+from cfia.kaldi.table import read_table
+from cfia.kaldi.validate import Checks, validate
 
 
 @dataclass(frozen=True)
 class DataDir:
     """A data directory in memory: one dictionary per table, empty where there is no file.
 
-    Tables of utterances that are not Kaldi's own are in `further`, under their files' names.
+    Tables of utterances that Kaldi does not know are in `further`, under their files' names.
 
     All are keyed by the utterance id, but `wav_scp` where there are segments (by the recording
     id), `spk2gender` (by the speaker id) and `skipped` (utterances that were left out -> why).
@@ -52,7 +43,7 @@ class DataDir:
         """Read a data directory.
 
         Args:
-            needed: the tables that must be there, besides utt2spk.
+            needed: the tables that must be there, in addition to utt2spk.
 
         Raises:
             UserError: the directory, utt2spk or a table that is needed is missing; a table is
@@ -85,11 +76,11 @@ class DataDir:
         return sorted(self.utt2spk)
 
     def table(self, name: str) -> dict[str, str]:
-        """One of the tables of utterances that are not Kaldi's own; empty where there is none."""
+        """Get a table of utterances that Kaldi does not know; empty where there is none."""
         return self.further.get(name, {})
 
     def audio(self, utterance: str) -> tuple[str, float | None, float | None]:
-        """The arguments of `cfia.kaldi.audio.load`: wav.scp entry, start and end in seconds."""
+        """Get the arguments of `cfia.kaldi.audio.load`: wav.scp entry, start and end in seconds."""
         if not self.segments:
             return self.wav_scp[utterance], None, None
         recording, start, end = self.segments[utterance]
@@ -104,21 +95,13 @@ class DataDir:
         }
         for name, table in tables.items():
             if table and table.keys() != self.utt2spk.keys():
-                _raise_difference(self.path, name, table.keys(), self.utt2spk.keys())
+                _raise_difference(self.path / name, table.keys(), self.utt2spk.keys())
         for utterance, segment in self.segments.items():
             if segment.recording not in self.wav_scp:
                 raise UserError(
                     f"{self.path}/segments: {utterance} is in the recording {segment.recording}, "
                     "which wav.scp lacks; add it there"
                 )
-
-
-def spk2utt(utt2spk: Mapping[str, str]) -> dict[str, str]:
-    """Invert utt2spk: speaker -> its utterances in C-locale order, separated by spaces."""
-    utterances: dict[str, list[str]] = {}
-    for utterance in sorted(utt2spk):
-        utterances.setdefault(utt2spk[utterance], []).append(utterance)
-    return {speaker: " ".join(of) for speaker, of in utterances.items()}
 
 
 def write_data_dir(
@@ -133,17 +116,15 @@ def write_data_dir(
 
     An empty table is not written, so that `skipped` exists only where something was skipped.
     Without `wav` there need be no wav.scp: features from elsewhere have no audio.
-    What is written is validated before it gets its name.
+    The files are validated before the directory gets its name.
 
     Raises:
-        UserError: a row cannot stand in a table (`cfia.kaldi.table.write_table`), or the tables
-            do not agree (`cfia.kaldi.validate`).
+        UserError: a row cannot be written to a table (`cfia.kaldi.table.write_table`), or the
+            tables do not agree (`cfia.kaldi.validate`).
     """
     with atomic_directory(path) as temporary:
-        for name, rows in {**tables, "spk2utt": spk2utt(tables["utt2spk"])}.items():
-            if rows:
-                write_table(temporary / name, rows)
-        validate(temporary, Wanted(feats=False, wav=wav), shown=path)
+        write_tables(temporary, tables)
+        validate(temporary, Checks(feats=False, wav=wav), shown=path)
         marker.finish(temporary, options, inputs)
 
 
@@ -153,38 +134,30 @@ def _read(directory: Path, name: str) -> dict[str, str]:
 
 
 def _segment(directory: Path, utterance: str, value: str) -> Segment:
-    """Parse `<recording> <start> <end>`, the value of a line of segments."""
-    try:
-        recording, start, end = value.split()
-        segment = Segment(recording, float(start), float(end))
-    except ValueError:
-        segment = None
-    if segment is None or not 0 <= segment.start < (math.inf if segment.end == -1 else segment.end):
+    segment = Segment.parse(value)
+    if segment is None:
         raise UserError(
             f"{directory}/segments: {utterance} has {value!r} where a recording, a start and a "
-            "later end in seconds are wanted; mend the line"
+            "later end in seconds are expected; correct the line"
         )
     return segment
 
 
 def _duration(directory: Path, utterance: str, value: str) -> float:
-    try:
-        seconds = float(value)
-    except ValueError:
-        seconds = math.nan
-    if not 0 < seconds < math.inf:
+    seconds = positive(value)
+    if seconds is None:
         raise UserError(
             f"{directory}/utt2dur: the duration of {utterance} is {value!r}, not a positive number "
-            "of seconds; mend the line"
+            "of seconds; correct the line"
         )
     return seconds
 
 
-def _raise_difference(path: Path, name: str, found: Iterable[str], wanted: Iterable[str]) -> None:
-    missing, extra = sorted(set(wanted) - set(found)), sorted(set(found) - set(wanted))
-    what = f"lacks {missing[0]}" if missing else f"has {extra[0]}, which utt2spk lacks"
+def _raise_difference(table: Path, keys: Collection[str], utterances: Collection[str]) -> None:
+    missing, extra = sorted({*utterances} - {*keys}), sorted({*keys} - {*utterances})
+    first = f"lacks {missing[0]}" if missing else f"has {extra[0]}, which utt2spk lacks"
     more = len(missing) + len(extra) - 1
     raise UserError(
-        f"{path}/{name} {what}{f' ({more} more differ)' if more else ''}; "
+        f"{table} {first}{f' ({more} more differ)' if more else ''}; "
         "utils/fix_data_dir.sh keeps what all the tables have"
     )

@@ -1,25 +1,26 @@
-"""Read, narrow and write whole data directories: what subset, combine and copy share."""
+"""Read, restrict and write whole data directories, as subset, combine and copy all do."""
 
 from __future__ import annotations
 
-import shlex
+import argparse
+import contextlib
 import shutil
 import sys
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
+from cfia.cli import parser
 from cfia.errors import UserError
 from cfia.files import atomic_directory
 from cfia.kaldi import layout
-from cfia.kaldi.data_dir import spk2utt
-from cfia.kaldi.layout import Key
-from cfia.kaldi.table import read_table, write_table
-from cfia.kaldi.validate import Wanted, validate
+from cfia.kaldi.layout import Key, write_tables
+from cfia.kaldi.table import read_table
+from cfia.kaldi.validate import Checks, validate
 
 Tables = dict[str, dict[str, str]]
 """File name -> key -> the rest of the line."""
 
-LAX = Wanted(feats=False, text=False, wav=False, spk_sort=False, non_print=True)
+LAX = Checks(feats=False, text=False, wav=False, spk_sort=False, printable=False)
 """The tables agree; what a user may have left out by design does not matter."""
 
 
@@ -40,88 +41,67 @@ def read_tables(directory: Path, names: Iterable[str]) -> Tables:
     }
 
 
-def recording_of(segment: str) -> str:
-    """The recording, given a value of the table segments."""
-    return segment.split()[0]
-
-
 def restrict(tables: Tables, utterances: Collection[str], kinds: Mapping[str, Key]) -> Tables:
-    """The rows of some utterances, of their recordings and of their speakers.
+    """Keep the rows of some utterances, of their recordings and of their speakers.
 
     `kinds` (`cfia.kaldi.layout.kinds`) says what keys each table.
     """
-    keep = set(utterances)
-    recordings = keep
+    kept = set(utterances)
+    recordings = kept
     if "segments" in tables:
-        recordings = {recording_of(v) for u, v in tables["segments"].items() if u in keep}
-    wanted: dict[Key, set[str]] = {
-        Key.UTTERANCE: keep,
+        recordings = {v.split()[0] for u, v in tables["segments"].items() if u in kept}
+    keys = {
+        Key.UTTERANCE: kept,
         Key.RECORDING: recordings,
-        Key.SPEAKER: {s for u, s in tables["utt2spk"].items() if u in keep},
+        Key.SPEAKER: {s for u, s in tables["utt2spk"].items() if u in kept},
     }
     return {
-        name: {k: v for k, v in rows.items() if k in wanted[kinds[name]]}
+        name: {k: v for k, v in rows.items() if k in keys[kinds[name]]}
         for name, rows in tables.items()
     }
 
 
-def write_tables(directory: Path, tables: Tables) -> None:
-    """Write the tables that have rows, spk2utt among them and utt2spk last."""
-    tables = {**tables, "spk2utt": spk2utt(tables["utt2spk"])}
-    for name in sorted(tables, key=lambda name: name == "utt2spk"):
-        if tables[name]:
-            write_table(directory / name, tables[name])
-
-
 def write_new(
-    destination: Path,
-    tables: Tables,
-    *,
-    wanted: Wanted | None = LAX,
-    copied: Mapping[str, Path] | None = None,
+    destination: Path, tables: Tables, checks: Checks | None = LAX, copied: Iterable[Path] = ()
 ) -> None:
     """Write a data directory whole or not at all; it replaces one that is there.
 
-    The marker of the stage that made the source is not written: this is not what it made.
+    The marker of the stage that made the source is not written: the stage did not make this one.
 
     Args:
-        destination: looked at by `check_destination` before.
+        destination: seen to be free by `check_destination`.
         tables: without spk2utt, which is made from utt2spk.
-        wanted: what to validate it for; None for no validation.
-        copied: file name -> the file of which a copy is put beside the tables.
+        checks: what to validate; None for no validation.
+        copied: files of which a copy is put beside the tables, where they exist.
 
     Raises:
-        UserError: a row cannot stand in a table, or the tables do not agree.
+        UserError: a row cannot be written to a table, or the tables do not agree.
     """
     for name, rows in tables.items():
         if not rows and name in layout.TABLES:  # or the table would be missing, without a word
             raise UserError(f"{name} would be empty: it has nothing of the utterances in utt2spk")
-    # A link keeps pointing where it does; what it points to is replaced.
+    # A link keeps its target, and the target is replaced.
     with atomic_directory(destination.resolve()) as temporary:
         write_tables(temporary, tables)
-        for name, source in (copied or {}).items():
-            shutil.copyfile(source, temporary / name)
-        if wanted is not None:
-            check(temporary, wanted, destination)
+        for path in copied:
+            if path.is_file():
+                shutil.copyfile(path, temporary / path.name)
+        if checks is not None:
+            check(temporary, checks, destination)
 
 
-def check(directory: Path, wanted: Wanted, shown: Path) -> None:
-    """`cfia.kaldi.validate.validate`, without the name of its script before the message."""
+def check(directory: Path, checks: Checks, shown: Path) -> None:
+    """Validate as `cfia.kaldi.validate.validate`, without its script's name in the message."""
     try:
-        validate(directory, wanted, shown=shown)
+        validate(directory, checks, shown=shown)
     except UserError as error:
         raise UserError(str(error).split(": ", 1)[1]) from None
-
-
-def copies(source: Path, names: Iterable[str]) -> dict[str, Path]:
-    """Those files of `names` that the source has, for `write_new`."""
-    return {name: source / name for name in names if (source / name).is_file()}
 
 
 def check_destination(
     destination: Path, sources: Sequence[Path], further: Collection[str] = ()
 ) -> None:
-    """Refuse a destination that is a source, or holds what would be lost.
+    """Refuse a destination that is a source, or holds files that would be lost.
 
     Raises:
         UserError: the destination is, or lies around, a source; it is a file; it is neither
@@ -151,26 +131,23 @@ def check_destination(
         is_table = (target / name).is_file() or name == layout.BACKUP
         if not is_table or not layout.belongs(name, further):
             raise UserError(
-                f"the destination {destination} holds {name}, which is no part of a data directory "
-                "and would be lost; move it away or choose another"
+                f"the destination {destination} holds {name}, which does not belong to a data "
+                "directory and would be lost; move it away or choose another"
             )
-
-
-def left_behind(source: Path, carried: Collection[str]) -> list[str]:
-    """The files of a source that none of the tools' results has; hidden ones do not count."""
-    known = {"spk2utt", "skipped", *carried}
-    return sorted(
-        path.name
-        for path in source.iterdir()
-        if path.is_file() and not path.name.startswith(".") and path.name not in known
-    )
 
 
 # The command lines
 
 
+def tool_parser(program: str, description: str, example: str) -> argparse.ArgumentParser:
+    """Make the argument parser of a tool in utils/; `example` are arguments."""
+    p = parser("", description, f"utils/{program} {example}")
+    p.prog = program
+    return p
+
+
 def file_names(text: str) -> list[str]:
-    """The names in the value of an option such as --extra-files 'a b'.
+    """Split the value of an option such as --extra-files 'a b' into names.
 
     Raises:
         UserError: a name is not that of a file in the data directory.
@@ -185,31 +162,29 @@ def file_names(text: str) -> list[str]:
 def kaldi_arguments(
     argv: Sequence[str] | None, valued: Collection[str], booleans: Collection[str] = ()
 ) -> list[str]:
-    """Arguments as Kaldi's parse_options.sh takes them, in a form that argparse does.
+    """Turn arguments as Kaldi's parse_options.sh takes them into a form that argparse takes.
 
-    A value may begin with a dash (`--utt-suffix -noise`), an underscore may stand for a dash in
-    an option's name, and `true` or `false` may follow a boolean option.
+    A value may begin with a dash (`--utt-suffix -noise`), an option may be written with
+    underscores for dashes, and `true` or `false` may follow a boolean option.
     """
     rest = list(sys.argv[1:] if argv is None else argv)
-    found: list[str] = []
-    while rest:
-        word = rest.pop(0)
-        if word == "--" or not word.startswith("--"):
-            return [*found, word, *rest]
-        name, equals, value = word.partition("=")
+    arguments: list[str] = []
+    while rest and rest[0].startswith("--") and rest[0] != "--":
+        name, equals, value = rest.pop(0).partition("=")
         name = name.replace("_", "-")
         if name in valued and not equals and rest:
             equals, value = "=", rest.pop(0)
         if name in booleans and not equals:
             equals, value = "=", rest.pop(0) if rest[:1] in (["true"], ["false"]) else "true"
-        found.append(name + equals + value)
-    return found
+        arguments.append(name + equals + value)
+    return arguments + rest
 
 
-def run_tool(program: str, tool: Callable[[], None]) -> None:
-    """Run a tool; a `UserError` becomes `<program>: <message>` and exit code 1."""
+@contextlib.contextmanager
+def errors_of(program: str) -> Iterator[None]:
+    """Turn a `UserError` into `<program>: <message>` and exit code 1."""
     try:
-        tool()
+        yield
     except UserError as error:
         sys.stdout.flush()
         print(f"{program}: {error}", file=sys.stderr)
@@ -217,26 +192,16 @@ def run_tool(program: str, tool: Callable[[], None]) -> None:
 
 
 def warn(program: str, message: str) -> None:
-    """One line on the standard error."""
+    """Print a warning on the standard error."""
     print(f"{program}: warning: {message}", file=sys.stderr)
 
 
-def validation_flags(text: str) -> Wanted:
-    """What a value of --validate-opts, such as `--no-feats --non-print`, asks for.
-
-    Raises:
-        ValueError: one of them is not a flag of validate_data_dir.sh; the message names it.
-    """
-    flags = {
-        "--no-feats": {"feats": False},
-        "--no-text": {"text": False},
-        "--no-wav": {"wav": False},
-        "--no-spk-sort": {"spk_sort": False},
-        "--non-print": {"non_print": True},
-    }
-    chosen: dict[str, bool] = {}
-    for flag in shlex.split(text):
-        if flag not in flags:
-            raise ValueError(f"{flag} is not a flag of validate_data_dir.sh")
-        chosen |= flags[flag]
-    return Wanted(**chosen)
+def warn_of_other_files(
+    program: str, source: Path, destination: Path, further: Iterable[str] = ()
+) -> None:
+    """Name the files of a source that the destination lacks; hidden ones do not count."""
+    known = {"spk2utt", "skipped", *layout.TABLES, *layout.COPIED, *further}
+    names = {path.name for path in source.iterdir() if path.is_file()} - known
+    others = sorted(name for name in names if not name.startswith("."))
+    if others:
+        warn(program, f"not in {destination}: {' '.join(others)}")

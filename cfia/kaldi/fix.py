@@ -1,13 +1,12 @@
-"""Mend a data directory as Kaldi's utils/fix_data_dir.sh does: sort its tables, make them agree.
+"""Fix a data directory as Kaldi's utils/fix_data_dir.sh does: sort its tables, make them agree.
 
-Unlike Kaldi's, it intersects all tables that `cfia.kaldi.layout` lists, leaves a directory alone
-that needs no mending, and refuses two different lines with one key.
+Unlike Kaldi's script, it intersects all tables that `cfia.kaldi.layout` lists, leaves a valid
+directory alone, and refuses two different lines with one key.
 """
 
 from __future__ import annotations
 
 import os
-import re
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,21 +17,20 @@ from cfia import marker
 from cfia.errors import UserError
 from cfia.files import atomic_directory
 from cfia.kaldi import layout
-from cfia.kaldi.edit import Tables, check, recording_of, restrict, write_tables
-from cfia.kaldi.layout import Key
-from cfia.kaldi.table import BLANKS
-from cfia.kaldi.validate import Wanted
+from cfia.kaldi.edit import Tables, check, restrict
+from cfia.kaldi.layout import Key, write_tables
+from cfia.kaldi.table import split_row
+from cfia.kaldi.validate import Checks
 
-# In .backup while the tables are being replaced: a run that finds it goes on from a killed one,
-# and must not back up tables of which that one had mended some already.
+# In .backup while the tables are being replaced: who finds it goes on where a killed process
+# stopped, and must not back up tables of which that process had replaced some already.
 _UNFINISHED = ".unfinished"
-_BLANK = re.compile(r"[ \t]+")
 _STAGING = ".fix.tmp."
 
 
 @dataclass(frozen=True)
 class Report:
-    """What was done: `kept` utterances of the `total` that utt2spk had.
+    """The result: `kept` utterances of the `total` that utt2spk had.
 
     `notes` say which tables lacked utterances and what else a user should look at; `changed`,
     whether any file was written; `stage_1`, whether the directory had a stage's marker, which is
@@ -49,7 +47,7 @@ class Report:
 def fix(
     directory: Path, utterance_files: Sequence[str] = (), speaker_files: Sequence[str] = ()
 ) -> Report:
-    """Mend the data directory; the files as they were go to its .backup.
+    """Fix the data directory; the files as they were go to its .backup.
 
     It may be killed at any moment and run again. utt2spk is replaced last.
 
@@ -73,54 +71,57 @@ def fix(
     tables = {
         name: _read(directory / name, notes) for name in kinds if (directory / name).is_file()
     }
-    mended = mend(tables, kinds, notes)
+    fixed, left_out = intersect(tables, kinds)
+    notes.extend(left_out)
     for left in directory.glob(f"{_STAGING}*"):
         shutil.rmtree(left)  # of a process that was killed
     with TemporaryDirectory(prefix=_STAGING, dir=directory) as name:
         staging = Path(name)
-        write_tables(staging, mended)
-        check(staging, Wanted(feats=False, text=False, wav=False, non_print=True), directory)
+        write_tables(staging, fixed)
+        check(staging, Checks(feats=False, text=False, wav=False, printable=False), directory)
         notes.extend(_not_printable(staging, directory))
         changed, stage_1 = _replace(directory, staging, [*kinds, "spk2utt"])
-    return Report(len(mended["utt2spk"]), len(tables["utt2spk"]), changed, stage_1, notes)
+    return Report(len(fixed["utt2spk"]), len(tables["utt2spk"]), changed, stage_1, notes)
 
 
-def mend(tables: Tables, kinds: Mapping[str, Key], notes: list[str]) -> Tables:
+def intersect(tables: Tables, kinds: Mapping[str, Key]) -> tuple[Tables, list[str]]:
     """Keep the utterances that all tables of `cfia.kaldi.layout` have, and what belongs to them.
 
     An utterance is left out too if its transcript is empty, or its recording or speaker is not
-    in all tables of recordings or speakers. What was left out is appended to `notes`.
+    in all tables of recordings or speakers.
+
+    Returns:
+        The tables, and sentences that say which utterances are left out.
 
     Raises:
         UserError: nothing is left.
     """
     keep = set(tables["utt2spk"])
-    said: list[str] = []
-    for fault, without in _requirements(tables):
-        faulty = set(tables["utt2spk"]) - without
+    notes: list[str] = []
+    for fault, sound in _requirements(tables):
+        faulty = set(tables["utt2spk"]) - sound
         if faulty:
-            said.append(f"{fault}: {len(faulty)}, the first {min(faulty)}")
-        keep &= without
+            notes.append(f"{fault}: {len(faulty)}, the first {min(faulty)}")
+        keep &= sound
     if not keep:
-        why = "; ".join(said) or "utt2spk is empty"
+        why = "; ".join(notes) or "utt2spk is empty"
         raise UserError(f"no utterances remained: not proceeding further ({why})")
-    notes.extend(said)
-    return restrict(tables, keep, kinds)
+    return restrict(tables, keep, kinds), notes
 
 
 def _requirements(tables: Tables) -> Iterator[tuple[str, set[str]]]:
-    """What is wrong with some utterances of utt2spk, and which ones are without that fault."""
+    """Give each fault that utterances of utt2spk may have, with those that do not have it."""
     utt2spk, segments = tables["utt2spk"], tables.get("segments")
     for name, rows in tables.items():
         kind = layout.TABLES[name].key if name in layout.TABLES else None
         if kind is Key.UTTERANCE or (kind is Key.RECORDING and segments is None):
             yield f"utterances not in {name}", set(rows)
         elif kind is Key.RECORDING and segments is not None:
-            of = {u: recording_of(value) for u, value in segments.items()}
+            recordings = {u: value.split()[0] for u, value in segments.items()}
             # Those that segments lacks are counted there.
             yield (
                 f"utterances in recordings that {name} lacks",
-                {u for u in utt2spk if u not in of or of[u] in rows},
+                {u for u in utt2spk if u not in recordings or recordings[u] in rows},
             )
         elif kind is Key.SPEAKER:
             yield (
@@ -133,7 +134,7 @@ def _requirements(tables: Tables) -> Iterator[tuple[str, set[str]]]:
 
 
 def _read(path: Path, notes: list[str]) -> dict[str, str]:
-    """Read a table in any order, with lines that stand there twice, empty lines and CRs."""
+    """Read a table in any order, with repeated lines, empty lines and CRs."""
     try:
         text = path.read_bytes().decode("utf-8")
     except UnicodeDecodeError:
@@ -142,8 +143,7 @@ def _read(path: Path, notes: list[str]) -> dict[str, str]:
         notes.append(f"{path} did not end in a newline; see that its last line was not cut")
     rows: dict[str, str] = {}
     for line in text.split("\n"):
-        key, *rest = _BLANK.split(line.strip(BLANKS), maxsplit=1)
-        value = rest[0] if rest else ""
+        key, value = split_row(line)
         if not key:
             continue
         if not value and path.name != "text":
@@ -157,7 +157,7 @@ def _read(path: Path, notes: list[str]) -> dict[str, str]:
 
 def _not_printable(staging: Path, shown: Path) -> list[str]:
     try:
-        check(staging, Wanted(feats=False, text=False, wav=False), shown)
+        check(staging, Checks(feats=False, text=False, wav=False), shown)
     except UserError as error:
         return [str(error)]
     return []
@@ -180,13 +180,13 @@ def _replace(directory: Path, staging: Path, names: Sequence[str]) -> tuple[bool
                 if (directory / name).is_file():
                     shutil.copy2(directory / name, temporary / name)
             (temporary / _UNFINISHED).touch()
-    # Before any table changes: these are no longer what the stage made.
+    # Before any table changes: from then on they are not those that the stage made.
     done.unlink(missing_ok=True)
     for name in differing:
         if (staging / name).is_file():
             os.replace(staging / name, directory / name)
         else:
-            (directory / name).unlink()  # of a table of a user's own, nothing was left
+            (directory / name).unlink()  # a table of a user's own, of which no row was left
     (backup / _UNFINISHED).unlink()
     return True, (backup / marker.NAME).exists()
 

@@ -1,4 +1,4 @@
-"""The tables of a Kaldi data directory and what keys them: the one list of them.
+"""List the tables of a Kaldi data directory and what keys each; parse values, write tables.
 
 `cfia.kaldi.validate`, `fix`, `subset`, `combine` and `copy` all go by it.
 """
@@ -6,15 +6,18 @@
 from __future__ import annotations
 
 import enum
+import math
 import re
-from collections.abc import Iterable
-from typing import NamedTuple
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import NamedTuple, Self
 
 from cfia import marker
+from cfia.kaldi.table import write_table
 
 
 class Key(enum.Enum):
-    """What the first column of a table names."""
+    """The things that the first column of a table can name."""
 
     UTTERANCE = "utterance"
     RECORDING = "recording"  # which is the utterance where there are no segments
@@ -29,7 +32,7 @@ class Table(NamedTuple):
 
 
 FURTHER = ("utt2emo", "utt2session", "utt2type", "utt2dialogue")
-"""Tables that are not Kaldi's own: one value for each utterance, what they mean is the caller's."""
+"""Tables that Kaldi does not know: one value for each utterance; callers know its meaning."""
 
 TABLES = {
     "utt2spk": Table(Key.UTTERANCE, one_value=True),
@@ -51,24 +54,70 @@ TABLES = {
 """File name -> its kind. spk2utt is not among them: it is always made from utt2spk."""
 
 COPIED = ("frame_shift",)
-"""Files without keys, which hold for any part of a data directory."""
+"""Files without keys, which hold for any subset of a data directory."""
 
 BACKUP = ".backup"
 """Where utils/fix_data_dir.sh keeps the tables as they were."""
 
-# What else may stand in a data directory, and is replaced together with its tables.
+# Other files of a data directory, which are replaced together with its tables.
 _SIDE_FILES = {"spk2utt", "skipped", marker.NAME, BACKUP, *COPIED}
 _LIKE_A_TABLE = re.compile(r"(utt|spk|reco)2\w+|\w+\.scp")
 
 
 def kinds(utterance_files: Iterable[str] = (), speaker_files: Iterable[str] = ()) -> dict[str, Key]:
-    """File name -> what keys it: the tables above and further ones that a user names."""
+    """Map file names to what keys them: the tables above and further ones that a user names."""
     extra = dict.fromkeys(utterance_files, Key.UTTERANCE)
     extra |= dict.fromkeys(speaker_files, Key.SPEAKER)
     return extra | {name: table.key for name, table in TABLES.items()}
 
 
 def belongs(name: str, further: Iterable[str] = ()) -> bool:
-    """Whether a file of this name is part of a data directory, as `further` files are."""
+    """Whether a file of this name is one of a data directory, as `further` files are."""
     known = name in TABLES or name in _SIDE_FILES or name in further
     return known or _LIKE_A_TABLE.fullmatch(name) is not None
+
+
+class Segment(NamedTuple):
+    """A piece of a recording, in seconds; an `end` of -1 is the recording's end, as in Kaldi."""
+
+    recording: str
+    start: float
+    end: float
+
+    @classmethod
+    def parse(cls, value: str) -> Self | None:
+        """Parse `<recording> <start> <end>`, a value of segments; None where it is not that."""
+        try:
+            recording, start, end = value.split()
+            segment = cls(recording, float(start), float(end))
+        except ValueError:
+            return None
+        until = math.inf if segment.end == -1 else segment.end
+        return segment if 0 <= segment.start < until else None
+
+
+def positive(value: str) -> float | None:
+    """Parse a positive number; None where it is none."""
+    try:
+        return float(value) if 0 < float(value) < math.inf else None
+    except ValueError:
+        return None
+
+
+def spk2utt(utt2spk: Mapping[str, str]) -> dict[str, str]:
+    """Invert utt2spk: speaker -> its utterances in C-locale order, separated by spaces."""
+    utterances: dict[str, list[str]] = {}
+    for utterance in sorted(utt2spk):
+        utterances.setdefault(utt2spk[utterance], []).append(utterance)
+    return {speaker: " ".join(ids) for speaker, ids in utterances.items()}
+
+
+def write_tables(directory: Path, tables: Mapping[str, Mapping[str, str]]) -> None:
+    """Write the tables that have rows, and spk2utt.
+
+    Raises:
+        UserError: a row cannot be written to a table (`cfia.kaldi.table.write_table`).
+    """
+    for name, rows in {**tables, "spk2utt": spk2utt(tables["utt2spk"])}.items():
+        if rows:
+            write_table(directory / name, rows)

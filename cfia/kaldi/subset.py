@@ -1,4 +1,4 @@
-"""Choose a part of a data directory as Kaldi's utils/subset_data_dir.sh does."""
+"""Choose utterances of a data directory as Kaldi's utils/subset_data_dir.sh does."""
 
 from __future__ import annotations
 
@@ -9,16 +9,24 @@ from pathlib import Path
 from cfia.errors import UserError
 from cfia.kaldi import edit, layout
 from cfia.kaldi.edit import Tables
+from cfia.kaldi.layout import spk2utt
 from cfia.kaldi.table import read_lines
 
-WAYS = ("speakers", "shortest", "first", "last", "per-spk")
+WAYS = {
+    "speakers": "whole speakers, at least <num-utt> utterances",
+    "shortest": "the shortest",
+    "first": "the first",
+    "last": "the last",
+    "per-spk": "<num-utt> utterances of each speaker",
+}
+"""The ways to choose utterances, and what each chooses."""
 
 
 def choose(tables: Tables, number: int, way: str = "") -> list[str]:
-    """The ids of `number` utterances, chosen in one of `WAYS` or, by default, evenly spread.
+    """Choose the ids of `number` utterances in one of `WAYS` or, by default, evenly spread.
 
-    With "speakers" it is whole speakers, in a random but fixed order, until there are at least
-    `number`; with "per-spk", `number` of each speaker, or all that it has.
+    The way "speakers" takes whole speakers, in a random but fixed order, until there are at least
+    `number` utterances; "per-spk" takes `number` of each speaker, or all that it has.
 
     Raises:
         UserError: there are fewer utterances, or "shortest" finds no lengths.
@@ -36,17 +44,15 @@ def choose(tables: Tables, number: int, way: str = "") -> list[str]:
     if way == "shortest":
         return _shortest(tables, number)
     if way in ("speakers", "per-spk"):
-        of_speaker: dict[str, list[str]] = {}
-        for utterance in utterances:
-            of_speaker.setdefault(tables["utt2spk"][utterance], []).append(utterance)
+        by_speaker = {s: ids.split() for s, ids in spk2utt(tables["utt2spk"]).items()}
         if way == "speakers":
-            return _whole_speakers(of_speaker, number)
-        return [u for of in of_speaker.values() for u in _every(of, number)]
+            return _whole_speakers(by_speaker, number)
+        return [u for ids in by_speaker.values() for u in _every_nth(ids, number)]
     return spread(utterances, number)
 
 
 def spread(lines: Sequence[str], number: int) -> list[str]:
-    """`number` of the lines, by halves as Kaldi's subset_scp.pl spreads them."""
+    """Choose `number` of the lines, by halves as Kaldi's subset_scp.pl does."""
     if number == 0 or len(lines) <= 1:
         return list(lines[:number])
     half = len(lines) // 2
@@ -60,28 +66,28 @@ def _shortest(tables: Tables, number: int) -> list[str]:
     try:
         known = {u: float(lengths[u]) for u in tables["utt2spk"]}
     except (KeyError, ValueError) as error:
-        raise UserError(f"a length is missing or not a number ({error}); mend it") from None
+        raise UserError(f"a length is missing or not a number ({error}); correct it") from None
     return sorted(known, key=lambda u: (known[u], u))[:number]
 
 
-def _whole_speakers(of_speaker: dict[str, list[str]], number: int) -> list[str]:
-    speakers = sorted(of_speaker)
+def _whole_speakers(by_speaker: dict[str, list[str]], number: int) -> list[str]:
+    speakers = sorted(by_speaker)
     random.Random(0).shuffle(speakers)
     chosen: list[str] = []
     for speaker in speakers:
         if len(chosen) >= number:
             break
-        chosen.extend(of_speaker[speaker])
+        chosen.extend(by_speaker[speaker])
     return chosen
 
 
-def _every(utterances: Sequence[str], number: int) -> Sequence[str]:
-    """Every n-th, so that there are `number` of them and the steps are as wide as can be."""
+def _every_nth(utterances: Sequence[str], number: int) -> Sequence[str]:
+    """Take `number` utterances, or all, in steps of equal width, as wide as possible."""
     return utterances[:: max(1, len(utterances) // number)][:number]
 
 
 def listed(tables: Tables, path: Path, *, speakers: bool) -> tuple[list[str], list[str]]:
-    """The utterances that a list names (itself, or by their speakers), and the unknown ids.
+    """Find the utterances that a list names (itself, or by their speakers), and unknown ids.
 
     The first column of the list counts, so that any table will do.
 
@@ -93,8 +99,8 @@ def listed(tables: Tables, path: Path, *, speakers: bool) -> tuple[list[str], li
     chosen = [u for u, s in utt2spk.items() if (s if speakers else u) in ids]
     known = set(utt2spk.values()) if speakers else set(utt2spk)
     if not chosen:
-        what = "speakers" if speakers else "utterances"
-        raise UserError(f"{path} names no {what} of the data directory; check its ids")
+        kind = "speakers" if speakers else "utterances"
+        raise UserError(f"{path} names no {kind} of the data directory; check its ids")
     return chosen, sorted(ids - known)
 
 
@@ -104,8 +110,8 @@ def write(source: Path, tables: Tables, utterances: Collection[str], destination
     Raises:
         UserError: the tables of the source do not agree.
     """
-    part = edit.restrict(tables, utterances, layout.kinds())
+    subset = edit.restrict(tables, utterances, layout.kinds())
     try:
-        edit.write_new(destination, part, copied=edit.copies(source, layout.COPIED))
+        edit.write_new(destination, subset, copied=[source / name for name in layout.COPIED])
     except UserError as error:
         raise UserError(f"{error}\nRun utils/fix_data_dir.sh on {source} first") from None

@@ -1,7 +1,7 @@
-"""Kaldi's text tables: one line per key, the key first, the rest of the line its value.
+"""Read and write Kaldi's text tables: one line per key, first the key, then its value.
 
 Lines end in a newline and nothing else, so characters such as U+2028 that Python's
-`splitlines` breaks at may stand in a transcript. Columns are separated by spaces or tabs only:
+`splitlines` breaks at may be part of a transcript. Columns are separated by spaces or tabs only:
 a no-break space is part of a value.
 """
 
@@ -24,7 +24,7 @@ def read_table(path: str | os.PathLike[str], *, allow_empty: bool = False) -> di
     """Read a table: first column -> the rest of the line, without the blanks around it.
 
     The order of the file is kept, and need not be sorted (`cfia.kaldi.validate` looks at that).
-    With `allow_empty` a key may stand alone; its value is then "".
+    With `allow_empty` a line may hold a key alone; its value is then "".
 
     Raises:
         UserError: the file is missing, empty, not UTF-8, lacks its final newline (it was
@@ -32,15 +32,21 @@ def read_table(path: str | os.PathLike[str], *, allow_empty: bool = False) -> di
     """
     table: dict[str, str] = {}
     for number, line in enumerate(read_lines(path), start=1):
-        key, *value = _COLUMNS.split(line.strip(BLANKS), maxsplit=1)
+        key, value = split_row(line)
         if not key:
             raise UserError(f"{path}, line {number}: the line is empty; delete it")
         if not value and not allow_empty:
             raise UserError(f"{path}, line {number}: {key} has no value; add it or delete the line")
         if key in table:
-            raise UserError(f"{path}, line {number}: {key} stands there twice; delete one line")
-        table[key] = value[0] if value else ""
+            raise UserError(f"{path}, line {number}: {key} is there twice; delete one line")
+        table[key] = value
     return table
+
+
+def split_row(line: str) -> tuple[str, str]:
+    """Split a line into its first column and the rest, without the blanks around them."""
+    key, *value = _COLUMNS.split(line.strip(BLANKS), maxsplit=1)
+    return key, value[0] if value else ""
 
 
 def read_lines(path: str | os.PathLike[str]) -> list[str]:
@@ -54,7 +60,9 @@ def read_lines(path: str | os.PathLike[str]) -> list[str]:
     except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
         raise UserError(f"no such file {path}; run the stage that makes it") from None
     except OSError as error:
-        raise UserError(f"{path} cannot be read ({error.strerror}); mend its permissions") from None
+        raise UserError(
+            f"{path} cannot be read ({error.strerror}); change its permissions"
+        ) from None
     if not data:
         raise UserError(f"{path} is empty; run the stage that makes it")
     try:
@@ -85,8 +93,8 @@ def _check_row(path: str | os.PathLike[str], key: str, value: str) -> None:
         raise UserError(f"{path}: {key!r} cannot be an id in a table; rename it without blanks")
     if not value.strip(BLANKS) or value.strip(BLANKS) != value or "\n" in value:
         raise UserError(
-            f"{path}: {key} has the value {value!r}, which cannot stand in a table; it must not be "
-            "empty, span lines, or begin or end with a blank"
+            f"{path}: {key} has the value {value!r}, which cannot be written to a table; it must "
+            "not be empty, span lines, or begin or end with a blank"
         )
     try:
         (key + value).encode("utf-8")

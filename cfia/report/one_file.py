@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,14 +39,13 @@ def score_file(path: Path, utt2cluster: Path | None, json: Path | None) -> str:
         UserError: a file is broken, or an utterance is in no cluster.
     """
     posteriors = read_posteriors(path)
-    found = _scores(posteriors, utt2cluster)
+    scores = _scores(posteriors, utt2cluster)
     if json is not None:
-        write_json(json, found)
-    notes = [f"In brackets: {found['protocol']['interval']}.", *_ties(posteriors)]
-    columns = [Column("system", "file"), *metric_columns(METRICS)]
-    rows = [_row(str(path), found["pooled"])]
-    table = Table(counted(found["pooled"]["n"], "utterance"), columns, rows, notes)
-    classes = class_table("By class: references down, recognised as across", found["pooled"])
+        write_json(json, scores)
+    pooled = scores["pooled"]
+    notes = [f"In brackets: {scores['protocol']['interval']}.", *_ties(posteriors)]
+    table = _table(counted(pooled["n"], "utterance"), "file", {str(path): pooled}, notes)
+    classes = class_table("By class: references down, recognised as across", pooled)
     return plain(table) + "\n" + plain(classes)
 
 
@@ -65,7 +65,7 @@ def _scores(posteriors: Posteriors, utt2cluster: Path | None) -> dict[str, Any]:
 
 
 def _ties(posteriors: Posteriors) -> list[str]:
-    """A note where rounding has left the most probable class open."""
+    """Note where rounding has left the most probable class open."""
     best = posteriors.probs.max(axis=1, keepdims=True)
     tied = int(((posteriors.probs == best).sum(axis=1) > 1).sum())
     if not tied:
@@ -79,14 +79,21 @@ def _ties(posteriors: Posteriors) -> list[str]:
 def _clusters(
     posteriors: Posteriors, table: Path | None
 ) -> tuple[list[str], npt.NDArray[np.int64], str]:
-    """Names of the clusters, the cluster of each utterance, and what a cluster is."""
+    """List the clusters and the index of each utterance's; name what a cluster is."""
     if table is not None:
         return *clusters(posteriors, table), "speaker"
     return posteriors.utts, np.arange(len(posteriors.utts)), "utterance"
 
 
-def _row(name: str, pooled: dict[str, Any]) -> dict[str, Cell]:
-    return {"system": name, **{metric: Estimate.of(pooled, metric) for metric in METRICS}}
+def _table(
+    title: str, heading: str, pooled: Mapping[str, Mapping[str, Any]], notes: Sequence[str] = ()
+) -> Table:
+    """Lay out pooled scores, by the names of their rows."""
+    rows: list[dict[str, Cell]] = [
+        {"system": name, **{metric: Estimate.of(scores, metric) for metric in METRICS}}
+        for name, scores in pooled.items()
+    ]
+    return Table(title, [Column("system", heading), *metric_columns(METRICS)], rows, notes)
 
 
 def compare_files(path_a: Path, path_b: Path, utt2cluster: Path | None) -> str:
@@ -103,17 +110,13 @@ def compare_files(path_a: Path, path_b: Path, utt2cluster: Path | None) -> str:
     b = in_order(read_posteriors(path_b), a.classes)
     same_utterances(a, b)
     _, groups, unit = _clusters(a, utt2cluster)
-    found = compare(a, b, groups)
-    columns = [Column("system", ""), *metric_columns(METRICS)]
-    rows = [
-        _row(f"{letter}: {path}", _scores(one, utt2cluster)["pooled"])
-        for letter, path, one in (("A", path_a, a), ("B", path_b, b))
-    ]
-    notes = comparison_notes([found], unit)
+    comparison = compare(a, b, groups)
+    pooled = {f"A: {path_a}": _scores(a, utt2cluster)["pooled"],
+              f"B: {path_b}": _scores(b, utt2cluster)["pooled"]}  # fmt: skip
+    notes = comparison_notes([comparison], unit)
     if utt2cluster is None:
         notes.append(f"No --clusters: every p and interval here {INDEPENDENT}.")
-    title = counted(found.n, "utterance")
-    title += f", {counted(found.clusters, unit)}" if utt2cluster else ""
-    scores_table = Table(title, columns, rows)
-    difference = Table("Difference", COMPARISON, [comparison_cells(found)], notes)
-    return plain(scores_table) + "\n" + plain(difference)
+    title = counted(comparison.n, "utterance")
+    title += f", {counted(comparison.clusters, unit)}" if utt2cluster else ""
+    difference = Table("Difference", COMPARISON, [comparison_cells(comparison)], notes)
+    return plain(_table(title, "", pooled)) + "\n" + plain(difference)

@@ -1,4 +1,4 @@
-"""How each row of a table was made: command, commit, configuration, environment, upstreams."""
+"""How each row of a table was made: command, commit, configuration, environment, encoders."""
 
 from __future__ import annotations
 
@@ -12,38 +12,29 @@ from cfia.options import NEUTRAL
 from cfia.report.sections import CodeBlock, Heading, Section, Text
 from cfia.scoring.trained import TestedTraining, TrainedExperiment
 
-# More distinct commands than this are not listed one by one.
-_COMMANDS = 3
+_COMMANDS = 3  # more distinct texts than these are not listed one by one
 
 Facts = dict[str, str]
 
 
 def commits(experiments: Sequence[TrainedExperiment]) -> list[str]:
-    """The distinct commits that the runs were trained at."""
-    return sorted(
-        {_text(p.provenance.get("commit", "unknown")) for r in experiments for p in r.trainings}
-    )
+    """List the distinct commits that the experiments were trained at."""
+    return sorted({_recorded(t, "commit") for e in experiments for t in e.trainings})
 
 
 def origin(experiments: Sequence[TrainedExperiment]) -> list[Section]:
-    """The section of a report on how the rows were made.
+    """Write the section of a report on how the rows were made.
 
-    What all parts of all runs have in common comes first, once; under each run stands what is its
+    The facts that all trainings have in common come first, once; under each experiment come its
     own, and where its folds and seeds differ, which is which.
     """
-    common = _common(
-        [
-            facts(trained.experiment, training)
-            for trained in experiments
-            for training in trained.trainings
-        ]
-    )
+    common = _common([facts(e.experiment, t) for e in experiments for t in e.trainings])
     lines = [f"{key}: {value}" for key, value in common.items()]
-    found: list[Section] = [Heading("How it was made"), Text("In common to all rows:")]
-    found.append(CodeBlock("yaml", lines))
+    sections: list[Section] = [Heading("How it was made"), Text("In common to all rows:")]
+    sections.append(CodeBlock("yaml", lines))
     for trained in experiments:
-        found += _section(trained, common)
-    return found
+        sections += _section(trained, common)
+    return sections
 
 
 def facts(experiment: Experiment, training: TestedTraining) -> Facts:
@@ -51,25 +42,25 @@ def facts(experiment: Experiment, training: TestedTraining) -> Facts:
 
     Dates are left out, so that the same training again gives the same text.
     """
-    part = experiment.parts["train"]
-    run = {key: value for key, value in experiment.run.items() if key not in NEUTRAL}
-    what = {
+    folds = experiment.folds
+    values = {
         "corpus": experiment.corpus,
         **experiment.protocol,
-        "data": str(part.data),
-        "folds": {"directory": str(experiment.folds.directory), "number": experiment.folds.number},
+        "data": str(experiment.parts["train"].data),
+        "folds": {"directory": str(folds.directory), "number": folds.number},
         "dumps": {name: str(path) for name, path in experiment.dumps().items()},
         "classes": list(experiment.classes),
-        **run,
+        **{key: value for key, value in experiment.run.items() if key not in NEUTRAL},
         **experiment.config.flat(),
     }
-    made = {"environment": training.provenance.get("environment")}
-    made |= {key: _upstream(training.provenance.get(key)) for key in ("audio", "text")}
-    return dict(_flat({**what, **{key: value for key, value in made.items() if value}}))
+    environment = {"environment": training.provenance.get("environment")}
+    encoders = {key: _encoder(training.provenance.get(key)) for key in ("audio", "text")}
+    known = {key: value for key, value in {**environment, **encoders}.items() if value}
+    return dict(_flat({**values, **known}))
 
 
-def _upstream(description: Any) -> Any:
-    """An encoder's description; a local model by its name, since `weights` tells which it is."""
+def _encoder(description: Any) -> Any:
+    """Name a local model without its directory, since `weights` tells which it is."""
     if not isinstance(description, Mapping) or not str(description.get("model")).startswith("/"):
         return description
     return {**description, "model": Path(description["model"]).name}
@@ -89,48 +80,42 @@ def _text(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, default=str)
 
 
+def _recorded(training: TestedTraining, key: str) -> str:
+    return _text(training.provenance.get(key, "unknown"))
+
+
 def _common(all_facts: Sequence[Facts]) -> Facts:
-    first = all_facts[0]
-    return {
-        key: value
-        for key, value in first.items()
-        if all(other.get(key) == value for other in all_facts)
-    }
+    first, *others = all_facts
+    return {k: value for k, value in first.items() if all(f.get(k) == value for f in others)}
 
 
 def _section(trained: TrainedExperiment, common: Facts) -> list[Section]:
-    made = [part.provenance for part in trained.trainings]
-    commands = [_text(one.get("command", "unknown")) for one in made]
-    commit = [_text(one.get("commit", "unknown")) for one in made]
-    own = [
-        {key: value for key, value in facts(trained.experiment, part).items() if key not in common}
-        for part in trained.trainings
-    ]
-    shared = _common(own)
-    seeds = " ".join(str(seed) for seed in dict.fromkeys(part.seed for part in trained.trainings))
-    lines = _distinct(trained.trainings, [f"commit: {c}" for c in commit], comment="  # ")
+    trainings = trained.trainings
+    all_facts = [facts(trained.experiment, training) for training in trainings]
+    others = [{key: f[key] for key in f if key not in common} for f in all_facts]
+    shared = _common(others)
+    seeds = " ".join(str(seed) for seed in dict.fromkeys(t.seed for t in trainings))
+    lines = _distinct(trainings, [f"commit: {_recorded(t, 'commit')}" for t in trainings])
     lines += [f"{key}: {value}" for key, value in shared.items()]
-    for key in dict.fromkeys(key for one in own for key in one if key not in shared):
-        values = [f"{key}: {one.get(key, 'not set')}" for one in own]
-        lines += _distinct(trained.trainings, values, comment="  # ")
+    for key in dict.fromkeys(key for f in others for key in f if key not in shared):
+        lines += _distinct(trainings, [f"{key}: {f.get(key, 'not set')}" for f in others])
     return [
         Heading(f"{trained.label}, scheme {trained.scheme}", 3),
         Text(f"Seeds: {seeds}."),
-        CodeBlock("sh", _distinct(trained.trainings, commands, comment="  # ")),
+        CodeBlock("sh", _distinct(trainings, [_recorded(t, "command") for t in trainings])),
         CodeBlock("yaml", lines),
     ]
 
 
-def _distinct(parts: Sequence[TestedTraining], texts: Sequence[str], comment: str) -> list[str]:
-    """Each text once, with the parts it is of where there are several texts."""
-    of: dict[str, list[str]] = {}
-    for part, text in zip(parts, texts, strict=True):
-        of.setdefault(text, []).append(part.name)
-    if len(of) == 1:
-        return list(of)
-    listed = list(of.items())[:_COMMANDS]
-    lines = [f"{text}{comment}{' '.join(names)}" for text, names in listed]
-    if len(of) > _COMMANDS:
-        more = len(of) - _COMMANDS
+def _distinct(trainings: Sequence[TestedTraining], texts: Sequence[str]) -> list[str]:
+    """List each text once, with the trainings it belongs to where there are several texts."""
+    names: dict[str, list[str]] = {}
+    for training, text in zip(trainings, texts, strict=True):
+        names.setdefault(text, []).append(training.name)
+    if len(names) == 1:
+        return list(names)
+    lines = [f"{text}  # {' '.join(n)}" for text, n in list(names.items())[:_COMMANDS]]
+    if len(names) > _COMMANDS:
+        more = len(names) - _COMMANDS
         lines.append(f"# and {more} more: see provenance.yaml of each training")
     return lines

@@ -1,4 +1,4 @@
-"""Stage 8: RESULTS.md, report.html, tables/results.* and the figures, of all finished runs."""
+"""Write RESULTS.md, report.html, tables/results.* and the figures (stage 8)."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ from cfia.report.score_tables import (
 )
 from cfia.report.sections import Heading, Items, Links, Section, Text, to_markdown
 from cfia.report.table import Table, latex, markdown, plain, to_csv
-from cfia.scoring.scores_file import Scored, read_scores, score_experiment
-from cfia.scoring.trained import TrainedExperiment, find_trained, load
+from cfia.scoring.scores_file import Scored, check_scores, score
+from cfia.scoring.trained import TrainedExperiment, find_trained
 
 log = logging.getLogger(__name__)
 
@@ -43,19 +43,23 @@ READING = textwrap.fill(
 
 
 def report(expdir: Path, corpus_conf: Path | None) -> str:
-    """Write everything that stage 8 makes, and return the tables as text for the screen.
+    """Write all files of stage 8, and return the tables as text for the screen.
 
     Args:
         expdir: the experiment directory.
-        corpus_conf: the recipe's conf/corpus.yaml, for `title` and `note`.
+        corpus_conf: the recipe's conf/corpus.yaml, which has `title` and `note`.
 
     Raises:
-        UserError: no run is finished, or scores.json is not up to date.
+        UserError: no experiment is finished, or a scores.json is not up to date.
     """
     experiments = find_trained(expdir)
-    rows = [_scored(trained) for trained in experiments if trained.finished]
+    rows = [score(trained) for trained in experiments if trained.finished]
     if not rows:
-        raise UserError(f"no run under {expdir} has the posteriors of all its folds; run stage 6")
+        raise UserError(
+            f"no experiment under {expdir} has the posteriors of all its folds; run stage 6"
+        )
+    for row in rows:
+        check_scores(row)
     schemes = [list(group) for _, group in itertools.groupby(rows, key=lambda r: r.trained.scheme)]
     tables = [score_table(group) for group in schemes]
     corpus = _corpus(corpus_conf, rows)
@@ -78,16 +82,11 @@ def report(expdir: Path, corpus_conf: Path | None) -> str:
         "tables/results.csv": to_csv(flat_table(rows)),
     }
     written = [write_if_changed(expdir / name, content) for name, content in files.items()]
-    written += [changed for made in (*dots, *figures) for changed in made.written]
+    written += [changed for figure in (*dots, *figures) for changed in figure.written]
     changed = f"{sum(written)} of {len(written)} files written" if any(written) else "up to date"
     log.info("%s, report.html, tables and plots: %s", expdir / "RESULTS.md", changed)
     note = [f"{corpus['note']}\n"] if corpus["note"] else []
     return "\n".join([*note, *(plain(table.only(ON_SCREEN)) for table in tables)])
-
-
-def _scored(trained: TrainedExperiment) -> Scored:
-    outputs = load(trained)
-    return Scored(trained, outputs, read_scores(trained, score_experiment(trained, outputs)))
 
 
 def _corpus(path: Path | None, rows: Sequence[Scored]) -> dict[str, Any]:
@@ -97,10 +96,10 @@ def _corpus(path: Path | None, rows: Sequence[Scored]) -> dict[str, Any]:
 
 def _introduction(rows: Sequence[Scored], corpus: dict[str, Any]) -> list[Section]:
     note = " ".join(str(corpus["note"] or "").split())
-    made = ", ".join(commits([row.trained for row in rows]))
+    trained_at = ", ".join(commits([row.trained for row in rows]))
     return [
         *([Text(note, quoted=True)] if note else []),
-        Text(f"Trained at commit {made}. Stage 8 of run.sh makes this file; do not edit it."),
+        Text(f"Trained at commit {trained_at}. Stage 8 of run.sh makes this file; do not edit it."),
         Text(READING),
     ]
 
@@ -126,23 +125,21 @@ def _unfinished(experiments: Sequence[TrainedExperiment]) -> list[Section]:
 
 
 def _classes(expdir: Path, rows: Sequence[Scored], figures: Sequence[FigureFiles]) -> list[Section]:
-    """Confusion, scores of each class and figures of every run, with links to its files."""
-    found: list[Section] = [
+    """Show confusions, scores of each class and figures of each experiment, and its files."""
+    sections: list[Section] = [
         Heading("By class"),
         Text("Counts of utterances by their reference (down) and what they were recognised as."),
     ]
-    for row, made in zip(rows, figures, strict=True):
+    for row, files in zip(rows, figures, strict=True):
         where = row.trained.directory.relative_to(expdir).as_posix()
-        title = f"{row.trained.label}, {row.trained.scheme}"
-        files = [("experiment", f"{where}/"), ("scores.json", f"{where}/scores.json")]
-        files.append(("configuration", f"{where}/experiment.yaml"))
-        found += [class_table(title, row.scores["pooled"]), Links(files), *made.pictures]
+        links = [("experiment", f"{where}/"), ("scores.json", f"{where}/scores.json")]
+        links.append(("configuration", f"{where}/experiment.yaml"))
+        classes = class_table(row.trained.title, row.scores["pooled"])
+        sections += [classes, Links(links), *files.pictures]
     *plots, last = (f"`{name}.png`" for name in FIGURES)
     plots[0] = plots[0].replace("`", "`exp/<system>/<scheme>/", 1)
-    found.append(
-        Text(
-            f"Plots stand beside the scores of each row, as PNG and SVG: {', '.join(plots)} and "
-            f"{last}; all systems of a scheme: `exp/tables/results_<scheme>.png`."
-        )
+    words = (
+        f"Plots stand beside the scores of each row, as PNG and SVG: {', '.join(plots)} and "
+        f"{last}; all systems of a scheme: `exp/tables/results_<scheme>.png`."
     )
-    return found
+    return [*sections, Text(words)]

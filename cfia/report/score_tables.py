@@ -12,18 +12,12 @@ from cfia.metrics import HEADLINES, METRICS, Metric, confusion
 from cfia.report.table import Column, Table
 from cfia.scoring.cells import Cell, Difference, Estimate, PValue, Spread
 from cfia.scoring.scores_file import Scored, compare_systems, describe_interval
-from cfia.scoring.significance import (
-    EXACT_UP_TO,
-    INDEPENDENT,
-    RESAMPLES,
-    Comparison,
-    holm,
-)
+from cfia.scoring.significance import EXACT_UP_TO, INDEPENDENT, RESAMPLES, Comparison, holm
 from cfia.scoring.subsets import TAGGED, UNSEEN
 from cfia.scoring.subsets import TITLES as SUBSETS
 from cfia.scoring.trained import TrainedExperiment
 
-# What the table on the screen has room for.
+# The columns that the screen has room for.
 ON_SCREEN = ("system", *HEADLINES, "ua_folds", "ua_seeds")
 
 _CV = {"session": "leave one session out", "speaker": "leave one speaker out"}
@@ -35,38 +29,33 @@ _SELECTION = {
 
 
 def counted(n: int, noun: str) -> str:
-    """`1 fold`, `2 folds`."""
+    """Count in words: `1 fold`, `2 folds`."""
     return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
 
 
-def describe_scheme(trained: TrainedExperiment) -> str:
-    """A scheme in words: `Scheme speaker: leave one speaker out, 10 folds; ...`."""
-    return f"Scheme {trained.scheme}: {describe_protocol(trained)}"
-
-
 def describe_protocol(trained: TrainedExperiment) -> str:
-    """How a run was trained and tested, in words: `leave one speaker out, 10 folds; ...`."""
+    """Describe how an experiment was trained and tested: `leave one speaker out, 10 folds; ...`."""
     protocol = trained.protocol
-    parts = [
+    words = [
         f"{_CV.get(protocol['cv'], protocol['cv'])}, {counted(protocol['folds'], 'fold')}",
         f"validation {protocol['validation']}",
         _SELECTION.get(protocol["selection"], f"selection {protocol['selection']}"),
     ]
     labels = [f"label set {protocol['labels']}"] if protocol["labels"] else []
-    return "; ".join(parts + labels)
+    return "; ".join(words + labels)
 
 
 def describe_input(trained: TrainedExperiment) -> str:
-    """What a system hears and reads: `audio + text`."""
-    made = trained.trainings[0].provenance
-    names = [name for name in ("audio", "text") if made.get(name)]
+    """Name the inputs of a system: `audio + text`."""
+    provenance = trained.trainings[0].provenance
+    names = [name for name in ("audio", "text") if provenance.get(name)]
     if "text" in names and trained.protocol["text_tags"] == "keep":
         names[-1] = "text with tags"
     return " + ".join(names) or "unknown"
 
 
 def score_table(rows: Sequence[Scored]) -> Table:
-    """Scores of the systems of one scheme, and of always answering the most frequent class."""
+    """List the scores of the systems of one scheme, and of always the most frequent class."""
     several = any(len(row.outputs.seeds) > 1 for row in rows)
     columns = [Column("system", "system"), Column("input", "input")]
     columns += [Column("exposure", "encoders saw")]
@@ -74,35 +63,35 @@ def score_table(rows: Sequence[Scored]) -> Table:
     columns += [Column(f"{name}_folds", f"{m.title} over folds") for name, m in HEADLINES.items()]
     columns += [Column("ua_seeds", "UA over seeds")] if several else []
     columns += [Column("n", "n")]
-    cells = [_cells(row) for row in rows]
-    return Table(
-        describe_scheme(rows[0].trained), columns, [*cells, _chance(rows[0])], _notes(rows)
-    )
+    trained = rows[0].trained
+    title = f"Scheme {trained.scheme}: {describe_protocol(trained)}"
+    cells = [*(_cells(row) for row in rows), _chance(rows[0])]
+    return Table(title, columns, cells, _notes(rows))
 
 
 def metric_columns(metrics: Mapping[str, Metric]) -> list[Column]:
-    """A column for each metric."""
+    """Make a column for each metric."""
     return [Column(name, metric.title) for name, metric in metrics.items()]
 
 
 def class_table(title: str, pooled: Mapping[str, Any]) -> Table:
-    """Confusion matrix and scores of each class, from the `pooled` of a scores.json."""
+    """List the confusions and scores of each class, from the `pooled` of a scores.json."""
     classes = list(pooled["classes"])
     columns = [Column("ref", "reference")]
     columns += [Column(f"as {name}", f"as {name}") for name in classes]
     columns += [Column(key, key) for key in ("n", "precision", "recall")] + [Column("f1", "F1")]
     rows: list[dict[str, Cell]] = []
     for name, counts in zip(classes, pooled["confusion"], strict=True):
-        of = pooled["classes"][name]
-        row: dict[str, Cell] = {"ref": name, "n": of["n"]}
+        scores = pooled["classes"][name]
+        row: dict[str, Cell] = {"ref": name, "n": scores["n"]}
         row |= {f"as {other}": n for other, n in zip(classes, counts, strict=True)}
-        row |= {key: Estimate(of[key]) for key in ("precision", "recall", "f1")}
+        row |= {key: Estimate(scores[key]) for key in ("precision", "recall", "f1")}
         rows.append(row)
     return Table(title, columns, rows)
 
 
 def subset_table(rows: Sequence[Scored]) -> Table | None:
-    """UA of the systems of one scheme on each subset; None where there is no subset."""
+    """List UA of the systems of one scheme on each subset; None where there is no subset."""
     names = list(dict.fromkeys(name for row in rows for name in row.subsets))
     if not names:
         return None
@@ -133,7 +122,7 @@ def _subset_notes(rows: Sequence[Scored], names: Sequence[str]) -> list[str]:
 
 
 def flat_table(rows: Sequence[Scored]) -> Table:
-    """All systems of all schemes, one row each, for results.csv."""
+    """List all systems of all schemes, one row each, for results.csv."""
     facts = ("scheme", "cv", "validation", "selection", "labels", "text_tags", "corpus")
     columns = [Column("system", ""), Column("scheme", ""), Column("oracle", "")]
     columns += [Column(key, "") for key in ("input", "exposure", *facts[1:], "seeds", "n")]
@@ -163,9 +152,7 @@ def _cells(row: Scored) -> dict[str, Cell]:
         cells[f"{name}_folds"] = Spread(scores["fold_mean"][name], scores["fold_std"][name])
         of_seeds = [seed["pooled"][name] for seed in scores["seeds"].values()]
         if len(of_seeds) > 1:
-            cells[f"{name}_seeds"] = Spread(
-                float(np.mean(of_seeds)), float(np.std(of_seeds, ddof=1))
-            )
+            cells[f"{name}_seeds"] = Spread.of(of_seeds)
     return cells
 
 
@@ -202,25 +189,25 @@ def _notes(rows: Sequence[Scored]) -> list[str]:
 
 
 def comparison_table(rows: Sequence[Scored]) -> Table | None:
-    """All pairs of systems of one scheme; None where there is no pair with common utterances."""
+    """Compare all pairs of systems of one scheme; None where no pair has common utterances."""
     pairs = list(itertools.combinations(rows, 2))
-    found = [(a, b, c) for a, b in pairs if (c := compare_systems(a, b)) is not None]
-    if not found:
+    compared = [(a, b, c) for a, b in pairs if (c := compare_systems(a, b)) is not None]
+    if not compared:
         return None
-    corrected = holm([c.p_ua.p for _, _, c in found])
+    corrected = holm([c.p_ua.p for _, _, c in compared])
     cells = [
         {"a": a.trained.label, "b": b.trained.label, "holm": PValue(p), **comparison_cells(c)}
-        for (a, b, c), p in zip(found, corrected, strict=True)
+        for (a, b, c), p in zip(compared, corrected, strict=True)
     ]
     title = f"Differences between systems, scheme {rows[0].trained.scheme}"
     title += " (oracle)" if rows[0].trained.oracle else ""
-    notes = comparison_notes([c for _, _, c in found], "speaker")
+    notes = comparison_notes([c for _, _, c in compared], "speaker")
     notes.insert(
-        2, f"p (Holm): corrected for {counted(len(found), 'comparison')}, those of this table."
+        2, f"p (Holm): corrected for {counted(len(compared), 'comparison')}, those of this table."
     )
-    if len(found) < len(pairs):
+    if len(compared) < len(pairs):
         notes.append(
-            f"Left out: {counted(len(pairs) - len(found), 'pair')} without common utterances."
+            f"Left out: {counted(len(pairs) - len(compared), 'pair')} without common utterances."
         )
     columns = [Column("a", "A"), Column("b", "B"), *COMPARISON]
     columns.insert(4, Column("holm", "p (Holm)"))
@@ -240,7 +227,7 @@ COMPARISON = (
 
 
 def comparison_cells(c: Comparison) -> dict[str, Cell]:
-    """The cells of COMPARISON's columns."""
+    """Fill the cells of COMPARISON's columns."""
     return {
         "ua": Difference(c.ua),
         "p_ua": PValue(c.p_ua.p),
@@ -253,10 +240,10 @@ def comparison_cells(c: Comparison) -> dict[str, Cell]:
     }
 
 
-def comparison_notes(found: Sequence[Comparison], cluster: str) -> list[str]:
-    """What the columns of COMPARISON mean."""
-    most = max(c.clusters for c in found)
-    exact = all(c.p_ua.exact and c.p_wa.exact for c in found)
+def comparison_notes(comparisons: Sequence[Comparison], cluster: str) -> list[str]:
+    """Explain the columns of COMPARISON."""
+    most = max(c.clusters for c in comparisons)
+    exact = all(c.p_ua.exact and c.p_wa.exact for c in comparisons)
     how = "all patterns of signs" if exact else f"{RESAMPLES} random patterns of signs, not all"
     smallest = f"; with {counted(most, cluster)} it cannot be below {2 / 2**most:.4f}"
     return [

@@ -1,8 +1,8 @@
-"""A document as values, for two renderings: Markdown here, HTML in `cfia.report.html`."""
+"""The sections of a document, rendered in Markdown here and as HTML by `cfia.report.html`."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from cfia.figures.figure_files import Picture
@@ -51,27 +51,31 @@ Section = Heading | Text | Items | CodeBlock | Picture | Links | Table
 
 
 def to_markdown(sections: Iterable[Section]) -> str:
-    """The document in Markdown; a table whose title is its heading's comes without it."""
-    parts: list[str] = []
-    heading = ""
-    for section in sections:
+    """Render a document in Markdown."""
+    blocks: list[str] = []
+    for section in without_repeated_titles(sections):
         match section:
             case Heading(text, level):
-                parts.append(f"{'#' * level} {text}\n")
-                heading = text
+                blocks.append(f"{'#' * level} {text}\n")
             case Table():
-                parts.append(markdown(without_title(section, heading)))
+                blocks.append(markdown(section))
             case Picture() | Links():
                 pass
             case Text(text, quoted):
-                parts.append(f"> {text}\n" if quoted else f"{text}\n")
+                blocks.append(f"> {text}\n" if quoted else f"{text}\n")
             case Items(items):
-                parts.append("".join(f"- {item}\n" for item in items))
+                blocks.append("".join(f"- {item}\n" for item in items))
             case CodeBlock(language, lines):
-                parts.append("\n".join([f"```{language}", *lines, "```"]) + "\n")
-    return "\n".join(parts)
+                blocks.append("\n".join([f"```{language}", *lines, "```"]) + "\n")
+    return "\n".join(blocks)
 
 
-def without_title(table: Table, heading: str) -> Table:
-    """The table; without its title where the heading says it already."""
-    return replace(table, title="") if table.title == heading else table
+def without_repeated_titles(sections: Iterable[Section]) -> Iterator[Section]:
+    """Yield all sections, a table without its title where the last heading is the same."""
+    heading = ""
+    for section in sections:
+        if isinstance(section, Heading):
+            heading = section.text
+        elif isinstance(section, Table) and section.title == heading:
+            section = replace(section, title="")
+        yield section

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
 import unicodedata
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from cfia.scoring.cells import Cell, Difference, Estimate, PValue, Spread, show
 
@@ -27,7 +28,7 @@ class Column:
 class Table:
     """A table with a title above and notes below it; rows map the columns' keys to cells.
 
-    `blocks` are headings inside it, by the index of the row that they stand over.
+    `blocks` are headings inside it, by the index of the row below each.
     """
 
     title: str
@@ -37,14 +38,13 @@ class Table:
     blocks: Mapping[int, str] = field(default_factory=dict)
 
     def only(self, keys: Iterable[str]) -> Table:
-        """The same table with fewer columns."""
+        """Keep only some of the columns."""
         kept = set(keys)
-        columns = [column for column in self.columns if column.key in kept]
-        return Table(self.title, columns, self.rows, self.notes, self.blocks)
+        return replace(self, columns=[column for column in self.columns if column.key in kept])
 
 
 def markdown(table: Table) -> str:
-    """A table in GitHub's Markdown, the title (if any) in bold above, the notes listed below."""
+    """Render in GitHub's Markdown, the title (if any) in bold above, the notes listed below."""
 
     def line(cells: Iterable[str]) -> str:
         return "| " + " | ".join(cells) + " |"
@@ -65,7 +65,7 @@ LATEX_COLUMNS = 8  # that fit a page without being shrunk
 
 
 def latex(table: Table) -> str:
-    """A LaTeX table environment with the rules of booktabs.
+    """Render as a LaTeX table environment with the rules of booktabs.
 
     A table of many columns is shrunk to the page (graphicx), over both columns of a paper.
     """
@@ -74,10 +74,9 @@ def latex(table: Table) -> str:
         return "    " + " & ".join(cells) + r" \\"
 
     kinds = "".join("l" if is_text(table, c) else "r" for c in table.columns)
-    wide = len(table.columns) > LATEX_COLUMNS
-    name, shrink, end = (
-        ("table*", r"\resizebox{\textwidth}{!}{", "}") if wide else ("table", "", "")
-    )
+    name, shrink, end = "table", "", ""
+    if len(table.columns) > LATEX_COLUMNS:
+        name, shrink, end = "table*", r"\resizebox{\textwidth}{!}{", "}"
     lines = [rf"\begin{{{name}}}", r"  \centering", rf"  \caption{{{_tex(table.title)}}}"]
     lines += [rf"  {shrink}\begin{{tabular}}{{{kinds}}}", r"    \toprule"]
     lines.append(line(_tex(c.title) for c in table.columns))
@@ -94,7 +93,7 @@ def latex(table: Table) -> str:
 
 
 def plain(table: Table) -> str:
-    """Aligned columns for a terminal."""
+    """Render as aligned columns for a terminal."""
     body = [[show(row.get(c.key)) for c in table.columns] for row in table.rows]
     cells = [[c.title for c in table.columns], *body]
     widths = [max(_width(line[i]) for line in cells) for i in range(len(table.columns))]
@@ -111,46 +110,40 @@ def plain(table: Table) -> str:
 
 
 def to_csv(table: Table) -> str:
-    """Comma-separated numbers: an `Estimate` is `x, x_low, x_high`, a `Spread` `x, x_std`.
+    """Render as CSV: an `Estimate` in columns `x, x_low, x_high`, a `Spread` in `x, x_std`.
 
     The headings of a table's blocks are a first column, `block`.
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    split = {column.key: _splitter(table, column.key) for column in table.columns}
+    columns = [(column.key, _endings(table, column)) for column in table.columns]
     block = ["block"] if table.blocks else []
-    writer.writerow([*block, *(name for c in table.columns for name in split[c.key](c.key, None))])
+    writer.writerow([*block, *(f"{key}{end}" for key, endings in columns for end in endings)])
     for i, row in enumerate(table.rows):
         block = [table.blocks.get(i, block[0] if i else "")] if table.blocks else []
-        cells = [(split[c.key], row.get(c.key)) for c in table.columns]
-        writer.writerow([*block, *(value for cut, cell in cells for value in cut(None, cell))])
+        numbers = [_numbers(row.get(key), len(endings)) for key, endings in columns]
+        writer.writerow([*block, *itertools.chain(*numbers)])
     return text.getvalue()
 
 
-def _splitter(table: Table, key: str) -> Callable[[str | None, Cell], list[str]]:
-    """Turn a heading, or a cell, of a column into those of its parts."""
-    cells = [row.get(key) for row in table.rows]
+def _endings(table: Table, column: Column) -> tuple[str, ...]:
+    """Name the columns of numbers that a column becomes, by the endings of their names."""
+    cells = [row.get(column.key) for row in table.rows]
     if any(isinstance(cell, Estimate) for cell in cells):
-        return _split_estimate
-    if any(isinstance(cell, Spread) for cell in cells):
-        return _split_spread
-    return lambda name, cell: [name] if name is not None else [_number(cell)]
+        return ("", "_low", "_high")
+    return ("", "_std") if any(isinstance(cell, Spread) for cell in cells) else ("",)
 
 
-def _split_estimate(name: str | None, cell: Cell) -> list[str]:
-    if name is not None:
-        return [name, f"{name}_low", f"{name}_high"]
-    if isinstance(cell, Estimate):
-        return [_number(cell.value), _number(cell.low), _number(cell.high)]
-    return [_number(cell), "", ""]
-
-
-def _split_spread(name: str | None, cell: Cell) -> list[str]:
-    if name is not None:
-        return [name, f"{name}_std"]
-    if isinstance(cell, Spread):
-        return [_number(cell.mean), _number(cell.std)]
-    return [_number(cell), ""]
+def _numbers(cell: Cell, n: int) -> list[str]:
+    """Split a cell into `n` columns, those that it does not have empty."""
+    match cell:
+        case Estimate(value, low, high):
+            values = [_number(value), _number(low), _number(high)]
+        case Spread(mean, std):
+            values = [_number(mean), _number(std)]
+        case _:
+            values = [_number(cell)]
+    return values + [""] * (n - len(values))
 
 
 def _number(cell: Cell | float) -> str:
@@ -166,12 +159,12 @@ def _number(cell: Cell | float) -> str:
 
 
 def is_text(table: Table, column: Column) -> bool:
-    """Whether a column has words, to stand on the left, or numbers."""
+    """Whether a column has words, which are aligned on the left, or numbers."""
     return any(isinstance(row.get(column.key), str) for row in table.rows)
 
 
 def _width(text: str) -> int:
-    """Columns that a text takes on a terminal: East Asian wide characters take two."""
+    """Count the columns of a text on a terminal, where East Asian wide characters take two."""
     wide = sum(unicodedata.east_asian_width(c) in "WF" for c in text)
     return len(text) + wide - sum(unicodedata.combining(c) > 0 for c in text)
 

@@ -1,10 +1,12 @@
-"""Values as they stand in a table: a score with its interval, a mean with its spread, a p-value."""
+"""The values of a table's cells: a score with its interval, a mean with its spread, a p-value."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+import numpy as np
 
 
 @dataclass(frozen=True)
@@ -17,7 +19,7 @@ class Estimate:
 
     @classmethod
     def of(cls, scores: Mapping[str, Any], metric: str) -> Estimate:
-        """A metric of the pooled scores, or of a subset's, of a scores.json."""
+        """Take a metric of the pooled scores, or of a subset's, of a scores.json."""
         return cls(scores[metric], *(scores["ci95"][metric] or ()))
 
 
@@ -27,6 +29,11 @@ class Spread:
 
     mean: float
     std: float | None
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> Spread:
+        """Mean and standard deviation of some values; the latter only of several."""
+        return cls(float(np.mean(values)), float(np.std(values, ddof=1)) if values[1:] else None)
 
 
 @dataclass(frozen=True)
@@ -47,7 +54,7 @@ Cell = str | int | Estimate | Spread | Difference | PValue | None
 
 
 def show(cell: Cell) -> str:
-    """A cell as text, two decimals for percent."""
+    """Render a cell as text, two decimals for percent."""
     match cell:
         case None:
             return "–"

@@ -27,7 +27,7 @@ Score = Callable[[npt.ArrayLike], Array]  # such as a Metric
 def intervals(
     counts: Counts, seeds: Counts | None = None, level: float = 0.95
 ) -> dict[str, list[float] | None]:
-    """Intervals of all scores of one system, in percent: {"wa": [lo, hi], ...}.
+    """Compute the intervals of all scores of one system, in percent: {"wa": [lo, hi], ...}.
 
     Args:
         counts: confusion matrix of each cluster, (G, K, K); empty clusters are ignored.
@@ -41,17 +41,17 @@ def intervals(
     filled = counts.sum((-2, -1)) > 0
     if filled.sum() < 2:
         return dict.fromkeys(METRICS)
-    of_seeds = seeds[:, filled] if seeds is not None and len(seeds) > 1 else None
-    found = {
-        name: interval(score, counts[filled], of_seeds, level) for name, score in METRICS.items()
+    by_seed = seeds[:, filled] if seeds is not None and len(seeds) > 1 else None
+    ends = {
+        name: interval(score, counts[filled], by_seed, level) for name, score in METRICS.items()
     }
-    return {name: [float(low), float(high)] for name, (low, high) in found.items()}
+    return {name: [float(low), float(high)] for name, (low, high) in ends.items()}
 
 
 def interval(
     score: Score, counts: Counts, seeds: Counts | None = None, level: float = 0.95
 ) -> tuple[Array, Array]:
-    """Interval of one score of METRICS, in percent, over any leading axes.
+    """Compute the interval of one score of METRICS, in percent, over any leading axes.
 
     Args:
         score: a function of confusion matrices (..., K, K).
@@ -82,19 +82,19 @@ def interval(
 
 
 def jackknife_variance(left_out: Array) -> Array:
-    """Variance (...) of an estimate from its values (..., G) with each cluster left out."""
+    """Compute the variance (...) of an estimate from its values (..., G) without each cluster."""
     n_clusters = left_out.shape[-1]
     deviations: Array = left_out - left_out.mean(-1, keepdims=True)
     return np.asarray((n_clusters - 1) / n_clusters * (deviations**2).sum(-1))
 
 
 def _leave_one_out(score: Score, counts: Counts) -> Array:
-    """Scores (..., G), from 0 to 1, with each cluster left out."""
+    """Compute scores (..., G), from 0 to 1, with each cluster left out."""
     return np.asarray(score(counts.sum(-3, keepdims=True) - counts) / 100)
 
 
 def _seed_variance(score: Score, seeds: Counts) -> Array:
-    """Variance (...), in logits, that the seeds add to the score of their mean posteriors.
+    """Estimate the variance (...), in logits, that seeds add to the score of mean posteriors.
 
     The variance component of the seed, in a two-way analysis of variance without replication of
     the jackknife's pseudo-values (seeds by clusters), over the number of seeds. What a seed does
@@ -115,7 +115,7 @@ def _seed_variance(score: Score, seeds: Counts) -> Array:
 
 
 def _exact(theta: Array, n_clusters: int, level: float) -> tuple[Array, Array]:
-    """Clopper-Pearson interval with the clusters as trials, from 0 to 1.
+    """Compute the Clopper-Pearson interval with the clusters as trials, from 0 to 1.
 
     For clusters that do not differ at all, as at 100 %, the jackknife knows no variance. Taking
     each cluster for one trial holds whatever its utterances have in common.

@@ -38,7 +38,7 @@ class Comparison:
     """System A against system B, differences A - B in points of percent.
 
     Attributes:
-        n: utterances; clusters: how many of them there are.
+        n, clusters: the numbers of utterances and of clusters.
         ua, wa: difference of the scores.
         p_ua, p_wa: sign-flip over the clusters.
         detectable: the smallest UA difference found with 80 % power at the level 0.05, by
@@ -84,7 +84,7 @@ def compare(a: Posteriors, b: Posteriors, clusters: npt.ArrayLike) -> Comparison
 
 
 def contributions(a: Posteriors, b: Posteriors) -> tuple[Array, Array]:
-    """What each utterance adds to the differences of WA and of UA, A - B, both (N,), in points.
+    """Compute what each utterance adds to WA and to UA, A - B, both (N,), in points.
 
     An utterance of a class with n_c references, out of K classes present, adds 100 / (K n_c) to
     UA where it is right, so that the sums are the differences themselves.
@@ -96,7 +96,7 @@ def contributions(a: Posteriors, b: Posteriors) -> tuple[Array, Array]:
 
 
 def sign_flip(values: npt.ArrayLike) -> Test:
-    """Two-sided permutation test of the sum of `values`, (G,), being 0, by flips of their signs.
+    """Test whether the sum of `values`, (G,), is 0, two-sided, by flips of their signs.
 
     Exact for up to EXACT_UP_TO values that are not 0; beyond that RESAMPLES random patterns,
     always the same ones.
@@ -108,7 +108,7 @@ def sign_flip(values: npt.ArrayLike) -> Test:
     exact = len(moving) <= EXACT_UP_TO
     if len(moving) < 2:  # whatever the sign, the sum is as far from 0
         return Test(1.0, exact)
-    found = stats.permutation_test(
+    result = stats.permutation_test(
         (moving,),
         _rounded_sum,
         permutation_type="samples",
@@ -118,16 +118,16 @@ def sign_flip(values: npt.ArrayLike) -> Test:
         vectorized=True,
         rng=np.random.default_rng(SEED),
     )
-    return Test(float(found.pvalue), exact)
+    return Test(float(result.pvalue), exact)
 
 
 def _rounded_sum(values: Array, axis: int) -> Array:
-    """Sums in which equal differences are equal, whatever the order of the additions."""
+    """Add values so that equal differences are equal, whatever the order of the additions."""
     return np.asarray(np.round(values.sum(axis=axis), 9))
 
 
 def smallest_detectable(values: Array, level: float = 0.05, power: float = 0.8) -> float | None:
-    """The smallest difference, a sum like that of `values` (G,), found with this power.
+    """Compute the smallest difference, a sum like that of `values` (G,), found with this power.
 
     By Student's t on the contributions; None for fewer than two.
     """
@@ -141,7 +141,7 @@ def smallest_detectable(values: Array, level: float = 0.05, power: float = 0.8) 
 
 
 def mcnemar(a_right: npt.NDArray[np.bool_], b_right: npt.NDArray[np.bool_]) -> float:
-    """P-value of McNemar's exact test, two-sided; both (N,). Takes utterances as independent."""
+    """Compute McNemar's exact p-value, two-sided, of (N,); it takes utterances as independent."""
     from scipy import stats
 
     only_a, only_b = int((a_right & ~b_right).sum()), int((b_right & ~a_right).sum())
@@ -150,7 +150,7 @@ def mcnemar(a_right: npt.NDArray[np.bool_], b_right: npt.NDArray[np.bool_]) -> f
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """P-values corrected for all tests of one table (Holm 1979)."""
+    """Correct p-values for all tests of one table (Holm 1979)."""
     p = np.asarray(p_values, float)
     order = np.argsort(p)
     corrected = np.empty_like(p)

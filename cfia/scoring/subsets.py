@@ -10,17 +10,14 @@ from cfia.kaldi.table import read_lines, read_table
 from cfia.naming import with_tags
 from cfia.scoring.trained import Outputs, TrainedExperiment
 
-# utt2type's values by the names of their subsets; another value names its own.
+# The names of the subsets of utt2type's values; another value is its own name.
 _TYPES = {"impro": "improvised", "script": "scripted"}
 UNSEEN, TAGGED = "unseen_text", "tagged"
-TITLES = {
-    UNSEEN: "text not seen in training",
-    TAGGED: "with a tag",
-}
+TITLES = {UNSEEN: "text not seen in training", TAGGED: "with a tag"}
 
 
 def subsets(trained: TrainedExperiment, outputs: Outputs) -> dict[str, list[str]]:
-    """The utterances of each subset that the data knows of and that has any, sorted.
+    """List the utterances, sorted, of each subset that the data can tell and that has any.
 
     The types of utt2type (improvised, scripted); `unseen_text`, whose transcript no training
     utterance of their fold has, word for word; `tagged`, with a tag such as [LAUGHTER] in the
@@ -30,19 +27,19 @@ def subsets(trained: TrainedExperiment, outputs: Outputs) -> dict[str, list[str]
         UserError: a table lacks an utterance, or the fold lists are not those of the posteriors.
     """
     utts = outputs.pooled.utts
-    found: dict[str, list[str]] = {}
+    by_type: dict[str, list[str]] = {}
     types = _table(trained.data / "utt2type", utts)
     for utt in utts if types else []:
-        found.setdefault(_TYPES.get(types[utt], types[utt]), []).append(utt)
-    found = dict(sorted(found.items()))
-    found[UNSEEN] = _unseen(trained, outputs)
+        by_type.setdefault(_TYPES.get(types[utt], types[utt]), []).append(utt)
+    subsets = dict(sorted(by_type.items()))
+    subsets[UNSEEN] = _unseen(trained, outputs)
     raw = _table(with_tags(trained.data, trained.protocol["text_tags"]) / "text", utts)
-    found[TAGGED] = [utt for utt in utts if raw and has_tag(raw[utt])]
-    return {name: of for name, of in found.items() if of}
+    subsets[TAGGED] = [utt for utt in utts if raw and has_tag(raw[utt])]
+    return {name: subset for name, subset in subsets.items() if subset}
 
 
 def _table(path: Path, utts: list[str]) -> dict[str, str]:
-    """A table that must hold all utterances where it is there; else empty."""
+    """Read a table, which must hold all utterances; {} where there is none."""
     table = read_table(path, allow_empty=True) if path.exists() else {}
     for utt in utts if table else []:
         if utt not in table:
@@ -51,14 +48,14 @@ def _table(path: Path, utts: list[str]) -> dict[str, str]:
 
 
 def _unseen(trained: TrainedExperiment, outputs: Outputs) -> list[str]:
-    """Tested utterances whose transcript is that of no training utterance of their fold."""
+    """List tested utterances whose transcript no training utterance of their fold has."""
     text = _table(trained.data / "text", outputs.pooled.utts)
-    found: list[str] = []
+    unseen: list[str] = []
     for fold, posteriors in outputs.folds.items() if text else ():
         directory = trained.experiment.folds.directory / str(fold)
         if not (directory / "train").exists():
             return []  # trained elsewhere, or by another toolkit: what it saw is not known
-        train = _ids(directory / "train")
+        train = {line.split(" ")[0] for line in read_lines(directory / "train")}
         for utt in posteriors.utts:
             if utt in train:
                 raise UserError(
@@ -66,9 +63,5 @@ def _unseen(trained: TrainedExperiment, outputs: Outputs) -> list[str]:
                     "folds were made again since, so train again (stage 5 with --force true)"
                 )
         seen = {text.get(utt) for utt in train}
-        found += [utt for utt in posteriors.utts if text[utt] not in seen]
-    return sorted(found)
-
-
-def _ids(path: Path) -> set[str]:
-    return {line.split(" ")[0] for line in read_lines(path)}
+        unseen += [utt for utt in posteriors.utts if text[utt] not in seen]
+    return sorted(unseen)

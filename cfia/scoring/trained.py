@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from cfia import experiment
 from cfia.errors import UserError
-from cfia.experiment import Experiment
+from cfia.experiment import NAME, Experiment
+from cfia.experiment import read as read_experiment
 from cfia.files import read_yaml
 from cfia.kaldi.table import read_table
 from cfia.metrics import Counts
@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class TestedTraining:
-    """One fold and one seed that has posteriors: its directory, and what made it."""
+    """A training, one fold and one seed, that has posteriors, and what made it."""
 
     directory: Path
     fold: int
@@ -68,9 +68,9 @@ class TrainedExperiment:
 
     @property
     def protocol(self) -> dict[str, Any]:
-        """How it was trained and tested, with the corpus and the number of folds."""
-        what = {"corpus": self.experiment.corpus, "folds": self.experiment.folds.number}
-        return {**self.experiment.protocol, **what}
+        """The options of training and test, the corpus, and the number of folds."""
+        facts = {"corpus": self.experiment.corpus, "folds": self.experiment.folds.number}
+        return {**self.experiment.protocol, **facts}
 
     @property
     def data(self) -> Path:
@@ -88,13 +88,18 @@ class TrainedExperiment:
         return f"{self.system} (oracle)" if self.oracle else self.system
 
     @property
+    def title(self) -> str:
+        """Label and scheme, the heading of its figures: `cfia_net_fbank_bert, session`."""
+        return f"{self.label}, {self.scheme}"
+
+    @property
     def finished(self) -> bool:
         """Whether at least one seed has the posteriors of all folds."""
         return bool(self.trainings)
 
     @property
     def exposure(self) -> dict[str, str]:
-        """What each encoder had seen of the corpus (conf/exposure.yaml), by its name."""
+        """The exposure of each encoder to the corpus (conf/exposure.yaml), by its name."""
         encoders = self.trainings[0].provenance
         return {
             encoders[modality]["name"]: encoders[modality].get("exposure", "unknown")
@@ -104,19 +109,19 @@ class TrainedExperiment:
 
     @property
     def exposure_text(self) -> str:
-        """The same as a cell of a table, `emotion2vec: audio, bert: none`."""
+        """The exposure as a cell of a table, `emotion2vec: audio, bert: none`."""
         return ", ".join(f"{name}: {seen}" for name, seen in self.exposure.items())
 
     @property
     def lacks(self) -> str:
-        """What it lacks, or some of its seeds do, in words."""
-        what = "these seeds are left out" if self.finished else "left out of the tables"
-        return f"no posteriors of {' '.join(self.missing)}; {what}"
+        """The missing posteriors in words, and what is left out for them."""
+        effect = "these seeds are left out" if self.finished else "left out of the tables"
+        return f"no posteriors of {' '.join(self.missing)}; {effect}"
 
 
 @dataclass(frozen=True)
 class Outputs:
-    """Hold the posteriors of a finished experiment.
+    """The posteriors of a finished experiment.
 
     Attributes:
         seeds: posteriors by seed and fold.
@@ -131,21 +136,19 @@ class Outputs:
     speakers: list[str]
     groups: npt.NDArray[np.int64]
 
-    def by_speaker(self, utts: Sequence[str] | None = None) -> Counts:
-        """Confusion matrix of each speaker, (G, K, K), of all utterances or of `utts`, sorted."""
+    def by_speaker(self, utts: Sequence[str]) -> Counts:
+        """Count the confusion matrix of each speaker, (G, K, K), of some utterances, sorted."""
         return self._by_speaker(self.pooled, utts)
 
-    def by_seed_and_speaker(self, utts: Sequence[str] | None = None) -> Counts:
-        """The same for each seed's own posteriors, (S, G, K, K)."""
+    def by_seed_and_speaker(self, utts: Sequence[str]) -> Counts:
+        """Count the same for each seed's own posteriors, (S, G, K, K)."""
         pooled = [concatenate(list(folds.values())) for folds in self.seeds.values()]
-        return np.array([self._by_speaker(one, utts) for one in pooled])
+        return np.array([self._by_speaker(posteriors, utts) for posteriors in pooled])
 
-    def _by_speaker(self, posteriors: Posteriors, utts: Sequence[str] | None) -> Counts:
-        if utts is None:
-            return posteriors.confusion(self.groups, len(self.speakers))
+    def _by_speaker(self, posteriors: Posteriors, utts: Sequence[str]) -> Counts:
         group = dict(zip(self.pooled.utts, self.groups.tolist(), strict=True))
-        chosen = select(posteriors, utts)
-        return chosen.confusion([group[utt] for utt in utts], len(self.speakers))
+        groups = [group[utt] for utt in utts]
+        return select(posteriors, utts).confusion(groups, len(self.speakers))
 
 
 def find_trained(expdir: Path) -> list[TrainedExperiment]:
@@ -160,50 +163,56 @@ def find_trained(expdir: Path) -> list[TrainedExperiment]:
         raise UserError(f"{expdir} is not there; run stages 5 and 6 (training, posteriors) first")
     begun = {path.parent for path in expdir.glob("*/*/fold*_seed*")}
     for directory in sorted(begun):
-        if not (directory / experiment.NAME).exists():
+        if not (directory / NAME).exists():
             begun.remove(directory)
             log.warning(
                 "%s is left out: it has no %s, for an earlier version of cfia trained it; train it "
-                "again (stage 5 with --force true)", directory, experiment.NAME,
+                "again (stage 5 with --force true)", directory, NAME,
             )  # fmt: skip
     if not begun:
         raise UserError(f"{expdir} holds no training; run stages 5 and 6 first")
     order = sorted(begun, key=lambda path: (path.name, path.parent.name))
-    return [_trained(experiment.read(directory)) for directory in order]
+    return [_trained(read_experiment(directory)) for directory in order]
 
 
-def _trained(found: Experiment) -> TrainedExperiment:
-    numbers = found.trainings()
-    done = {(s, f) for s, f in numbers if (found.training(f, s) / "posteriors.tsv").exists()}
-    all_folds = range(1, found.folds.number + 1)
-    seeds = sorted({seed for seed, _ in numbers})
-    lacking = {seed: [fold for fold in all_folds if (seed, fold) not in done] for seed in seeds}
+def _trained(experiment: Experiment) -> TrainedExperiment:
+    begun = experiment.trainings()
+    tested = {
+        (seed, fold)
+        for seed, fold in begun
+        if (experiment.training(fold, seed) / "posteriors.tsv").exists()
+    }
+    all_folds = range(1, experiment.folds.number + 1)
+    seeds = sorted({seed for seed, _ in begun})
+    lacking = {seed: [fold for fold in all_folds if (seed, fold) not in tested] for seed in seeds}
     return TrainedExperiment(
-        experiment=found,
+        experiment=experiment,
         trainings=[
-            _tested(found, fold, seed) for seed in seeds for fold in all_folds if not lacking[seed]
+            _tested(experiment.training(fold, seed), fold, seed)
+            for seed in seeds
+            for fold in all_folds
+            if not lacking[seed]
         ],
         missing=[training_name(fold, seed) for seed in seeds for fold in lacking[seed]],
     )
 
 
-def _tested(found: Experiment, fold: int, seed: int) -> TestedTraining:
-    directory = found.training(fold, seed)
+def _tested(directory: Path, fold: int, seed: int) -> TestedTraining:
     path = directory / "provenance.yaml"
     return TestedTraining(directory, fold, seed, read_yaml(path) if path.exists() else {})
 
 
 def load(trained: TrainedExperiment) -> Outputs:
-    """Read the posteriors of a finished run.
+    """Read the posteriors of a finished experiment.
 
     Raises:
         UserError: a file is broken; seeds differ in their utterances; folds overlap; an utterance
             has no speaker.
     """
     seeds: dict[int, dict[int, Posteriors]] = {}
-    for part in trained.trainings:
-        posteriors = read_posteriors(part.directory / "posteriors.tsv")
-        seeds.setdefault(part.seed, {})[part.fold] = posteriors
+    for training in trained.trainings:
+        posteriors = read_posteriors(training.directory / "posteriors.tsv")
+        seeds.setdefault(training.seed, {})[training.fold] = posteriors
     numbers = sorted(next(iter(seeds.values())))
     folds = {fold: average([seeds[seed][fold] for seed in sorted(seeds)]) for fold in numbers}
     pooled = concatenate([folds[fold] for fold in numbers])
@@ -212,7 +221,7 @@ def load(trained: TrainedExperiment) -> Outputs:
 
 
 def clusters(posteriors: Posteriors, utt2spk: Path) -> tuple[list[str], npt.NDArray[np.int64]]:
-    """The clusters (speakers) of a table, and the index of each utterance's, (N,).
+    """List the clusters (speakers) of the utterances, and the index of each one's, (N,).
 
     Raises:
         UserError: an utterance is not in the table.

@@ -1,4 +1,4 @@
-"""The models of a study's encoders: the recipe's conf/models.yaml, and the command line."""
+"""Read the models of a study's encoders from conf/models.yaml and from the command line."""
 
 from __future__ import annotations
 
@@ -13,60 +13,56 @@ from cfia.upstream import registry
 
 @dataclass(frozen=True)
 class Models:
-    """Model by encoder; "" where its own, on a hub, or nothing is meant."""
+    """The model of each encoder; "" is the encoder's default on a hub, or none."""
 
-    given: Mapping[str, str]
+    by_encoder: Mapping[str, str]
     hub: str
 
     def find(self, modality: str, name: str) -> tuple[str, str]:
-        """The model of an encoder, and why it cannot be used ("" if it can)."""
-        model = self.given.get(name)
-        if model is None:
+        """Find the model of an encoder, and say why it cannot be used ("" if it can)."""
+        model, family = self.by_encoder.get(name), registry.FAMILIES.get(name)
+        if model is None or family is None or not (model or family.complete):
             return "", f"no model given (--{modality}_model {name}=DIR)"
         if model.startswith(("/", ".")) and not Path(model).is_dir():
             return "", f"no model given: there is no directory {model}"
-        family = registry.FAMILIES[name]
-        if not model and not family.complete:
-            return "", f"no model given (--{modality}_model {name}=DIR)"
         if not model and family.models and self.hub not in family.models:
             return "", f"no id of it is known for --hub {self.hub} (--{modality}_model {name}=DIR)"
         return model, ""
 
 
 def read_models(recipe: Path, options: Mapping[str, str], caller: Path) -> Models:
-    """Models that the recipe has, and those that the options name.
+    """Read the recipe's models, and those that the options name.
 
     Args:
         recipe: the recipe's directory; conf/models.yaml there may be missing.
-        options: of those, `<modality>_upstream` is the recipe's own encoder and `<modality>_model`
-            is `NAME=DIR,NAME=DIR`, or a model of the own encoder alone; an empty DIR takes the
-            encoder out.
-        caller: what a relative directory on the command line starts from.
+        options: `<modality>_upstream` is the recipe's own encoder, and `<modality>_model` is
+            `NAME=DIR,NAME=DIR`, or a model of the recipe's own encoder alone; an empty DIR takes
+            the encoder out.
+        caller: the directory that relative ones on the command line start from.
 
     Raises:
-        UserError: an encoder that there is not, or a directory on the command line that is not
-            there.
+        UserError: an unknown encoder, or a directory on the command line that does not exist.
     """
     path = recipe / "conf" / "models.yaml"
-    found: dict[str, str] = {}
+    models: dict[str, str] = {}
     for name, model in (read_yaml(path) if path.exists() else {}).items():
         if name not in registry.FAMILIES:
             raise UserError(
                 f"{path}: there is no encoder {name!r}; choose from {', '.join(registry.FAMILIES)}"
             )
-        found[name] = _plain(name, "" if model is None else str(model), recipe)
+        models[name] = _plain(name, "" if model is None else str(model), recipe)
     for modality in registry.MODALITIES:
         for name, model in _named(modality, options):
-            if model and not _directory(caller, model) and model.startswith(("/", ".")):
+            if model.startswith(("/", ".")) and not (caller / model).is_dir():
                 raise UserError(f"--{modality}_model: no such directory {model}")
-            found.pop(name, None)
+            models.pop(name, None)
             if model:
-                found[name] = _plain(name, model, caller)
-    return Models(found, options["hub"])
+                models[name] = _plain(name, model, caller)
+    return Models(models, options["hub"])
 
 
 def _named(modality: str, options: Mapping[str, str]) -> list[tuple[str, str]]:
-    """The encoders and models of `--audio_model` or `--text_model`."""
+    """Split `--audio_model` or `--text_model` into pairs of an encoder and its model."""
     pairs = []
     for item in options[f"{modality}_model"].split(","):
         name, equals, model = item.partition("=")
@@ -82,12 +78,8 @@ def _named(modality: str, options: Mapping[str, str]) -> list[tuple[str, str]]:
     return pairs
 
 
-def _directory(start: Path, model: str) -> bool:
-    return (start / model).is_dir()
-
-
 def _plain(name: str, model: str, start: Path) -> str:
-    """A directory in full; "" for the encoder's own default, so that its names stay short."""
+    """Make a directory absolute; "" for the encoder's default, so that its names stay short."""
     if model in registry.FAMILIES[name].models.values():
         return ""
-    return str(start / model) if model and _directory(start, model) else model
+    return str(start / model) if model and (start / model).is_dir() else model

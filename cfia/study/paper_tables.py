@@ -1,4 +1,4 @@
-"""The paper's tables in its own layout: each published row, and below it ours."""
+"""The paper's tables in its own layout: each published row, and our rows below it."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from cfia.report.score_tables import counted, describe_protocol
 from cfia.report.table import Column, Table
 from cfia.scoring.cells import Cell, Difference, Estimate, PValue, Spread
 from cfia.scoring.scores_file import compare_systems, describe_interval
-from cfia.scoring.significance import Comparison, holm
+from cfia.scoring.significance import Comparison
 from cfia.study.published import AS_PUBLISHED, Published
 from cfia.study.study_plan import StudyPlan
-from cfia.study.study_rows import Result
+from cfia.study.study_rows import Result, compared, consistency_share
 
-# Of a table whose rows the paper does not have.
+# The layout of a table that the paper does not have.
 _SCORES = {name: f"{metric.title}(%)" for name, metric in METRICS.items() if metric.in_studies}
 UNPUBLISHED = Published("", {"method": "System", **_SCORES}, (), ())
 TICKS = ("con1", "con2", "con3")
@@ -35,60 +35,55 @@ DIFFERENCE = (
 
 @dataclass(frozen=True)
 class Corpus:
-    """A corpus's title, and what must be said with every result on it."""
+    """A corpus's title, and the notes that go with every result on it."""
 
     title: str
     notes: tuple[str, ...]
 
 
-@dataclass(frozen=True)
-class Line:
-    """A row of ours, and its difference to the row it is held against, p corrected by Holm."""
-
-    result: Result
-    comparison: Comparison | None
-    corrected: float
-
-
 def paper_table(
     plan: StudyPlan, name: str, results: Sequence[Result], published: Published, corpus: Corpus
 ) -> Table:
-    """One table.
+    """Lay out one table.
 
     Args:
         name: such as `table1`.
         results: its rows.
-        corpus: the corpus's name, for the caption, and what must be said of it.
+        corpus: title and notes of the corpus.
 
     Raises:
-        UserError: a row stands under a published one that there is not.
+        UserError: a row stands under an unknown row of the paper.
     """
     _check_places(name, results, published)
-    lines = _compared(results)
+    # P-values are corrected over the whole table, before its rows are put in their places.
+    results = compared([(result, _comparison(result, results)) for result in results])
     rows: list[Cells] = []
-    blocks: dict[int, str] = {}
+    headings: dict[int, str] = {}
+    # The published rows in the paper's order, each with those of ours that repeat it.
     for block in published.blocks:
         if block.heading:
-            blocks[len(rows)] = block.heading
+            headings[len(rows)] = block.heading
         for key, row in block.rows.items():
-            rows.append(_published(row, block.protocol))
-            rows += [_ours(plan, line, row) for line in lines if line.result.row.under == key]
-    apart = [line for line in lines if not line.result.row.under]
-    for heading in dict.fromkeys(line.result.row.block for line in apart):
-        blocks[len(rows)] = heading
-        rows += [_ours(plan, line, {}) for line in apart if line.result.row.block == heading]
+            rows.append(_published_cells(row, block.protocol))
+            rows += [_our_cells(plan, r, row) for r in results if r.row.under == key]
+    # Below them, under headings of their own, our rows that the paper has not.
+    others = [result for result in results if not result.row.under]
+    for heading in dict.fromkeys(result.row.block for result in others):
+        headings[len(rows)] = heading
+        rows += [_our_cells(plan, r, {}) for r in others if r.row.block == heading]
     number = name.removeprefix("table")
     title = f"Table {number} of the paper" if number.isdecimal() else name
     caption = f"{title}, on {corpus.title}{': ' if published.title else ''}{published.title}"
+    # From what holds for all numbers to what was noticed about the paper's.
     notes = [
         *corpus.notes,
-        *reading_notes(plan, results),
+        *_score_notes(plan, results),
         *_consistency_notes(published),
-        *difference_notes(lines),
+        *difference_notes(results),
         *stand_in_notes(plan, results),
         *published.notes,
     ]
-    return Table(caption, _columns(results, published), rows, notes, blocks)
+    return Table(caption, _columns(results, published), rows, notes, headings)
 
 
 def _check_places(name: str, results: Iterable[Result], published: Published) -> None:
@@ -102,24 +97,20 @@ def _check_places(name: str, results: Iterable[Result], published: Published) ->
             )
 
 
-def _metrics(published: Published) -> list[str]:
-    return [name for name in METRICS if name in published.columns]
-
-
 def _columns(results: Sequence[Result], published: Published) -> list[Column]:
-    metrics = _metrics(published)
     columns = [Column(key, title) for key, title in published.columns.items()]
     columns.append(Column("system", "system"))
     if set(TICKS) <= set(published.columns):
         columns += [Column("form", "Lcon is"), Column("share", "share of the gradient")]
-    columns += [Column(f"{name}_pooled", f"{METRICS[name].title} pooled") for name in metrics]
+    columns += [Column(f"{name}_pooled", f"{metric.title} pooled")
+                for name, metric in METRICS.items() if name in published.columns]  # fmt: skip
     if any(result.row.against for result in results):
         columns += [Column("against", "against"), *DIFFERENCE]
     return [*columns, Column("source", "numbers"), Column("protocol", "protocol"),
             Column("exposure", "encoders saw")]  # fmt: skip
 
 
-def _published(row: Mapping[str, Any], protocol: str) -> Cells:
+def _published_cells(row: Mapping[str, Any], protocol: str) -> Cells:
     cells: Cells = {
         key: (None if value is None else Spread(value, None)) if key in METRICS else value
         for key, value in row.items()
@@ -127,89 +118,68 @@ def _published(row: Mapping[str, Any], protocol: str) -> Cells:
     return {**cells, "source": AS_PUBLISHED, "protocol": protocol}
 
 
-def _ours(plan: StudyPlan, line: Line, above: Mapping[str, Any]) -> Cells:
-    """A row of ours; `above` is the published row it stands under."""
-    result = line.result
+def _our_cells(plan: StudyPlan, result: Result, above: Mapping[str, Any]) -> Cells:
+    """Fill one of our rows; `above` is the published row that it follows."""
     row, scored = result.row, result.scored
-    encoders = {modality: plan.encoder(row, modality) for modality in row.modalities}
+    # What the paper's row says holds for ours too, but for scores, encoders and the name.
     cells: Cells = {key: value for key, value in above.items() if key not in METRICS}
     cells["method"] = row.name or above.get("method") or row.system
-    places = {"audio": encoders.get("audio", "-"), "text": encoders.get("text", "-")}
-    cells |= {**places, "upstream": encoders.get("audio", "-")}
-    cells |= {"system": row.system, "source": result.source}
+    for modality in ("audio", "text"):
+        cells[modality] = plan.encoder(row, modality) if modality in row.modalities else "-"
+    cells |= {"upstream": cells["audio"], "system": row.system, "source": result.source}
     if scored is None:
         return cells
+    seeds = list(scored.outputs.seeds)
+    of_seeds = f"{'seeds' if seeds[1:] else 'seed'} {' '.join(map(str, seeds))}"
     cells["system"] = scored.trained.label
-    cells["protocol"] = f"{describe_protocol(scored.trained)}; {_seeds(result)}"
+    cells["protocol"] = f"{describe_protocol(scored.trained)}; {of_seeds}"
     cells["exposure"] = scored.trained.exposure_text
+    # The paper's way to average stands in the paper's columns, ours beside it.
     for name in METRICS:
         cells[name] = result.over_folds(name)
         cells[f"{name}_pooled"] = Estimate.of(scored.scores["pooled"], name)
-    return {**cells, **_consistency(result), **difference_cells(line)}
-
-
-def _seeds(result: Result) -> str:
-    assert result.scored is not None
-    seeds = list(result.scored.outputs.seeds)
-    return f"{'seeds' if seeds[1:] else 'seed'} {' '.join(map(str, seeds))}"
-
-
-def _consistency(result: Result) -> Cells:
-    """The form of the consistency loss and its share of the gradient."""
-    assert result.scored is not None
-    config = result.scored.trained.experiment.config.flat()
-    if not any(config["consistency"]):
-        return {"form": "none"}
-    share = result.share()
-    form = FORMS.get(config.get("consistency_loss", ""), "")
-    return {"form": form, "share": None if share is None else f"{share:.1e}"}
-
-
-def _compared(results: Sequence[Result]) -> list[Line]:
-    """Each row, held against its reference where it has one."""
-    return with_holm([(result, _comparison(result, results)) for result in results])
-
-
-def with_holm(found: Sequence[tuple[Result, Comparison | None]]) -> list[Line]:
-    """Results and their comparisons, p corrected for all comparisons together."""
-    corrected = iter(holm([c.p_ua.p for _, c in found if c is not None]))
-    return [Line(result, c, 1.0 if c is None else next(corrected)) for result, c in found]
+    config = scored.trained.experiment.config.flat()
+    if any(config["consistency"]):
+        share = consistency_share(scored.trained)
+        cells["form"] = FORMS.get(config.get("consistency_loss", ""), "")
+        cells["share"] = None if share is None else f"{share:.1e}"
+    else:
+        cells["form"] = "none"
+    return {**cells, **difference_cells(result)}
 
 
 def _comparison(result: Result, results: Sequence[Result]) -> Comparison | None:
-    reference = next((other for other in results if _is_reference(other, result)), None)
-    if reference is None or reference.scored is None or result.scored is None:
-        return None
-    if reference.entry.experiment == result.entry.experiment:
-        return None
-    return compare_systems(result.scored, reference.scored)
+    """Compare a row with its reference: same protocol and inputs, the system `against`."""
+    row = result.row
+    reference = (row.against, row.protocol, row.modalities)
+    for other in results:
+        if (other.row.system, other.row.protocol, other.row.modalities) == reference:
+            same = other.experiment == result.experiment
+            if same or other.scored is None or result.scored is None:
+                return None
+            return compare_systems(result.scored, other.scored)
+    return None
 
 
-def _is_reference(other: Result, result: Result) -> bool:
-    ours, theirs = result.row, other.row
-    same = (theirs.protocol, theirs.modalities) == (ours.protocol, ours.modalities)
-    return theirs.system == ours.against and same
-
-
-def difference_cells(line: Line) -> Cells:
-    """The cells of DIFFERENCE's columns; none where there is no comparison."""
-    comparison = line.comparison
+def difference_cells(result: Result) -> Cells:
+    """Fill the cells of DIFFERENCE's columns; none where there is no comparison."""
+    comparison = result.comparison
     if comparison is None:
         return {}
     return {
-        "against": line.result.row.against,
+        "against": result.row.against,
         "difference": Difference(comparison.ua),
         "p": PValue(comparison.p_ua.p),
-        "holm": PValue(line.corrected),
+        "holm": PValue(result.p_holm),
         # 0 where no speaker differs, which says nothing of what could have been found.
         "detectable": Estimate(comparison.detectable) if comparison.detectable else None,
     }
 
 
-def reading_notes(plan: StudyPlan, results: Sequence[Result]) -> list[str]:
-    """What the numbers of ours are."""
-    scored = [result.scored for result in results if result.scored]
-    several = any(len(one.outputs.seeds) > 1 for one in scored)
+def _score_notes(plan: StudyPlan, results: Sequence[Result]) -> list[str]:
+    """Explain how our numbers were computed."""
+    outputs = [result.scored.outputs for result in results if result.scored]
+    several = any(len(o.seeds) > 1 for o in outputs)
     notes = [
         "Beside the published numbers: the mean over the folds, as papers print it"
         + (", of single seeds, ± the standard deviation over the seeds." if several else "."),
@@ -218,11 +188,11 @@ def reading_notes(plan: StudyPlan, results: Sequence[Result]) -> list[str]:
     ]
     if any(result.row.system.startswith("cfia_net_paper") for result in results):
         notes.append("cfia_net_paper: the literal reading, zero-padded and without masks.")
-    speakers = sorted({len(one.outputs.speakers) for one in scored})
+    speakers = sorted({len(o.speakers) for o in outputs})
     if speakers:
         how = " or ".join(describe_interval(n, "speaker") for n in speakers)
         notes.append(f"In brackets: {how}.")
-    if scored and not several:
+    if outputs and not several:
         notes.append("One seed: what another seed would change is not in the interval.")
     if plan.study.train_args:
         values = " ".join(f"{key}={value}" for key, value in plan.study.train_args.items())
@@ -231,13 +201,13 @@ def reading_notes(plan: StudyPlan, results: Sequence[Result]) -> list[str]:
 
 
 def stand_in_notes(plan: StudyPlan, results: Sequence[Result]) -> list[str]:
-    """Which encoders of the recipe stand where the paper has others."""
+    """Name the encoders of the recipe that replace others of the paper."""
     used = {m for r in results for m in r.row.modalities if m not in r.row.upstreams}
     return [
-        f"The paper's {modality} encoder is {theirs}; in the rows of ours this recipe's own, "
+        f"The paper's {modality} encoder is {encoder}; in the rows of ours this recipe's own, "
         f"{plan.own_encoder(modality)}, is in its place."
-        for modality, theirs in plan.study.encoders.items()
-        if modality in used and plan.own_encoder(modality) != theirs
+        for modality, encoder in plan.study.encoders.items()
+        if modality in used and plan.own_encoder(modality) != encoder
     ]
 
 
@@ -253,18 +223,18 @@ def _consistency_notes(published: Published) -> list[str]:
     ]
 
 
-def difference_notes(lines: Sequence[Line]) -> list[str]:
-    """What DIFFERENCE's columns are, and the smallest difference that could have been found."""
-    found = [line.comparison for line in lines if line.comparison]
-    if not found:
+def difference_notes(results: Sequence[Result]) -> list[str]:
+    """Explain DIFFERENCE's columns, and name the smallest difference that could be found."""
+    comparisons = [result.comparison for result in results if result.comparison]
+    if not comparisons:
         return []
-    most = max(c.clusters for c in found)
+    most = max(c.clusters for c in comparisons)
     notes = [
         "UA difference: of the pooled UA, in points, to the row it is held against. p: two-sided "
         f"sign-flip test over {counted(most, 'speaker')}; p (Holm): corrected for "
-        f"{counted(len(found), 'comparison')}, those of this table."
+        f"{counted(len(comparisons), 'comparison')}, those of this table."
     ]
-    detectable = [c.detectable for c in found if c.detectable]
+    detectable = [c.detectable for c in comparisons if c.detectable]
     if detectable:
         notes.append(
             "The smallest difference of UA that this table could have detected (level 0.05, four "

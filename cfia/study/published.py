@@ -1,4 +1,4 @@
-"""What the paper prints, by table, block and row: conf/published.yaml."""
+"""Read the numbers that the paper prints from conf/published.yaml, by table, block and row."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class RowGroup:
 
 @dataclass(frozen=True)
 class Published:
-    """One table: its headings by column, its blocks, and what must be said under it."""
+    """One table: its headings by column, its blocks, and the notes below it."""
 
     title: str
     columns: Mapping[str, str]
@@ -32,7 +32,7 @@ class Published:
     notes: tuple[str, ...]
 
     def row(self, key: str) -> Mapping[str, Any]:
-        """The row of a key; `KeyError` if there is none."""
+        """Find the row of a key; `KeyError` if there is none."""
         return {name: row for block in self.blocks for name, row in block.rows.items()}[key]
 
 

@@ -1,8 +1,8 @@
-"""The choices that the paper leaves open, moved one at a time, against the spread of the seeds."""
+"""The table of the choices that the paper leaves open, moved one at a time, beside the seeds."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,14 +16,12 @@ from cfia.scoring.significance import Comparison
 from cfia.study.paper_tables import (
     DIFFERENCE,
     Corpus,
-    Line,
     difference_cells,
     difference_notes,
     stand_in_notes,
-    with_holm,
 )
 from cfia.study.study_plan import StudyPlan
-from cfia.study.study_rows import Result, same_seeds, spread
+from cfia.study.study_rows import Result, compared, with_seeds
 
 COLUMNS = (
     Column("point", "open point"),
@@ -41,15 +39,15 @@ COLUMNS = (
 
 
 @dataclass(frozen=True)
-class RowGroup:
-    """A base and the choices moved from it; the base's seeds are the measure."""
+class Sweep:
+    """A base and the choices moved from it; a choice counts by the spread of the base's seeds."""
 
     heading: str
     base: Result
     moved: tuple[Result, ...]
 
     def seeds(self) -> list[float]:
-        """The base's pooled UA of each seed; [] where the base has none."""
+        """List the base's pooled UA of each seed; [] where the base has none."""
         return self.base.per_seed("ua") if self.base.scored else []
 
     def beyond(self, result: Result) -> bool:
@@ -63,16 +61,16 @@ def is_readings(results: Sequence[Result]) -> bool:
     return any(result.row.moved for result in results)
 
 
-def blocks(results: Sequence[Result]) -> list[RowGroup]:
-    """The rows by their headings, the first of each the base."""
+def sweeps(results: Sequence[Result]) -> list[Sweep]:
+    """Group the rows by their headings, the first of each group the base."""
     groups: dict[str, list[Result]] = {}
     for result in results:
         groups.setdefault(result.row.block, []).append(result)
-    return [RowGroup(name, group[0], tuple(group[1:])) for name, group in groups.items()]
+    return [Sweep(name, group[0], tuple(group[1:])) for name, group in groups.items()]
 
 
 def moved(result: Result) -> dict[str, str]:
-    """What a row moves, in words: key to value."""
+    """Describe in words what a row moves: key to value."""
     return {key: _word(value) for key, value in result.row.moved.items()}
 
 
@@ -83,20 +81,21 @@ def _word(value: Any) -> str:
 
 
 def readings_table(plan: StudyPlan, results: Sequence[Result], corpus: Corpus) -> Table:
-    """A row per choice: what it does to UA, against the base with the same seeds."""
+    """Lay out a row per choice: what it does to UA, against the base with the same seeds."""
     rows: list[dict[str, Cell]] = []
     headings: dict[int, str] = {}
-    lines: list[Line] = []
-    for block in blocks(results):
-        headings[len(rows)] = block.heading
-        compared = with_holm([(result, _against_base(block, result)) for result in block.moved])
-        rows.append(_cells(block, Line(block.base, None, 1.0)))
-        rows += [_cells(block, line) for line in compared]
-        lines += compared
+    choices: list[Result] = []
+    for sweep in sweeps(results):
+        # The base first, then its choices; p-values are corrected within the sweep.
+        headings[len(rows)] = sweep.heading
+        ours = compared([(result, _against_base(sweep, result)) for result in sweep.moved])
+        rows += [_cells(sweep, result) for result in (sweep.base, *ours)]
+        choices += ours
+    # From what the columns mean to what holds for this corpus and this recipe.
     notes = [
         *corpus.notes,
-        *_notes(blocks(results)),
-        *difference_notes(lines),
+        *_notes(sweeps(results)),
+        *difference_notes(choices),
         *_left_out(plan),
         *stand_in_notes(plan, results),
     ]
@@ -104,30 +103,27 @@ def readings_table(plan: StudyPlan, results: Sequence[Result], corpus: Corpus) -
     return Table(title, COLUMNS, rows, notes, headings)
 
 
-def _against_base(block: RowGroup, result: Result) -> Comparison | None:
-    """The comparison with the base, of the seeds that both have."""
-    if result.scored is None or block.base.scored is None:
+def _against_base(sweep: Sweep, result: Result) -> Comparison | None:
+    """Compare a choice with the base, by the seeds that both have."""
+    ours, base = result.scored, sweep.base.scored
+    if ours is None or base is None:
         return None
-    theirs = block.base.scored.outputs.seeds
-    common = [seed for seed in result.scored.outputs.seeds if seed in theirs]
-    if not common:
-        return None
-    return compare_systems(same_seeds(result, common), same_seeds(block.base, common))
+    common = [seed for seed in ours.outputs.seeds if seed in base.outputs.seeds]
+    return compare_systems(with_seeds(ours, common), with_seeds(base, common)) if common else None
 
 
-def _cells(block: RowGroup, line: Line) -> dict[str, Cell]:
-    result = line.result
-    of = moved(result)
+def _cells(sweep: Sweep, result: Result) -> dict[str, Cell]:
+    changes = moved(result)
     cells: dict[str, Cell] = {
-        "point": ", ".join(of) or "the base",
-        "value": ", ".join(of.values()) or None,
+        "point": ", ".join(changes) or "the base",
+        "value": ", ".join(changes.values()) or None,
         "system": result.row.system,
         "source": result.source,
     }
-    if block.base.scored is not None:
-        base = block.base.scored.trained.experiment
+    if sweep.base.scored is not None:
+        base = sweep.base.scored.trained.experiment
         settings = {**base.protocol, **base.config.flat()}
-        cells["here"] = ", ".join(_word(settings[key]) for key in of) or None
+        cells["here"] = ", ".join(_word(settings[key]) for key in changes) or None
     if result.scored is None:
         return cells
     trained = result.scored.trained
@@ -135,32 +131,30 @@ def _cells(block: RowGroup, line: Line) -> dict[str, Cell]:
         "system": trained.label,
         "protocol": describe_protocol(trained),
         "exposure": trained.exposure_text,
-        "ua": spread(result.per_seed("ua")),
-        "wa": spread(result.per_seed("wa")),
+        "ua": Spread.of(result.per_seed("ua")),
+        "wa": Spread.of(result.per_seed("wa")),
     }
-    if len(block.seeds()) > 1 and result is not block.base:
-        cells["beyond"] = "yes" if block.beyond(result) else "no"
-    return {**cells, **difference_cells(line)}
+    if len(sweep.seeds()) > 1 and result is not sweep.base:
+        cells["beyond"] = "yes" if sweep.beyond(result) else "no"
+    return {**cells, **difference_cells(result)}
 
 
-def _notes(found: Sequence[RowGroup]) -> list[str]:
+def _notes(shown: Sequence[Sweep]) -> list[str]:
     notes = [
         "UA, WA: pooled over the test utterances of all folds, of single seeds; with several seeds "
         "their mean ± standard deviation. Differences are to the base with the same seeds.",
         "Beyond the seeds: UA is outside the range that seeds alone give the base.",
     ]
-    for block in found:
-        seeds, finished = block.seeds(), [r for r in block.moved if r.scored]
+    for sweep in shown:
+        seeds, finished = sweep.seeds(), [result for result in sweep.moved if result.scored]
         if len(seeds) < 2 or not finished:
             continue
         means = [float(np.mean(result.per_seed("ua"))) for result in finished]
-        beyond = sum(block.beyond(result) for result in finished)
-        of = spread(seeds)
-        assert isinstance(of, Spread)
+        beyond = sum(sweep.beyond(result) for result in finished)
         notes.append(
-            f"{block.heading}: {len(seeds)} seeds of the base give UA from {min(seeds):.2f} to "
-            f"{max(seeds):.2f} (standard deviation {of.std:.2f}); {len(means)} choices give "
-            f"{min(means):.2f} to {max(means):.2f}, {beyond} of them beyond the seeds."
+            f"{sweep.heading}: {len(seeds)} seeds of the base give UA from {min(seeds):.2f} to "
+            f"{max(seeds):.2f} (standard deviation {Spread.of(seeds).std:.2f}); {len(means)} "
+            f"choices give {min(means):.2f} to {max(means):.2f}, {beyond} of them beyond the seeds."
         )
     return notes
 
@@ -168,8 +162,3 @@ def _notes(found: Sequence[RowGroup]) -> list[str]:
 def _left_out(plan: StudyPlan) -> list[str]:
     same = [" ".join(f"{key} {_word(v)}" for key, v in row.moved.items()) for row in plan.left_out]
     return [f"Left out, for the base has them here: {', '.join(same)}."] if same else []
-
-
-def label(values: Mapping[str, str]) -> str:
-    """A choice on one line of the picture."""
-    return ", ".join(f"{key}: {value}" for key, value in values.items())

@@ -1,4 +1,4 @@
-"""What run.sh was called with: its options, checked, and the places that paths start from.
+"""The options that run.sh was called with, checked, and the directories that paths start from.
 
 Standard library alone until a study is read, since the command line is checked before any
 environment exists.
@@ -18,7 +18,7 @@ from cfia.upstream import registry
 from cfia.upstream.choice import ALL
 
 ROOT = Path(__file__).resolve().parents[2]
-PATHS = ("corpus_dir", "text_file")  # which a user gives from where they are
+PATHS = ("corpus_dir", "text_file")  # relative to the directory that a user calls from
 
 
 @dataclass(frozen=True)
@@ -26,9 +26,10 @@ class Request:
     """The options of run.sh.
 
     Attributes:
-        options: their values as strings, and `default_labels`; paths that the user gave are whole.
-        recipe: the recipe's directory; caller: where the user called run.sh.
-        root: the repository's.
+        options: their values as strings, and `default_labels`; paths of the user are absolute.
+        recipe: the recipe's directory.
+        caller: the directory that the user called run.sh from.
+        root: the repository.
     """
 
     options: Mapping[str, str]
@@ -53,12 +54,12 @@ class Request:
 
     @property
     def nj(self) -> int:
-        """How many jobs run at a time."""
+        """The number of jobs at a time."""
         return int(self.options["nj"] or len(os.sched_getaffinity(0)))
 
     @property
     def force(self) -> bool:
-        """Whether what was made differently is made again."""
+        """Whether to make again what was made differently."""
         return self.options["force"] == "true"
 
     @property
@@ -69,37 +70,43 @@ class Request:
         return next((path for path in paths if path.is_file()), None)
 
     def seeds(self) -> tuple[int, ...]:
-        """The seeds that the user gave, or those of a run that names none."""
+        """List the seeds that the user gave, or the default ones."""
         text = self.options["seeds"] or (self.options["study_seeds"] if self.study else "1")
         return tuple(map(int, text.replace(",", " ").split()))
 
-    def names(self, values: Mapping[str, str] | None = None) -> Names:
-        """The names of the run's directories, or of those with other values of its options."""
-        return names(self.options if values is None else values)
+    def names(self) -> Names:
+        """Name the directories that the options ask for."""
+        return names(self.options)
 
     def config(self, name: str) -> Path:
-        """The YAML file of a configuration."""
+        """Find the YAML file of a configuration."""
         return find_config(name, self.recipe, self.root)
 
-    def systems(self) -> list[System]:
-        """The systems of `--systems`, each once."""
+    def system_names(self) -> list[tuple[str, tuple[str, ...]]]:
+        """Split `--systems` into pairs of a configuration and its modalities, each once."""
         directories, default = self.names(), self.options["train_config"]
         tokens = self.options["systems"].replace(",", " ").split()
-        pairs = [split_system(token, directories, default) for token in tokens]
-        systems = [directories.system(self.config(name), which) for name, which in pairs]
+        return list(dict.fromkeys(split_system(token, directories, default) for token in tokens))
+
+    def systems(self) -> list[System]:
+        """Find the systems of `--systems`, each once."""
+        systems = [
+            self.names().system(self.config(name), modalities)
+            for name, modalities in self.system_names()
+        ]
         return list(dict.fromkeys(systems))
 
 
 def legal_values() -> dict[str, list[str]]:
-    """The legal values that other tables than that of the options have."""
+    """List the legal values of the options whose values are the rows of another table."""
     return {f"{modality}_upstream": registry.names(modality) for modality in MODALITIES}
 
 
 def read_request(values: Mapping[str, str], recipe: Path, caller: Path) -> Request:
-    """Take the options of run.sh, and check them.
+    """Read the options of run.sh, and check them.
 
     Args:
-        values: of every option by its name, and `default_labels`; others are not looked at.
+        values: the value of every option by its name, and `default_labels`; others are ignored.
         recipe, caller: as in `Request`.
 
     Raises:
@@ -128,7 +135,7 @@ def _from_caller(path: str, caller: Path) -> str:
 
 
 def _model(option: str, value: str, caller: Path) -> str:
-    """A directory in full; the id of a hub, or a study's list of models, as it is."""
+    """Make a directory absolute; leave the id of a hub, or a study's list of models, as it is."""
     if value and (caller / value).is_dir():
         return str(caller / value)
     if value.startswith(("/", ".")):
@@ -137,7 +144,7 @@ def _model(option: str, value: str, caller: Path) -> str:
 
 
 def _check_recipe(request: Request) -> None:
-    """Check what the recipe's or the shared conf/ must have."""
+    """Check that conf/ of the recipe, or the shared one, has the label set and the study."""
     labels, study = request.options["labels"], request.options["study"]
     label_sets = request.recipe / "conf" / "labels"
     if not (label_sets / f"{labels}.yaml").is_file():
@@ -150,7 +157,7 @@ def _check_recipe(request: Request) -> None:
 
 
 def _check_layer(modality: str, values: Mapping[str, str]) -> None:
-    """Refuse a layer that an encoder has not, here rather than when its stage comes."""
+    """Refuse a layer that the encoder does not have, before any stage begins."""
     name, layer = values[f"{modality}_upstream"], values[f"{modality}_layer"]
     if layer and not registry.FAMILIES[name].layers:
         raise UserError(f"--{modality}_layer is {layer!r}, but {name} has no layers to choose from")

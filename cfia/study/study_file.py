@@ -1,6 +1,6 @@
-"""The rows of a study's tables, as conf/study/<study>.yaml has them (paper.yaml explains the keys).
+"""Read conf/study/<study>.yaml into the rows of its tables (paper.yaml explains the keys).
 
-A study is read into one `Row` per system; which directories these are is `cfia.study.study_plan`'s.
+There is one `Row` for each system; `cfia.study.study_plan` turns rows into experiments.
 """
 
 from __future__ import annotations
@@ -15,26 +15,26 @@ from cfia.errors import UserError
 from cfia.files import read_yaml
 
 INPUTS = {"audio_text": ("audio", "text"), "audio": ("audio",), "text": ("text",)}
-PROTOCOL = ("cv", "validation", "selection")
-DEFAULTS = (*PROTOCOL, "input", "audio", "text", "set", "seeds", "against")
+ROW_OPTIONS = ("cv", "validation", "selection")  # the options of run.sh that a row may set
+DEFAULTS = (*ROW_OPTIONS, "input", "audio", "text", "set", "seeds", "against")
 PLACE = ("under", "block", "name")
 STUDY = ("tag", "note", "encoders", "train_args", "tables", *DEFAULTS)
 
 
 @dataclass(frozen=True)
 class Row:
-    """One row of ours in a table.
+    """A row of a study's table: a system, its settings, and the place of the row.
 
     Attributes:
         system: the configuration's name.
-        modalities: what it takes, of "audio" and "text".
+        modalities: the inputs, of "audio" and "text".
         upstreams: encoders other than the recipe's own, by modality.
-        protocol: the keys of PROTOCOL that are not the run's own options.
-        set: keys of the configuration that are set otherwise.
-        moved: the keys, of `set` or of `protocol`, that the row is there for.
+        protocol: the values of those ROW_OPTIONS that it sets.
+        set: keys of the configuration, and the values that it gives them.
+        moved: all keys that the row exists to change, of `set` and of `protocol`.
         seeds: its own seeds; none: those of the study.
-        under: the key of the published row it stands under; else `block` is its heading.
-        name: what the first column says; "": what the published row says.
+        under: the key of the published row that it follows; else `block` is its heading.
+        name: the words of the first column; "": those of the published row.
         against: the configuration that its difference is taken to; "": none.
     """
 
@@ -56,7 +56,7 @@ class Row:
 class Study:
     """A study: its tag (part of the systems' names), the paper's encoders, and its rows.
 
-    `note` is said under its tables, beside the `train_args`.
+    `note` is printed under its tables, beside the `train_args`.
     """
 
     name: str
@@ -66,13 +66,6 @@ class Study:
     train_args: Mapping[str, Any]
     rows: tuple[Row, ...]
 
-    def tables(self) -> dict[str, list[Row]]:
-        """The rows of each table."""
-        found: dict[str, list[Row]] = {}
-        for row in self.rows:
-            found.setdefault(row.table, []).append(row)
-        return found
-
 
 def plain_study(systems: Iterable[tuple[str, tuple[str, ...]]]) -> Study:
     """Make the study of a plain run: one unnamed table, a row for each system.
@@ -80,7 +73,10 @@ def plain_study(systems: Iterable[tuple[str, tuple[str, ...]]]) -> Study:
     Args:
         systems: pairs of a configuration and its modalities.
     """
-    rows = tuple(_row("--systems", "", name, {}, {}, which) for name, which in systems)
+    rows = tuple(
+        _row("--systems", "", name, {"input": "_".join(modalities)}, {})
+        for name, modalities in systems
+    )
     return Study(name="", tag="", note="", encoders={}, train_args={}, rows=rows)
 
 
@@ -88,7 +84,7 @@ def read_study(path: Path) -> Study:
     """Read a study.
 
     Raises:
-        UserError: the file is missing, has a key that there is not, or a row without a system.
+        UserError: the file is missing, has an unknown key, or a row without a system.
     """
     values = read_yaml(path)
     _check_keys(str(path), values, STUDY)
@@ -121,56 +117,40 @@ def _check_keys(where: str, values: Any, legal: tuple[str, ...]) -> None:
 
 def _rows(where: str, table: str, defaults: Mapping[str, Any], value: Any) -> Iterator[Row]:
     _check_keys(where, value, (*DEFAULTS, "rows"))
-    own = {key: of for key, of in value.items() if key != "rows"}
+    of_table = {key: value[key] for key in DEFAULTS if key in value}
     for item in value.get("rows") or ():
         _check_keys(where, item, (*DEFAULTS, *PLACE, "systems", "moves"))
-        merged = {**defaults, **own, **item}
+        merged = {"input": "audio_text", **defaults, **of_table, **item}
         if not merged.get("systems"):
             raise UserError(f"{where}: a row names no `systems`")
-        if merged.get("input", "audio_text") not in INPUTS:
+        if merged["input"] not in INPUTS:
             raise UserError(f"{where}: input is {merged['input']!r}; one of {', '.join(INPUTS)}")
-        modalities = INPUTS[merged.get("input", "audio_text")]
+        moves = merged.get("moves")
+        # One key and one value in each row; without `moves` one row, which moves nothing.
+        changes = [{}] if moves is None else [{k: v} for k, vs in moves.items() for v in vs]
         for system in merged["systems"]:
-            for moved in _moves(merged.get("moves")):
-                yield _row(where, table, str(system), merged, moved, modalities)
-
-
-def _moves(moves: Mapping[str, list[Any]] | None) -> Iterator[dict[str, Any]]:
-    """One key and value at a time; nothing moved once where there are no `moves`."""
-    if moves is None:
-        yield {}
-        return
-    for key, values in moves.items():
-        for value in values:
-            yield {key: value}
+            for moved in changes:
+                yield _row(where, table, str(system), merged, moved)
 
 
 def _row(
-    where: str,
-    table: str,
-    system: str,
-    values: Mapping[str, Any],
-    moved: Mapping[str, Any],
-    modalities: tuple[str, ...],
+    where: str, table: str, system: str, values: Mapping[str, Any], moved: Mapping[str, Any]
 ) -> Row:
     changed = {**values.get("set", {}), **moved}
-    for key in changed.keys() - set(PROTOCOL):
+    for key in changed.keys() - set(ROW_OPTIONS):
         try:
             check_override(f"{key}=")
         except UserError as error:
             raise UserError(f"{where}: {str(error).partition(': ')[2]}") from None
-    protocol = {key: values[key] for key in PROTOCOL if key in values}
+    protocol = {**values, **moved}
     return Row(
         table=table,
         system=system,
-        modalities=modalities,
+        modalities=INPUTS[values["input"]],
         upstreams={key: values[key] for key in ("audio", "text") if key in values},
-        protocol={**protocol, **{key: v for key, v in moved.items() if key in PROTOCOL}},
-        set={key: value for key, value in changed.items() if key not in PROTOCOL},
+        protocol={key: protocol[key] for key in ROW_OPTIONS if key in protocol},
+        set={key: value for key, value in changed.items() if key not in ROW_OPTIONS},
         moved=changed,
         seeds=tuple(values.get("seeds", ())),
-        under=values.get("under", ""),
-        block=values.get("block", ""),
-        name=values.get("name", ""),
-        against=values.get("against", ""),
+        **{key: values.get(key, "") for key in (*PLACE, "against")},
     )

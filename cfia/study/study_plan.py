@@ -11,7 +11,7 @@ import json
 import shlex
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -20,17 +20,17 @@ from cfia.config import load
 from cfia.experiment import PARTS, Experiment
 from cfia.files import digest
 from cfia.kaldi.data_dir import DataDir
-from cfia.naming import MODALITIES, Names, folds_scheme, split_system
+from cfia.naming import MODALITIES, folds_scheme, names
 from cfia.study.models import Models, read_models
 from cfia.study.request import Request
-from cfia.study.study_file import PROTOCOL, Row, Study, plain_study, read_study
+from cfia.study.study_file import ROW_OPTIONS, Row, Study, plain_study, read_study
 from cfia.training.folds import ImpossibleError, MissingClassError, make_folds
 from cfia.training.inputs import classes, measure_folds, measure_part
 
 
 @dataclass(frozen=True)
 class PlannedDump:
-    """Features that are needed, and the options that stages 3 and 4 make them with."""
+    """Features that an experiment needs, and the options that stages 3 and 4 make them with."""
 
     modality: str
     upstream: str
@@ -41,13 +41,13 @@ class PlannedDump:
 
 @dataclass(frozen=True)
 class PlannedExperiment:
-    """One system under one scheme, before its data, dumps and folds need be there.
+    """One system under one scheme, whether or not its data, dumps and folds exist yet.
 
     Attributes:
         directory: exp/<system>/<scheme>.
-        files, overrides: where its configuration comes from, later ones winning.
-        options: those of run.sh that would make it.
-        seeds: one training for each, and each fold.
+        files, overrides: the sources of its configuration; later ones win.
+        options: the options of run.sh that would make it.
+        seeds: each with one training for each fold.
     """
 
     directory: Path
@@ -70,7 +70,7 @@ class PlannedExperiment:
         return self.directory.name
 
     def resolve(self, corpus: str) -> Experiment:
-        """Resolve it into what experiment.yaml holds.
+        """Resolve it into the contents of experiment.yaml.
 
         Raises:
             UserError: data, dumps or fold lists are not there, or do not go together; or a
@@ -95,7 +95,7 @@ class PlannedExperiment:
 
 @dataclass(frozen=True)
 class Entry:
-    """A row and its experiment, or why it is not run."""
+    """A row and its experiment, or the reason why it is not trained."""
 
     row: Row
     experiment: PlannedExperiment | None
@@ -106,7 +106,8 @@ class StudyPlan:
     """The rows of a study, or of a plain run, as experiments of one recipe.
 
     Attributes:
-        entries: its rows in order; left_out: rows that move a key to the value that it has.
+        entries: its rows in order.
+        left_out: rows that move a key to the value that it has without them.
     """
 
     def __init__(self, request: Request):
@@ -115,7 +116,7 @@ class StudyPlan:
         self._models: Models | None = None
         if self.study.name:
             self._models = read_models(request.recipe, request.options, request.caller)
-        self._fold_counts: dict[tuple[Path, str, str], tuple[int, str]] = {}
+        self._count_folds = cache(_count_folds)
         self.entries: list[Entry] = []
         self.left_out: list[Row] = []
         for row in self.study.rows:
@@ -126,15 +127,15 @@ class StudyPlan:
 
     @property
     def tag(self) -> str:
-        """What the study's own directories and tables are kept apart by; "" for nothing."""
+        """The suffix of the study's own directories and tables; "" for none."""
         return "_".join(filter(None, [self.study.tag, self.request.options["tag"]]))
 
     @property
     def directory(self) -> Path:
-        """Where task lists and logs go; for a plain run, by what it trains."""
+        """Where task lists and logs go; that of a plain run depends on its trainings."""
         if not self.study.name:
-            what = [[str(planned.directory), planned.seeds] for planned in self.experiments]
-            return self.request.expdir / "log" / digest(what)[:8]
+            trainings = [[str(planned.directory), planned.seeds] for planned in self.experiments]
+            return self.request.expdir / "log" / digest(trainings)[:8]
         name = "_".join(filter(None, [self.study.name, self.request.options["tag"]]))
         return self.request.expdir / "study" / name
 
@@ -158,7 +159,7 @@ class StudyPlan:
 
     @property
     def schemes(self) -> list[str]:
-        """The fold lists that all rows ask for; of a plain run, those of other `--cv` too."""
+        """The fold lists that all rows need; for a plain run, those of every `--cv`."""
         rows = [self._options(entry.row) for entry in self.entries]
         schemes = [folds_scheme(row["cv"], row["validation"]) for row in rows]
         if not self.study.name:
@@ -167,20 +168,20 @@ class StudyPlan:
         return list(dict.fromkeys(schemes))
 
     def describe(self, row: Row) -> str:
-        """A row in words: `linear on wavlm, session`."""
+        """Describe a row in words: `linear on wavlm, session`."""
         encoders = " and ".join(self.encoder(row, modality) for modality in row.modalities)
-        return f"{row.system} on {encoders}, {self._names(row).scheme}"
+        return f"{row.system} on {encoders}, {names(self._options(row)).scheme}"
 
     def encoder(self, row: Row, modality: str) -> str:
-        """The encoder that a row takes for a modality."""
+        """Name the encoder that a row takes for a modality."""
         return row.upstreams.get(modality, self.own_encoder(modality))
 
     def own_encoder(self, modality: str) -> str:
-        """The recipe's own encoder of a modality."""
+        """Name the recipe's own encoder of a modality."""
         return self.request.options[f"{modality}_upstream"]
 
     def _options(self, row: Row) -> dict[str, str]:
-        """The options of run.sh that would make a row."""
+        """Resolve the options of run.sh that would make a row."""
         values = {**self.request.options, **row.protocol}
         if self._models is None:
             return values
@@ -194,9 +195,6 @@ class StudyPlan:
         options.check_protocol(values)
         return values
 
-    def _names(self, row: Row) -> Names:
-        return self.request.names(self._options(row))
-
     def _entry(self, row: Row) -> Entry:
         if self._models is not None:
             encoders = [(modality, self.encoder(row, modality)) for modality in row.modalities]
@@ -204,74 +202,67 @@ class StudyPlan:
             if any(reasons):
                 return Entry(row, None, next(filter(None, reasons)))
         planned = self._planned(row)
-        reason = self._impossible(planned)
-        return Entry(row, None, reason) if reason else Entry(row, planned)
+        reason = self.count_folds(planned)[1]
+        return Entry(row, None if reason else planned, reason)
 
     def _planned(self, row: Row) -> PlannedExperiment:
-        values, names, request = self._options(row), self._names(row), self.request
-        system = names.system(request.config(row.system), row.modalities)
+        values, request = self._options(row), self.request
+        directories = names(values)
+        system = directories.system(request.config(row.system), row.modalities)
         dumps = tuple(
             PlannedDump(
                 m, values[f"{m}_upstream"], values[f"{m}_model"], values[f"{m}_layer"],
-                request.dumpdir / names.dumps[m],
+                request.dumpdir / directories.dumps[m],
             )
             for m in row.modalities
         )  # fmt: skip
         return PlannedExperiment(
-            directory=request.expdir / system.name / names.scheme,
+            directory=request.expdir / system.name / directories.scheme,
             files=self._files(system.config),
             overrides=self._overrides(row.set),
             options=values,
-            data=request.datadir / names.data,
-            folds=request.datadir / "folds" / names.folds,
+            data=request.datadir / directories.data,
+            folds=request.datadir / "folds" / directories.folds,
             dumps=dumps,
             seeds=request.seeds() if request.options["seeds"] or not row.seeds else row.seeds,
         )
 
     def _files(self, config: Path) -> tuple[Path, ...]:
         recipe = self.request.recipe / "conf" / "train.yaml"
-        return (*([recipe] if recipe.exists() else []), config)
+        return (recipe, config) if recipe.exists() else (config,)
 
     def _overrides(self, changed: Mapping[str, Any]) -> tuple[str, ...]:
-        """Overrides of the configuration: the study's, the user's, then the row's own."""
+        """List overrides of the configuration: the study's, the user's, then the row's own."""
         study, row = ([f"{key}={json.dumps(value)}" for key, value in values.items()]
                       for values in (self.study.train_args, changed))  # fmt: skip
         return (*study, *shlex.split(self.request.options["train_args"]), *row)
 
     def _moves_nothing(self, row: Row) -> bool:
-        """Whether all that a row moves has that value without it."""
+        """Whether every key that a row moves has the same value without it."""
         files = self._files(self.request.config(row.system))
         before, after = (load(files, self._overrides(changed)) for changed in ({}, row.set))
-        protocol = {key: row.moved[key] for key in PROTOCOL if key in row.moved}
+        protocol = {key: row.moved[key] for key in ROW_OPTIONS if key in row.moved}
         return before == after and all(
             self.request.options[key] == value for key, value in protocol.items()
         )
 
-    def n_folds(self, planned: PlannedExperiment) -> int:
-        """How many folds there are; 0 while there is no data directory to tell."""
-        return self._count(planned)[0]
+    def count_folds(self, planned: PlannedExperiment) -> tuple[int, str]:
+        """Count the folds of an experiment, and say why there can be none.
 
-    def _impossible(self, planned: PlannedExperiment) -> str:
-        return self._count(planned)[1]
-
-    def _count(self, planned: PlannedExperiment) -> tuple[int, str]:
-        key = (planned.data, planned.options["cv"], planned.options["validation"])
-        if key not in self._fold_counts:
-            self._fold_counts[key] = _count_folds(*key)
-        return self._fold_counts[key]
+        While there is no data directory to tell, this is 0 and "".
+        """
+        cv, validation = planned.options["cv"], planned.options["validation"]
+        return self._count_folds(planned.data, cv, validation)
 
 
 def _study(request: Request) -> Study:
-    """The study that is asked for, or the plain run as a study without a name."""
+    """Read the study that is asked for, or make that of a plain run."""
     if request.study is not None:
         return read_study(request.study)
-    names, default = request.names(), request.options["train_config"]
-    tokens = request.options["systems"].replace(",", " ").split()
-    return plain_study(dict.fromkeys(split_system(token, names, default) for token in tokens))
+    return plain_study(request.system_names())
 
 
 def _count_folds(data: Path, cv: str, validation: str) -> tuple[int, str]:
-    """The number of folds, and why there are none where the corpus has not what they need."""
     if not (data / "utt2spk").exists():
         return 0, ""
     try:
@@ -281,7 +272,7 @@ def _count_folds(data: Path, cv: str, validation: str) -> tuple[int, str]:
 
 
 def setting_tag(changed: Mapping[str, Any]) -> str:
-    """What is set otherwise, as part of a name: `mlp-split_layers-2`."""
+    """Name the keys that a row sets, as part of a system's name: `mlp-split_layers-2`."""
     return "_".join(f"{key}-{_short(value)}" for key, value in changed.items())
 
 
@@ -296,7 +287,7 @@ def describe_plan(plan: StudyPlan, finished: Iterable[Path]) -> list[str]:
     done = set(finished)
     total, lines = 0, []
     for planned in plan.experiments:
-        folds = plan.n_folds(planned)
+        folds, _ = plan.count_folds(planned)
         count = folds * len(planned.seeds)
         total += count
         trained = sum(path.parent == planned.directory for path in done)
@@ -312,17 +303,10 @@ def describe_plan(plan: StudyPlan, finished: Iterable[Path]) -> list[str]:
     left = f", {len(done)} done, {total - len(done)} to do" if done else ""
     trainings = f"{total} trainings{left}" if total else "trainings not counted yet"
     head = f"study {plan.study.name}: " if plan.study.name else ""
-    return [
-        f"{head}{trainings}; {len(plan.experiments)} experiments, seeds {seeds}",
-        *lines,
-        *_not_run(plan),
-    ]
-
-
-def _not_run(plan: StudyPlan) -> list[str]:
-    lines = [
+    head += f"{trainings}; {len(plan.experiments)} experiments, seeds {seeds}"
+    left_out = [
         f"  not run ({entry.row.table}): {plan.describe(entry.row)}: {entry.reason}"
         for entry in plan.entries
         if entry.reason
     ]
-    return list(dict.fromkeys(lines))
+    return [head, *lines, *dict.fromkeys(left_out)]

@@ -1,4 +1,4 @@
-"""The finished runs of a study: what each row of its tables has to show."""
+"""The results of a study's rows: the scores of their experiments, where these are finished."""
 
 from __future__ import annotations
 
@@ -6,101 +6,91 @@ import csv
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 
 from cfia.posteriors import average, concatenate
 from cfia.scoring.cells import Spread
-from cfia.scoring.scores_file import Scored, score_experiment
-from cfia.scoring.trained import TrainedExperiment, find_trained, load
+from cfia.scoring.scores_file import Scored, score
+from cfia.scoring.significance import Comparison, holm
+from cfia.scoring.trained import TrainedExperiment, find_trained
 from cfia.study.study_file import Row
-from cfia.study.study_plan import Entry, StudyPlan
+from cfia.study.study_plan import PlannedExperiment, StudyPlan
 
 
 @dataclass(frozen=True)
 class Result:
-    """A row of a study and its scores, of the study's seeds alone; None where there are none.
+    """A row of a study and the scores of its experiment.
+
+    The scores are of the row's seeds alone; None where none of these is finished.
 
     Attributes:
-        status: why there are no scores, or which seeds are left out; "" if all is there.
+        status: why there are no scores, or which seeds are left out; "" if nothing is missing.
+        comparison: with the row that it is held against, if there is one with scores.
+        p_holm: the p-value of that comparison, corrected by Holm.
     """
 
-    entry: Entry
+    row: Row
+    experiment: PlannedExperiment | None
     scored: Scored | None
     status: str
-
-    @property
-    def row(self) -> Row:
-        """The row that it is the result of."""
-        return self.entry.row
+    comparison: Comparison | None = None
+    p_holm: float = 1.0
 
     @property
     def source(self) -> str:
-        """Whose numbers these are, and what they lack."""
+        """The column `numbers`: ours, and which seeds are missing; or why there are none."""
         if self.scored is None:
             return self.status
         ours = "ours (oracle)" if self.scored.trained.oracle else "ours"
         return f"{ours}; {self.status}" if self.status else ours
 
     def per_seed(self, metric: str) -> list[float]:
-        """The pooled score of each seed."""
+        """List the pooled score of each seed."""
         assert self.scored is not None
         return [seed["pooled"][metric] for seed in self.scored.scores["seeds"].values()]
 
     def over_folds(self, metric: str) -> Spread:
-        """The mean over folds, of single seeds: their mean, and their standard deviation."""
+        """Average over folds, for single seeds; return mean and spread over the seeds."""
         assert self.scored is not None
-        means = [
-            float(np.mean([fold[metric] for fold in seed["folds"].values()]))
-            for seed in self.scored.scores["seeds"].values()
-        ]
-        return spread(means)
-
-    def share(self) -> float | None:
-        """The consistency terms' share of the gradient; see `consistency_share`."""
-        return consistency_share(self.scored.trained) if self.scored else None
-
-
-def spread(values: Sequence[float]) -> Spread:
-    """Mean and standard deviation; the latter only where there are several values."""
-    return Spread(float(np.mean(values)), float(np.std(values, ddof=1)) if values[1:] else None)
+        seeds = self.scored.scores["seeds"].values()
+        folds = [[fold[metric] for fold in seed["folds"].values()] for seed in seeds]
+        return Spread.of([float(np.mean(scores)) for scores in folds])
 
 
 def results(plan: StudyPlan) -> list[Result]:
-    """The results of a plan's rows, in their order.
+    """Score the rows of a plan, in their order.
 
     Raises:
-        UserError: a file of a run is broken.
+        UserError: a file of an experiment is broken.
     """
-    experiments = {trained.directory: trained for trained in _find(plan.request.expdir)}
-    scored: dict[tuple[Path, tuple[int, ...]], Scored | None] = {}
-    found = []
-    for entry in plan.entries:
-        if entry.experiment is None:
-            found.append(Result(entry, None, f"not run: {entry.reason}"))
-            continue
-        key = (entry.experiment.directory, entry.experiment.seeds)
-        if key not in scored:
-            scored[key] = _scored(experiments.get(key[0]), key[1])
-        found.append(Result(entry, scored[key], _status(scored[key], key[1])))
-    return found
-
-
-def _find(expdir: Path) -> list[TrainedExperiment]:
-    """The runs that there are; none where nothing has been trained yet."""
+    expdir = plan.request.expdir
     begun = any(expdir.glob("*/*/fold*_seed*"))
-    return find_trained(expdir) if begun else []
+    experiments = {trained.directory: trained for trained in find_trained(expdir)} if begun else {}
+
+    @cache  # rows may share an experiment
+    def scored(directory: Path, seeds: tuple[int, ...]) -> Scored | None:
+        return _score_seeds(experiments.get(directory), seeds)
+
+    rows = []
+    for entry in plan.entries:
+        planned = entry.experiment
+        if planned is None:
+            rows.append(Result(entry.row, None, None, f"not run: {entry.reason}"))
+        else:
+            scores = scored(planned.directory, planned.seeds)
+            rows.append(Result(entry.row, planned, scores, _status(scores, planned.seeds)))
+    return rows
 
 
-def _scored(trained: TrainedExperiment | None, seeds: Sequence[int]) -> Scored | None:
-    """The scores of a run's parts with some seeds; None where no such seed is finished."""
+def _score_seeds(trained: TrainedExperiment | None, seeds: Sequence[int]) -> Scored | None:
+    """Score an experiment by some of its seeds; None where no such seed is finished."""
     trainings = [t for t in trained.trainings if t.seed in seeds] if trained else []
     if trained is None or not trainings:
         return None
-    own = dataclasses.replace(trained, trainings=trainings, missing=[])
-    outputs = load(own)
-    return Scored(own, outputs, score_experiment(own, outputs))
+    return score(dataclasses.replace(trained, trainings=trainings, missing=[]))
 
 
 def _status(scored: Scored | None, seeds: Sequence[int]) -> str:
@@ -110,26 +100,36 @@ def _status(scored: Scored | None, seeds: Sequence[int]) -> str:
     return f"not finished: without seed {', '.join(left)}" if left else ""
 
 
-def same_seeds(result: Result, seeds: Sequence[int]) -> Scored:
-    """A result as if trained with some of its seeds alone."""
-    assert result.scored is not None
-    outputs = result.scored.outputs
+def compared(comparisons: Sequence[tuple[Result, Comparison | None]]) -> list[Result]:
+    """Give results their comparisons, with p-values corrected for all of these together."""
+    p_values = iter(holm([comparison.p_ua.p for _, comparison in comparisons if comparison]))
+    return [
+        dataclasses.replace(result, comparison=comparison, p_holm=next(p_values))
+        if comparison
+        else result
+        for result, comparison in comparisons
+    ]
+
+
+def with_seeds(scored: Scored, seeds: Sequence[int]) -> Scored:
+    """Restrict the pooled posteriors of an experiment to some of its seeds."""
+    outputs = scored.outputs
     pooled = average([concatenate(list(outputs.seeds[seed].values())) for seed in seeds])
-    return dataclasses.replace(result.scored, outputs=dataclasses.replace(outputs, pooled=pooled))
+    return dataclasses.replace(scored, outputs=dataclasses.replace(outputs, pooled=pooled))
 
 
 def consistency_share(trained: TrainedExperiment) -> float | None:
-    """The norm of the consistency terms' gradient, relative to the cross entropy's.
+    """Relate the norm of the consistency terms' gradient to that of the cross entropy.
 
-    That of history.csv at the epoch that was selected, mean over folds and seeds; None where a
-    fold has none.
+    Read from history.csv at the epoch selected, mean over folds and seeds; None where a fold has
+    no history.csv.
     """
-    shares = []
-    for part in trained.trainings:
-        path = part.directory / "history.csv"
+    ratios = []
+    for training in trained.trainings:
+        path = training.directory / "history.csv"
         if not path.exists():
             return None
         with open(path, encoding="utf-8", newline="") as handle:
-            selected = [row for row in csv.DictReader(handle) if float(row["selected"])]
-        shares += [float(row["con_grad_ratio"]) for row in selected]
-    return float(np.mean(shares)) if shares else None
+            rows = list(csv.DictReader(handle))
+        ratios += [float(row["con_grad_ratio"]) for row in rows if float(row["selected"])]
+    return float(np.mean(ratios)) if ratios else None

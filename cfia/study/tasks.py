@@ -1,52 +1,75 @@
-"""Write the experiments of a plan, and the lists of trainings that are still to be done."""
+"""The steps of `cfia plan`: variables of ser.sh, a description, experiments, task lists."""
 
 from __future__ import annotations
 
 import logging
+import shlex
 import statistics
 from collections.abc import Callable, Sequence
 
 from cfia import experiment
 from cfia.errors import UserError
 from cfia.experiment import record
-from cfia.study.study_plan import StudyPlan
+from cfia.study.study_plan import StudyPlan, describe_plan
 from cfia.training.task_list import Task, write_list
 from cfia.training.training import POSTERIORS, Training, has_posteriors, is_trained
 
 log = logging.getLogger(__name__)
 
-# Of each processor: more jobs than processors, so that none is idle for long at the end.
-JOBS = 8
-# Seconds that a job should take at least, since starting one takes a few.
-WORTH = 120
-# The files that a training begins and ends with.
-FIRST, LAST = "provenance.yaml", "checkpoint.pt"
+JOBS = 8  # at most for each one at a time: with several, none is idle for long at the end
+WORTH = 120  # seconds that a job should take at least, since starting one takes a few
+FIRST, LAST = "provenance.yaml", "checkpoint.pt"  # a training's first file and its last
+
+
+def variables(plan: StudyPlan) -> dict[str, str | list[str]]:
+    """List the variables of ser.sh that a plan decides: words of the shell, or lists of words."""
+    request, names, dumps = plan.request, plan.request.names(), plan.dumps
+    words = {
+        "nj": request.nj,
+        "corpus_dir": request.options["corpus_dir"],
+        "text_file": request.options["text_file"],
+        "data": request.datadir / names.data,
+        "label_suffix": names.label_suffix,
+        "needed_scheme": "" if plan.study.name else plan.schemes[0],
+        "work": plan.directory,
+    }
+    return {
+        **{name: shlex.quote(str(value)) for name, value in words.items()},
+        "schemes": plan.schemes,
+        "dump_modalities": [dump.modality for dump in dumps],
+        "dump_upstreams": [dump.upstream for dump in dumps],
+        "dump_models": [dump.model for dump in dumps],
+        "dump_layers": [dump.layer for dump in dumps],
+        "dump_dirs": [str(dump.directory) for dump in dumps],
+    }
+
+
+def describe(plan: StudyPlan) -> None:
+    """Log what a plan trains, what of it is finished, and what is not trained and why."""
+    for line in describe_plan(plan, [training.directory for training in trained(plan)]):
+        log.info("%s", line)
 
 
 def write_experiments(plan: StudyPlan) -> None:
-    """Write experiment.yaml of every experiment of a plan; the first thing that stage 5 does.
+    """Write experiment.yaml of every experiment of a plan; the first step of stage 5.
 
     Raises:
-        UserError: one has trainings that were made differently, and the request does not force
-            them; or what it reads is not there.
+        UserError: an experiment of a plain run cannot be trained (a study goes on without it);
+            one has trainings that were made differently, and the request does not force them; or
+            its inputs are missing.
     """
-    _refuse_impossible(plan)
+    for entry in plan.entries:
+        if entry.reason and not plan.study.name:
+            raise UserError(entry.reason)
     for planned in plan.experiments:
         record(planned.resolve(plan.request.recipe.name), force=plan.request.force)
 
 
-def _refuse_impossible(plan: StudyPlan) -> None:
-    """A study goes on without what it cannot train, and says so; a plain run does not."""
-    for entry in plan.entries if not plan.study.name else ():
-        if entry.reason:
-            raise UserError(entry.reason)
-
-
 def tasks(plan: StudyPlan) -> list[Task]:
-    """List the trainings of all experiments of a plan that are written.
+    """List the trainings of all experiments of a plan, by their experiment.yaml.
 
     Raises:
-        UserError: an experiment.yaml is not there.
+        UserError: an experiment.yaml is missing.
     """
     return [
         Task(planned.directory, fold, seed)
@@ -57,24 +80,22 @@ def tasks(plan: StudyPlan) -> list[Task]:
 
 
 def trained(plan: StudyPlan) -> list[Training]:
-    """List the trainings that are finished, and tested, whatever the options are now."""
-    written = [p for p in plan.experiments if (p.directory / experiment.NAME).exists()]
-    trainings = [
-        Training(read, fold, seed)
-        for planned in written
-        for read in [experiment.read(planned.directory)]
-        for seed, fold in read.trainings()
-        if seed in planned.seeds
-    ]
+    """List the trainings that are finished and tested, whatever the options are now."""
+    trainings = []
+    for planned in plan.experiments:
+        if (planned.directory / experiment.NAME).exists():
+            recorded = experiment.read(planned.directory)
+            trainings += [Training(recorded, fold, seed) for seed, fold in recorded.trainings()
+                          if seed in planned.seeds]  # fmt: skip
     return [t for t in trainings if (t.directory / POSTERIORS).exists()]
 
 
 def list_trainings(plan: StudyPlan) -> int:
-    """Write the list of trainings to be done; return over how many jobs it is spread.
+    """Write the list of trainings to be done; return the number of jobs for it.
 
     A plain run has one training in each job. A study, whose trainings may be short, has as many in
-    a job as make it worth its start; where none is there to tell how long they take, its first
-    list has one for each processor.
+    a job as make it worth its start; before any has finished, from which the time could be
+    estimated, its list has one for each processor.
 
     Raises:
         UserError: a training was made differently.
@@ -91,7 +112,7 @@ def list_trainings(plan: StudyPlan) -> int:
 
 
 def list_posteriors(plan: StudyPlan) -> int:
-    """Write the list of trainings without posteriors; return over how many jobs it is spread.
+    """Write the list of trainings without posteriors; return the number of jobs for it.
 
     Raises:
         UserError: a training or its posteriors were made differently.
@@ -105,7 +126,7 @@ def list_posteriors(plan: StudyPlan) -> int:
 def _split(
     plan: StudyPlan, is_done: Callable[[Training], bool]
 ) -> tuple[list[Training], list[Task]]:
-    """What is done, and what is not."""
+    """Split the trainings of a plan into those that are done, and tasks for the others."""
     done, missing = [], []
     for task in tasks(plan):
         training = task.training()
@@ -117,7 +138,7 @@ def _split(
 
 
 def _say_where(plan: StudyPlan, missing: Sequence[Task], done: int) -> None:
-    """Say how many trainings each experiment lacks, and where their logs are."""
+    """Log how many trainings each experiment lacks, and where their logs are."""
     for planned in plan.experiments:
         lacking = sum(task.experiment == planned.directory for task in missing)
         if lacking:
@@ -132,13 +153,13 @@ def _write(plan: StudyPlan, name: str, missing: Sequence[Task], jobs: int) -> in
 
 
 def n_jobs(n_tasks: int, nj: int, seconds: float = WORTH) -> int:
-    """Over how many jobs so many tasks of about `seconds` are spread, `nj` of them at a time."""
+    """Choose the number of jobs for tasks of about `seconds` each, `nj` jobs at a time."""
     worth = max(nj, int(n_tasks * seconds / WORTH))
     return min(n_tasks, nj * JOBS, worth)
 
 
 def usual_seconds(finished: Sequence[Training]) -> float | None:
-    """How long a training takes: the median of those that are there, by their files' times."""
+    """Estimate the time of a training: the median of finished ones, by their files' times."""
     directories = [training.directory for training in finished]
     times = [(d / LAST).stat().st_mtime - (d / FIRST).stat().st_mtime for d in directories]
     return statistics.median(times) if times else None

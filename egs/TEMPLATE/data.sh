@@ -1,11 +1,8 @@
 #!/usr/bin/env bash
-# A corpus to a validated Kaldi data directory, by the prepare_*.py that stands beside this file.
+# Make a validated Kaldi data directory of a corpus, by the prepare_*.py beside this file.
 # Run it in the recipe's directory, whose conf/ has the label sets.
 
-if [ -z "${BASH_VERSION:-}" ]; then
-    echo "data.sh: this script needs bash; run it as local/data.sh" >&2
-    exit 2
-fi
+[ -n "${BASH_VERSION:-}" ] || { echo "${0##*/}: this script needs bash" >&2; exit 2; }
 set -euo pipefail
 
 echo "$0 $*" >&2 # print the command line for logging
@@ -19,7 +16,7 @@ force=false         # make the data directory again if it was made otherwise
 
 # shellcheck disable=SC2034
 help_message="Usage: local/data.sh [options] <corpus_dir> <data_dir>
-A corpus to a Kaldi data directory: wav.scp text utt2spk spk2utt utt2dur utt2emo ...
+Make a Kaldi data directory of a corpus: wav.scp text utt2spk spk2utt utt2dur utt2emo ...
 
   local/data.sh --labels 4 /corpora/the_corpus data/all
 

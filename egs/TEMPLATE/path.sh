@@ -1,20 +1,12 @@
 # shellcheck shell=bash
-# Sourced, from any directory, by whatever runs the project's programs: makes the Python environment
-# where it is missing, and puts it, utils/ and the package on the paths. Where that fails, it says
-# why and returns 1.
+# Sourced, from any directory, by the scripts that run the project's programs: makes the Python
+# environment where it is missing, and puts it, utils/ and the package on the paths. Where that
+# fails, it says why and returns 1.
 #
 # The python3 on the path is used as it is if it has all that is needed; else the environment is
 # .venv in the repository's root. With CFIA_WITH_TESTS=true, what is needed includes the test tools.
 
-_path_file=${BASH_SOURCE[0]}
-while [ -L "${_path_file}" ]; do
-    _path_link=$(readlink "${_path_file}")
-    case "${_path_link}" in
-        /*) _path_file=${_path_link} ;;
-        *) _path_file=$(dirname "${_path_file}")/${_path_link} ;;
-    esac
-done
-MAIN_ROOT=$(CDPATH='' cd -P "$(dirname "${_path_file}")/../.." && pwd -P)
+MAIN_ROOT=$(CDPATH='' cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/../.." && pwd)
 export MAIN_ROOT
 
 # Sorting by bytes, as all Kaldi tools expect; text is UTF-8 whatever the locale.
@@ -27,8 +19,8 @@ export PYTHONUTF8=1
 # one processor for a training step at IEMOCAP's sizes, before and after
 # (tests/bench/bench_step.py): the equations on 512 positions 5.7 and 2.7, cfia_net_paper 1.15 and
 # 1.09, cfia_net 0.52 and 0.46. The peak of memory rises for the first, from 1.8 to 2.7 GiB, and not
-# for the others (1.0 and 0.8). A trim threshold alone makes it slower. What you have set yourself
-# stays.
+# for the others (1.0 and 0.8). A trim threshold alone makes it slower. Values that you have set
+# yourself stay.
 export MALLOC_MMAP_MAX_="${MALLOC_MMAP_MAX_-0}"
 export MALLOC_TRIM_THRESHOLD_="${MALLOC_TRIM_THRESHOLD_-1099511627776}"
 
@@ -49,4 +41,4 @@ case ":${PYTHONPATH:-}:" in
     ":${MAIN_ROOT}:"*) ;;
     *) export PYTHONPATH="${MAIN_ROOT}${PYTHONPATH:+:${PYTHONPATH}}" ;;
 esac
-unset _path_file _path_link _path_needs _path_bin
+unset _path_needs _path_bin

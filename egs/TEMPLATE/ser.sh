@@ -90,7 +90,7 @@ plan check
 # shellcheck source=egs/TEMPLATE/cmd.sh
 . ./cmd.sh
 variables=$(plan names)
-eval "${variables}" # data, dump_dirs, work and others: see cfia/study/shell.py
+eval "${variables}" # data, dump_dirs, work and others: see cfia/study/tasks.py
 if [ -n "${study}" ] || ${dry_run}; then plan describe; fi
 if ${dry_run}; then exit 0; fi
 

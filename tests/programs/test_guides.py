@@ -110,12 +110,12 @@ assert "mine" in SYSTEMS
 for modalities in (("audio", "text"), ("audio",), ("text",)):
     learns("mine", modalities)
 root = experiment.make(Path("work"))
-directory = root / "exp" / "fold1_seed1"
-command = experiment.train_command(root, directory, "--train_args", "epochs=1 hidden=4")
-command[command.index("--config") + 1] = "conf/systems/mine.yaml"
-train.main(command)
-posteriors.main([str(directory)])
-print((directory / "posteriors.tsv").read_text())
+config = Path("conf/systems/mine.yaml")
+directory = root / "exp" / "mine_audio_text" / "session"
+training = experiment.plan(root, directory, "epochs=1 hidden=4", config=config)
+train.main(experiment.command(training))
+posteriors.main(experiment.command(training))
+print((training / "posteriors.tsv").read_text())
 """
 
 
@@ -130,13 +130,12 @@ ENCODER = """
 from pathlib import Path
 import numpy as np
 from cfia.frontend import Frontend
-from cfia.upstream.choice import Choice
-from cfia.upstream.exposure import exposure
 from tests.support import dump_data
 
 waves = {f"s{i}-0": dump_data.noise(0.5 + i / 4, seed=i) for i in range(3)}
 data, dump = dump_data.write_data(Path("data").resolve(), waves), Path("dump").resolve()
-jobs = dump_data.plan(dump, data, upstream="spectrum", nj=2)
+flags = ("--corpus=iemocap", "--exposure=conf/exposure.yaml")
+jobs = dump_data.plan(dump, data, *flags, upstream="spectrum", nj=2)
 dump_data.run_dump(dump, data, jobs)
 found = dump_data.features(dump)
 assert {u: len(x) for u, x in found.items()} == {
@@ -144,14 +143,13 @@ assert {u: len(x) for u, x in found.items()} == {
 for utterance, wave in waves.items():
     wanted = np.log(np.abs(np.fft.rfft(wave[160:560])) + 1e-6)
     assert np.abs(np.exp(found[utterance][1]) - np.exp(wanted)).max() < 1e-2  # 16-bit samples
-assert exposure(Path("conf/exposure.yaml"), Choice("audio", "spectrum"), "iemocap") == "none"
-print(jobs, Frontend.read(dump).name)
+print(jobs, Frontend.read(dump).name, Frontend.read(dump).exposure)
 """
 
 
 def test_a_new_encoder(tmp_path: Path) -> None:
     follow("A new encoder", tmp_path)
-    assert run(tmp_path, sys.executable, "-c", ENCODER).split() == ["1", "spectrum"]
+    assert run(tmp_path, sys.executable, "-c", ENCODER).split() == ["1", "spectrum", "none"]
     names = "import sys; from cfia.upstream.registry import names; print(*names('audio'))"
     assert "spectrum" in run(tmp_path, sys.executable, "-S", "-c", names).split()
 

@@ -59,8 +59,9 @@ def full(tmp_path_factory: pytest.TempPathFactory) -> Full:
     said = prepare(root, "IEMOCAP_full_release", "data/all")
     prepared = time.perf_counter()
     said += command(
-        root, sys.executable, "-m", "cfia.bin.folds", "--data", "data/all", "--out", "data/folds"
-    )
+        root, sys.executable, "-m", "cfia.bin.folds", "--data", "data/all", "--out", "data/folds",
+        "session", "speaker",
+    )  # fmt: skip
     seconds = prepared - start, time.perf_counter() - prepared
     print("stage 1: {:.1f} s, stage 2: {:.1f} s".format(*seconds))
     return Full(root, turns, DataDir.load(root / "data" / "all"), root / "data" / "folds", said)

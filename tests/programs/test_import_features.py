@@ -18,7 +18,7 @@ from cfia.bin import dump_plan, folds, import_features, posteriors, train
 from cfia.errors import UserError
 from cfia.kaldi.data_dir import DataDir
 from cfia.kaldi.table import read_table
-from cfia.kaldi.validate import Wanted, validate
+from cfia.kaldi.validate import Checks, validate
 from cfia.study.request import read_request
 from cfia.study.study_plan import StudyPlan
 from cfia.study.tasks import tasks, write_experiments
@@ -91,7 +91,7 @@ def test_every_frame_and_every_table(published: Published) -> None:
         assert data.utt2dur[u] == pytest.approx(0.02 * published.lengths[name])
     assert set(data.text.values()) == {"..."}
     assert not (published.data / "wav.scp").exists()
-    validate(published.data, Wanted(feats=False, wav=False))
+    validate(published.data, Checks(feats=False, wav=False))
     matrices = load_features(published.dump / "feats.scp", ids)
     for u, name in ids.items():
         np.testing.assert_array_equal(matrices[u], published.matrices[name])

@@ -90,7 +90,7 @@ def test_a_wrong_name(tmp_path: Path, name: str, message: str) -> None:
         (lambda c: write_audio(c / "wav" / "16a05La.wav"), "no utterance has a label with a class"),
         (
             lambda c: [write_audio(c / f"03a01Fa.{ending}") for ending in ("wav", "flac")],
-            "03a01Fa stands in .* and again in",
+            "03a01Fa is in .* and again in",
         ),
     ],
 )

@@ -107,7 +107,7 @@ DAMAGE: list[tuple[str, Callable[[SmallIemocap], object], str]] = [
     (
         "the same utterance twice",
         lambda c: edit(c.labels_file, "Ses01F_impro01_F001\texc", f"{FIRST}\txxx"),
-        f"{FIRST} stands in .* and again in",
+        f"{FIRST} is in .* and again in",
     ),
     (
         "a label line that is none",

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cfia.errors import UserError
-from cfia.study import shell, tasks
+from cfia.study import tasks
 from cfia.study.tasks import n_jobs
 from cfia.training.task_list import Task, read_list, write_list
 from tests.support.killed import killed_at_checkpoint
@@ -77,7 +77,7 @@ def test_a_study_killed_in_the_middle_goes_on(
     with pytest.raises(SystemExit):  # three are not trained
         recipe.test()
     caplog.set_level("INFO")
-    shell.describe(recipe.plan())
+    tasks.describe(recipe.plan())
     assert "4 trainings, 1 done, 3 to do" in caplog.text
     for path in recipe.exp.glob("*/*/*/posteriors.tsv"):
         begun = (path.parent / "provenance.yaml").stat().st_mtime

@@ -178,7 +178,7 @@ def test_a_destination_that_holds_other_things(data: Path, name: str) -> None:
     assert "is neither empty nor a data directory" in error("copy_data_dir", data, other)
     write_tables(other, {"utt2spk": {"a": "b"}})
     before = tree(other)
-    assert f"holds {name}, which is no part of a data directory" in error(
+    assert f"holds {name}, which does not belong to a data directory" in error(
         "copy_data_dir", data, other
     )
     assert (other / name).exists()

@@ -201,7 +201,7 @@ def test_the_installation_says_what_it_does(
     said, _ = made
     assert ".venv is not there yet" in said
     assert "about 2 minutes" in said
-    assert str(small.root / ".venv.log") in said
+    assert said.splitlines()[1] == "install.py: making .venv"
 
 
 def test_an_unfinished_venv_is_made_again_by_one_of_two_starts(
@@ -239,20 +239,19 @@ def test_a_missing_package_is_installed_again(venv: Repository) -> None:
     stray.touch()
     code, out, err = venv.install()
     assert (code, out) == (0, f"{venv.venv}/bin\n")
-    assert ".venv lacks first>=1; mending it" in err
+    assert ".venv lacks first>=1; installing what is missing" in err
     assert stray.exists(), "what is not broken stays"
     assert venv.install()[2] == ""
 
 
-def test_a_failed_installation_names_its_log_and_counts_as_unfinished(venv: Repository) -> None:
+def test_a_failed_installation_says_so_and_counts_as_unfinished(venv: Repository) -> None:
     venv.requirements.write_text("first==1.2\nno-such-package==7.7\n")
     code, out, err = venv.install()
     assert (code, out) == (1, "")
     lines = err.splitlines()
     assert ".venv was made from other requirements" in lines[0]
-    assert lines[2].startswith("install.py: installing requirements.txt: failed; ")
-    assert str(venv.root / ".venv.log") in lines[2]
-    assert any("no-such-package==7.7" in line for line in lines[3:])
+    assert any("no-such-package==7.7" in line for line in lines[1:-1])
+    assert lines[-1] == "install.py: installing requirements.txt: failed; see above"
     assert not venv.marker.exists()
 
 

@@ -136,3 +136,17 @@ def test_under_sh_it_says_that_it_needs_bash(recipe: str) -> None:
     assert done.stderr.strip() == (
         "run.sh: this script needs bash; run it as ./run.sh or bash run.sh"
     )
+
+
+def test_a_copied_recipe_records_its_own_command(tmp_path: Path) -> None:
+    """RESULTS.md prints CFIA_COMMAND; a copy of a recipe must not be taken for the original."""
+    for recipe in RECIPES:
+        copy = tmp_path / "egs" / f"{recipe} of mine"
+        copy.mkdir(parents=True)
+        shutil.copy(ROOT / "egs" / recipe / "run.sh", copy)
+        (copy / "ser.sh").write_text("#!/usr/bin/env bash\necho ${CFIA_COMMAND}\n")
+        (copy / "ser.sh").chmod(0o755)
+        done = subprocess.run(
+            ["bash", str(copy / "run.sh"), "--tag", "a b"], capture_output=True, text=True
+        )
+        assert done.stdout.strip() == rf"egs/{recipe}\ of\ mine/run.sh --tag a\ b", done.stderr

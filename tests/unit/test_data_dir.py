@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from cfia import marker
 from cfia.corpus.labels import classes
 from cfia.errors import UserError
-from cfia.kaldi.data_dir import DataDir, Segment, spk2utt, write_data_dir
+from cfia.kaldi.data_dir import DataDir, write_data_dir
+from cfia.kaldi.layout import Segment, spk2utt
 from tests.support.data_files import tree, write_tables
 
 TABLES = {

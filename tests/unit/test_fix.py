@@ -15,14 +15,14 @@ from cfia.errors import UserError
 from cfia.kaldi.fix import fix
 from cfia.kaldi.layout import TABLES, Key
 from cfia.kaldi.subset import choose, spread
-from cfia.kaldi.validate import Wanted, validate
+from cfia.kaldi.validate import Checks, validate
 from tests.support.data_files import tree, write_tables
 from tests.support.killed import Killed
 
 SPEAKERS = ["a", "b", "ö"]
 UTTERANCES = [f"{s}-{i}" for s in SPEAKERS for i in range(3)]
 VALUES = {"spk2gender": "f", "text": "Ja. \u2028 x", "utt2num_frames": "7"}
-WANTED = Wanted(feats=False, text=False, wav=False, non_print=True)
+CHECKS = Checks(feats=False, text=False, wav=False, printable=False)
 
 
 def full_tables(segmented: bool) -> dict[str, dict[str, str]]:
@@ -74,7 +74,7 @@ def test_a_mess_becomes_a_valid_directory_and_stays_it(files: dict[str, bytes]) 
             assert tree(data) == files
             return
         report = fix(data)
-        validate(data, WANTED)
+        validate(data, CHECKS)
         kept = {line.split()[0] for line in (data / "utt2spk").read_text().splitlines()}
         assert len(kept) == report.kept
         for utterance in set(UTTERANCES) - kept:
@@ -135,7 +135,7 @@ def test_a_killed_run_is_finished_by_the_next(
     done_before = count <= survived
     assert (report.kept, report.total) == ((8, 8) if done_before else (8, 9))
     assert not (data / ".done.json").exists()
-    validate(data, WANTED)
+    validate(data, CHECKS)
     backup = tree(data / ".backup")
     assert backup.pop(".done.json") == b"{}"
     assert backup == original

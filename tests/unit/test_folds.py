@@ -16,6 +16,8 @@ from hypothesis import strategies as st
 from cfia.bin import folds as program
 from cfia.errors import UserError
 from cfia.kaldi.data_dir import DataDir
+from cfia.naming import folds_scheme
+from cfia.options import LEGAL
 from cfia.training.fold_check import check
 from cfia.training.folds import Fold, ImpossibleError, make_folds, read_folds
 from tests.support.data_files import dialogue_corpus, tree, write_tables
@@ -112,10 +114,16 @@ def test_random20_never_takes_all_of_a_class(counts: list[int]) -> None:
         assert {labels[u] for u in fold.train} == set(labels.values())
 
 
-def run(data: Path, *arguments: str) -> Path:
-    """Run the program; the directory with the schemes."""
+def run(
+    data: Path, cv: str = "session", validation: str = "random20", force: str = "false"
+) -> Path:
+    """Run the program as ser.sh does, one scheme needed; the directory with the schemes."""
     out = data.parent / "folds"
-    program.main(["--data", str(data), "--out", str(out), *arguments])
+    schemes = [
+        folds_scheme(name, validation) for name in sorted(LEGAL["cv"], key=lambda n: n != cv)
+    ]
+    needed = ["--need", schemes[0], "--force", force]
+    program.main(["--data", str(data), "--out", str(out), *needed, *schemes])
     return out
 
 
@@ -138,16 +146,16 @@ def test_all_schemes_are_written_and_read(data: Path) -> None:
 
 
 def test_names_of_the_schemes_directories(data: Path) -> None:
-    out = run(data, "--cv", "speaker", "--validation", "partner")
+    out = run(data, "speaker", "partner")
     assert [p.name for p in out.iterdir()] == ["speaker-partner"]
-    run(data, "--scheme_suffix", "_6")
+    program.main(["--data", str(data), "--out", str(out), "--suffix", "_6"])  # all schemes
     assert sorted(p.name for p in out.iterdir()) == ["session_6", "speaker-partner", "speaker_6"]
 
 
 def test_the_fold_check_counts_what_is_shared(data: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
-    run(data, "--cv", "speaker")
-    run(data, "--cv", "speaker", "--validation", "partner")
+    run(data, "speaker")
+    run(data, "speaker", "partner")
     lines = [m for m in caplog.messages if "(tests Ses01F)" in m]
     assert len(lines) == 2
     # Four of a speaker's twelve lines are spoken by everybody; the partner is in both dialogues.
@@ -179,14 +187,16 @@ def test_other_data_stops_and_force_makes_again(data: Path) -> None:
     (data / "utt2emo").write_text(labels.replace("sad", "fru"))
     with pytest.raises(UserError, match=r"its input utt2emo has changed.*--force true"):
         run(data)
-    run(data, "--force", "true")
+    run(data, force="true")
     (data / "utt2emo").write_text(labels)
-    assert tree(run(data, "--force", "true")) == before
+    assert tree(run(data, force="true")) == before
 
 
-def usage_error(capsys: pytest.CaptureFixture[str], data: Path, *arguments: str) -> str:
+def usage_error(
+    capsys: pytest.CaptureFixture[str], data: Path, cv: str, validation: str = "random20"
+) -> str:
     with pytest.raises(SystemExit) as stop:
-        run(data, *arguments)
+        run(data, cv, validation)
     assert stop.value.code == 2
     return capsys.readouterr().err
 
@@ -195,11 +205,11 @@ def test_without_sessions_there_are_speakers(
     data: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (data / "utt2session").unlink()
-    out = run(data, "--cv", "speaker")
+    out = run(data, "speaker")
     assert [p.name for p in out.iterdir()] == ["speaker"]
-    assert "has no sessions" in usage_error(capsys, data, "--cv", "session")
+    assert "has no sessions" in usage_error(capsys, data, "session")
     for validation in ("partner", "next_session"):
-        message = usage_error(capsys, data, "--cv", "speaker", "--validation", validation)
+        message = usage_error(capsys, data, "speaker", validation)
         assert f"--validation {validation} needs sessions" in message
     assert [p.name for p in out.iterdir()] == ["speaker"]
 
@@ -207,21 +217,21 @@ def test_without_sessions_there_are_speakers(
 def test_partner_needs_two_speakers_and_one_of_them_tested(
     data: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    message = usage_error(capsys, data, "--cv", "session", "--validation", "partner")
+    message = usage_error(capsys, data, "session", "partner")
     assert "--validation partner needs --cv speaker" in message
     one_session = dict.fromkeys(DataDir.load(data).utt2spk, "Ses01")
     write_tables(data, {"utt2session": one_session})
-    message = usage_error(capsys, data, "--cv", "speaker", "--validation", "partner")
+    message = usage_error(capsys, data, "speaker", "partner")
     assert "needs two speakers in each session" in message
     assert "has 10" in message
 
 
 def test_too_few_sessions_or_speakers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     data = dialogue_corpus(tmp_path / "all", sessions=2)
-    message = usage_error(capsys, data, "--cv", "session", "--validation", "next_session")
+    message = usage_error(capsys, data, "session", "next_session")
     assert "leaves the train list of fold 1 (Ses01 is tested) empty" in message
     data = dialogue_corpus(tmp_path / "one", sessions=1)
-    assert "one session only" in usage_error(capsys, data, "--cv", "session")
+    assert "one session only" in usage_error(capsys, data, "session")
 
 
 def test_a_speaker_in_two_sessions(data: Path) -> None:
@@ -242,11 +252,11 @@ def relabel(data: Path, keep: Callable[[str], bool]) -> None:
 def test_a_class_that_training_lacks_stops(data: Path, caplog: pytest.LogCaptureFixture) -> None:
     relabel(data, lambda utt: utt.startswith("Ses02F"))
     with pytest.raises(UserError, match=r"fold 2 \(Ses02 is tested\).*no training .*class sad"):
-        run(data, "--cv", "session")
+        run(data, "session")
     assert not (data.parent / "folds").exists() or not any((data.parent / "folds").iterdir())
     # In folds by speaker, the other speaker of the session has none either.
     with pytest.raises(UserError, match=r"fold 3 \(Ses02F is tested\)"):
-        run(data, "--cv", "speaker")
+        run(data, "speaker")
 
 
 def test_a_class_that_one_scheme_lacks_does_not_stop_the_other(
@@ -254,7 +264,7 @@ def test_a_class_that_one_scheme_lacks_does_not_stop_the_other(
 ) -> None:
     caplog.set_level(logging.WARNING)
     relabel(data, lambda utt: utt.startswith("Ses02"))
-    out = run(data, "--cv", "speaker")
+    out = run(data, "speaker")
     assert [p.name for p in out.iterdir()] == ["speaker"]
     text = "\n".join(caplog.messages)
     assert "no folds by session: fold 2 (Ses02 is tested)" in text
@@ -341,20 +351,20 @@ MISTAKES: list[tuple[str, str, str, Callable[[Fold], Fold], str]] = [
 def test_a_wrong_fold_stops(
     data: Path, cv: str, validation: str, what: str, change: Callable[[Fold], Fold], message: str
 ) -> None:
-    out = run(data, "--cv", cv, "--validation", validation)
+    out = run(data, cv, validation)
     folds = out / (cv if validation == "random20" else f"{cv}-{validation}")
     check(data, folds, cv, validation)
     changed = change(read_folds(folds)[1])
     for part in ("train", "valid", "test"):
         break_list(folds, part, lambda _, part=part: getattr(changed, part))  # type: ignore[misc]
     with pytest.raises(UserError, match=message) as error:
-        run(data, "--cv", cv, "--validation", validation)
+        run(data, cv, validation)
     assert "1" in str(error.value)
     assert str(folds) in str(error.value)
 
 
 def test_a_dialogue_in_training_stops_even_between_sessions(data: Path) -> None:
-    out = run(data, "--cv", "speaker", "--validation", "partner")
+    out = run(data, "speaker", "partner")
     dialogues = {u: "one" if u[:5] in ("Ses01", "Ses02") else d for u, d in
                  DataDir.load(data).table("utt2dialogue").items()}  # fmt: skip
     write_tables(data, {"utt2dialogue": dialogues})

@@ -75,7 +75,10 @@ def test_every_section_is_there_and_escaped() -> None:
         Picture(SVG, 'a "picture"', "below it"), Picture(SVG, "another"),
         Links([("the folder", "exp/a b:c/ü#1/")]), Table("", TABLE.columns, TABLE.rows),
     ]  # fmt: skip
-    found = Checker(page("A & B", sections))
+    whole = page("A & B", sections)
+    for code in ("<li><code>second</code></li>", "<li>a note with <code>code</code></li>"):
+        assert code in whole
+    found = Checker(whole)
     text = "".join(found.words)
     for part in ("A & B", "One & two", "Words <b>", "x<y", "70.00 [60.00, 80.00]", "–", "code",
                  "key: <value>\nother: 2", "below it", "the folder"):  # fmt: skip

@@ -15,7 +15,7 @@ from cfia.figures.style import style
 from cfia.report.table import to_csv
 from cfia.study.curve import ORACLE, SEED, draw, plot_curve, points
 from cfia.study.paper_tables import Corpus
-from cfia.study.readings import blocks, readings_table
+from cfia.study.readings import readings_table, sweeps
 from cfia.study.study_rows import results
 from cfia.study.write import write_tables
 from tests.support.made_up_experiments import recall, run
@@ -98,7 +98,7 @@ def test_each_choice_is_held_against_the_base_with_its_seeds(recipe: Recipe) -> 
 
 def test_the_curve_shows_every_result_once_in_rising_order(recipe: Recipe) -> None:
     plan = recipe.plan()
-    both, alone = blocks(results(plan))
+    both, alone = sweeps(results(plan))
     found = points(both)
     assert [p.value for p in found] == sorted(p.value for p in found)
     assert sum(p.marker is SEED for p in found) == 3
@@ -113,13 +113,13 @@ def test_the_curve_shows_every_result_once_in_rising_order(recipe: Recipe) -> No
 def test_the_picture_is_the_same_bytes_and_is_there_only_with_results(
     recipe: Recipe, tmp_path: Path
 ) -> None:
-    first = plot_curve("t", blocks(results(recipe.plan())))
+    first = plot_curve("t", sweeps(results(recipe.plan())))
     assert first is not None
     assert first.png.startswith(b"\x89PNG")
     assert b"<svg" in first.svg
-    assert first == plot_curve("t", blocks(results(recipe.plan())))
+    assert first == plot_curve("t", sweeps(results(recipe.plan())))
     empty = Recipe(tmp_path, STUDY, data=False)
-    assert plot_curve("t", blocks(results(empty.plan()))) is None
+    assert plot_curve("t", sweeps(results(empty.plan()))) is None
     write_tables(recipe.plan())
     tables = Path(recipe.options["expdir"]) / "tables"
     assert sorted(path.suffix for path in tables.glob("readings.*")) == [
@@ -131,7 +131,7 @@ def test_nothing_in_the_picture_overlaps_or_is_cut_off(recipe: Recipe) -> None:
     """Boxes of all words, as drawn: inside the figure, and apart from each other."""
     with style():
         title = "A title that is rather long, on a corpus of ten speakers, and longer than a line"
-        figure = draw(title, blocks(results(recipe.plan())))
+        figure = draw(title, sweeps(results(recipe.plan())))
         assert figure is not None
         figure.canvas.draw()
         words: list[Text] = figure.findobj(Text)

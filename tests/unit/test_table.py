@@ -39,7 +39,7 @@ def test_what_is_written_is_read_and_sorted_by_bytes(rows: dict[str, str], tmp_p
         (b"a 1\n\nb 2\n", "line 2: the line is empty"),
         (b"a 1\nb\n", "line 2: b has no value"),
         (b"a 1\nb \t\n", "line 2: b has no value"),
-        (b"a 1\nb 2\na 3\n", "line 3: a stands there twice"),
+        (b"a 1\nb 2\na 3\n", "line 3: a is there twice"),
         (b"a 1\nb caf\xe9\n", "line 2: not UTF-8"),
     ],
 )

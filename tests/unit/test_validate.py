@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from cfia.errors import UserError
-from cfia.kaldi.validate import Wanted, validate
+from cfia.kaldi.validate import Checks, validate
 from tests.support.data_files import ROOT, write_tables
 
 SCRIPT = ROOT / "utils" / "validate_data_dir.sh"
@@ -33,10 +33,10 @@ def data(tmp_path: Path) -> Path:
     return write_tables(tmp_path / "data ä" / "all", TABLES)
 
 
-def problem(data: Path, wanted: Wanted | None = None) -> str:
+def problem(data: Path, checks: Checks | None = None) -> str:
     """The message about a directory that is not valid."""
     with pytest.raises(UserError) as error:
-        validate(data, wanted or Wanted())
+        validate(data, checks or Checks())
     return str(error.value)
 
 
@@ -53,7 +53,7 @@ def script(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProc
 
 
 def test_a_valid_directory(data: Path) -> None:
-    validate(data, Wanted())
+    validate(data, Checks())
     done = script(str(data))
     assert done.returncode == 0, done.stderr
     assert done.stdout == f"validate_data_dir.sh: Successfully validated data-directory {data}\n"
@@ -88,22 +88,22 @@ def test_exit_codes_of_the_script(data: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "flag", "wanted"),
+    ("name", "flag", "checks"),
     [
-        ("feats.scp", "--no-feats", Wanted(feats=False)),
-        ("text", "--no-text", Wanted(text=False)),
-        ("wav.scp", "--no-wav", Wanted(wav=False)),
+        ("feats.scp", "--no-feats", Checks(feats=False)),
+        ("text", "--no-text", Checks(text=False)),
+        ("wav.scp", "--no-wav", Checks(wav=False)),
     ],
 )
 def test_files_that_may_be_missing_by_design(
-    data: Path, name: str, flag: str, wanted: Wanted
+    data: Path, name: str, flag: str, checks: Checks
 ) -> None:
-    validate(data, wanted)  # the file is there: that is no fault
+    validate(data, checks)  # the file is there: that is no fault
     (data / name).unlink()
     assert problem(data) == (
         f"validate_data_dir.sh: no such file {data}/{name} (if this is by design, specify {flag})"
     )
-    validate(data, wanted)
+    validate(data, checks)
 
 
 @pytest.mark.parametrize("name", ["utt2spk", "spk2utt"])
@@ -195,7 +195,7 @@ def test_an_utterance_id_starts_with_its_speaker(data: Path) -> None:
     write_tables(data, {"spk2utt": {"s1": "s1-a s1-b", "x2": "s2-a"}, "spk2gender": {}})
     (data / "spk2gender").unlink()
     assert "the utterance-id s2-a does not start with its speaker-id x2" in problem(data)
-    validate(data, Wanted(spk_sort=False))
+    validate(data, Checks(spk_sort=False))
 
 
 def test_speakers_sort_as_their_utterances_do(tmp_path: Path) -> None:
@@ -207,9 +207,9 @@ def test_speakers_sort_as_their_utterances_do(tmp_path: Path) -> None:
     }  # fmt: skip
     write_tables(tmp_path, tables)
     assert "not in sorted order when sorted first on speaker-id" in problem(
-        tmp_path, Wanted(feats=False)
+        tmp_path, Checks(feats=False)
     )
-    validate(tmp_path, Wanted(feats=False, spk_sort=False))
+    validate(tmp_path, Checks(feats=False, spk_sort=False))
 
 
 def test_spk2utt_is_the_inverse_of_utt2spk(data: Path) -> None:
@@ -227,7 +227,7 @@ def test_empty_transcripts(data: Path) -> None:
 def test_characters_that_do_not_print(data: Path) -> None:
     write_tables(data, {"text": {**TABLES["text"], "s1-b": "be\u0007ll"}})
     assert "contains 1 lines with non-printable characters, the first of s1-b" in problem(data)
-    validate(data, Wanted(non_print=True))
+    validate(data, Checks(printable=False))
     assert script("--non-print", str(data)).returncode == 0
 
 
@@ -260,7 +260,7 @@ def test_segments(data: Path) -> None:
             "segments": {"s1-a": "rec 0 1.5", "s1-b": "rec 1.5 -1", "s2-a": "rec 2 3"},
         },
     )
-    validate(data, Wanted())
+    validate(data, Checks())
     write_tables(data, {"wav.scp": {"other": "/x/rec.wav"}})
     assert "recording-ids lists extracted from segments and wav.scp differ" in problem(data)
     write_tables(data, {"segments": {"s1-a": "rec 2 1"}})

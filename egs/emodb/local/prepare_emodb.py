@@ -1,4 +1,4 @@
-"""EmoDB: a file per utterance, whose name says everything, as WAV or FLAC.
+"""Read EmoDB: one WAV or FLAC file per utterance, whose name says everything.
 
     03a01Fa.wav     speaker 03, text a01, emotion F, version a
 
@@ -25,7 +25,7 @@ _SPK2GENDER = {
 
 
 def read(corpus_dir: Path, conf: Path) -> Corpus:
-    """Read the names of the audio files, and the texts that they stand for.
+    """Read the names of the audio files, and the texts that they refer to.
 
     Raises:
         UserError: `corpus_dir` is not EmoDB, or a name is not of the form above.
@@ -37,15 +37,11 @@ def read(corpus_dir: Path, conf: Path) -> Corpus:
 
 
 def _audio(corpus_dir: Path) -> list[Path]:
-    """The audio files of wav/, of flac/, or of the directory itself, the first that has any."""
+    """Find the audio files of wav/, of flac/, or of the directory itself, the first with any."""
     for directory in (corpus_dir / "wav", corpus_dir / "flac", corpus_dir):
-        found = [
-            path
-            for path in directory.glob("*")
-            if path.suffix.lower() in _SUFFIXES and not path.name.startswith(".")
-        ]
-        if found:
-            return sorted(found)
+        paths = [path for path in directory.glob("[!.]*") if path.suffix.lower() in _SUFFIXES]
+        if paths:
+            return sorted(paths)
     raise UserError(
         f"{corpus_dir} is not EmoDB, as it has no wav/*.wav and no flac/*.flac; give the directory "
         "that holds wav"
@@ -53,13 +49,13 @@ def _audio(corpus_dir: Path) -> list[Path]:
 
 
 def _utterance(path: Path, texts: Path, sentences: dict[str, str]) -> Utterance:
-    parts = _NAME.fullmatch(path.stem)
-    if parts is None:
+    name = _NAME.fullmatch(path.stem)
+    if name is None:
         raise UserError(
             f"{path} is not named as in EmoDB, such as 03a01Fa (speaker, text, emotion, version); "
             "rename it or move it away"
         )
-    speaker, text, emotion, _ = parts.groups()
+    speaker, text, emotion, _ = name.groups()
     if speaker not in _SPK2GENDER:
         raise UserError(
             f"{path} names the speaker {speaker}, who is none of EmoDB's ten; rename it or move it "

@@ -1,12 +1,9 @@
 #!/usr/bin/env bash
-# The features of IEMOCAP that the authors of emotion2vec publish, to Kaldi archives and a data
-# directory, so that audio-only systems can be trained without the corpus. Run it in the recipe's
-# directory.
+# Import the features of IEMOCAP that the authors of emotion2vec publish, as Kaldi archives and a
+# data directory, so that audio-only systems can be trained without the corpus. Run it in the
+# recipe's directory.
 
-if [ -z "${BASH_VERSION:-}" ]; then
-    echo "import_emotion2vec_features.sh: this script needs bash" >&2
-    exit 2
-fi
+[ -n "${BASH_VERSION:-}" ] || { echo "${0##*/}: this script needs bash" >&2; exit 2; }
 set -euo pipefail
 
 echo "$0 $*" >&2 # print the command line for logging
@@ -17,7 +14,7 @@ force=false       # make them again if they were made otherwise
 
 # shellcheck disable=SC2034
 help_message="Usage: local/import_emotion2vec_features.sh [options] <features_dir> <dump_dir>
-Published features (train.npy, train.lengths, train.emo) to a dump and a data directory.
+Make a dump and a data directory of published features: train.npy, train.lengths, train.emo.
 
   local/import_emotion2vec_features.sh /downloads/iemocap dump/emotion2vec
   ./run.sh --stage 2 --skip_stages \"3 4\" --systems audio

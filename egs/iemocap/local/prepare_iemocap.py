@@ -1,14 +1,15 @@
-"""IEMOCAP: labels of EmoEvaluation, gold transcripts, one WAV per utterance.
+"""Read IEMOCAP: labels of EmoEvaluation, gold transcripts, one WAV per utterance.
 
     SessionN/sentences/wav/<dialogue>/<utterance>.wav
     SessionN/dialog/EmoEvaluation/<dialogue>.txt      [6.29 - 8.23] <utterance> neu [2.5, 2.5, 2.5]
     SessionN/dialog/transcriptions/<dialogue>.txt     <utterance> [006.29-008.23]: Excuse me.
 
-Both kinds of files hold lines of other forms, which are passed over.
+Both kinds of text files hold lines of other forms, which are passed over.
 """
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import re
 from collections.abc import Iterator
@@ -24,7 +25,7 @@ log = logging.getLogger(__name__)
 
 _LABEL = re.compile(r"\[[\d.]+ - [\d.]+\]\s+(\S+)\s+(\S+)\s+\[[^\]]*\]\s*")
 _TRANSCRIPT = re.compile(r"(\S+)\s+\[[\d.\s-]+\]:(.*)")
-# Turns such as Ses01F_impro01_MXX0 are of nobody that is heard well; they carry no label.
+# Turns such as Ses01F_impro01_MXX0 have no speaker who can be told; they carry no label.
 _NOBODY = re.compile(r"[FM]XX\d*")
 _SESSION = re.compile(r"(Ses\d+)[FM]")
 _TURN = re.compile(r"([FM])\d+")
@@ -33,7 +34,7 @@ _TYPES = ("impro", "script")
 
 @dataclass(frozen=True)
 class Name:
-    """What the name of an utterance says, such as `Ses01F_impro01_M005`.
+    """The parts of the name of an utterance, such as `Ses01F_impro01_M005`.
 
     The speaker is the letter of the last token: the one in front wore the motion capture markers.
     """
@@ -45,12 +46,12 @@ class Name:
 
     @property
     def speaker(self) -> str:
-        """Such as `Ses01M`."""
+        """The speaker's id, such as `Ses01M`."""
         return self.session + self.gender
 
     @classmethod
     def parse(cls, name: str, where: str) -> Name:
-        """Take a name apart; it has suffixes now and then, so split it and count nothing.
+        """Take a name apart, whatever suffixes its dialogue has.
 
         Raises:
             UserError: it is not of this form.
@@ -61,7 +62,7 @@ class Name:
         if session is None or turn is None or not kinds:
             raise UserError(
                 f"{where}: {name!r} is not the name of an utterance of IEMOCAP, such as "
-                "Ses01F_impro01_M005; mend the line"
+                "Ses01F_impro01_M005; correct the line"
             )
         return cls(session.group(1), turn.group(1), name.rpartition("_")[0], kinds[0])
 
@@ -99,7 +100,7 @@ def read(corpus_dir: Path, conf: Path) -> Corpus:
 
 
 def describe(turn: str, label: str, source: Path, line: int) -> Utterance:
-    """What the name of an utterance says, as an utterance without audio and transcript.
+    """Describe an utterance by its name alone, without audio and transcript.
 
     Args:
         source: the file that labels it, in this line.
@@ -123,57 +124,51 @@ def describe(turn: str, label: str, source: Path, line: int) -> Utterance:
 
 
 def _files(directory: Path) -> list[Path]:
-    """The text files at this level, without what macOS leaves in archives (`._x.txt`)."""
-    return sorted(path for path in directory.glob("*.txt") if not path.name.startswith("."))
+    """List the text files at this level, without those of macOS (`._x.txt`)."""
+    return sorted(directory.glob("[!.]*.txt"))
 
 
 def _utterances(session: Path, path: Path, texts: dict[str, str]) -> Iterator[Utterance]:
-    """The utterances that one EmoEvaluation file labels."""
+    """Read the utterances that one EmoEvaluation file labels."""
     wavs = session / "sentences" / "wav"
     for number, line in enumerate(_lines(path), start=1):
         if not line.startswith("["):
             continue
-        found = _LABEL.fullmatch(line)
-        if found is None:
+        match = _LABEL.fullmatch(line)
+        if match is None:
             raise UserError(
                 f"{path}, line {number}: {line!r} is not `[start - end] utterance label "
-                "[v, a, d]`; mend it"
+                "[v, a, d]`; correct it"
             )
-        turn, label = found.groups()
+        turn, label = match.groups()
         if _NOBODY.fullmatch(turn.rpartition("_")[2]):
             continue
-        named = describe(turn, label, path, number)
-        audio = wavs / named.dialogue / f"{turn}.wav"
-        yield replace(named, audio=audio, transcript=texts.get(turn))
+        utterance = describe(turn, label, path, number)
+        audio = wavs / utterance.dialogue / f"{turn}.wav"
+        yield replace(utterance, audio=audio, transcript=texts.get(turn))
 
 
 def _transcripts(paths: list[Path]) -> dict[str, str]:
-    """Utterance -> transcript, tags and all; also of turns that have no label."""
+    """Map utterances to transcripts with their tags; also turns that have no label."""
     texts: dict[str, str] = {}
     for path in paths:
         for line in _lines(path):
-            found = _TRANSCRIPT.fullmatch(line)
-            if found is None or _NOBODY.fullmatch(found.group(1).rpartition("_")[2]):
+            match = _TRANSCRIPT.fullmatch(line)
+            if match is None or _NOBODY.fullmatch(match[1].rpartition("_")[2]):
                 continue
-            turn, text = found.group(1), found.group(2).strip()
+            turn, text = match[1], match[2].strip()
             if texts.setdefault(turn, text) != text:
                 log.warning("%s: %s has two transcripts; the first is taken", path, turn)
     return texts
 
 
 def _lines(path: Path) -> Iterator[str]:
-    """The lines of a file, each in UTF-8 or else in a Windows or Latin-1 encoding."""
+    """Decode the lines of a file, each as UTF-8, or else Windows-1252, or else Latin-1."""
     for line in path.read_bytes().removeprefix(b"\xef\xbb\xbf").split(b"\n"):
-        yield _decode(line).strip()
-
-
-def _decode(line: bytes) -> str:
-    for encoding in ("utf-8", "cp1252"):
-        try:
-            return line.decode(encoding)
-        except UnicodeDecodeError:
-            continue
-    return line.decode("latin-1")
+        for encoding in ("utf-8", "cp1252", "latin-1"):
+            with contextlib.suppress(UnicodeDecodeError):
+                yield line.decode(encoding).strip()
+                break
 
 
 if __name__ == "__main__":

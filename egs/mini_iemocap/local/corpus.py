@@ -1,4 +1,4 @@
-"""Making the whole tree: plan, speak, finish, write."""
+"""Make the whole tree: plan, speak, finish, write."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def make(root: Path, utterances_per_speaker: int, seed: int) -> None:
 
 
 def _session(folder: Path, turns: list[Turn], synthesiser: Espeak, seed: int) -> float:
-    """Record and write one session; the seconds of its audio."""
+    """Record and write one session; returns the seconds of its audio."""
     total = 0.0
     for number, (dialogue, group) in enumerate(itertools.groupby(turns, lambda t: t.dialogue)):
         spoken = list(group)

@@ -1,10 +1,7 @@
 #!/usr/bin/env bash
-# Stage 0: the synthetic corpus. All options are synthesise.py's; see --help.
+# Make the synthetic corpus (stage 0). All options are those of synthesise.py; see --help.
 
-if [ -z "${BASH_VERSION:-}" ]; then
-    echo "corpus.sh: this script needs bash; run it as local/corpus.sh" >&2
-    exit 2
-fi
+[ -n "${BASH_VERSION:-}" ] || { echo "${0##*/}: this script needs bash" >&2; exit 2; }
 set -euo pipefail
 
 echo "$0 $*" >&2 # print the command line for logging

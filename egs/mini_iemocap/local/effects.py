@@ -1,4 +1,4 @@
-"""What espeak-ng has no knob for: voice quality, level, and the noise of the room."""
+"""Add what espeak-ng has no parameter for: voice quality, level, and the noise of the room."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ def finish(
     Args:
         wave: (n,) samples at `rate` Hz.
         rate: sampling rate of `wave`.
-        cues: the utterance's; here tilt, breath and jitter count.
+        cues: of the utterance; only tilt, breath and jitter are used.
         level: root mean square of the voice, dB relative to full scale.
-        rng: the utterance's own random numbers.
+        rng: random numbers of the dialogue.
 
     Returns:
         (m,) samples at 16 kHz, m a multiple of 160.

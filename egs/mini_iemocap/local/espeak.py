@@ -1,4 +1,4 @@
-"""espeak-ng in this process, through ctypes: text to samples.
+"""Synthesise text by espeak-ng in this process, through ctypes.
 
 The library of the package espeakng-loader is taken first, then the system's. The C interface is
 that of espeak-ng's `speak_lib.h`; the seed, `espeak_ng_SetRandSeed`, came with version 1.52.
@@ -37,7 +37,7 @@ _INSTALL = "run 'pip install espeakng-loader', or install the system's libespeak
 
 
 class Espeak:
-    """The synthesiser: made by `engine`, once in a process.
+    """The synthesiser, which `engine` makes once in a process.
 
     The library keeps state from one utterance to the next that no call resets, not even its own
     termination. Its bytes repeat if, and only if, a fresh process says the same things in the
@@ -101,7 +101,7 @@ class Espeak:
 
 @contextlib.contextmanager
 def engine() -> Iterator[Espeak]:
-    """Start espeak-ng for as long as the block lasts.
+    """Give the synthesiser to a block, once in a process.
 
     Raises:
         UserError: no library is installed, or it is too old to be seeded.
@@ -116,28 +116,24 @@ def engine() -> Iterator[Espeak]:
 
 
 def _load() -> tuple[ctypes.CDLL, Path | None]:
-    """The library and its data directory; None where the library knows it itself."""
-    library: ctypes.CDLL | None = None
-    data: Path | None = None
-    with contextlib.suppress(ImportError, OSError):
+    """Load the library and find its data directory; None where the library knows it itself."""
+    try:
         import espeakng_loader
 
         library = ctypes.CDLL(espeakng_loader.get_library_path())
         data = Path(espeakng_loader.get_data_path())
-    if library is None:
+    except (ImportError, OSError):
+        data = None
         name = ctypes.util.find_library("espeak-ng")
         if name is None:
-            raise UserError(f"the synthetic corpus needs espeak-ng, which is missing; {_INSTALL}")
+            message = f"the synthetic corpus needs espeak-ng, which is missing; {_INSTALL}"
+            raise UserError(message) from None
         library = ctypes.CDLL(name)
     if not hasattr(library, "espeak_ng_SetRandSeed"):
         raise UserError(f"this espeak-ng is too old to repeat its bytes; {_INSTALL}")
-    return _declare(library), data
-
-
-def _declare(library: ctypes.CDLL) -> ctypes.CDLL:
     library.espeak_ng_SetRandSeed.argtypes = [ctypes.c_long]
     library.espeak_Synth.argtypes = [
         ctypes.c_char_p, ctypes.c_size_t, ctypes.c_uint, ctypes.c_int,
         ctypes.c_uint, ctypes.c_uint, ctypes.c_void_p, ctypes.c_void_p,
     ]  # fmt: skip
-    return library
+    return library, data

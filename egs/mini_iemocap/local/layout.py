@@ -1,4 +1,4 @@
-"""The files of IEMOCAP_full_release around the audio, odd lines included."""
+"""Write the files of IEMOCAP_full_release around the audio, odd lines included."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def _attribute(row: Placed, rater: str) -> str:
 
 
 def _transcript(placed: list[Placed], rng: np.random.Generator) -> list[str]:
-    """The lines in the order of speaking, with a few that are no utterances among them."""
+    """List the lines in the order of speaking, with a few that are no utterances among them."""
     lines = [
         f"{row.turn.name} [{row.start:08.4f}-{row.end:08.4f}]: {row.turn.transcript}\n"
         for row in placed

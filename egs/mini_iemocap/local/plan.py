@@ -1,4 +1,4 @@
-"""Who says what, where and how: the whole corpus as a list of turns, before any sound is made."""
+"""Plan the whole corpus as a list of turns: who says which words, where and with which emotion."""
 
 from __future__ import annotations
 
@@ -62,21 +62,20 @@ class Turn:
 
 
 def plan(utterances_per_speaker: int, seed: int) -> list[Turn]:
-    """All turns, session by session and dialogue by dialogue, in the order of speaking."""
+    """Plan all turns, session by session and dialogue by dialogue, in the order of speaking."""
     rng = np.random.default_rng([seed, 0])
-    templates = sentences.load()
     turns: list[Turn] = []
     for session in SESSIONS:
         rare = {letter: _RARE[(2 * session + i) % len(_RARE)] for i, letter in enumerate("FM")}
         labels = {letter: _labels(utterances_per_speaker, rare[letter], rng) for letter in rare}
-        texts = sentences.Session(templates, rng)
-        made = list(_session(session, labels, texts, rng))
-        turns += _with_tag_only(made, session, rng)
+        texts = sentences.Session(rng)
+        spoken = list(_session(session, labels, texts, rng))
+        turns += _with_tag_only(spoken, session, rng)
     return turns
 
 
 def _labels(total: int, rare: str, rng: np.random.Generator) -> list[str]:
-    """A speaker's labels in random order. Counts vary a little, as nobody is balanced."""
+    """Draw a speaker's labels in random order. Counts vary a little, as nobody is balanced."""
     labels: list[str] = []
     for label, quota in _QUOTA.items():
         count = max(1, round(quota * total / STANDARD))
@@ -94,12 +93,12 @@ def _session(
 ) -> Iterator[Turn]:
     names = DIALOGUES[session]
     for index, name in enumerate(names):
-        parts = {letter: labels[letter][index :: len(names)] for letter in "FM"}
-        order = [letter for letter in "FM" for _ in parts[letter]]
+        dealt = {letter: labels[letter][index :: len(names)] for letter in "FM"}
+        order = [letter for letter in "FM" for _ in dealt[letter]]
         counts = {"F": 0, "M": 0}
         for position in rng.permutation(len(order)):
             letter = order[int(position)]
-            label = parts[letter][counts[letter]]
+            label = dealt[letter][counts[letter]]
             words = texts.draw(label, "script" in name)
             yield Turn(
                 session=session,

@@ -1,7 +1,7 @@
-"""How an emotion sounds: ten voices, and rules for rate, pitch, range, level and voice quality.
+"""Voices, and rules by which an emotion changes rate, pitch, range, level and voice quality.
 
-The directions follow the literature; the sizes are ours, made small and then blurred, because
-clean rules would make the task trivial.
+The directions follow the literature. The sizes do not: they were chosen small and are blurred,
+because clean rules would make the task trivial.
 
 - K. R. Scherer, "Vocal communication of emotion: a review of research paradigms", Speech
   Communication 40 (2003), table of acoustic patterns: anger and joy are faster, louder and
@@ -28,7 +28,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Voice:
-    """One speaker: an espeak-ng voice, and where this person's habits lie."""
+    """One speaker: an espeak-ng voice, and this person's usual rate, pitch, range and level."""
 
     name: str
     rate: float  # words a minute
@@ -39,7 +39,7 @@ class Voice:
 
 @dataclass(frozen=True)
 class Cues:
-    """What an emotion adds to a speaker's neutral voice."""
+    """The changes that an emotion makes to a speaker's neutral voice."""
 
     rate: float  # log2 ratio of the speaking rate
     pitch: float  # semitones
@@ -86,7 +86,7 @@ STRENGTH_MEAN, STRENGTH_SPREAD = 1.0, 0.35
 
 
 def draw(emotion: str, rng: np.random.Generator) -> Cues:
-    """The cues of one utterance: the rules times a strength, plus noise on each cue alone.
+    """Draw the cues of one utterance: the rules times a strength, plus noise on each cue alone.
 
     `xxx` (raters did not agree) is a mixture in equal parts of two emotions drawn at random.
     """

@@ -1,4 +1,4 @@
-"""`local/corpus.sh`: make the synthetic corpus, or see that it is there."""
+"""Make the synthetic corpus, unless it is there: the program of `local/corpus.sh`."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ def _refuse_others(directory: Path) -> None:
     """Never replace what this program has not made, such as the real IEMOCAP."""
     if not directory.exists() or (directory.is_dir() and not any(directory.iterdir())):
         return
-    found = directory / marker.NAME
-    if found.exists() and b"utterances_per_speaker" in found.read_bytes():
+    done = directory / marker.NAME
+    if done.exists() and b"utterances_per_speaker" in done.read_bytes():
         return
     raise UserError(
         f"{directory} holds something that local/corpus.sh has not made; name another "
@@ -60,7 +60,7 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
         "--utterances_per_speaker",
         type=int,
         default=44,
-        help="about so many, of which nine in ten have one of the four labels (44)",
+        help="about this many; nine in ten have one of the four labels (44)",
     )
     parser.add_argument(
         "--force",

@@ -1,0 +1,54 @@
+"""The list of verbs that `cfia --help` prints, and how a verb is called."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+
+import pytest
+
+from cfia.__main__ import STAGES, usage, verbs
+from tests.support.data_files import ROOT
+
+IN_THE_LIST = re.compile(r"^  (\w+) +(.*)$", re.MULTILINE)
+# What the first lines of programs may begin with; a new one is to be added here.
+VERBS = (
+    "Check", "Copy", "Draw", "Extract", "Import", "Make", "Merge", "Plan", "Put", "Score", "Sort",
+    "Test", "Train", "Write",
+)  # fmt: skip
+
+
+def cfia(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "cfia", *arguments]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+def test_the_stages_are_programs_in_the_order_of_ser_sh() -> None:
+    script = (ROOT / "egs" / "TEMPLATE" / "ser.sh").read_text()
+    calls = re.findall(r"-m cfia\.bin\.(\w+)|work_off (\w+)", script)
+    assert list(STAGES) == list(dict.fromkeys(name or listed for name, listed in calls))
+    assert set(STAGES) <= set(verbs())
+
+
+def test_a_user_is_shown_every_other_program() -> None:
+    users, stages = (dict(IN_THE_LIST.findall(part)) for part in usage().split("the stages of"))
+    assert set(users) == {*verbs()} - {*STAGES} | {"score"}
+    assert tuple(stages) == STAGES
+
+
+@pytest.mark.parametrize("verb", verbs())
+def test_a_first_line_is_a_sentence_that_begins_with_a_verb(verb: str) -> None:
+    sentence = dict(IN_THE_LIST.findall(usage()))[verb]
+    assert sentence.split()[0] in VERBS
+    assert sentence.endswith(".")
+
+
+def test_help_usage_and_a_verb() -> None:
+    assert cfia("--help").stdout == usage() + "\n"
+    nothing = cfia()
+    assert (nothing.returncode, nothing.stdout, nothing.stderr) == (2, "", usage() + "\n")
+    wrong = cfia("no_such")
+    assert (wrong.returncode, wrong.stdout) == (2, "")
+    assert wrong.stderr == "cfia: there is no verb 'no_such'; cfia --help lists them\n"
+    assert "usage: cfia folds" in cfia("folds", "--help").stdout
