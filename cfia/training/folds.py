@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cfia import marker
-from cfia.corpus.labels import classes
 from cfia.errors import UserError
 from cfia.experiment import PARTS
 from cfia.files import atomic_directory, sha256
@@ -46,7 +45,7 @@ class Fold:
 
 
 def make_folds(data: DataDir, cv: str, validation: str) -> dict[str, Fold]:
-    """The folds of one scheme.
+    """Make the folds of one scheme.
 
     Args:
         cv: `session` or `speaker`, what is held out for the test.
@@ -60,8 +59,10 @@ def make_folds(data: DataDir, cv: str, validation: str) -> dict[str, Fold]:
         ImpossibleError: the corpus has no sessions, a speaker in several of them, or too few
             speakers or sessions for the validation.
         MissingClassError: a class is missing from the training part of a fold.
+        UserError: the corpus has no labels.
     """
-    labels = classes(data)
+    if not data.table("utt2emo"):
+        raise UserError(f"no such file {data.path}/utt2emo; run stage 1 on a labelled corpus")
     groups = _held_out(data, cv)
     folds = {}
     for number, name in enumerate(sorted(set(groups.values())), start=1):
@@ -69,8 +70,14 @@ def make_folds(data: DataDir, cv: str, validation: str) -> dict[str, Fold]:
         rest = set(groups) - test
         valid = _validation(data, validation, name, test, rest)
         fold = Fold(sorted(rest - valid), sorted(valid), sorted(test))
-        _check_parts(fold, cv, validation, number, name)
-        _check_classes(data, labels, fold, f"fold {number} ({name} is tested)")
+        where = f"fold {number} ({name} is tested)"
+        for part in PARTS:
+            if not getattr(fold, part):
+                raise ImpossibleError(
+                    f"--cv {cv} --validation {validation} leaves the {part} list of {where} empty; "
+                    "use another --validation"
+                )
+        _check_classes(data, fold, where)
         folds[name] = fold
     return folds
 
@@ -118,7 +125,7 @@ def read_folds(directory: Path) -> dict[int, Fold]:
 
 
 def _read(path: Path) -> list[str]:
-    """The utterance ids of a list, which stand first on each line."""
+    """Read the utterance ids of a list, the first word of each line."""
     return [line.split(" ")[0] for line in read_lines(path)]
 
 
@@ -132,7 +139,7 @@ def _write(directory: Path, folds: Iterable[Fold]) -> None:
 
 
 def _held_out(data: DataDir, cv: str) -> Mapping[str, str]:
-    """Utterance -> the session or speaker whose fold tests it."""
+    """Map each utterance to the session or speaker whose fold tests it."""
     if cv == "session" and not data.table("utt2session"):
         raise ImpossibleError(f"{data.path} has no sessions (utt2session); use --cv speaker")
     groups = data.table("utt2session") if cv == "session" else data.utt2spk
@@ -157,7 +164,7 @@ def _check_speaker_sessions(data: DataDir) -> None:
 def _validation(
     data: DataDir, validation: str, name: str, test: set[str], rest: set[str]
 ) -> set[str]:
-    """The utterances of `rest` that validate the fold which tests `name`, all of `test`."""
+    """Choose the utterances of `rest` that validate the fold that tests `name`, all of `test`."""
     if validation == "random20":
         return _random20(data, name, rest)
     if validation == "next_speaker":
@@ -173,7 +180,7 @@ def _validation(
 
 
 def _next(table: Mapping[str, str], test: set[str], rest: set[str]) -> set[str]:
-    """The utterances of the first speaker or session of `rest` after the last of `test`.
+    """Choose the utterances of the first speaker or session of `rest` after the last of `test`.
 
     After the last of all comes the first.
     """
@@ -187,7 +194,7 @@ def _values(table: Mapping[str, str], utterances: set[str]) -> set[str]:
 
 
 def _partner(data: DataDir, name: str, test: set[str], rest: set[str]) -> set[str]:
-    """The utterances of the other speaker of the session of `test`."""
+    """Choose the utterances of the other speaker of the session of `test`."""
     sessions = _values(data.table("utt2session"), test)
     partner = {u for u in rest if data.table("utt2session")[u] in sessions}
     if not partner and len(_values(data.utt2spk, test)) > 1:
@@ -203,7 +210,7 @@ def _partner(data: DataDir, name: str, test: set[str], rest: set[str]) -> set[st
 
 
 def _random20(data: DataDir, name: str, rest: set[str]) -> set[str]:
-    """A fifth of `rest`, of each class in proportion, and never all of a class.
+    """Draw a fifth of `rest`, of each class in proportion, and never all of a class.
 
     Utterances are ranked by a hash of their id, the fold and a fixed seed: the draw depends on
     no library's generator. What rounding leaves goes to the classes with the largest remainders,
@@ -213,7 +220,7 @@ def _random20(data: DataDir, name: str, rest: set[str]) -> set[str]:
     ranked: dict[str, list[str]] = {}
     for utterance in sorted(rest, key=lambda u: _hash(f"{SEED} {name} {u}")):
         ranked.setdefault(data.table("utt2emo")[utterance], []).append(utterance)
-    quota = {label: int(RANDOM_SHARE * len(of)) for label, of in ranked.items()}
+    quota = {label: int(RANDOM_SHARE * len(utts)) for label, utts in ranked.items()}
     missing = max(1, round(RANDOM_SHARE * len(rest))) - sum(quota.values())
     by_remainder = sorted(
         (label for label in ranked if quota[label] + 1 < len(ranked[label])),
@@ -221,26 +228,18 @@ def _random20(data: DataDir, name: str, rest: set[str]) -> set[str]:
     )
     for label in by_remainder[:missing]:
         quota[label] += 1
-    return {utterance for label, of in ranked.items() for utterance in of[: quota[label]]}
+    return {utterance for label, utts in ranked.items() for utterance in utts[: quota[label]]}
 
 
 def _hash(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _check_parts(fold: Fold, cv: str, validation: str, number: int, name: str) -> None:
+def _check_classes(data: DataDir, fold: Fold, where: str) -> None:
+    utt2emo = data.table("utt2emo")
     for part in PARTS:
-        if not getattr(fold, part):
-            raise ImpossibleError(
-                f"--cv {cv} --validation {validation} leaves the {part} list of fold {number} "
-                f"({name} is tested) empty; use another --validation"
-            )
-
-
-def _check_classes(data: DataDir, labels: list[str], fold: Fold, where: str) -> None:
-    for part in PARTS:
-        present = {data.table("utt2emo")[utterance] for utterance in getattr(fold, part)}
-        missing = ", ".join(label for label in labels if label not in present)
+        present = {utt2emo[utterance] for utterance in getattr(fold, part)}
+        missing = ", ".join(sorted(set(utt2emo.values()) - present))
         if missing and part == "train":
             raise MissingClassError(
                 f"{where} of {data.path} has no training utterance of the class {missing}; use "

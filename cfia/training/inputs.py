@@ -1,4 +1,4 @@
-"""What the trainings of an experiment read: data, dumps and fold lists, and their digests."""
+"""Measure what the trainings of an experiment read: digests of data, dumps and fold lists."""
 
 from __future__ import annotations
 
@@ -27,22 +27,18 @@ def measure_part(data: Path, dumps: Mapping[str, Path]) -> Part:
         UserError: features are not there, or were made from other data than there is now.
     """
     measured = {}
-    for modality, directory in dumps.items():
+    for modality, dump in dumps.items():
         made_by = MADE_BY[modality]
-        measured[modality] = Dump(directory, marker.output_digest(directory, made_by))
-        _check_current(data, directory, made_by)
+        measured[modality] = Dump(dump, marker.output_digest(dump, made_by))
+        # Features of other audio or transcripts than the data directory has now are of no use.
+        for table, digest_then in marker.read(dump)["inputs"].items():
+            path = data / table
+            if table in TABLES and not (path.exists() and sha256(path) == digest_then):
+                raise UserError(
+                    f"{dump} was made from another {table} than {path} is now; run {made_by} again "
+                    "with --force true"
+                )
     return Part(data, sha256(data / "utt2emo"), measured)
-
-
-def _check_current(data: Path, dump: Path, made_by: str) -> None:
-    """Refuse features of other audio or transcripts than the data directory has now."""
-    for table, digest_then in marker.read(dump)["inputs"].items():
-        path = data / table
-        if table in TABLES and not (path.exists() and sha256(path) == digest_then):
-            raise UserError(
-                f"{dump} was made from another {table} than {path} is now; run {made_by} again "
-                "with --force true"
-            )
 
 
 def measure_folds(directory: Path) -> Folds:
@@ -79,5 +75,5 @@ def check_unchanged(experiment: Experiment) -> None:
 
 
 def classes(data: Path) -> tuple[str, ...]:
-    """The labels of a data directory in C-locale order, that of the network's outputs."""
+    """List the labels of a data directory in C-locale order, that of the network's outputs."""
     return tuple(sorted(set(read_table(data / "utt2emo").values())))

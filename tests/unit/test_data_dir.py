@@ -9,10 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cfia import marker
-from cfia.corpus.labels import classes
 from cfia.errors import UserError
 from cfia.kaldi.data_dir import DataDir, write_data_dir
 from cfia.kaldi.layout import Segment, spk2utt
+from cfia.training.folds import make_folds
+from cfia.training.inputs import classes
 from tests.support.data_files import tree, write_tables
 
 TABLES = {
@@ -34,7 +35,7 @@ def test_what_is_written_is_loaded(tmp_path: Path) -> None:
     assert data.wav_scp == TABLES["wav.scp"]
     assert data.text == TABLES["text"]
     assert data.utt2dur == {"s1-a": 1.5, "s1-b": 0.25, "s2-c": 2.0}
-    assert classes(data) == ["ang", "neu"]
+    assert classes(path) == ("ang", "neu")
     assert (data.table("utt2session"), data.skipped, data.segments) == ({}, {}, {})
     assert (path / "spk2utt").read_text() == "s1 s1-a s1-b\ns2 s2-c\n"
     assert not (path / "skipped").exists()
@@ -121,4 +122,6 @@ def test_a_directory_that_is_not_there_or_has_no_labels(tmp_path: Path) -> None:
         DataDir.load(tmp_path / "none")
     write_tables(tmp_path, {key: rows for key, rows in TABLES.items() if key != "utt2emo"})
     with pytest.raises(UserError, match="utt2emo"):
-        classes(DataDir.load(tmp_path))
+        classes(tmp_path)
+    with pytest.raises(UserError, match="utt2emo"):
+        make_folds(DataDir.load(tmp_path), "speaker", "random20")
