@@ -37,7 +37,7 @@ class EpochTotals:
     _unread: list[tuple[Sequence[str], Tensor]] = field(default_factory=list, repr=False)
 
     def add(self, utts: Sequence[str], loss: Loss, norm: Tensor) -> None:
-        """Take in a batch of some utterances: its loss and the norm of its gradient.
+        """Add a batch of some utterances: its loss and the norm of its gradient.
 
         Raises:
             UserError: as `read`.
@@ -49,7 +49,7 @@ class EpochTotals:
             self.read()
 
     def read(self) -> None:
-        """Read what has been added.
+        """Copy the losses that were added to the CPU, check and sum them.
 
         Raises:
             UserError: a loss or a gradient is not finite; it names the batch's utterances.
@@ -58,10 +58,10 @@ class EpochTotals:
             return
         rows = torch.stack([row for _, row in self._unread]).tolist()
         for (utts, _), (*losses, norm) in zip(self._unread, rows, strict=True):
-            for what, value in (("loss", losses[0]), ("gradient", norm)):
+            for name, value in (("loss", losses[0]), ("gradient", norm)):
                 if not math.isfinite(value):
                     raise UserError(
-                        f"the {what} is not finite in the batch of {', '.join(utts)}; try a lower "
+                        f"the {name} is not finite in the batch of {', '.join(utts)}; try a lower "
                         "lr, clip_grad=1 or precision=float32"
                     )
             self.sums = [s + value * len(utts) for s, value in zip(self.sums, losses, strict=True)]
@@ -69,7 +69,7 @@ class EpochTotals:
         self._unread.clear()
 
     def row(self) -> dict[str, float]:
-        """The means, as the history names them."""
+        """Compute the means, under the names of history.csv."""
         self.read()
         loss, cross_entropy, consistency = (value / self.utterances for value in self.sums)
         return {
@@ -80,11 +80,7 @@ class EpochTotals:
         }
 
     def state(self) -> dict[str, float | list[float]]:
-        """What a checkpoint within an epoch holds of it; reads first."""
+        """Give the values that a checkpoint within an epoch holds; reads first."""
         self.read()
-        return {
-            "batches": self.batches,
-            "utterances": self.utterances,
-            "sums": self.sums,
-            "con_grad_ratio": self.con_grad_ratio,
-        }
+        names = ("batches", "utterances", "sums", "con_grad_ratio")
+        return {name: getattr(self, name) for name in names}

@@ -1,7 +1,7 @@
-"""Lists of trainings for jobs to work off: a line is what one training is called with.
+"""Write and work off lists of trainings: a line has the arguments of one training.
 
-A job may take many trainings, one after the other in one process, since to start a process costs
-as much as a small training.
+A job takes many trainings, one after the other in one process, since to start a process costs as
+much as a small training.
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Task:
-    """One fold and one seed of the experiment in a directory."""
+    """A training by the directory of its experiment, which is not read yet."""
 
     experiment: Path
     fold: int
     seed: int
 
     def words(self) -> list[str]:
-        """The arguments of `cfia train` and `cfia posteriors`."""
+        """Give the arguments of `cfia train` and `cfia posteriors`."""
         return [str(self.experiment), "--fold", str(self.fold), "--seed", str(self.seed)]
 
     def training(self) -> Training:
-        """The training, as its experiment.yaml says."""
+        """Read experiment.yaml, and give the training."""
         return Training(experiment.read(self.experiment), self.fold, self.seed)
 
 
@@ -58,12 +58,8 @@ def read_list(path: Path, job: int, jobs: int) -> list[Task]:
     if not path.exists():
         raise UserError(f"{path} is not there; run the stage again")
     lines = path.read_text(encoding="utf-8").splitlines()[job - 1 :: jobs]
-    return [_task(line) for line in lines]
-
-
-def _task(line: str) -> Task:
-    directory, _, fold, _, seed = shlex.split(line)
-    return Task(Path(directory), int(fold), int(seed))
+    rows = [shlex.split(line) for line in lines]
+    return [Task(Path(directory), int(fold), int(seed)) for directory, _, fold, _, seed in rows]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -81,7 +77,7 @@ def run(
     args: argparse.Namespace,
     work: Callable[[Training], None],
 ) -> None:
-    """Do the work of one training, or of a job's part of a list.
+    """Do the work of one training, or of a job's share of a list.
 
     Of a list, a training that fails does not keep the others from running; the program exits with
     1 after the last.
@@ -118,10 +114,7 @@ def _work_off(tasks: Sequence[Task], name: str, work: Callable[[Training], None]
 
 @contextmanager
 def _logged(path: Path, command: str) -> Iterator[None]:
-    """Write all that is logged in the block to `path` too, after what an earlier try wrote.
-
-    It is headed by a command that does the same alone.
-    """
+    """Append all that is logged in the block to a file, under the command for this task alone."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with open(path, "a", encoding="utf-8") as handle:
         handle.write(f"# {command}\n")

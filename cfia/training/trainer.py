@@ -28,23 +28,23 @@ from cfia.training.optimizer import make_optimizer, make_scheduler, step_epoch
 
 log = logging.getLogger(__name__)
 
-WITHIN_EPOCH = "within_epoch.pt"  # where an epoch is; removed at its end
-BATCHES_READ_AT_ONCE = 16  # from a GPU
+WITHIN_EPOCH = "within_epoch.pt"  # the checkpoint in the middle of an epoch; removed at its end
+BATCHES_READ_AT_ONCE = 16  # losses that are copied from a GPU at once; see `EpochTotals`
 
 # Rows of history.csv, in the order of its columns.
 Row = dict[str, float]
 
 
 @dataclass(frozen=True)
-class TrainingInputs:
-    """Hold what one training is given.
+class TrainerInputs:
+    """All that one training depends on.
 
     Attributes:
         directory: where checkpoint.pt, best.pt, history.csv and tensorboard/ go.
         selection: "valid" or "test": the epoch with the best UA on `select`; "last": the last.
         select: the utterances that `selection` looks at; the test fold for "test" alone.
-        checkpoint_seconds: how long a training goes on without writing where it is in an epoch.
-        layers: how many layers stand side by side in the features of each modality.
+        checkpoint_seconds: how often a checkpoint is written within an epoch.
+        layers: how many layers are side by side in the features of each modality.
     """
 
     directory: Path
@@ -60,10 +60,14 @@ class TrainingInputs:
 
 
 class Trainer:
-    """Trains one network; made anew, it goes on at the last batch that was written."""
+    """The network of one training, its optimiser, and the history of its epochs.
 
-    def __init__(self, inputs: TrainingInputs):
+    A new one for the same directory goes on behind the last batch of the last checkpoint.
+    """
+
+    def __init__(self, inputs: TrainerInputs):
         self.inputs = inputs
+        self.oracle = inputs.selection == "test"
         self.model = build_model(inputs).to(inputs.device)
         config = inputs.config.train
         self.optimizer = make_optimizer(self.model.parameters(), config)
@@ -72,15 +76,16 @@ class Trainer:
         if config.class_weights == "balanced":
             weights = balanced_weights(inputs.train.targets, len(inputs.classes))
             self.class_weights = weights.to(inputs.device)
-        self.history: list[Row] = []
-        self.totals = self._no_totals()
-        self.written = time.monotonic()  # when a checkpoint was
+        self.history: list[Row] = []  # a row for each finished epoch
+        self.totals = self._no_totals()  # of the batches of the current epoch
+        self.written = time.monotonic()  # the time of the last checkpoint
 
     def fit(self) -> None:
         """Train to the end, writing best.pt, checkpoint.pt and history.csv after each epoch."""
         from torch.utils.tensorboard import SummaryWriter
 
         self._resume()
+        # Rows that a killed job has written for an epoch that is now repeated are purged.
         board = SummaryWriter(
             str(self.inputs.directory / "tensorboard"), purge_step=len(self.history) + 1
         )
@@ -98,25 +103,34 @@ class Trainer:
         log.info(
             "best epoch %d of %d by %s: WA %.2f, UA %.2f on %s",
             best["epoch"], len(self.history), self.inputs.selection, best["valid_wa"],
-            best["valid_ua"], "the test fold (oracle)" if self._oracle() else "validation",
+            best["valid_ua"], "the test fold (oracle)" if self.oracle else "validation",
         )  # fmt: skip
 
     def _epoch(self, epoch: int, board: Any) -> None:
+        # 1. Seed dropout from the seed and the epoch alone, so that no epoch depends on how many
+        #    were trained before it in this process. In the middle of an epoch the generators have
+        #    the states of the checkpoint.
         if self.totals.batches == 0:
             seed_epoch(self.inputs.seed, epoch)
+        # 2. Train on all batches, at the learning rate that the schedule has come to.
         lr = self.optimizer.param_groups[0]["lr"]
         row: Row = {"epoch": epoch, "lr": lr, **self._train_epoch(epoch)}
+        # 3. Score the utterances that select the epoch. The columns are called valid_ with
+        #    `selection: test` too; the log says then that they are of the test fold.
         scores = evaluate(self.model, self.inputs.select, self.inputs.config, self.inputs.device)
         row.update(valid_loss=scores.loss, valid_wa=scores.wa, valid_ua=scores.ua)
         self.history.append(row)
+        # 4. Move the schedule on, before the checkpoint, which holds its state for the next epoch.
         step_epoch(self.scheduler, scores.ua)
+        # 5. Write the checkpoints: a job that is killed after this does not repeat the epoch.
         self._write()
         for name, value in row.items():
             board.add_scalar(name.replace("_", "/", 1), value, epoch)
 
     def _train_epoch(self, epoch: int) -> Row:
-        """Train on all batches of an epoch, or on those that a kill has left."""
+        """Train on all batches of an epoch, or on those that a killed job has left."""
         self.model.train()
+        # The same seed and epoch give the same batches, so their count says where to go on.
         plan = self._plan(epoch)
         while self.totals.batches < len(plan):
             self._train_batch(plan[self.totals.batches])
@@ -127,41 +141,41 @@ class Trainer:
         return row
 
     def _plan(self, epoch: int) -> list[list[int]]:
-        """The batches of an epoch."""
+        """List the batches of an epoch, each as indices of training utterances."""
         data, size, seed = self.inputs.train, self.inputs.config.train.batch_size, self.inputs.seed
         if self.inputs.config.train.batch_by == "none" or self.inputs.config.model.mask == "none":
             return batches.shuffled(len(data), size, seed, epoch)
         return batches.shuffled_by_length(data.guiding_lengths(), size, seed, epoch)
 
     def _train_batch(self, indices: list[int]) -> None:
+        # Forward: features to the two parts of the loss (Eq. 12).
         loss = self._loss(indices)
+        # Backward. To measure how much of the gradient is the consistency loss costs another
+        # backward pass; the first batch of an epoch is enough to see the trend.
         self.optimizer.zero_grad(set_to_none=True)
-        if self.totals.batches == 0:  # once an epoch is enough to see the trend
+        if self.totals.batches == 0:
             self.totals.con_grad_ratio = backward(loss, list(self.model.parameters()))
         else:
             loss.total().backward()  # type: ignore[no-untyped-call]
+        # Clip. Without a limit too, since the norm tells whether the gradient is finite.
         largest = self.inputs.config.train.clip_grad or math.inf
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), largest)
+        # Add the loss up, or stop where it or the gradient is not finite; then take the step.
         self.totals.add([self.inputs.train.utts[i] for i in indices], loss, norm)
         self.optimizer.step()
 
     def _loss(self, indices: list[int]) -> Loss:
         features = self.inputs.train.batch(indices, self.inputs.device)
         targets = self.inputs.train.targets[indices].to(self.inputs.device)
-        mixed = self.inputs.config.train.precision == "bf16"
-        with torch.autocast(self.inputs.device.type, torch.bfloat16, enabled=mixed):
-            return objective(
-                self.model(features),
-                targets,
-                self.inputs.config.model.consistency,
-                self.class_weights,
-            )
+        weights, mixed = self.inputs.config.model.consistency, self.inputs.config.train.precision
+        with torch.autocast(self.inputs.device.type, torch.bfloat16, enabled=mixed == "bf16"):
+            return objective(self.model(features), targets, weights, self.class_weights)
 
     def _no_totals(self) -> EpochTotals:
         return EpochTotals(every=1 if self.inputs.device.type == "cpu" else BATCHES_READ_AT_ONCE)
 
     def _best(self) -> int:
-        """The selected epoch: the best UA, ties by the lower loss, then the earlier one."""
+        """Select the epoch of the best UA, ties by the lower loss, then the earlier one."""
         if self.inputs.selection == "last":
             return len(self.history)
         keys = [(-row["valid_ua"], row["valid_loss"]) for row in self.history]
@@ -172,21 +186,18 @@ class Trainer:
             return False
         return len(self.history) - self._best() >= self.inputs.config.train.patience
 
-    def _oracle(self) -> bool:
-        return self.inputs.selection == "test"
-
     def _report(self, seconds: float, left: float) -> None:
         row = self.history[-1]
         log.info(
             "epoch %d/%d  loss %.4f  consistency %.1e of the gradient  %s loss %.4f WA %.2f UA %.2f"
             "  best UA at epoch %d  %.1f s an epoch, at most %s left",
             row["epoch"], self.inputs.config.train.epochs, row["train_loss"], row["con_grad_ratio"],
-            "test (oracle)" if self._oracle() else "valid", row["valid_loss"], row["valid_wa"],
+            "test (oracle)" if self.oracle else "valid", row["valid_loss"], row["valid_wa"],
             row["valid_ua"], self._best(), seconds, tqdm.format_interval(left),
         )  # fmt: skip
 
     def _write(self) -> None:
-        """First best.pt, then checkpoint.pt: a kill between the two repeats the epoch."""
+        """Write best.pt, then checkpoint.pt: a job killed between the two repeats the epoch."""
         best = self._best()
         if best == len(self.history):
             state = {key: value.cpu() for key, value in self.model.state_dict().items()}
@@ -198,12 +209,8 @@ class Trainer:
         self.written = time.monotonic()
 
     def _write_within_epoch(self) -> None:
-        state = {
-            **self._state(),
-            "totals": self.totals.state(),
-            "random": random_state(self.inputs.device),
-        }
-        checkpoint.save(self.inputs.directory / WITHIN_EPOCH, state)
+        middle = {"totals": self.totals.state(), "random": random_state(self.inputs.device)}
+        checkpoint.save(self.inputs.directory / WITHIN_EPOCH, {**self._state(), **middle})
         self.written = time.monotonic()
 
     def _state(self) -> dict[str, Any]:
@@ -222,12 +229,12 @@ class Trainer:
         self.history = state["history"]
 
     def _resume(self) -> None:
-        for left in self.inputs.directory.glob(".*.pt.tmp.*"):
-            left.unlink()  # of a process that was killed
+        for temporary in self.inputs.directory.glob(".*.pt.tmp.*"):
+            temporary.unlink()  # of a job that was killed
         path = self.inputs.directory / "checkpoint.pt"
         if path.exists():
             self._restore(checkpoint.load(path, self.inputs.device), path)
-            # A kill may have come between the two files.
+            # The job may have been killed between the two files.
             write_history(self.inputs.directory / "history.csv", self.history, self._best())
             log.info("%s: going on after epoch %d", self.inputs.directory, len(self.history))
         self._resume_within_epoch()
@@ -237,7 +244,7 @@ class Trainer:
         if not path.exists():
             return
         state = checkpoint.load(path, self.inputs.device)
-        if len(state["history"]) != len(self.history):  # a kill came just before it was removed
+        if len(state["history"]) != len(self.history):  # of an epoch that was finished since
             path.unlink()
             return
         self._restore(state, path)
@@ -249,7 +256,7 @@ class Trainer:
         )  # fmt: skip
 
 
-def build_model(inputs: TrainingInputs) -> nn.Module:
+def build_model(inputs: TrainerInputs) -> nn.Module:
     """Build the network for the features of a training, with weights drawn from its seed."""
     seed_epoch(inputs.seed, 0)
     model = registry.build(

@@ -1,4 +1,4 @@
-"""One training, a fold and a seed of an experiment: train it, and write its posteriors.
+"""Train one fold and seed of an experiment, and write the posteriors of its test part.
 
 Imports torch only where something is computed, so that a finished training says so at once.
 """
@@ -34,7 +34,7 @@ POSTERIORS_MARKER = ".posteriors.json"
 
 @dataclass(frozen=True)
 class Training:
-    """One fold and one seed of an experiment."""
+    """A training: one fold and one seed of an experiment."""
 
     experiment: Experiment
     fold: int
@@ -61,13 +61,9 @@ class Training:
             )
         return folds[self.fold]
 
-    def options(self) -> dict[str, Any]:
-        """What tells it from the other trainings of its experiment, for the marker."""
-        return {"seeds": self.seed}
-
-    def inputs(self) -> dict[str, str]:
-        """The digest of its experiment, for the marker."""
-        return {NAME: self.experiment.digest()}
+    def marked(self) -> tuple[dict[str, Any], dict[str, str]]:
+        """Give its marker's options and inputs: the seed, and the digest of its experiment."""
+        return {"seeds": self.seed}, {NAME: self.experiment.digest()}
 
     def dataset(self, part: str) -> Dataset:
         """Open the features of the fold's "train", "valid" or "test" list."""
@@ -80,16 +76,16 @@ class Training:
         return load(utts, labels, experiment.classes, dumps, config, cache)
 
     def layers(self) -> dict[str, int]:
-        """How many layers of a frozen encoder are side by side in each modality's features."""
+        """Count the layers of a frozen encoder side by side in each modality's features."""
         return {name: frontend.layers for name, frontend in self.frontends().items()}
 
     def frontends(self) -> dict[str, Frontend]:
-        """Read what made the features of each modality."""
+        """Read the frontend.yaml of each modality's features."""
         return {name: Frontend.read(path) for name, path in self.experiment.dumps().items()}
 
 
 def train(training: Training, checkpoint_seconds: float, *, force: bool) -> None:
-    """Train a network, or go on with it, or say that it is there.
+    """Train a network, or go on where an earlier job was killed, or skip what is finished.
 
     Args:
         checkpoint_seconds: how often to write a checkpoint within an epoch.
@@ -99,16 +95,16 @@ def train(training: Training, checkpoint_seconds: float, *, force: bool) -> None
         UserError: its inputs have changed, or it was made differently and `force` is false.
     """
     experiment, directory = training.experiment, training.directory
-    options, inputs = training.options(), training.inputs()
+    options, inputs = training.marked()
     check_unchanged(experiment)
-    training.lists  # noqa: B018 - a fold that there is not must leave no directory behind
+    training.lists  # noqa: B018 - the number of a fold that is not there must leave no directory
     state = marker.check(directory, options, inputs, force=force, suggest_tag=True)
     if state is marker.State.DONE:
         log.info("%s: already trained, skipping", directory)
         return
     if state is marker.State.FRESH:
         marker.start(directory, options, inputs)
-    # Lists that were edited after stage 2 must not let a speaker train and be tested.
+    # Lists may have been edited after stage 2: no speaker of the test may be in the training.
     fold_check.check(
         experiment.parts["train"].data,
         experiment.folds.directory,
@@ -125,7 +121,7 @@ def is_trained(training: Training, *, force: bool = False) -> bool:
     Raises:
         UserError: it was made differently and `force` is false.
     """
-    options, inputs = training.options(), training.inputs()
+    options, inputs = training.marked()
     state = marker.check(training.directory, options, inputs, force=force, suggest_tag=True)
     return state is marker.State.DONE
 
@@ -133,18 +129,18 @@ def is_trained(training: Training, *, force: bool = False) -> bool:
 def _fit(training: Training, checkpoint_seconds: float) -> None:
     from cfia.provenance import provenance
     from cfia.training.determinism import set_up
-    from cfia.training.trainer import Trainer, TrainingInputs
+    from cfia.training.trainer import Trainer, TrainerInputs
 
     experiment = training.experiment
     selection = experiment.protocol["selection"]
     device = set_up(experiment.run["num_threads"], experiment.run["ngpu"])
-    made_by = provenance(experiment.run["num_threads"], str(device))
+    origin = provenance(experiment.run["num_threads"], str(device))
     encoders = {name: frontend.values() for name, frontend in training.frontends().items()}
-    values = {**made_by, "audio": None, "text": None, **encoders}
+    values = {**origin, "audio": None, "text": None, **encoders}
     write_yaml(training.directory / "provenance.yaml", values)
     parts = {part: training.dataset(part) for part in PARTS}
     _check_parts(training, parts)
-    inputs = TrainingInputs(
+    inputs = TrainerInputs(
         directory=training.directory,
         config=experiment.config,
         seed=training.seed,
@@ -160,7 +156,7 @@ def _fit(training: Training, checkpoint_seconds: float) -> None:
 
 
 def _check_parts(training: Training, parts: dict[str, Dataset]) -> None:
-    """Say what each part has, and refuse to train without a class."""
+    """Log the size of each part, and refuse to train without a class."""
     from cfia.training.dataset import skipped
 
     left_out = skipped(training.experiment.dumps())
@@ -190,7 +186,7 @@ def _check_parts(training: Training, parts: dict[str, Dataset]) -> None:
 
 
 def write_posteriors(training: Training, *, force: bool) -> None:
-    """Write the posteriors of a training's test part, or say that they are there.
+    """Write the posteriors of a training's test part, or skip those that are there.
 
     Raises:
         UserError: it is not trained, its inputs have changed, or the posteriors were made

@@ -24,7 +24,7 @@ import torch
 from cfia.config import ModelConfig, load
 from cfia.training import dataset
 from cfia.training.determinism import set_up
-from cfia.training.trainer import Trainer, TrainingInputs
+from cfia.training.trainer import Trainer, TrainerInputs
 from tests.bench import iemocap, processes
 
 TRAIN, SELECT = 4425, 885
@@ -164,7 +164,7 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
         for part in (utts[:n_train], utts[n_train:])
     ]
     with tempfile.TemporaryDirectory(dir=args.child) as directory:
-        inputs = TrainingInputs(
+        inputs = TrainerInputs(
             directory=Path(directory),
             config=config,
             seed=1,
