@@ -139,11 +139,7 @@ class InMemory(FeatureSet):
 
 
 def open_features(
-    feats_scp: Path,
-    utts: Sequence[str],
-    shaping: Shaping,
-    cache: str,
-    free: float | None = None,
+    feats_scp: Path, utts: Sequence[str], shaping: Shaping, cache: str, free: float | None = None
 ) -> FeatureSet:
     """The features of some utterances, kept as `cache` says.
 

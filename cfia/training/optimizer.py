@@ -6,12 +6,7 @@ from collections.abc import Iterable
 
 from torch import nn
 from torch.optim import Adam, Optimizer, RMSprop
-from torch.optim.lr_scheduler import (
-    CosineAnnealingLR,
-    CyclicLR,
-    LRScheduler,
-    ReduceLROnPlateau,
-)
+from torch.optim.lr_scheduler import CosineAnnealingLR, CyclicLR, LRScheduler, ReduceLROnPlateau
 
 from cfia.config import TrainConfig
 

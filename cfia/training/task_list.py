@@ -73,9 +73,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(
-    parser: argparse.ArgumentParser,
-    args: argparse.Namespace,
-    work: Callable[[Training], None],
+    parser: argparse.ArgumentParser, args: argparse.Namespace, work: Callable[[Training], None]
 ) -> None:
     """Do the work of one training, or of a job's share of a list.
 

@@ -117,7 +117,7 @@ def _corpus_name(name: str) -> str:
 
 
 def _load(path: Path) -> dict[str, dict[str, str]]:
-    """Pattern -> corpus or `DEFAULT` -> value, in the file's order, all checked."""
+    """Read pattern -> corpus or `DEFAULT` -> value, in the file's order, and check all of it."""
     return {str(pattern): _entry(path, str(pattern), e) for pattern, e in read_yaml(path).items()}
 
 

@@ -132,23 +132,22 @@ class HuggingFace(Source):
         from huggingface_hub import constants, errors
 
         or_directory = "or download the model elsewhere and give its directory"
-        if isinstance(error, errors.GatedRepoError):
-            return UserError(
-                f"{self.model} is gated: accept its terms on its page at the Hugging Face hub, log "
-                f"in with `hf auth login`, and run the same command again, {or_directory}"
-            )
-        if isinstance(error, errors.RepositoryNotFoundError):
-            return UserError(
-                f"{self.model} is neither a directory nor a public model of the Hugging Face hub; "
-                "check the name, or if it is private log in with `hf auth login`"
-            )
+        # A class before those that it is derived from: a gated repository is one that is not found.
+        reasons = {
+            errors.GatedRepoError: "is gated: accept its terms on its page at the Hugging Face "
+            f"hub, log in with `hf auth login`, and run the same command again, {or_directory}",
+            errors.RepositoryNotFoundError: "is neither a directory nor a public model of the "
+            "Hugging Face hub; check the name, or if it is private log in with `hf auth login`",
+            errors.HFValidationError: "is neither a directory nor a model's id; check it",
+        }
+        for kind, reason in reasons.items():
+            if isinstance(error, kind):
+                return UserError(f"{self.model} {reason}")
         if isinstance(error, errors.RevisionNotFoundError):
             return UserError(
                 f"the Hugging Face hub no longer has commit {self.revision} of {self.model}, which "
                 "the dump was planned with; --force true takes the newest"
             )
-        if isinstance(error, errors.HFValidationError):
-            return UserError(f"{self.model} is neither a directory nor a model's id; check it")
         if _is_full(error):
             return _full_disk(self.model, constants.HF_HUB_CACHE, "HF_HOME")
         if isinstance(error, errors.LocalEntryNotFoundError):

@@ -1,4 +1,4 @@
-"""Features that somebody else extracted, as a dump and a data directory for audio-only systems.
+"""Import published features as a dump and a data directory, for audio-only systems.
 
 The authors of emotion2vec publish three files for IEMOCAP's 5531 utterances:
 
@@ -6,7 +6,8 @@ The authors of emotion2vec publish three files for IEMOCAP's 5531 utterances:
     train.lengths  frames of each utterance, one number a line
     train.emo      `<utterance> TAB <label>`, in the same order
 
-What the names of the utterances say (speaker, session) only the recipe knows, and passes in.
+Only the recipe can read speaker and session from the utterances' names; its function for that is
+an argument.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ FRAME_SHIFT = 0.02  # seconds
 log = logging.getLogger(__name__)
 
 Describe = Callable[[str, str, Path, int], Utterance]
-"""What an utterance's name says, given the name, its label, and the file and line it is from."""
+"""Makes an `Utterance` of its name and label, and of the file and line that they are from."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ class Published:
     selected: Sequence[tuple[Utterance, str]]
 
     def inputs(self) -> dict[str, str]:
-        """Digests for a marker: of the frames, name, size and time."""
+        """Give the digests for a marker; for the frames it is of the file's name, size and time."""
         npy, *others = [self.directory / name for name in FILES]
         digests = {path.name: sha256(path) for path in others}
         return {npy.name: stat_digest([npy], self.directory), **digests}
@@ -99,11 +100,11 @@ def read(directory: Path, describe: Describe, conf: Path, dim: int) -> Published
             f"{len(frames)} frames; get all files again from one place"
         )
     selected = select(utterances, conf / "labels" / f"{LABELS}.yaml")
-    found = differences(selected, conf / "corpus.yaml", LABELS)
-    if found:
+    different = differences(selected, conf / "corpus.yaml", LABELS)
+    if different:
         raise UserError(
             f"{directory / 'train.emo'} does not hold the utterances and labels of the corpus: "
-            f"{'; '.join(found)}; get the file again"
+            f"{'; '.join(different)}; get the file again"
         )
     rows = {
         u.id: (int(end) - n, int(end)) for u, n, end in zip(utterances, lengths, ends, strict=True)
@@ -219,7 +220,7 @@ def make_data_dir(published: Published, path: Path, text_file: str, *, force: bo
     Raises:
         UserError: the directory is there and differs, or the text file lacks an utterance.
     """
-    if _is_of_stage_1(path):
+    if "corpus_dir" in marker.read(path)["options"]:  # stage 1 prepared a corpus there
         labels = {u.id: label for u, label in published.selected}
         if read_table(path / "utt2emo") != labels:
             raise UserError(
@@ -246,8 +247,3 @@ def make_data_dir(published: Published, path: Path, text_file: str, *, force: bo
     log.info("%s: %d utterances, without audio", path, len(utterances))
     if not text_file:
         log.warning("every text in %s is %s: train audio-only systems from it", path, NO_WORDS)
-
-
-def _is_of_stage_1(path: Path) -> bool:
-    """Whether a corpus was prepared there."""
-    return "corpus_dir" in marker.read(path)["options"]

@@ -51,7 +51,7 @@ def schedule(lengths: Tensor, given: Tensor) -> Schedule:
         given: (B,), how many of them have an input; those that follow have zeros.
     """
     order = lengths.argsort(descending=True, stable=True)
-    starts, rows = (_starts(counts)[order] for counts in (lengths, given))
+    starts, rows = ((counts.cumsum(0) - counts)[order] for counts in (lengths, given))
     length, given = lengths[order], given[order]
     step = torch.arange(int(length[0]))[:, None]
     active = step < length  # (T, B)
@@ -67,10 +67,6 @@ def schedule(lengths: Tensor, given: Tensor) -> Schedule:
     taken = torch.empty(2 * int(given.sum()) + 2, dtype=torch.long)
     taken[filled] = torch.arange(len(filled))
     return Schedule(active.sum(1).tolist(), filled, pairs, places, taken[:-2])
-
-
-def _starts(counts: Tensor) -> Tensor:
-    return counts.cumsum(0) - counts
 
 
 def rows(data: Tensor, lengths: Tensor) -> Tensor:
