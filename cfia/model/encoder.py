@@ -29,7 +29,7 @@ class Sequences:
     lengths: Tensor
 
     def valid(self) -> Tensor:
-        """(B, T) in {0, 1}: the positions within each length, in the type of `data`."""
+        """Mark the positions within each length: (B, T) in {0, 1}, in the type of `data`."""
         return position_mask(self.lengths, self.data.shape[1]).to(self.data)
 
 
@@ -158,10 +158,10 @@ def encoders(
     )
 
 
-def spread(y: Tensor, lengths: Tensor, targets: Tensor, size: int) -> Tensor:
+def stretch_to_frames(y: Tensor, lengths: Tensor, targets: Tensor, size: int) -> Tensor:
     """Stretch each utterance's tokens over its audio frames by linear interpolation.
 
-    Token 0 stands on frame 0, the last token on the last frame (`align: interpolate`).
+    Token 0 is placed on frame 0, the last token on the last frame (`align: interpolate`).
 
     Args:
         y: (B, L, K), the tokens.
@@ -178,13 +178,13 @@ def spread(y: Tensor, lengths: Tensor, targets: Tensor, size: int) -> Tensor:
     position = (frames * step[:, None]).minimum((lengths - 1)[:, None].double())  # (B, size)
     left = position.floor().long()
     right = (left + 1).minimum((lengths - 1)[:, None])
-    share = (position - left).to(y)
+    fraction = (position - left).to(y)
     within = position_mask(targets, size).to(y)
-    weight_right = (share * within).unsqueeze(2)
-    weight_left = ((1 - share.to(y.device)) * within).unsqueeze(2)
+    weight_right = (fraction * within).unsqueeze(2)
+    weight_left = ((1 - fraction) * within).unsqueeze(2)
     return _take(y, left) * weight_left + _take(y, right) * weight_right
 
 
 def _take(y: Tensor, index: Tensor) -> Tensor:
-    """Rows `index` (B, N) of `y` (B, L, K): (B, N, K)."""
+    """Take the rows `index` (B, N) of `y` (B, L, K): (B, N, K)."""
     return y.gather(1, index.to(y.device).unsqueeze(2).expand(-1, -1, y.shape[2]))

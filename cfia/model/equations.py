@@ -18,10 +18,10 @@ from cfia.model.consistency import PairLoss, pairs
 
 @dataclass
 class StackOutput:
-    """What a stack returns.
+    """The output of a stack.
 
     Attributes:
-        pooled: (B, K, F), the mean over time of what is classified; K is C, or 2C for
+        pooled: (B, K, F), the mean over time of the classifier's input; K is C, or 2C for
             `classifier_input: concat`.
         terms: (pairs,), one self-consistency loss per pair of modules, unweighted.
     """
@@ -31,7 +31,7 @@ class StackOutput:
 
 
 class ChannelAttention(nn.Module):
-    """`W_a` and `W_t` from the pooled channels of both modalities (Eq. 3)."""
+    """Map the pooled channels of both modalities to `W_a` and `W_t` (Eq. 3)."""
 
     def __init__(self, channels: int, reduction: int, mlp: str):
         super().__init__()
@@ -50,7 +50,7 @@ class ChannelAttention(nn.Module):
 
 
 class SpatialGate(nn.Module):
-    """`I_a, I_t` to the weights `A_a, A_t` of the modalities at each (t, f) (Eq. 7-10)."""
+    """Map `I_a, I_t` to the weights `A_a, A_t` of the modalities at each (t, f) (Eq. 7-10)."""
 
     def __init__(self, channels: int, features: int, kernel: int, gate_conv: str):
         super().__init__()
@@ -103,7 +103,7 @@ class CFIA(nn.Module):
 
 
 class EquationStack(nn.Module):
-    """`n_modules` CFIA modules in a row, the pooling of what is classified, and the loss terms."""
+    """`n_modules` CFIA modules in a row, the mean over time, and the self-consistency terms."""
 
     def __init__(self, config: ModelConfig):
         super().__init__()
@@ -122,7 +122,7 @@ class EquationStack(nn.Module):
             valid: (B, T) in {0, 1}, the positions that means and losses count.
             used: the modalities whose self-consistency terms count, of "audio" and "text".
         """
-        fusion = X_a + X_t  # what is classified when there is no module (Table 4 iii)
+        fusion = X_a + X_t  # the classifier's input where there is no module (Table 4 iii)
         inputs = {"audio": X_a, "text": X_t}
         outputs: dict[str, list[Tensor]] = {"audio": [], "text": []}
         for module in self.modules_:
@@ -155,5 +155,5 @@ class EquationStack(nn.Module):
 
 
 def mean_over_time(X: Tensor, valid: Tensor) -> Tensor:
-    """(B, C, T, F), 0 where not valid, to its mean over the valid positions, (B, C, F)."""
+    """Average (B, C, T, F), 0 where not valid, over the valid positions: (B, C, F)."""
     return X.sum(dim=2) / valid.sum(dim=1)[:, None, None]

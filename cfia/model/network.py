@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from cfia.config import ModelConfig
-from cfia.model.encoder import Layers, Sequences, encoders, position_mask, spread
+from cfia.model.encoder import Layers, Sequences, encoders, position_mask, stretch_to_frames
 from cfia.model.equations import EquationStack, mean_over_time
 from cfia.model.fast.fused import FusedStack
 
@@ -110,4 +110,6 @@ class CFIANet(nn.Module):
         if self.config.align == "pad":
             return y["text"], lengths["text"]
         size = y["audio"].shape[1]
-        return spread(y["text"], lengths["text"], lengths["audio"], size), lengths["audio"]
+        return stretch_to_frames(y["text"], lengths["text"], lengths["audio"], size), lengths[
+            "audio"
+        ]

@@ -92,11 +92,8 @@ class Positions:
     def __call__(self, x: Tensor, lengths: Sequence[int]) -> Tensor:
         """Convolve each of the utterances, which have these lengths, as if it were alone."""
         gap = max(kernel.shape[-1] for kernel, _ in self._layers) // 2
-        frames = torch.zeros(sum(lengths) + gap * (len(lengths) - 1), dtype=torch.bool)
-        start = 0
-        for length in lengths:
-            frames[start : start + length] = True
-            start += length + gap
+        frames = torch.cat([torch.arange(length + gap) < length for length in lengths])
+        frames = frames[: len(frames) - gap]
         where = frames.nonzero()[:, 0].to(x.device)
         gaps = (~frames).nonzero()[:, 0].to(x.device)
         y = x.new_zeros(len(frames), x.shape[1]).index_copy_(0, where, x)
@@ -116,7 +113,7 @@ class Network:
 
     Args:
         weights: the model's parameters by their names in funasr, on the device.
-        conf: `model_conf` of config.yaml, checked by `emotion2vec.check_design`.
+        conf: `model_conf` of config.yaml, checked by `emotion2vec.check`.
         spec: the layers of the front, (channels, kernel, stride) each.
     """
 

@@ -134,11 +134,6 @@ def _fetch(source: Source) -> Path:
     return directory
 
 
-def weights_to_run(files: Files) -> dict[str, torch_file.StoredTensor]:
-    """The weights without those that are not run; see `Files.stored`."""
-    return {k: v for k, v in files.stored().items() if not k.startswith((DECODER, HEAD))}
-
-
 def _scopes(files: Files, config: dict[str, Any]) -> list[tuple[str, str]]:
     """Beginnings of keys and what they become: funasr's `scope_map`, a flat list of pairs.
 

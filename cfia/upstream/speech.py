@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -103,6 +104,8 @@ class Speech(Upstream):
     def __init__(
         self, name: str, files: checkpoint.Checkpoint, model: Any, prepare: Any, layer: int | str
     ) -> None:
+        import torch
+
         blocks = model.config.num_hidden_layers
         self._front = Front(model)
         self._prepare = prepare
@@ -119,20 +122,15 @@ class Speech(Upstream):
 
             relative_attention.install(self._encoder)
         if isinstance(layer, int):
-            self._cut(layer, blocks)
+            # Without the blocks above it, the encoder's output is the layer's state, but for the
+            # encoder's own norm where that is behind the blocks.
+            del self._encoder.layers[layer:]
+            if layer < blocks and getattr(model.config, "do_stable_layer_norm", False):
+                self._encoder.layer_norm = torch.nn.Identity()
         self.shortest = self._front.shortest
         width, rate = model.config.hidden_size, prepare.sampling_rate
         shift = self._front.stride / rate
         self.description = files.frontend("audio", name, layer, blocks, width, shift, rate)
-
-    def _cut(self, layer: int, blocks: int) -> None:
-        """Drop what is above a layer, so that the encoder's output is that layer's state."""
-        import torch
-
-        del self._encoder.layers[layer:]
-        # Its own norm is behind the blocks in some models, and before them in the others.
-        if layer < blocks and getattr(self._encoder.config, "do_stable_layer_norm", False):
-            self._encoder.layer_norm = torch.nn.Identity()
 
     def extract(self, batch: Sequence[Any]) -> list[Features]:
         """Map waveforms to matrices (frames, dim), 50 a second; see `Upstream.extract`."""
@@ -199,18 +197,15 @@ def build(choice: Choice, files: checkpoint.Checkpoint, num_threads: int, device
     import transformers
 
     torch.set_num_threads(num_threads)
-    layer = _layer(choice, files)
+    layer = check(choice, files)
     prepare = _prepare(files)
     model_class = getattr(transformers, FAMILIES[choice.name].model_class)
     model = checkpoint.load(model_class, files, unused="adapter")
     return Speech(choice.name, files, checkpoint.place(model, device), prepare, layer)
 
 
-def _layer(choice: Choice, files: checkpoint.Checkpoint) -> int | str:
-    return checkpoint.audio_layer(choice, files, "num_hidden_layers", 12)
-
-
-LOADER = Loader(checkpoint.find, _layer, build)
+check = functools.partial(checkpoint.audio_layer, key="num_hidden_layers", default=12)
+LOADER = Loader(checkpoint.find, check, build)
 
 
 def _prepare(files: checkpoint.Checkpoint) -> Any:

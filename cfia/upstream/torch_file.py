@@ -14,10 +14,12 @@ was before it (`_use_new_zipfile_serialization=False`).
 
 from __future__ import annotations
 
+import contextlib
 import pickle
 import struct
 import zipfile
 from collections import OrderedDict
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -79,33 +81,26 @@ class StoredTensor:
         Raises:
             UserError: the file has not all of it, or not numbers that torch knows.
         """
-        try:
-            return self._read()
-        except UserError:
-            raise
-        except Exception:  # torch raises this and that for shapes that cannot be
-            raise _damaged(self.path) from None
-
-    def _read(self) -> Tensor:
         import torch
 
-        dtype = getattr(torch, self.storage.dtype)
-        if 0 in self.shape:
-            return torch.empty(self.shape, dtype=dtype)
-        # Of a storage that tensors share, only what this one reaches is read.
-        steps = zip(self.shape, self.stride, strict=True)
-        count = 1 + sum((size - 1) * stride for size, stride in steps)
-        first, size = self.places.get(self.storage.key, (0, 0))
-        if min(self.offset, *self.shape, *self.stride, 0) < 0 or (
-            (self.offset + count) * dtype.itemsize > size
-        ):
-            raise _damaged(self.path)
-        numbers = bytearray(count * dtype.itemsize)
-        with open(self.path, "rb") as handle:
-            handle.seek(first + self.offset * dtype.itemsize)
-            if handle.readinto(numbers) < len(numbers):
+        with _whole(self.path):
+            dtype = getattr(torch, self.storage.dtype)
+            if 0 in self.shape:
+                return torch.empty(self.shape, dtype=dtype)
+            # Of a storage that tensors share, only what this one reaches is read.
+            steps = zip(self.shape, self.stride, strict=True)
+            count = 1 + sum((size - 1) * stride for size, stride in steps)
+            first, size = self.places.get(self.storage.key, (0, 0))
+            if min(self.offset, *self.shape, *self.stride, 0) < 0 or (
+                (self.offset + count) * dtype.itemsize > size
+            ):
                 raise _damaged(self.path)
-        return torch.frombuffer(numbers, dtype=dtype).as_strided(self.shape, self.stride)
+            numbers = bytearray(count * dtype.itemsize)
+            with open(self.path, "rb") as handle:
+                handle.seek(first + self.offset * dtype.itemsize)
+                if handle.readinto(numbers) < len(numbers):
+                    raise _damaged(self.path)
+            return torch.frombuffer(numbers, dtype=dtype).as_strided(self.shape, self.stride)
 
 
 def load(path: Path) -> Any:
@@ -125,12 +120,19 @@ def load(path: Path) -> Any:
                 f"{path} is a pointer of Git LFS, not the weights; fetch them with "
                 "`git lfs pull`, or download the file again"
             )
-        try:
+        with _whole(path):
             return _read_zip(path, handle) if head.startswith(ZIP) else _read_older(path, handle)
-        except UserError:
-            raise
-        except Exception:  # a damaged file can raise anything
-            raise _damaged(path) from None
+
+
+@contextlib.contextmanager
+def _whole(path: Path) -> Iterator[None]:
+    """Say that a file is damaged, whatever pickle, zipfile or torch raise of it."""
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception:
+        raise _damaged(path) from None
 
 
 def _damaged(path: Path) -> UserError:
