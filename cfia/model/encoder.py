@@ -55,7 +55,7 @@ class Normaliser(nn.Module):
             self.register_buffer("std", torch.ones(dim))
 
     def forward(self, x: Sequences) -> Tensor:
-        """(B, T, D) to the same shape, 0 beyond each length."""
+        """Normalise (B, T, D), with 0 beyond each length."""
         if self.kind == "none":
             return x.data
         valid = x.valid().unsqueeze(2)
@@ -81,7 +81,7 @@ class LayerSum(nn.Module):
         self.weights = nn.Parameter(torch.zeros(layers))
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, T, layers * D), the layers side by side, to (B, T, D)."""
+        """Sum (B, T, layers * D), the layers side by side, to (B, T, D)."""
         side_by_side = x.reshape(*x.shape[:2], len(self.weights), -1)
         return torch.einsum("btnd,n->btd", side_by_side, self.weights.softmax(dim=0))
 
@@ -118,7 +118,7 @@ class Encoder(InputLayer):
         self.linear = nn.Linear(2 * config.hidden, config.channels * config.features)
 
     def forward(self, x: Sequences) -> Tensor:
-        """(B, T, D) to (B, T', C*F).
+        """Encode (B, T, D) as (B, T', C*F).
 
         With `mask: full`, T' = T, nothing is computed on padding, and the output is exactly 0
         beyond each length. With `mask: none`, input padded with zeros to T' = `max_frames` goes
@@ -134,7 +134,7 @@ class Encoder(InputLayer):
         return y * x.valid().unsqueeze(2) if self.masked else y
 
     def _by_cudnn(self, data: Tensor, lengths: Tensor, size: int) -> Tensor:
-        """(B, T, D) to the states (B, size, 2H)."""
+        """Run the GRU of cuDNN: (B, T, D) to the states (B, size, 2H)."""
         # Autocast would run it in float16, whose small gradients vanish, whatever it is asked for.
         with torch.autocast(data.device.type, enabled=False):
             data = nn.functional.pad(
@@ -176,13 +176,13 @@ def stretch_to_frames(y: Tensor, lengths: Tensor, targets: Tensor, size: int) ->
     # In float64, since a float32 step accumulates errors over long audio.
     step = (lengths - 1).double() / (targets - 1).clamp(min=1).double()
     position = (frames * step[:, None]).minimum((lengths - 1)[:, None].double())  # (B, size)
-    left = position.floor().long()
-    right = (left + 1).minimum((lengths - 1)[:, None])
-    fraction = (position - left).to(y)
+    before = position.floor().long()
+    after = (before + 1).minimum((lengths - 1)[:, None])
+    fraction = (position - before).to(y)
     within = position_mask(targets, size).to(y)
-    weight_right = (fraction * within).unsqueeze(2)
-    weight_left = ((1 - fraction) * within).unsqueeze(2)
-    return _take(y, left) * weight_left + _take(y, right) * weight_right
+    weight_after = (fraction * within).unsqueeze(2)
+    weight_before = ((1 - fraction) * within).unsqueeze(2)
+    return _take(y, before) * weight_before + _take(y, after) * weight_after
 
 
 def _take(y: Tensor, index: Tensor) -> Tensor:

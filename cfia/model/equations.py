@@ -43,7 +43,7 @@ class ChannelAttention(nn.Module):
         )
 
     def forward(self, pooled: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, 2C) to two vectors (B, C) in (0, 1)."""
+        """Map (B, 2C) to two vectors (B, C) in (0, 1)."""
         weights = torch.sigmoid(torch.cat([mlp(pooled) for mlp in self.mlps], dim=1))
         W_a, W_t = weights.chunk(2, dim=1)
         return W_a, W_t
@@ -66,7 +66,7 @@ class SpatialGate(nn.Module):
         self.to_a, self.to_t = maps
 
     def forward(self, I_a: Tensor, I_t: Tensor) -> tuple[Tensor, Tensor]:
-        """Two (B, C, T, F) to two (B, 1, T, F) that sum to one."""
+        """Map two (B, C, T, F) to two (B, 1, T, F) that sum to one."""
         both = torch.cat([I_a, I_t], dim=1)  # (B, 2C, T, F)
         F_a, F_t = self._map(self.to_a, both), self._map(self.to_t, both)  # Eq. 7, 8
         A = torch.softmax(torch.stack([F_a, F_t]), dim=0)  # Eq. 9, 10
@@ -90,7 +90,7 @@ class CFIA(nn.Module):
         self.gate = SpatialGate(config.channels, config.features, config.kernel, config.gate_conv)
 
     def forward(self, X_a: Tensor, X_t: Tensor, valid: Tensor) -> Tensor:
-        """Two (B, C, T, F), 0 where not valid, and `valid` (B, T) to F_fusion (B, C, T, F)."""
+        """Fuse two (B, C, T, F), 0 where not `valid` (B, T), to F_fusion (B, C, T, F)."""
         pooled = mean_over_time(torch.cat([X_a, X_t], dim=1), valid).mean(dim=2)  # (B, 2C)
         W_a, W_t = self.attention(pooled)  # Eq. 3
         X_a1 = W_a[:, :, None, None] * X_a  # Eq. 4

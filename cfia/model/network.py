@@ -101,7 +101,7 @@ class CFIANet(nn.Module):
         return {name: self._to_channels(part) for name, part in y.items()}, valid
 
     def _to_channels(self, y: Tensor) -> Tensor:
-        """(B, T, C*F) to (B, C, T, F)."""
+        """Reshape (B, T, C*F) to (B, C, T, F)."""
         shape = (*y.shape[:2], self.config.channels, self.config.features)
         return y.reshape(shape).transpose(1, 2)
 

@@ -42,17 +42,17 @@ class Training:
 
     @property
     def directory(self) -> Path:
-        """Where the checkpoints and the posteriors go."""
+        """Name the directory of checkpoints and posteriors."""
         return self.experiment.training(self.fold, self.seed)
 
     @property
     def list_directory(self) -> Path:
-        """The directory of the fold's lists."""
+        """Name the directory of the fold's lists."""
         return self.experiment.folds.directory / str(self.fold)
 
     @cached_property
     def lists(self) -> Fold:
-        """The fold's lists of utterances."""
+        """Read the fold's lists of utterances."""
         folds = read_folds(self.experiment.folds.directory)
         if self.fold not in folds:
             raise UserError(

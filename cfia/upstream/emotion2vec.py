@@ -43,7 +43,7 @@ class Emotion2vec(Upstream):
         self.description = files.frontend("audio", "emotion2vec", None, 0, dim, shift, SAMPLE_RATE)
 
     def extract(self, batch: Sequence[Any]) -> list[Features]:
-        """Waveforms at 16 kHz to matrices (floor((samples - 400) / 320) + 1, dim).
+        """Map waveforms at 16 kHz to matrices (floor((samples - 400) / 320) + 1, dim).
 
         The values are those of funasr's `generate` with `granularity="frame"` on one waveform
         at a time; see `Upstream.extract`.
@@ -137,7 +137,7 @@ def _other_design(files: checkpoint.Checkpoint, key: str, value: Any) -> UserErr
 
 
 def _shapes(files: checkpoint.Checkpoint, config: dict[str, Any]) -> dict[str, tuple[int, ...]]:
-    """The names and shapes of the parameters of funasr's model class, without its decoder."""
+    """List names and shapes of the parameters of funasr's model class, without its decoder."""
     import torch
 
     # Its import tells on stdout which optional packages it misses.
@@ -154,7 +154,7 @@ def _shapes(files: checkpoint.Checkpoint, config: dict[str, Any]) -> dict[str, t
 
 
 def _weights(files: Files, config: dict[str, Any]) -> dict[str, Any]:
-    """The parameters in float32 by their names, each in its place.
+    """Read the parameters in float32 by their names, and check that each has its place.
 
     funasr loads what fits and leaves random numbers in the rest; here that is an error.
     """

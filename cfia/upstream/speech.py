@@ -49,14 +49,14 @@ class Front:
         return torch.cat([self._project(convolve(samples[None, part])) for part in parts])
 
     def _project(self, convolved: Tensor) -> Tensor:
-        """(1, channels, frames) to (frames, dim)."""
+        """Map (1, channels, frames) to (frames, dim)."""
         projected = self._projection(convolved.transpose(1, 2))
         # wav2vec 2.0 and WavLM return the normed input of the projection besides.
         states: Tensor = (projected[0] if isinstance(projected, tuple) else projected)[0]
         return states
 
     def _long(self, samples: Tensor) -> Callable[[Tensor], Tensor]:
-        """The convolutions, (1, samples) to (1, channels, frames), of a piece of `samples`."""
+        """Make the convolutions of a piece of `samples`: (1, samples) to (1, channels, frames)."""
         import torch
 
         first, *others = self._extractor.conv_layers
@@ -76,7 +76,7 @@ class Front:
         return with_statistics
 
     def _statistics(self, conv: Any, norm: Any, samples: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and deviation of each channel (channels, 1) of the first layer over all of time."""
+        """Compute mean and deviation (channels, 1) of the first layer over all of time."""
         first, count = self._layers[:1], 0
         total = square = 0.0
         for part in pieces(first, len(samples), PIECE * self.stride // first[0][1]):
@@ -145,7 +145,7 @@ class Speech(Upstream):
         return features
 
     def _normalised(self, samples: Features) -> Tensor:
-        """A waveform as the model was trained on: with mean 0 and variance 1, or as it is."""
+        """Normalise a waveform to mean 0 and variance 1, if the model was trained on such."""
         import torch
 
         rate = self._prepare.sampling_rate
@@ -209,7 +209,7 @@ LOADER = Loader(checkpoint.find, check, build)
 
 
 def _prepare(files: checkpoint.Checkpoint) -> Any:
-    """The feature extractor, which normalises waveforms or not and knows their rate.
+    """Load the feature extractor, which normalises waveforms or not and knows their rate.
 
     Nothing in config.json tells whether a model wants normalised waveforms: hubert-base-ls960 has
     it, wavlm-base of the same design has not. So a model without that file is refused.

@@ -76,7 +76,7 @@ class StoredTensor:
     stride: tuple[int, ...]
 
     def read(self) -> Tensor:
-        """The tensor, of its own memory.
+        """Read the tensor into memory of its own.
 
         Raises:
             UserError: the file has not all of it, or not numbers that torch knows.
@@ -104,7 +104,7 @@ class StoredTensor:
 
 
 def load(path: Path) -> Any:
-    """What a file of `torch.save` holds.
+    """Read the object in a file of `torch.save`.
 
     Returns:
         Its plain containers, strings and numbers as they are, a `StoredTensor` for each tensor,
@@ -143,7 +143,7 @@ def _damaged(path: Path) -> UserError:
 
 
 def _read_zip(path: Path, handle: IO[bytes]) -> Any:
-    """One record for the pickle, `<name>/data.pkl`, one for each storage, `<name>/data/<key>`."""
+    """Read the pickle, `<name>/data.pkl`, and find the storages, `<name>/data/<key>`."""
     places: Places = {}
     with zipfile.ZipFile(handle) as archive:
         names = archive.namelist()
@@ -165,7 +165,7 @@ def _read_zip(path: Path, handle: IO[bytes]) -> Any:
 
 
 def _first_byte(handle: IO[bytes], record: zipfile.ZipInfo) -> int:
-    """Where the bytes of a record begin: behind its header, its name and its padding."""
+    """Find where the bytes of a record begin: behind its header, its name and its padding."""
     handle.seek(record.header_offset)
     header = handle.read(30)
     name, extra = struct.unpack("<HH", header[26:])
@@ -173,7 +173,7 @@ def _first_byte(handle: IO[bytes], record: zipfile.ZipInfo) -> int:
 
 
 def _read_older(path: Path, handle: IO[bytes]) -> Any:
-    """Five pickles: magic number, version, the writer's machine, the object, the storages' keys.
+    """Read five pickles: magic number, version, the writer's machine, the object, storages' keys.
 
     Then each storage in the order of the keys, its count (int64) before its numbers.
     """
@@ -222,7 +222,7 @@ class _Unpickler(pickle.Unpickler):
         self.storages: dict[str, _Storage] = {}
 
     def find_class(self, module: str, name: str) -> Any:
-        """Never the class itself. What is returned is new, so that a pickle cannot change ours."""
+        """Return a stand-in, new each time since a pickle may change it, never the class itself."""
         if (module, name) == ("collections", "OrderedDict"):
             return OrderedDict
         stand_in = type("_StandIn", (_Inert,), {})
@@ -235,7 +235,7 @@ class _Unpickler(pickle.Unpickler):
         return stand_in
 
     def persistent_load(self, pid: Any) -> Any:
-        """A storage: ("storage", class, key, device, count), with None behind it when older."""
+        """Read a storage: ("storage", class, key, device, count), and None in older files."""
         kind, stored, key, *rest = pid
         if kind == "module":  # the class of a whole network, with its source
             return stored
