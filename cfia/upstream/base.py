@@ -44,7 +44,7 @@ class Upstream(abc.ABC):
         """
 
     def left_out(self, item: Any) -> str | None:
-        """Say what `extract` would leave out of an item, in a clause for a warning; None: nothing."""
+        """Say what `extract` would leave out of an item, in a clause for a warning, if anything."""
         return None
 
 

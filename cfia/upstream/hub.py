@@ -220,7 +220,7 @@ class ModelScope(Source):
 
 
 def sources(model: str, hub: str, revision: str | None = None) -> list[Source]:
-    """List the sources of a model, to be tried in order; the last one's error tells why none has it.
+    """List the sources of a model, to be tried in order; the last one's error is the one to raise.
 
     Args:
         model: directory, or id on the hub.

@@ -62,7 +62,7 @@ class RelativeAttention(nn.Module):
         return x.reshape(*x.shape[:2], self.attention.num_heads, -1).transpose(1, 2)
 
     def _gate(self, x: Tensor) -> Tensor:
-        """Compute the gate of the WavLM paper, each query's factor of the bias: (B, heads, T, 1)."""
+        """Compute each query's factor of the bias (the WavLM paper's gate): (B, heads, T, 1)."""
         projected: Tensor = self.attention.gru_rel_pos_linear(self._heads(x))  # (B, heads, T, 8)
         summed = projected.reshape(*projected.shape[:3], 2, 4).sum(dim=-1)
         update, reset = torch.sigmoid(summed).chunk(2, dim=-1)
