@@ -1,4 +1,4 @@
-"""The one place for command-line errors: 1 for a mistake that a message explains, 2 for usage."""
+"""Run programs, and turn errors into exit codes: 1 for what a message explains, 2 for usage."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from collections.abc import Callable, Sequence
 
 from cfia.errors import UserError
 
-# What the machine refuses, and a user can mend; any other OSError is a mistake of ours.
+# Errors of the machine that a user can correct; any other OSError is a fault of cfia.
 ENVIRONMENT = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.EPERM)
 
 
 def parser(prog: str, description: str, example: str) -> argparse.ArgumentParser:
-    """An argument parser whose help ends in an example, with exit code 2 on a usage error."""
+    """Make an argument parser whose help ends in an example; it exits with 2 on a usage error."""
     return argparse.ArgumentParser(
         prog=f"cfia {prog}",
         description=description,
@@ -27,7 +27,7 @@ def parser(prog: str, description: str, example: str) -> argparse.ArgumentParser
 
 
 def boolean(text: str) -> bool:
-    """`true` or `false`, as in the shell's flags, and nothing else."""
+    """Read `true` or `false`, as in the shell's flags, and nothing else."""
     if text not in ("true", "false"):
         raise argparse.ArgumentTypeError(f"expected true or false, not {text!r}")
     return text == "true"
@@ -54,6 +54,6 @@ def run(main: Callable[[Sequence[str] | None], None], argv: Sequence[str] | None
     except OSError as error:
         if error.errno not in ENVIRONMENT:
             raise
-        what = f"{error.filename}: " if error.filename else ""
-        print(f"error: {what}{error.strerror}; mend that and run it again", file=sys.stderr)
+        file = f"{error.filename}: " if error.filename else ""
+        print(f"error: {file}{error.strerror}; correct that and run it again", file=sys.stderr)
         sys.exit(1)

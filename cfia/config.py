@@ -215,7 +215,7 @@ def _override(text: str) -> tuple[str, Any]:
 
 
 def _checked(key: str, value: Any, hint: Any, source: str) -> Any:
-    """The value as its type hint asks for it."""
+    """Convert a value to the type of its key, or refuse it."""
     if key == "network" or typing.get_origin(hint) is Literal:
         legal = typing.get_args(hint) or tuple(NETWORKS)
         # YAML reads a bare `none` as a string, but `null` and `~` as None.

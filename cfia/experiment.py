@@ -192,18 +192,14 @@ def record(experiment: Experiment, *, force: bool) -> None:
     """
     directory = experiment.directory
     if experiment.trainings():
-        difference = _difference_to_recorded(experiment)
+        difference: str | None = f"it has no {NAME}: an earlier version of cfia trained it"
+        if (directory / NAME).exists():
+            try:
+                difference = read(directory).difference(experiment)
+            except UserError as error:
+                difference = str(error)
         if difference and not force:
             raise marker.made_differently(directory, difference, suggest_tag=True)
         if difference:
             shutil.rmtree(directory)
     experiment.write()
-
-
-def _difference_to_recorded(experiment: Experiment) -> str | None:
-    if not (experiment.directory / NAME).exists():
-        return f"it has no {NAME}: an earlier version of cfia trained it"
-    try:
-        return read(experiment.directory).difference(experiment)
-    except UserError as error:
-        return str(error)

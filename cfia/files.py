@@ -51,8 +51,8 @@ def atomic_directory(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Fill a temporary directory beside `path`; it replaces `path` when the block ends well."""
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
-    for left in target.parent.glob(f".{glob.escape(target.name)}.tmp.*"):
-        shutil.rmtree(left)  # of a process that was killed
+    for leftover in target.parent.glob(f".{glob.escape(target.name)}.tmp.*"):
+        shutil.rmtree(leftover)  # of a process that was killed
     temporary = target.with_name(f".{target.name}.tmp.{os.getpid()}")
     temporary.mkdir()
     try:

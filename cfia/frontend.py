@@ -1,4 +1,4 @@
-"""frontend.yaml: what made the features of a dump."""
+"""Read and write frontend.yaml, the description of the encoder that made a dump."""
 
 from __future__ import annotations
 
@@ -53,6 +53,6 @@ class Frontend:
         write_yaml(dump / NAME, self.values())
 
     def values(self) -> dict[str, Any]:
-        """The keys and values, without what is not known of the weights."""
+        """Give the keys and values, without what is not known of the weights."""
         unknown = [key for key in ("identity", "exposure") if getattr(self, key) is None]
         return {key: value for key, value in asdict(self).items() if key not in unknown}

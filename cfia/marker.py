@@ -29,7 +29,7 @@ MISSING = "missing"
 
 
 class State(enum.Enum):
-    """How far a directory was made."""
+    """The state of a directory."""
 
     FRESH = "nothing there"
     RESUME = "begun with the same options and inputs, not finished"

@@ -20,7 +20,7 @@ _TRAINING = re.compile(r"fold([1-9][0-9]*)_seed([0-9]+)")
 
 
 def model_name(model: str) -> str:
-    """The last part of a model's id or path; of a hub's cache, that of the id."""
+    """Take the last part of a model's id or path; of a path in a hub's cache, that of the id."""
     parts = Path(model.rstrip("/")).parts
     # models--<owner>--<name>/snapshots/<revision>
     if len(parts) >= 3 and parts[-2] == "snapshots" and parts[-3].startswith("models--"):
@@ -29,35 +29,35 @@ def model_name(model: str) -> str:
 
 
 def upstream_name(name: str, model: str, layer: str) -> str:
-    """`wavlm`, or the name of the model where one was named, and the layer."""
+    """Name an encoder: `wavlm`, or by the model where one was named, and the layer."""
     base = model_name(model) if model else name
     return f"{base}_l{layer}" if layer else base
 
 
 def folds_scheme(cv: str, validation: str) -> str:
-    """The name of a scheme's fold lists: `session`, `speaker-partner`."""
+    """Name the fold lists of a scheme: `session`, `speaker-partner`."""
     return cv if validation == DEFAULT_VALIDATION else f"{cv}-{validation}"
 
 
 def split_folds_scheme(scheme: str) -> tuple[str, str]:
-    """`folds_scheme` undone: cv and validation."""
+    """Undo `folds_scheme`: give cv and validation."""
     cv, _, validation = scheme.partition("-")
     return cv, validation or DEFAULT_VALIDATION
 
 
 def training_name(fold: int, seed: int) -> str:
-    """The directory of one training in its experiment: `fold1_seed2`."""
+    """Name the directory of a training in its experiment: `fold1_seed2`."""
     return f"fold{fold}_seed{seed}"
 
 
 def fold_and_seed(name: str) -> tuple[int, int] | None:
-    """`training_name` undone; None for the name of something else."""
+    """Undo `training_name`; None for the name of something else."""
     match = _TRAINING.fullmatch(name)
     return (int(match[1]), int(match[2])) if match else None
 
 
 def with_tags(data: Path, text_tags: str) -> Path:
-    """The data directory whose transcripts have their tags, beside one of these `text_tags`."""
+    """Name the variant of a data directory whose transcripts have their tags."""
     return data if text_tags == "keep" else data.with_name(f"{data.name}{_KEEP}")
 
 
@@ -81,7 +81,7 @@ class System:
 
 @dataclass(frozen=True)
 class Names:
-    """The names that the options of a run give to its directories.
+    """The names of the directories that options of run.sh lead to.
 
     Attributes:
         data: the data directory, `all` or `all_6_keep`.
@@ -102,13 +102,13 @@ class Names:
     suffix: str
 
     def system(self, config: Path, modalities: tuple[str, ...]) -> System:
-        """The system of a configuration on some modalities."""
+        """Name the system of a configuration on some modalities."""
         upstreams = [self.upstreams[modality] for modality in modalities]
         return System("_".join([config.stem, *upstreams]) + self.suffix, config, modalities)
 
 
 def names(options: Mapping[str, str]) -> Names:
-    """Name the directories that the options of a run ask for.
+    """Name the directories that options of run.sh ask for.
 
     Args:
         options: the values of run.sh's flags, `""` where not given, and `default_labels`.

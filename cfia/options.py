@@ -26,7 +26,7 @@ Check = Callable[[str], str]
 
 
 def number(smallest: int) -> Check:
-    """Whole numbers from `smallest` on."""
+    """Allow whole numbers from `smallest` on."""
 
     def check(value: str) -> str:
         legal = re.fullmatch("[0-9]+", value) and int(value) >= smallest
@@ -36,12 +36,12 @@ def number(smallest: int) -> Check:
 
 
 def optional(check: Check) -> Check:
-    """The same, or nothing."""
+    """Allow the same, or nothing."""
     return lambda value: check(value) if value else ""
 
 
 def numbers(example: str) -> Check:
-    """Any number of whole numbers, separated by blanks or commas."""
+    """Allow any number of whole numbers, separated by blanks or commas."""
 
     def check(value: str) -> str:
         legal = re.fullmatch(r"([0-9]+[ ,]*)*", value.strip())
@@ -51,19 +51,19 @@ def numbers(example: str) -> Check:
 
 
 def name_part(value: str) -> str:
-    """A word that becomes part of a directory's name."""
+    """Check a word that becomes part of a directory's name."""
     return "it becomes part of a directory's name" if re.match(r"\.|.*/", value) else ""
 
 
 def overrides(value: str) -> str:
-    """Words of the form `key=value`, whose keys are those of the configuration."""
+    """Check words of the form `key=value`, whose keys are those of the configuration."""
     for word in shlex.split(value):
         config.check_override(word)
     return ""
 
 
 def not_empty(value: str) -> str:
-    """At least one word."""
+    """Check that there is a word at least."""
     return "" if value.replace(",", " ").split() else "expected a name such as audio_text"
 
 
@@ -172,7 +172,7 @@ NEUTRAL = tuple(option.name for option in EVERY if option.neutral)
 
 
 def recorded(section: str, values: Mapping[str, str]) -> dict[str, str]:
-    """The values that a section of experiment.yaml records."""
+    """Select the values that a section of experiment.yaml records."""
     return {option.name: values[option.name] for option in EVERY if option.recorded == section}
 
 

@@ -1,4 +1,4 @@
-"""What made a result: command, commit, environment."""
+"""Record the origin of a result: command, commit, environment."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def commit(root: Path = ROOT) -> str:
-    """The commit of the working tree, with `+dirty` if it was modified; `unknown` outside git."""
+    """Name the working tree's commit, with `+dirty` if it was modified; `unknown` outside git."""
     try:
         head = _git(root, "rev-parse", "--short=12", "HEAD")
         dirty = _git(root, "status", "--porcelain", "--untracked-files=no")
@@ -31,7 +31,7 @@ def _git(root: Path, *arguments: str) -> str:
 
 
 def provenance(num_threads: int, device: str) -> dict[str, Any]:
-    """For a run that starts now; `CFIA_COMMAND` is the recipe's own command line."""
+    """Describe a training that starts now; `CFIA_COMMAND` is the recipe's command line."""
     import numpy
     import torch
 

@@ -10,9 +10,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cfia.cli import boolean, parser, run
+from cfia.naming import MODALITIES
 from cfia.options import LEGAL
 from cfia.upstream.choice import ALL, Choice
-from cfia.upstream.registry import MODALITIES, names
+from cfia.upstream.registry import names
 
 EXAMPLE = "cfia dump_plan --modality audio --upstream fbank --data data/all --dir dump/fbank --nj 4"
 

@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 def pairs(n_modules: int) -> list[tuple[int, int]]:
-    """All (deeper, shallower) pairs of modules, counted from 0, in the paper's order.
+    """List all (deeper, shallower) pairs of modules, counted from 0, in the paper's order.
 
     For three modules: (2, 0), (2, 1), (1, 0), which are Lcon1, Lcon2, Lcon3 (Eq. 16-18).
     """
@@ -31,7 +31,7 @@ class PairLoss:
         self.detach = detach
 
     def __call__(self, deep: Tensor, shallow: Tensor, valid: Tensor) -> Tensor:
-        """Two (B, C, T, F), equal where not valid, and `valid` (B, T) to a scalar."""
+        """Map two (B, C, T, F), equal where not valid, and `valid` (B, T) to a scalar."""
         channels = min(deep.shape[1], shallow.shape[1])
         deep, shallow = deep[:, :channels], shallow[:, :channels]  # T(.): channel cropping
         if self.detach == "deep":
@@ -40,7 +40,7 @@ class PairLoss:
         return self.reduce(squares, valid, channels * deep.shape[3])
 
     def reduce(self, squares: Tensor, valid: Tensor, size: int) -> Tensor:
-        """(B, ...), each utterance's squared distance over (C, T, F), to (...).
+        """Reduce each utterance's squared distance over (C, T, F), (B, ...), to (...).
 
         Args:
             valid: (B, T).
@@ -55,5 +55,5 @@ class PairLoss:
 
 
 def weighted_sum(weights: list[float], terms: Tensor) -> Tensor:
-    """`alpha*Lcon1 + beta*Lcon2 + gamma*Lcon3` (Eq. 12)."""
+    """Compute `alpha*Lcon1 + beta*Lcon2 + gamma*Lcon3` (Eq. 12)."""
     return (terms * terms.new_tensor(weights)).sum()

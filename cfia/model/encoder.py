@@ -29,7 +29,7 @@ class Sequences:
     lengths: Tensor
 
     def valid(self) -> Tensor:
-        """(B, T) in {0, 1}: the positions within each length, in the type of `data`."""
+        """Mark the positions within each length: (B, T) in {0, 1}, in the type of `data`."""
         return position_mask(self.lengths, self.data.shape[1]).to(self.data)
 
 
@@ -55,7 +55,7 @@ class Normaliser(nn.Module):
             self.register_buffer("std", torch.ones(dim))
 
     def forward(self, x: Sequences) -> Tensor:
-        """(B, T, D) to the same shape, 0 beyond each length."""
+        """Normalise (B, T, D), with 0 beyond each length."""
         if self.kind == "none":
             return x.data
         valid = x.valid().unsqueeze(2)
@@ -81,7 +81,7 @@ class LayerSum(nn.Module):
         self.weights = nn.Parameter(torch.zeros(layers))
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, T, layers * D), the layers side by side, to (B, T, D)."""
+        """Sum (B, T, layers * D), the layers side by side, to (B, T, D)."""
         side_by_side = x.reshape(*x.shape[:2], len(self.weights), -1)
         return torch.einsum("btnd,n->btd", side_by_side, self.weights.softmax(dim=0))
 
@@ -118,7 +118,7 @@ class Encoder(InputLayer):
         self.linear = nn.Linear(2 * config.hidden, config.channels * config.features)
 
     def forward(self, x: Sequences) -> Tensor:
-        """(B, T, D) to (B, T', C*F).
+        """Encode (B, T, D) as (B, T', C*F).
 
         With `mask: full`, T' = T, nothing is computed on padding, and the output is exactly 0
         beyond each length. With `mask: none`, input padded with zeros to T' = `max_frames` goes
@@ -134,7 +134,7 @@ class Encoder(InputLayer):
         return y * x.valid().unsqueeze(2) if self.masked else y
 
     def _by_cudnn(self, data: Tensor, lengths: Tensor, size: int) -> Tensor:
-        """(B, T, D) to the states (B, size, 2H)."""
+        """Run the GRU of cuDNN: (B, T, D) to the states (B, size, 2H)."""
         # Autocast would run it in float16, whose small gradients vanish, whatever it is asked for.
         with torch.autocast(data.device.type, enabled=False):
             data = nn.functional.pad(
@@ -158,10 +158,10 @@ def encoders(
     )
 
 
-def spread(y: Tensor, lengths: Tensor, targets: Tensor, size: int) -> Tensor:
+def stretch_to_frames(y: Tensor, lengths: Tensor, targets: Tensor, size: int) -> Tensor:
     """Stretch each utterance's tokens over its audio frames by linear interpolation.
 
-    Token 0 stands on frame 0, the last token on the last frame (`align: interpolate`).
+    Token 0 is placed on frame 0, the last token on the last frame (`align: interpolate`).
 
     Args:
         y: (B, L, K), the tokens.
@@ -176,15 +176,15 @@ def spread(y: Tensor, lengths: Tensor, targets: Tensor, size: int) -> Tensor:
     # In float64, since a float32 step accumulates errors over long audio.
     step = (lengths - 1).double() / (targets - 1).clamp(min=1).double()
     position = (frames * step[:, None]).minimum((lengths - 1)[:, None].double())  # (B, size)
-    left = position.floor().long()
-    right = (left + 1).minimum((lengths - 1)[:, None])
-    share = (position - left).to(y)
+    before = position.floor().long()
+    after = (before + 1).minimum((lengths - 1)[:, None])
+    fraction = (position - before).to(y)
     within = position_mask(targets, size).to(y)
-    weight_right = (share * within).unsqueeze(2)
-    weight_left = ((1 - share.to(y.device)) * within).unsqueeze(2)
-    return _take(y, left) * weight_left + _take(y, right) * weight_right
+    weight_after = (fraction * within).unsqueeze(2)
+    weight_before = ((1 - fraction) * within).unsqueeze(2)
+    return _take(y, before) * weight_before + _take(y, after) * weight_after
 
 
 def _take(y: Tensor, index: Tensor) -> Tensor:
-    """Rows `index` (B, N) of `y` (B, L, K): (B, N, K)."""
+    """Take the rows `index` (B, N) of `y` (B, L, K): (B, N, K)."""
     return y.gather(1, index.to(y.device).unsqueeze(2).expand(-1, -1, y.shape[2]))

@@ -18,10 +18,10 @@ from cfia.model.consistency import PairLoss, pairs
 
 @dataclass
 class StackOutput:
-    """What a stack returns.
+    """The output of a stack.
 
     Attributes:
-        pooled: (B, K, F), the mean over time of what is classified; K is C, or 2C for
+        pooled: (B, K, F), the mean over time of the classifier's input; K is C, or 2C for
             `classifier_input: concat`.
         terms: (pairs,), one self-consistency loss per pair of modules, unweighted.
     """
@@ -31,7 +31,7 @@ class StackOutput:
 
 
 class ChannelAttention(nn.Module):
-    """`W_a` and `W_t` from the pooled channels of both modalities (Eq. 3)."""
+    """Map the pooled channels of both modalities to `W_a` and `W_t` (Eq. 3)."""
 
     def __init__(self, channels: int, reduction: int, mlp: str):
         super().__init__()
@@ -43,14 +43,14 @@ class ChannelAttention(nn.Module):
         )
 
     def forward(self, pooled: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, 2C) to two vectors (B, C) in (0, 1)."""
+        """Map (B, 2C) to two vectors (B, C) in (0, 1)."""
         weights = torch.sigmoid(torch.cat([mlp(pooled) for mlp in self.mlps], dim=1))
         W_a, W_t = weights.chunk(2, dim=1)
         return W_a, W_t
 
 
 class SpatialGate(nn.Module):
-    """`I_a, I_t` to the weights `A_a, A_t` of the modalities at each (t, f) (Eq. 7-10)."""
+    """Map `I_a, I_t` to the weights `A_a, A_t` of the modalities at each (t, f) (Eq. 7-10)."""
 
     def __init__(self, channels: int, features: int, kernel: int, gate_conv: str):
         super().__init__()
@@ -66,7 +66,7 @@ class SpatialGate(nn.Module):
         self.to_a, self.to_t = maps
 
     def forward(self, I_a: Tensor, I_t: Tensor) -> tuple[Tensor, Tensor]:
-        """Two (B, C, T, F) to two (B, 1, T, F) that sum to one."""
+        """Map two (B, C, T, F) to two (B, 1, T, F) that sum to one."""
         both = torch.cat([I_a, I_t], dim=1)  # (B, 2C, T, F)
         F_a, F_t = self._map(self.to_a, both), self._map(self.to_t, both)  # Eq. 7, 8
         A = torch.softmax(torch.stack([F_a, F_t]), dim=0)  # Eq. 9, 10
@@ -90,7 +90,7 @@ class CFIA(nn.Module):
         self.gate = SpatialGate(config.channels, config.features, config.kernel, config.gate_conv)
 
     def forward(self, X_a: Tensor, X_t: Tensor, valid: Tensor) -> Tensor:
-        """Two (B, C, T, F), 0 where not valid, and `valid` (B, T) to F_fusion (B, C, T, F)."""
+        """Fuse two (B, C, T, F), 0 where not `valid` (B, T), to F_fusion (B, C, T, F)."""
         pooled = mean_over_time(torch.cat([X_a, X_t], dim=1), valid).mean(dim=2)  # (B, 2C)
         W_a, W_t = self.attention(pooled)  # Eq. 3
         X_a1 = W_a[:, :, None, None] * X_a  # Eq. 4
@@ -103,7 +103,7 @@ class CFIA(nn.Module):
 
 
 class EquationStack(nn.Module):
-    """`n_modules` CFIA modules in a row, the pooling of what is classified, and the loss terms."""
+    """`n_modules` CFIA modules in a row, the mean over time, and the self-consistency terms."""
 
     def __init__(self, config: ModelConfig):
         super().__init__()
@@ -122,7 +122,7 @@ class EquationStack(nn.Module):
             valid: (B, T) in {0, 1}, the positions that means and losses count.
             used: the modalities whose self-consistency terms count, of "audio" and "text".
         """
-        fusion = X_a + X_t  # what is classified when there is no module (Table 4 iii)
+        fusion = X_a + X_t  # the classifier's input where there is no module (Table 4 iii)
         inputs = {"audio": X_a, "text": X_t}
         outputs: dict[str, list[Tensor]] = {"audio": [], "text": []}
         for module in self.modules_:
@@ -155,5 +155,5 @@ class EquationStack(nn.Module):
 
 
 def mean_over_time(X: Tensor, valid: Tensor) -> Tensor:
-    """(B, C, T, F), 0 where not valid, to its mean over the valid positions, (B, C, F)."""
+    """Average (B, C, T, F), 0 where not valid, over the valid positions: (B, C, F)."""
     return X.sum(dim=2) / valid.sum(dim=1)[:, None, None]

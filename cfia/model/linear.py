@@ -19,7 +19,7 @@ class FrameLayer(InputLayer):
         self.linear = nn.Linear(dim // layers, config.hidden)
 
     def forward(self, x: Sequences) -> Tensor:
-        """(B, T, D) to (B, T, hidden), exactly 0 beyond each length."""
+        """Map (B, T, D) to (B, T, hidden), exactly 0 beyond each length."""
         hidden: Tensor = self.linear(self.prepare(x))
         return hidden.relu() * x.valid().unsqueeze(2)
 

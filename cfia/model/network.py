@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from cfia.config import ModelConfig
-from cfia.model.encoder import Layers, Sequences, encoders, position_mask, spread
+from cfia.model.encoder import Layers, Sequences, encoders, position_mask, stretch_to_frames
 from cfia.model.equations import EquationStack, mean_over_time
 from cfia.model.fast.fused import FusedStack
 
@@ -101,7 +101,7 @@ class CFIANet(nn.Module):
         return {name: self._to_channels(part) for name, part in y.items()}, valid
 
     def _to_channels(self, y: Tensor) -> Tensor:
-        """(B, T, C*F) to (B, C, T, F)."""
+        """Reshape (B, T, C*F) to (B, C, T, F)."""
         shape = (*y.shape[:2], self.config.channels, self.config.features)
         return y.reshape(shape).transpose(1, 2)
 
@@ -110,4 +110,6 @@ class CFIANet(nn.Module):
         if self.config.align == "pad":
             return y["text"], lengths["text"]
         size = y["audio"].shape[1]
-        return spread(y["text"], lengths["text"], lengths["audio"], size), lengths["audio"]
+        return stretch_to_frames(y["text"], lengths["text"], lengths["audio"], size), lengths[
+            "audio"
+        ]

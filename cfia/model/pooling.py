@@ -1,4 +1,4 @@
-"""The time means of encoded modalities, for the systems that align nothing."""
+"""Average encoded modalities over time, for the systems that align nothing."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from cfia.model.encoder import Sequences
 def time_means(
     encoders: nn.ModuleDict, batch: Mapping[str, Sequences], masked: bool
 ) -> dict[str, Tensor]:
-    """(B, K) for each modality: its encoder's (B, T', K), averaged over time.
+    """Average the output (B, T', K) of each modality's encoder over time, to (B, K).
 
     Args:
         masked: the mean is over each utterance's own length, beyond which the encoder returns 0;

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from cfia.errors import UserError
 from cfia.files import read_yaml
+from cfia.naming import MODALITIES
 from cfia.upstream import registry
 
 
@@ -51,7 +52,7 @@ def read_models(recipe: Path, options: Mapping[str, str], caller: Path) -> Model
                 f"{path}: there is no encoder {name!r}; choose from {', '.join(registry.FAMILIES)}"
             )
         models[name] = _plain(name, "" if model is None else str(model), recipe)
-    for modality in registry.MODALITIES:
+    for modality in MODALITIES:
         for name, model in _named(modality, options):
             if model.startswith(("/", ".")) and not (caller / model).is_dir():
                 raise UserError(f"--{modality}_model: no such directory {model}")

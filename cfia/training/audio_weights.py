@@ -77,7 +77,7 @@ def audio_weights(training: Training, utts: Sequence[str]) -> Iterator[AudioWeig
 
 
 def _network(training: Training, dims: dict[str, int]) -> tuple[CFIANet, EquationStack]:
-    """The trained network, and its stack in the form of the equations."""
+    """Load the trained network, and its stack in the form of the equations."""
     model = trained_network(training, dims)
     assert isinstance(model, CFIANet)
     assert model.stack is not None  # both modalities, as `audio_weights` has seen to

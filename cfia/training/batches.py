@@ -1,4 +1,4 @@
-"""The order of utterances within an epoch, and their division into batches."""
+"""Order the utterances of an epoch, and divide them into batches."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ POOLS = 4
 
 
 def sorted_by_length(lengths: Tensor, batch_size: int) -> list[list[int]]:
-    """Batches of neighbours in length, the shortest first: for validation and posteriors."""
+    """Batch neighbours in length, the shortest first: for validation and posteriors."""
     order = lengths.argsort(stable=True)
     return [batch.tolist() for batch in torch.split(order, batch_size)]
 
 
 def shuffled(n: int, batch_size: int, seed: int, epoch: int) -> list[list[int]]:
-    """Indices 0..n-1 in batches, in an order that `seed` and `epoch` alone determine."""
+    """Batch the indices 0 to n-1, in an order that `seed` and `epoch` alone determine."""
     order = torch.randperm(n, generator=_generator(seed, epoch))
     return [batch.tolist() for batch in torch.split(order, batch_size)]
 
 
 def shuffled_by_length(lengths: Tensor, batch_size: int, seed: int, epoch: int) -> list[list[int]]:
-    """As `shuffled`, but the utterances of a batch have about the same length.
+    """Batch as `shuffled`, but utterances of about the same length.
 
     Each epoch deals the utterances anew into `POOLS` pools and divides each pool by length, so a
     batch is a random fourth of those that are nearest in length. The batches come in a random
@@ -34,11 +34,11 @@ def shuffled_by_length(lengths: Tensor, batch_size: int, seed: int, epoch: int) 
     order = torch.randperm(len(lengths), generator=generator)
     n_batches = -(-len(order) // batch_size)
     pool_size = -(-n_batches // POOLS) * batch_size
-    found: list[list[int]] = []
+    batches: list[list[int]] = []
     for pool in torch.split(order, pool_size):
         pool = pool[lengths[pool].argsort(stable=True)]
-        found += [batch.tolist() for batch in torch.split(pool, batch_size)]
-    return [found[i] for i in torch.randperm(len(found), generator=generator).tolist()]
+        batches += [batch.tolist() for batch in torch.split(pool, batch_size)]
+    return [batches[i] for i in torch.randperm(len(batches), generator=generator).tolist()]
 
 
 def _generator(seed: int, epoch: int) -> torch.Generator:

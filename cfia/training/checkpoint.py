@@ -27,10 +27,10 @@ def save(path: Path, content: dict[str, Any]) -> None:
 
 
 def _canonical(value: Any) -> Any:
-    """A copy in which equal strings are one object and containers are shared by none.
+    """Copy a value so that equal strings are one object and no container is shared.
 
     Pickle writes an object that it has met before as a reference. Whether two equal strings are
-    one object depends on where they came from (a resumed run's are from a file), and without
+    one object depends on where they came from (a resumed training's are from a file), and without
     this the bytes of a checkpoint would too.
     """
     if isinstance(value, str):
@@ -54,7 +54,7 @@ def load(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
         raise UserError(f"{path} is not there; run stage 5 (training) first") from None
     except (RuntimeError, pickle.UnpicklingError, EOFError, ValueError) as error:
         reason = str(error).splitlines()[0]
-        raise UserError(f"{path} is no checkpoint of ours ({reason}); train again") from None
+        raise UserError(f"{path} is no checkpoint of cfia ({reason}); train again") from None
     return content
 
 
@@ -64,16 +64,16 @@ def load_state(model: torch.nn.Module, state: dict[str, torch.Tensor], path: Pat
     Raises:
         UserError: a missing or surplus key, or a tensor of another shape, named.
     """
-    own = model.state_dict()
-    for key in own:
+    weights = model.state_dict()
+    for key in weights:
         if key not in state:
             raise UserError(f"{path} lacks the weight {key!r}; it was made by another network")
-        if own[key].shape != state[key].shape:
+        if weights[key].shape != state[key].shape:
             raise UserError(
                 f"{path}: the weight {key!r} has the shape {tuple(state[key].shape)}, but the "
-                f"network and its features need {tuple(own[key].shape)}"
+                f"network and its features need {tuple(weights[key].shape)}"
             )
     for key in state:
-        if key not in own:
+        if key not in weights:
             raise UserError(f"{path} holds the unknown weight {key!r}; another network made it")
     model.load_state_dict(state)

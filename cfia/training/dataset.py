@@ -36,38 +36,35 @@ class Dataset:
         return len(self.utts)
 
     def dims(self) -> dict[str, int]:
-        """The width of a frame of each modality."""
-        return {name: of.dim for name, of in self.features.items()}
+        """Give the width of a frame of each modality."""
+        return {name: features.dim for name, features in self.features.items()}
 
     def lengths(self, name: str) -> Tensor:
-        """(N,), the frames of each utterance in one modality."""
+        """Give the frames of each utterance in one modality, (N,)."""
         return self.features[name].lengths
 
     def guiding_lengths(self) -> Tensor:
-        """(N,), the frames of the audio, or where there is none of the text."""
+        """Give the frames of the audio, or where there is none of the text, (N,)."""
         return self.lengths(next(iter(self.features)))
 
     def batch(self, indices: Sequence[int], device: torch.device) -> dict[str, Sequences]:
-        """The features of some utterances, padded with zeros."""
+        """Read the features of some utterances, padded with zeros."""
         return {
-            name: Sequences(of.padded(indices).to(device), of.lengths[list(indices)])
-            for name, of in self.features.items()
+            name: Sequences(features.padded(indices).to(device), features.lengths[list(indices)])
+            for name, features in self.features.items()
         }
 
 
 def averaging(dump: Path, frame_rate: float) -> int:
-    """How many neighbouring frames of a dump make one at about `frame_rate` Hz (0: one)."""
+    """Count the neighbouring frames of a dump for one at about `frame_rate` Hz (0: one)."""
     shift = Frontend.read(dump).frame_shift
     return max(1, round(1 / (shift * frame_rate))) if frame_rate and shift else 1
 
 
 def skipped(dumps: Mapping[str, Path]) -> dict[str, str]:
-    """Utterances that `--skip_bad true` left without features in any dump, and why."""
-    found: dict[str, str] = {}
-    for directory in dumps.values():
-        if (directory / "skipped").exists():
-            found.update(read_table(directory / "skipped"))
-    return found
+    """List utterances that `--skip_bad true` left without features in any dump, and why."""
+    tables = [directory / "skipped" for directory in dumps.values()]
+    return {utt: why for t in tables if t.exists() for utt, why in read_table(t).items()}
 
 
 def load(
@@ -78,7 +75,7 @@ def load(
     config: Config,
     cache: str = "auto",
 ) -> Dataset:
-    """The features of some utterances, without those that a dump had to skip.
+    """Open the features of some utterances, without those that a dump had to skip.
 
     Args:
         dumps: the dump directory of each modality used, of "audio" and "text".
@@ -102,7 +99,7 @@ def load(
 
 
 def global_statistics(features: FeatureSet) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation per dimension over all frames, (D,) each, summed in float64."""
+    """Compute mean and standard deviation per dimension over all frames, (D,) each, in float64."""
     total, square = torch.zeros(2, features.dim, dtype=torch.float64)
     for i in range(len(features)):
         total += _double(features[i]).sum(dim=0)

@@ -1,4 +1,4 @@
-"""Threads, device and random states: the same command gives the same bytes on one machine."""
+"""Set threads, device and random states: the same command gives the same bytes on a machine."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from cfia.errors import UserError
 
 
 def set_up(num_threads: int, ngpu: int) -> torch.device:
-    """Fix what results depend on; call it before anything is computed.
+    """Set the threads and the device; call it before anything is computed.
 
     Raises:
         UserError: a GPU was asked for and torch sees none.
@@ -28,16 +28,16 @@ def set_up(num_threads: int, ngpu: int) -> torch.device:
 
 
 def seed_epoch(seed: int, epoch: int) -> None:
-    """Seed every generator from the run's seed and the epoch.
+    """Seed every generator from the training's seed and the epoch.
 
     So an epoch's dropout does not depend on the epochs before it, and a resumed training
-    draws what an undisturbed one draws. Epoch 0 stands for the drawing of the weights.
+    draws what an undisturbed one draws. Epoch 0 is the drawing of the weights.
     """
     torch.manual_seed(seed * 1_000_003 + epoch)
 
 
 def random_state(device: torch.device) -> dict[str, torch.Tensor]:
-    """The states of the generators that a training on `device` draws from."""
+    """Get the states of the generators that a training on `device` draws from."""
     state = {"cpu": torch.get_rng_state()}
     if device.type == "cuda":
         state["cuda"] = torch.cuda.get_rng_state(device)
@@ -45,7 +45,7 @@ def random_state(device: torch.device) -> dict[str, torch.Tensor]:
 
 
 def restore_random_state(state: dict[str, torch.Tensor], device: torch.device) -> None:
-    """Set the generators as `random_state` found them."""
+    """Set the generators to the states that `random_state` has given."""
     torch.set_rng_state(state["cpu"].cpu())
     if device.type == "cuda":
         torch.cuda.set_rng_state(state["cuda"].cpu(), device)

@@ -1,4 +1,4 @@
-"""Posteriors of a dataset, and the scores that select an epoch."""
+"""Compute the logits of a dataset, and the scores that select an epoch."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ class Scores:
 
 @torch.no_grad()
 def logits(model: nn.Module, data: Dataset, batch_size: int, device: torch.device) -> Tensor:
-    """(N, K) logits in the order of the dataset, on the CPU, in float64."""
+    """Compute logits (N, K) in the order of the dataset, on the CPU, in float64."""
     model.eval()
     plan = batches.sorted_by_length(data.guiding_lengths(), batch_size)
-    parts = torch.cat([model(data.batch(indices, device)).logits for indices in plan])
-    found = torch.empty(parts.shape, dtype=torch.float64)
-    found[list(itertools.chain(*plan))] = parts.double().cpu()
-    return found
+    by_length = torch.cat([model(data.batch(indices, device)).logits for indices in plan])
+    in_order = torch.empty(by_length.shape, dtype=torch.float64)
+    in_order[list(itertools.chain(*plan))] = by_length.double().cpu()
+    return in_order
 
 
 def evaluate(model: nn.Module, data: Dataset, config: Config, device: torch.device) -> Scores:
     """Score a dataset; UA is over the classes that it has."""
-    found = logits(model, data, config.train.batch_size, device)
-    loss = nn.functional.cross_entropy(found, data.targets)
-    counts = confusion(data.targets.numpy(), found.argmax(dim=1).numpy(), found.shape[1])
+    scores = logits(model, data, config.train.batch_size, device)
+    loss = nn.functional.cross_entropy(scores, data.targets)
+    counts = confusion(data.targets.numpy(), scores.argmax(dim=1).numpy(), scores.shape[1])
     return Scores(float(loss), float(wa(counts)), float(ua(counts)))

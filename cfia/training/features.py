@@ -1,4 +1,4 @@
-"""The frozen features of some utterances as training reads them: in memory, mapped, or from disk.
+"""Read the frozen features of some utterances for training: in memory, mapped, or from disk.
 
 Where they are kept (`--feature_cache`) changes no value: every way gives the same matrices.
 """
@@ -19,16 +19,16 @@ from torch import Tensor
 from cfia.errors import UserError
 from cfia.kaldi.archive import Archives, entries
 
-# `auto` holds features in memory if they take at most this share of what a processor has of the
-# memory that is free now, since a training may run on every processor.
-SHARE = 0.25
+# `auto` holds features in memory if they take at most this fraction of the memory that is free now,
+# divided by the number of processors, since a training may run on each of them.
+MEMORY_FRACTION = 0.25
 
 Matrix = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
 class Shaping:
-    """What becomes of a matrix before the network: neighbouring frames averaged, then cut.
+    """The shaping of a matrix for the network: neighbouring frames are averaged, then it is cut.
 
     Attributes:
         average: how many neighbouring frames make one; 1 leaves them as they are.
@@ -39,11 +39,11 @@ class Shaping:
     longest: int
 
     def length(self, frames: int) -> int:
-        """Frames that so many become."""
+        """Count the frames that are left of so many."""
         return min(-(-frames // self.average), self.longest)
 
     def __call__(self, matrix: Matrix) -> Matrix:
-        """(T, D) to (length(T), D); of fewer frames at the end the mean is over those."""
+        """Shape (T, D) to (length(T), D); the mean of an incomplete group is over its frames."""
         k = self.average
         matrix = matrix[: k * self.longest]
         if k == 1:
@@ -60,7 +60,7 @@ class FeatureSet(abc.ABC):
     Attributes:
         lengths: (N,), T of each.
         dim: D.
-        kept: where they are, for the log.
+        kept: where they are kept, for the log.
     """
 
     lengths: Tensor
@@ -72,10 +72,10 @@ class FeatureSet(abc.ABC):
 
     @abc.abstractmethod
     def __getitem__(self, index: int) -> Matrix:
-        """One matrix, not to be written to."""
+        """Give a matrix, which must not be written to."""
 
     def padded(self, indices: Sequence[int]) -> Tensor:
-        """(B, longest T, D) of some utterances, 0 beyond each length."""
+        """Make a batch of some utterances: (B, longest T, D), 0 beyond each length."""
         size = int(self.lengths[list(indices)].max())
         batch = np.empty((len(indices), size, self.dim), dtype=np.float32)
         for row, index in zip(batch, indices, strict=True):
@@ -86,7 +86,7 @@ class FeatureSet(abc.ABC):
 
 
 class OnDisk(FeatureSet):
-    """Matrices that are read from their archives, mapped or not, whenever they are wanted.
+    """Matrices that are read from their archives, mapped or not, each time they are asked for.
 
     Raises:
         UserError: feats.scp is missing or malformed, lacks an utterance, or as `Archives.read`;
@@ -117,7 +117,7 @@ class OnDisk(FeatureSet):
         return matrix
 
     def in_order(self) -> list[int]:
-        """The indices as the archives have them."""
+        """List the indices in the order of the archives."""
         index = {utt: i for i, utt in enumerate(self._utts)}
         return [index[utt] for utt in self._archives.in_order(self._utts)]
 
@@ -141,12 +141,12 @@ class InMemory(FeatureSet):
 def open_features(
     feats_scp: Path, utts: Sequence[str], shaping: Shaping, cache: str, free: float | None = None
 ) -> FeatureSet:
-    """The features of some utterances, kept as `cache` says.
+    """Open the features of some utterances, kept as `cache` says.
 
     Args:
         cache: "ram": one array in memory; "mmap": mapped archives, in pages that all trainings on
             the machine share; "none": read whenever they are wanted; "auto": "ram" where that is
-            at most `SHARE` of the free memory per processor, else "mmap".
+            at most `MEMORY_FRACTION` of the free memory per processor, else "mmap".
         free: bytes of free memory per processor (default: those of this machine, now).
 
     Raises:
@@ -155,12 +155,14 @@ def open_features(
     source = OnDisk(feats_scp, utts, shaping, mapped=cache != "none")
     if cache == "auto":
         size = 4 * source.dim * int(source.lengths.sum())
-        cache = "ram" if size <= SHARE * (free_memory() if free is None else free) else "mmap"
+        cache = (
+            "ram" if size <= MEMORY_FRACTION * (free_memory() if free is None else free) else "mmap"
+        )
     return InMemory(source) if cache == "ram" else source
 
 
 def free_memory() -> float:
-    """Bytes of memory that are free, per processor; half of all of it where nobody says so."""
+    """Give the bytes of free memory per processor; half of all memory where it is not known."""
     processors = os.cpu_count() or 1
     try:
         lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()

@@ -20,16 +20,17 @@ class Loss:
     consistency: Tensor
 
     def total(self) -> Tensor:
-        """What is minimised."""
+        """Add the two parts: the quantity that training minimises."""
         return self.cross_entropy + self.consistency
 
 
 def objective(
     output: Output, targets: Tensor, weights: list[float], class_weights: Tensor | None
 ) -> Loss:
-    """Eq. 12 for a batch; `weights` are alpha, beta, gamma, or empty for no consistency loss.
+    """Compute Eq. 12 for a batch.
 
-    The cross entropy of a network that learns in parts is the sum of theirs.
+    `weights` are alpha, beta, gamma, or empty for no consistency loss. The cross entropy of a
+    network that learns in parts is the sum of theirs.
     """
     cross_entropy = torch.stack(
         [
@@ -43,13 +44,13 @@ def objective(
 
 
 def balanced_weights(targets: Tensor, n_classes: int) -> Tensor:
-    """(K,) weights in inverse proportion to the class counts, with mean 1 over the utterances."""
+    """Weight classes (K,) by the inverse of their counts, with mean 1 over the utterances."""
     counts = torch.bincount(targets, minlength=n_classes).float()
     return len(targets) / (n_classes * counts)
 
 
 def backward(loss: Loss, parameters: list[nn.Parameter]) -> float:
-    """Fill the gradients of the total, and measure the consistency loss's share in them.
+    """Fill the gradients of the total, and measure the consistency loss's fraction of them.
 
     Costs one backward pass more than `total().backward()`.
 
@@ -60,18 +61,18 @@ def backward(loss: Loss, parameters: list[nn.Parameter]) -> float:
     if not loss.consistency.requires_grad:
         loss.total().backward()  # type: ignore[no-untyped-call]
         return 0.0
-    of_consistency = torch.autograd.grad(
+    consistency_grads = torch.autograd.grad(
         loss.consistency, parameters, retain_graph=True, materialize_grads=True
     )
     loss.total().backward()  # type: ignore[no-untyped-call]
-    of_cross_entropy = [
-        parameter.grad - part
-        for parameter, part in zip(parameters, of_consistency, strict=True)
+    cross_entropy_grads = [
+        parameter.grad - gradient
+        for parameter, gradient in zip(parameters, consistency_grads, strict=True)
         if parameter.grad is not None
     ]
-    return float(_norm(of_consistency) / _norm(of_cross_entropy))
+    return float(_norm(consistency_grads) / _norm(cross_entropy_grads))
 
 
 def _norm(gradients: Sequence[Tensor]) -> Tensor:
-    norm: Tensor = torch.linalg.vector_norm(torch.cat([part.flatten() for part in gradients]))
+    norm: Tensor = torch.linalg.vector_norm(torch.cat([g.flatten() for g in gradients]))
     return norm

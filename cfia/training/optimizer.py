@@ -1,4 +1,4 @@
-"""The optimisers and the schedules of their learning rate, as a configuration names them."""
+"""Make the optimiser and the schedule of its learning rate that a configuration names."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from cfia.config import TrainConfig
 
 
 def make_optimizer(parameters: Iterable[nn.Parameter], config: TrainConfig) -> Optimizer:
-    """The optimiser `config.optimizer`, at the initial learning rate."""
+    """Make the optimiser `config.optimizer`, at the initial learning rate."""
     if config.optimizer == "rmsprop":
         return RMSprop(
             parameters, config.lr, momentum=config.momentum, weight_decay=config.weight_decay
@@ -21,7 +21,7 @@ def make_optimizer(parameters: Iterable[nn.Parameter], config: TrainConfig) -> O
 
 
 def make_scheduler(optimizer: Optimizer, config: TrainConfig) -> LRScheduler | None:
-    """The schedule `config.schedule` of an optimiser; None where the rate is constant.
+    """Make the schedule `config.schedule` of an optimiser; None where the rate is constant.
 
     All of them step once an epoch. "cyclic" is the triangular policy of Smith (2017): from `lr`
     to `lr_max` in `cycle_epochs` epochs, back in as many, and so on, while the momentum of RMSprop

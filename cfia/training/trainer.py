@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import io
 import logging
 import math
 import time
@@ -272,10 +271,7 @@ def build_model(inputs: TrainerInputs) -> nn.Module:
 
 def write_history(path: Path, history: list[Row], best: int) -> None:
     """Write history.csv: a row per epoch, `selected` 1 for the selected epoch."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, [*history[0], "selected"], lineterminator="\n")
-    writer.writeheader()
-    for row in history:
-        writer.writerow({**row, "selected": int(row["epoch"] == best)})
     with atomic_write(path) as handle:
-        handle.write(text.getvalue())
+        writer = csv.DictWriter(handle, [*history[0], "selected"], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows({**row, "selected": int(row["epoch"] == best)} for row in history)

@@ -42,17 +42,17 @@ class Training:
 
     @property
     def directory(self) -> Path:
-        """Where the checkpoints and the posteriors go."""
+        """Name the directory of checkpoints and posteriors."""
         return self.experiment.training(self.fold, self.seed)
 
     @property
     def list_directory(self) -> Path:
-        """The directory of the fold's lists."""
+        """Name the directory of the fold's lists."""
         return self.experiment.folds.directory / str(self.fold)
 
     @cached_property
     def lists(self) -> Fold:
-        """The fold's lists of utterances."""
+        """Read the fold's lists of utterances."""
         folds = read_folds(self.experiment.folds.directory)
         if self.fold not in folds:
             raise UserError(
@@ -192,13 +192,29 @@ def write_posteriors(training: Training, *, force: bool) -> None:
         UserError: it is not trained, its inputs have changed, or the posteriors were made
             differently and `force` is false.
     """
-    directory = training.directory
+    directory, experiment = training.directory, training.experiment
     marker.output_digest(directory, "stage 5 (training)")
-    check_unchanged(training.experiment)
+    check_unchanged(experiment)
     if has_posteriors(training, force=force):
         log.info("%s: posteriors already made, skipping", directory)
         return
-    _compute_posteriors(training)
+    import torch
+
+    from cfia import posteriors
+    from cfia.training.determinism import set_up
+    from cfia.training.evaluate import logits
+
+    device = set_up(experiment.run["num_threads"], experiment.run["ngpu"])
+    data = training.dataset("test")
+    model = trained_network(training, data.dims()).to(device)
+    scores = logits(model, data, experiment.config.train.batch_size, device)
+    posteriors.write_posteriors(
+        directory / POSTERIORS,
+        list(experiment.classes),
+        data.utts,
+        [experiment.classes[i] for i in data.targets.tolist()],
+        torch.softmax(scores, dim=1).numpy(),
+    )
     marker.finish(directory, *_posteriors_marker(training), name=POSTERIORS_MARKER)
 
 
@@ -216,7 +232,7 @@ def has_posteriors(training: Training, *, force: bool = False) -> bool:
 
 
 def _posteriors_marker(training: Training) -> tuple[dict[str, Any], dict[str, str]]:
-    """Options and inputs of the posteriors' marker."""
+    """Give the options and inputs of the posteriors' marker."""
     options = {"num_threads": training.experiment.run["num_threads"]}
     return options, {"checkpoint": sha256(training.directory / "best.pt")}
 
@@ -239,24 +255,3 @@ def trained_network(training: Training, dims: dict[str, int]) -> nn.Module:
     model = registry.build(dims, len(classes), config, training.layers())
     checkpoint.load_state(model, best["model"], path)
     return model
-
-
-def _compute_posteriors(training: Training) -> None:
-    import torch
-
-    from cfia import posteriors
-    from cfia.training.determinism import set_up
-    from cfia.training.evaluate import logits
-
-    experiment = training.experiment
-    device = set_up(experiment.run["num_threads"], experiment.run["ngpu"])
-    data = training.dataset("test")
-    model = trained_network(training, data.dims()).to(device)
-    scores = logits(model, data, experiment.config.train.batch_size, device)
-    posteriors.write_posteriors(
-        training.directory / POSTERIORS,
-        list(experiment.classes),
-        data.utts,
-        [experiment.classes[i] for i in data.targets.tolist()],
-        torch.softmax(scores, dim=1).numpy(),
-    )

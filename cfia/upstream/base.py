@@ -1,4 +1,4 @@
-"""What every frozen encoder offers, whatever library runs it."""
+"""The interface of all frozen encoders, whatever library runs them."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Upstream(abc.ABC):
 
     @property
     def sample_rate(self) -> int | None:
-        """The rate in Hz at which `extract` wants its waveforms; None for text."""
+        """Give the rate in Hz of the waveforms for `extract`; None for text."""
         return self.description.sample_rate
 
     @abc.abstractmethod
@@ -44,13 +44,13 @@ class Upstream(abc.ABC):
         """
 
     def left_out(self, item: Any) -> str | None:
-        """What `extract` would leave out of an item, as a clause for a warning; None: nothing."""
+        """Say what `extract` would leave out of an item, in a clause for a warning, if anything."""
         return None
 
 
 @dataclass(frozen=True)
 class Loader(Generic[F]):
-    """How the encoders of a family are found and loaded: `LOADER` of the family's module.
+    """The functions that find and load the encoders of a family: `LOADER` of its module.
 
     Attributes:
         find: gives the files of a choice's model, at a commit of the hub or the newest; None for

@@ -48,11 +48,11 @@ class Checkpoint:
     revision: str | None
 
     def record(self) -> dict[str, str | None]:
-        """The fields, for `plan.json`; `registry.from_record` reads them."""
+        """Give the fields for `plan.json`; `registry.from_record` reads them."""
         return {"model": self.model, "directory": str(self.directory), "revision": self.revision}
 
     def config(self) -> dict[str, Any]:
-        """The contents of config.json."""
+        """Read config.json."""
         path = self.directory / "config.json"
         if not path.is_file():
             raise UserError(
@@ -64,19 +64,19 @@ class Checkpoint:
         return config
 
     def weights(self) -> list[Path]:
-        """The files of weights that transformers loads: one, or the shards of an index."""
-        found = [self.directory / name for name in WEIGHTS if (self.directory / name).is_file()]
-        if not found:
+        """List the files of weights that transformers loads: one, or the shards of an index."""
+        files = [self.directory / name for name in WEIGHTS if (self.directory / name).is_file()]
+        if not files:
             raise UserError(
                 f"{self.model} has no weights ({WEIGHTS[0]} or {WEIGHTS[2]}); give a model "
                 "directory as transformers saves it"
             )
-        if found[0].suffix != ".json":
-            return found[:1]
-        index = read_json(found[0])
+        if files[0].suffix != ".json":
+            return files[:1]
+        index = read_json(files[0])
         named = index.get("weight_map") if isinstance(index, dict) else None
         if not isinstance(named, dict) or not named:
-            raise UserError(f"{found[0]} names no files of weights; copy or download it again")
+            raise UserError(f"{files[0]} names no files of weights; copy or download it again")
         shards = {self.directory / str(name) for name in named.values()}
         for shard in sorted(shards):
             if not shard.is_file():
@@ -84,7 +84,7 @@ class Checkpoint:
         return sorted(shards)
 
     def weights_digest(self) -> str:
-        """SHA-256 of the weights' file; of the names and digests of the files if there are more."""
+        """Digest the file of weights by SHA-256; if there are more, their names and digests."""
         files = self.weights()
         if len(files) == 1:
             return weights_sha256(files[0])
@@ -106,14 +106,14 @@ class Checkpoint:
         return any(str(name).endswith("Classification") for name in names)
 
     def digest(self) -> str:
-        """Digest of all that can change a feature: weights, configuration, tokenizer."""
+        """Digest all that can change a feature: weights, configuration, tokenizer."""
         settings = {path for pattern in SETTINGS for path in self.directory.glob(pattern)}
         small = {path.name: sha256(path) for path in settings if path.is_file()}
         return digest({"settings": small, "weights": self.weights_digest()})
 
 
 def weights_sha256(path: Path) -> str:
-    """SHA-256 of a large file, which this process reads once for it."""
+    """Compute the SHA-256 of a large file, which this process reads once for it."""
     status = path.stat()
     return _sha256(path.absolute(), status.st_size, status.st_mtime_ns)
 
@@ -138,7 +138,7 @@ def find(choice: Choice, revision: str | None = None) -> Checkpoint:
 
 
 def first_whole(places: Sequence[Source], fetch: Callable[[Source], Path]) -> Checkpoint:
-    """The model of the first source from which `fetch` gets all of it.
+    """Take the model from the first source from which `fetch` gets all of it.
 
     Raises:
         UserError: none gives all of it; it is the last one's.
@@ -287,7 +287,7 @@ def load_part(part_class: Any, files: Checkpoint, **options: Any) -> Any:
 
 
 def unloadable(checkpoint: Checkpoint, error: BaseException) -> UserError:
-    """The one sentence for whatever transformers says of a model that it cannot load."""
+    """Word the one error for whatever transformers raises of a model that it cannot load."""
     return UserError(
         f"{checkpoint.model} cannot be loaded ({first_line(error)}); check that it is a model of "
         "this kind and that its files are whole"
@@ -295,7 +295,7 @@ def unloadable(checkpoint: Checkpoint, error: BaseException) -> UserError:
 
 
 def silence() -> None:
-    """Keep transformers' notices and progress bars out of the logs; errors are ours to tell."""
+    """Keep transformers' notices and progress bars out of the logs; its errors are raised."""
     from transformers.utils import logging as notices
 
     notices.set_verbosity_error()
@@ -304,14 +304,14 @@ def silence() -> None:
 
 
 def pick(hidden_states: Sequence[Any], layer: int | str) -> Any:
-    """A layer's states (..., dim) of transformers' `hidden_states`, or all of them side by side."""
+    """Take a layer of transformers' `hidden_states`, or concatenate all of them: (..., dim)."""
     import torch
 
     return torch.cat(tuple(hidden_states), dim=-1) if layer == ALL else hidden_states[int(layer)]
 
 
 def place(model: Any, device: str) -> Any:
-    """A model on "cpu" or "cuda", where it computes in full float32.
+    """Move a model to "cpu" or "cuda", where it computes in full float32.
 
     Raises:
         UserError: a GPU was asked for and torch sees none.

@@ -1,4 +1,4 @@
-"""Which frozen encoder is asked for. Imports nothing heavy, so that `--help` comes at once."""
+"""The choice of a frozen encoder. Imports nothing heavy, so that `--help` comes at once."""
 
 from __future__ import annotations
 

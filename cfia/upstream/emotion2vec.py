@@ -14,14 +14,14 @@ from cfia.files import read_yaml
 from cfia.upstream import checkpoint
 from cfia.upstream.base import Features, Loader, Upstream
 from cfia.upstream.choice import Choice
-from cfia.upstream.emotion2vec_files import CONFIG, Files, find, weights_to_run
+from cfia.upstream.emotion2vec_files import CONFIG, DECODER, HEAD, Files, find
 
 if TYPE_CHECKING:
     from cfia.upstream.emotion2vec_batch import Network
 
 SAMPLE_RATE = 16000
 
-# What `Network` takes for granted; `check_design` refuses a model without it.
+# What `Network` takes for granted; `check` refuses a model without it.
 MODEL_DESIGN = {"layer_norm_first": False, "norm_affine": True}
 AUDIO_DESIGN = {
     "extractor_mode": "layer_norm",
@@ -43,7 +43,7 @@ class Emotion2vec(Upstream):
         self.description = files.frontend("audio", "emotion2vec", None, 0, dim, shift, SAMPLE_RATE)
 
     def extract(self, batch: Sequence[Any]) -> list[Features]:
-        """Waveforms at 16 kHz to matrices (floor((samples - 400) / 320) + 1, dim).
+        """Map waveforms at 16 kHz to matrices (floor((samples - 400) / 320) + 1, dim).
 
         The values are those of funasr's `generate` with `granularity="frame"` on one waveform
         at a time; see `Upstream.extract`.
@@ -78,16 +78,6 @@ def build(choice: Choice, files: Files, num_threads: int, device: str) -> Upstre
     return Emotion2vec(files, network, conf["embed_dim"], normalise=bool(conf.get("normalize")))
 
 
-def check(choice: Choice, files: Files) -> list[list[int]]:
-    """Refuse a layer; otherwise as `check_design`."""
-    if choice.layer is not None:
-        raise UserError("emotion2vec has no layers to choose from; leave --audio_layer out")
-    return check_design(files, _config(files))
-
-
-LOADER = Loader(find, check, build, Files)
-
-
 def _config(files: Files) -> dict[str, Any]:
     config = read_yaml(files.settings())
     if config.get("model") != "Emotion2vec" or not isinstance(config.get("model_conf"), dict):
@@ -98,16 +88,18 @@ def _config(files: Files) -> dict[str, Any]:
     return config
 
 
-def check_design(files: checkpoint.Checkpoint, config: dict[str, Any]) -> list[list[int]]:
-    """Check that a configuration is of the design that `Network` runs.
+def check(choice: Choice, files: Files) -> list[list[int]]:
+    """Refuse a layer, and a model of another design than the one that `Network` runs.
 
     Returns:
         The layers of the convolutional front, [channels, kernel, stride] each.
 
     Raises:
-        UserError: it is not; the message names the key.
+        UserError: a layer was named, or the design is another; the message names the key.
     """
-    conf = config["model_conf"]
+    if choice.layer is not None:
+        raise UserError("emotion2vec has no layers to choose from; leave --audio_layer out")
+    conf = _config(files)["model_conf"]
     audio = (conf.get("modalities") or {}).get("audio")
     if not isinstance(audio, dict):
         raise _other_design(files, "modalities.audio", None)
@@ -117,6 +109,9 @@ def check_design(files: checkpoint.Checkpoint, config: dict[str, Any]) -> list[l
             if section.get(key) != value:
                 raise _other_design(files, key, section.get(key))
     return _spec(files, str(audio.get("feature_encoder_spec")))
+
+
+LOADER = Loader(find, check, build, Files)
 
 
 def _spec(files: checkpoint.Checkpoint, text: str) -> list[list[int]]:
@@ -142,7 +137,7 @@ def _other_design(files: checkpoint.Checkpoint, key: str, value: Any) -> UserErr
 
 
 def _shapes(files: checkpoint.Checkpoint, config: dict[str, Any]) -> dict[str, tuple[int, ...]]:
-    """The names and shapes of the parameters of funasr's model class, without its decoder."""
+    """List names and shapes of the parameters of funasr's model class, without its decoder."""
     import torch
 
     # Its import tells on stdout which optional packages it misses.
@@ -159,12 +154,12 @@ def _shapes(files: checkpoint.Checkpoint, config: dict[str, Any]) -> dict[str, t
 
 
 def _weights(files: Files, config: dict[str, Any]) -> dict[str, Any]:
-    """The parameters in float32 by their names, each in its place.
+    """Read the parameters in float32 by their names, and check that each has its place.
 
     funasr loads what fits and leaves random numbers in the rest; here that is an error.
     """
     shapes = _shapes(files, config)
-    state = weights_to_run(files)
+    state = {k: v for k, v in files.stored().items() if not k.startswith((DECODER, HEAD))}
     missing, unknown = list(shapes.keys() - state.keys()), list(state.keys() - shapes.keys())
     mismatched = [k for k in shapes.keys() & state.keys() if state[k].shape != shapes[k]]
     checkpoint.check_keys(files.model, CONFIG, missing, unknown, mismatched)

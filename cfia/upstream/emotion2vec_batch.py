@@ -49,7 +49,7 @@ class Front:
             self._layers.append((taps, kernel, stride, norm))
 
     def __call__(self, samples: Tensor) -> Tensor:
-        """The whole waveform, in pieces. Nothing here pads, so pieces are exact."""
+        """Map the whole waveform, in pieces. Nothing here pads, so pieces are exact."""
         parts = pieces(self.spec, len(samples), PIECE)
         return torch.cat([self._piece(samples[part]) for part in parts])
 
@@ -63,7 +63,7 @@ class Front:
 
 
 def _convolve(x: Tensor, taps: Tensor, kernel: int, stride: int) -> Tensor:
-    """A convolution without bias or padding: (time, in) to ((time - kernel) // stride + 1, out)."""
+    """Convolve without bias or padding: (time, in) to ((time - kernel) // stride + 1, out)."""
     channels = x.shape[1]
     count = (len(x) - kernel) // stride + 1
     # Rows that overlap would be copied by the product. So the taps up to the stride are one
@@ -92,11 +92,8 @@ class Positions:
     def __call__(self, x: Tensor, lengths: Sequence[int]) -> Tensor:
         """Convolve each of the utterances, which have these lengths, as if it were alone."""
         gap = max(kernel.shape[-1] for kernel, _ in self._layers) // 2
-        frames = torch.zeros(sum(lengths) + gap * (len(lengths) - 1), dtype=torch.bool)
-        start = 0
-        for length in lengths:
-            frames[start : start + length] = True
-            start += length + gap
+        frames = torch.cat([torch.arange(length + gap) < length for length in lengths])
+        frames = frames[: len(frames) - gap]
         where = frames.nonzero()[:, 0].to(x.device)
         gaps = (~frames).nonzero()[:, 0].to(x.device)
         y = x.new_zeros(len(frames), x.shape[1]).index_copy_(0, where, x)
@@ -116,7 +113,7 @@ class Network:
 
     Args:
         weights: the model's parameters by their names in funasr, on the device.
-        conf: `model_conf` of config.yaml, checked by `emotion2vec.check_design`.
+        conf: `model_conf` of config.yaml, checked by `emotion2vec.check`.
         spec: the layers of the front, (channels, kernel, stride) each.
     """
 
@@ -189,10 +186,10 @@ class Network:
         return self._linear(torch.cat(attended), f"{name}.proj")
 
     def _distances(self, start: int, count: int, size: int, extra: int) -> Tensor | None:
-        """The bias (1, heads, count, size) of `count` queries from `start`: minus slope x distance.
+        """Give `count` queries' bias from `start`, - slope x distance: (1, heads, count, size).
 
-        It is 0 from and to the extra tokens. What does for a whole utterance is kept, since it is
-        the beginning of what a longer one needs, and every block of the network needs it again.
+        It is 0 from and to the extra tokens. The bias of a whole utterance is kept, since that of
+        a shorter one is a part of it, and every block of the network needs it again.
         """
         if self._slopes is None:
             return None
@@ -212,7 +209,7 @@ class Network:
 
 
 def _slopes(weights: dict[str, Tensor], heads: int) -> Tensor | None:
-    """The slope of each head (ALiBi, Press et al. 2022) times the learned scale, at least 0."""
+    """Compute the slope of each head (ALiBi, Press et al. 2022) times the learned scale."""
     scale = weights.get(f"{AUDIO}.alibi_scale")
     if scale is None:
         return None
@@ -221,7 +218,7 @@ def _slopes(weights: dict[str, Tensor], heads: int) -> Tensor | None:
 
 
 def alibi_slopes(heads: int) -> list[float]:
-    """ALiBi's geometric slopes; other numbers than powers of 2 take more from the next one's."""
+    """List ALiBi's geometric slopes; beyond a power of 2, more come from the next power."""
     power = 2 ** int(math.log2(heads))
     slopes = [2 ** (-8 * (i + 1) / power) for i in range(power)]
     if power < heads:

@@ -1,4 +1,4 @@
-"""The files of an emotion2vec model: which they are, and which weights in them are run."""
+"""Find the files of an emotion2vec model, and the weights in them that are run."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Files(checkpoint.Checkpoint):
     """
 
     def settings(self) -> Path:
-        """The file of settings.
+        """Find the file of settings.
 
         Raises:
             UserError: there is none.
@@ -45,7 +45,7 @@ class Files(checkpoint.Checkpoint):
         )
 
     def weights(self) -> list[Path]:
-        """The one file of weights.
+        """Find the one file of weights.
 
         Raises:
             UserError: there is none, or more than one that could be meant.
@@ -67,7 +67,7 @@ class Files(checkpoint.Checkpoint):
         return others
 
     def named(self, key: str) -> str | None:
-        """The name of a file in configuration.json.
+        """Look up the name of a file in configuration.json.
 
         Raises:
             UserError: it is a path, and so might lead out of the directory.
@@ -81,14 +81,14 @@ class Files(checkpoint.Checkpoint):
         return name
 
     def digest(self) -> str:
-        """Digest of all that can change a feature: weights and settings."""
+        """Digest all that can change a feature: weights and settings."""
         (weights,), settings = self.weights(), self.settings()
         return digest(
             {settings.name: sha256(settings), weights.name: checkpoint.weights_sha256(weights)}
         )
 
     def stored(self) -> dict[str, torch_file.StoredTensor]:
-        """All weights by their names in funasr's class, not read yet.
+        """Map the names of funasr's class to all weights, not read yet.
 
         Raises:
             UserError: the file cannot be read or holds no weights, or two for one name; the
@@ -110,10 +110,10 @@ class Files(checkpoint.Checkpoint):
 
 
 def find(choice: Choice, revision: str | None) -> Files:
-    """The model's files; see `cfia.upstream.registry.find`."""
+    """Find the model's files; see `cfia.upstream.registry.find`."""
     places = sources(default_model(choice), choice.hub, revision)
-    found = checkpoint.first_whole(places, _fetch)
-    return Files(found.model, found.directory, found.revision)
+    files = checkpoint.first_whole(places, _fetch)
+    return Files(files.model, files.directory, files.revision)
 
 
 def _fetch(source: Source) -> Path:
@@ -134,13 +134,8 @@ def _fetch(source: Source) -> Path:
     return directory
 
 
-def weights_to_run(files: Files) -> dict[str, torch_file.StoredTensor]:
-    """The weights without those that are not run; see `Files.stored`."""
-    return {k: v for k, v in files.stored().items() if not k.startswith((DECODER, HEAD))}
-
-
 def _scopes(files: Files, config: dict[str, Any]) -> list[tuple[str, str]]:
-    """Beginnings of keys and what they become: funasr's `scope_map`, a flat list of pairs.
+    """Read funasr's `scope_map`, a flat list of pairs: beginnings of keys and their replacements.
 
     The emotion2vec+ models, whose network is a part of a classifier, have one.
     """
@@ -160,7 +155,7 @@ def _renamed(key: str, scopes: list[tuple[str, str]]) -> str:
 
 
 def _stored(path: Path) -> dict[str, torch_file.StoredTensor]:
-    """The weights of a file, not read yet: under `model` in what fairseq's training saves.
+    """Find the weights in a file, not read yet: under `model` in files of fairseq's training.
 
     The moving average of a pretraining, which may be a dictionary among them, is left out.
 

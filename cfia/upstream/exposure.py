@@ -104,7 +104,7 @@ def allowed_exposure(
 
 
 def _model_name(choice: Choice, identity: Identity) -> str:
-    """The name of the published model that it is, else the last part of its id or path.
+    """Name the published model that it is, else take the last part of its id or path.
 
     A directory under another name than the model's is a model that the file does not list, unless
     the digest of its weights is known.

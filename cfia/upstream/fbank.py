@@ -43,10 +43,10 @@ class Fbank(Upstream):
         self._options.mel_opts.num_bins = BINS
 
     def extract(self, batch: Sequence[Any]) -> list[Features]:
-        """Waveforms at 16 kHz in [-1, 1] to matrices (frames, 80); see `Upstream.extract`."""
-        return [self._one(samples) for samples in batch]
+        """Map waveforms at 16 kHz in [-1, 1] to matrices (frames, 80); see `Upstream.extract`."""
+        return [self._frames(samples) for samples in batch]
 
-    def _one(self, samples: Features) -> Features:
+    def _frames(self, samples: Features) -> Features:
         fbank = knf.OnlineFbank(self._options)
         # Kaldi's waveforms are in the range of 16-bit integers; its floor on the energy of a
         # bin is meant for that scale.
@@ -69,7 +69,7 @@ def build(choice: Choice, files: Checkpoint | None, num_threads: int, device: st
 
 
 def find(choice: Choice, revision: str | None) -> Checkpoint | None:
-    """None: there are no weights.
+    """Find nothing: there are no weights.
 
     Raises:
         UserError: a model was named.

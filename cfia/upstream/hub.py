@@ -1,4 +1,4 @@
-"""Where a model's files are: in a directory of the user's, or on a hub, at one commit.
+"""Find a model's files: in a directory of the user, or on a hub, at one commit.
 
 Which commit a hub's model is at now is asked once, when a dump is planned; `plan.json` keeps the
 answer, and the jobs read the files from there. Nothing is asked for but the files that make up the
@@ -25,7 +25,7 @@ _log = logging.getLogger(__name__)
 
 
 class Source(abc.ABC):
-    """Where files of one model come from.
+    """A place that files of one model come from.
 
     Attributes:
         model: hub id or directory, as the user gave it.
@@ -40,31 +40,31 @@ class Source(abc.ABC):
 
     @abc.abstractmethod
     def fetch(self, patterns: Sequence[str]) -> Path:
-        """The directory with the model's files whose names match one of the shell's patterns."""
+        """Fetch the files whose names match one of the shell's patterns; return their directory."""
 
     @abc.abstractmethod
     def names(self) -> list[str]:
-        """The names of all files that there are."""
+        """List the names of all files."""
 
     @abc.abstractmethod
     def explain(self, error: Exception) -> UserError:
-        """One sentence for what `fetch` raised."""
+        """Word an exception of `fetch` for the user."""
 
 
 class Directory(Source):
     """A local directory: nothing is fetched."""
 
     def fetch(self, patterns: Sequence[str]) -> Path:
-        """The directory itself."""
+        """Return the directory itself."""
         return Path(self.model)
 
     def names(self) -> list[str]:
-        """The names of its files."""
+        """List the names of its files."""
         return sorted(path.name for path in Path(self.model).iterdir() if path.is_file())
 
     def explain(self, error: Exception) -> UserError:
-        """What a file system can say."""
-        return UserError(f"{self.model} cannot be read ({first_line(error)}); mend that")
+        """Word an exception of the file system."""
+        return UserError(f"{self.model} cannot be read ({first_line(error)}); correct that")
 
 
 class HuggingFace(Source):
@@ -82,7 +82,7 @@ class HuggingFace(Source):
             logging.getLogger(name).setLevel(logging.WARNING)
 
     def fetch(self, patterns: Sequence[str]) -> Path:
-        """The snapshot of one commit: `main` at the first call, the same at all others."""
+        """Fetch from one commit: `main` at the first call, the same at all others."""
         from huggingface_hub import snapshot_download
 
         with warnings.catch_warnings():
@@ -103,7 +103,7 @@ class HuggingFace(Source):
         """Say that weights are downloaded, where the settings are here and the weights are not."""
         from huggingface_hub.utils.tqdm import disable_progress_bars, enable_progress_bars
 
-        # "Retrying in 8s", for minutes; how it ends is ours to tell.
+        # It says "Retrying in 8s" for minutes; the error at the end tells enough.
         logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
         disable_progress_bars()
         if directory is None or any(any(directory.glob(pattern)) for pattern in WEIGHTS):
@@ -122,13 +122,13 @@ class HuggingFace(Source):
             self._said = True
 
     def names(self) -> list[str]:
-        """The names of the files at this commit."""
+        """List the names of the files at this commit."""
         from huggingface_hub import HfApi
 
         return sorted(HfApi().list_repo_files(self.model, revision=self.revision))
 
     def explain(self, error: Exception) -> UserError:
-        """What the client's errors mean for the user."""
+        """Word an exception of the client for the user."""
         from huggingface_hub import constants, errors
 
         or_directory = "or download the model elsewhere and give its directory"
@@ -183,7 +183,7 @@ class ModelScope(Source):
             os.environ["TQDM_DISABLE"] = "1"
 
     def fetch(self, patterns: Sequence[str]) -> Path:
-        """The directory in the client's cache."""
+        """Fetch into the client's cache."""
         try:
             from modelscope import snapshot_download  # type: ignore[import-untyped]
         except ImportError as error:
@@ -202,11 +202,11 @@ class ModelScope(Source):
         return self._directory
 
     def names(self) -> list[str]:
-        """The names of the files that are here."""
+        """List the names of the files in the cache."""
         return [] if self._directory is None else Directory(str(self._directory)).names()
 
     def explain(self, error: Exception) -> UserError:
-        """What the client says. Its errors have no base class that all of its versions share."""
+        """Word an exception of the client, whose versions share no base class of their errors."""
         if _is_full(error):
             return _full_disk(self.model, "of ModelScope", "MODELSCOPE_CACHE")
         response = getattr(error, "response", None)
@@ -220,8 +220,7 @@ class ModelScope(Source):
 
 
 def sources(model: str, hub: str, revision: str | None = None) -> list[Source]:
-    """Where a model may come from; the first that can give all of it is right, and if none can, the
-    last one's error tells why.
+    """List the sources of a model, to be tried in order; the last one's error is the one to raise.
 
     Args:
         model: directory, or id on the hub.
@@ -242,13 +241,13 @@ def sources(model: str, hub: str, revision: str | None = None) -> list[Source]:
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of an error's message, without its full stop."""
+    """Take the first line of an error's message, without its full stop."""
     lines = str(error).strip().splitlines()
     return lines[0].rstrip(".: ") if lines else type(error).__name__
 
 
 def _causes(error: BaseException | None) -> list[BaseException]:
-    """An error, what it came from, and what ModelScope's client collects, the root last."""
+    """List an error and its causes, those that ModelScope's client collects too, the root last."""
     found: list[BaseException] = []
     while error is not None and error not in found:
         found.append(error)

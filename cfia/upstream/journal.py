@@ -62,7 +62,7 @@ class Journal:
 
     @property
     def end(self) -> int:
-        """The archive's size in bytes."""
+        """Give the archive's size in bytes."""
         return self.done[-1].end if self.done else 0
 
     def append(self, archive: bytes, batch: Batch) -> None:

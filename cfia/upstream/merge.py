@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,17 +16,9 @@ from cfia.upstream.dump_plan import Plan, remove_unfinished, with_facts
 # The smallest share of the utterances that a dump with `--skip_bad true` must keep.
 LEAST_KEPT = 0.95
 
+Tables = dict[str, dict[str, str]]
+
 _log = logging.getLogger(__name__)
-
-
-@dataclass
-class _Result:
-    """Rows of feats.scp, utt2num_frames and skipped, and the jobs' encoders."""
-
-    scp: dict[str, str] = field(default_factory=dict)
-    frames: dict[str, str] = field(default_factory=dict)
-    skipped: dict[str, str] = field(default_factory=dict)
-    frontends: list[dict[str, Any]] = field(default_factory=list)
 
 
 def merge(directory: Path) -> None:
@@ -46,36 +37,37 @@ def merge(directory: Path) -> None:
         remove_unfinished(directory)
         _log.info("%s: already made, skipping", directory)
         return
-    result = _collect(directory, plan)
-    _check_count(directory, plan, result)
-    write_table(directory / "feats.scp", result.scp)
-    write_table(directory / "utt2num_frames", result.frames)
+    tables, frontend = _collect(directory, plan)
+    _check_count(directory, plan, tables)
     (directory / "skipped").unlink(missing_ok=True)
-    if result.skipped:
-        write_table(directory / "skipped", result.skipped)
-    with_facts(Frontend(**result.frontends[0]), plan.settings).write(directory)
+    for name, rows in tables.items():
+        if rows or name != "skipped":
+            write_table(directory / name, rows)
+    with_facts(frontend, plan.settings).write(directory)
     marker.finish(directory, recorded["options"], recorded["inputs"])
     remove_unfinished(directory)
-    _log.info("%s: %d utterances", directory, len(result.scp))
+    _log.info("%s: %d utterances", directory, len(tables["feats.scp"]))
 
 
-def _collect(directory: Path, plan: Plan) -> _Result:
-    result = _Result()
+def _collect(directory: Path, plan: Plan) -> tuple[Tables, Frontend]:
+    """Join the rows of all jobs, by the file that they go to; check that they had one encoder."""
+    tables: Tables = {"feats.scp": {}, "utt2num_frames": {}, "skipped": {}}
+    frontends = []
     for job in range(1, len(plan.jobs) + 1):
         files = journal.JobFiles(directory, plan.settings.name, job)
         header, batches = _finished(files, plan)
-        result.frontends.append(header["frontend"])
+        frontends.append(header["frontend"])
         if any(batch.offsets for batch in batches):
-            result.scp |= read_table(files.scp)
+            tables["feats.scp"] |= read_table(files.scp)
         for batch in batches:
-            result.frames |= {utterance: str(n) for utterance, n in batch.frames.items()}
-            result.skipped |= batch.skipped
-    if any(not journal.same_encoder(f, result.frontends[0]) for f in result.frontends):
+            tables["utt2num_frames"] |= {utterance: str(n) for utterance, n in batch.frames.items()}
+            tables["skipped"] |= batch.skipped
+    if any(not journal.same_encoder(frontend, frontends[0]) for frontend in frontends):
         raise UserError(
             f"the jobs of {directory} used different encoders; run the stage again with "
             "--force true"
         )
-    return result
+    return tables, Frontend(**frontends[0])
 
 
 def _finished(files: journal.JobFiles, plan: Plan) -> tuple[dict[str, Any], list[journal.Batch]]:
@@ -95,10 +87,10 @@ def _finished(files: journal.JobFiles, plan: Plan) -> tuple[dict[str, Any], list
     return header, batches
 
 
-def _check_count(directory: Path, plan: Plan, result: _Result) -> None:
-    planned, skipped = plan.utterances(), sorted(result.skipped)
-    encoded = result.scp.keys() & result.frames.keys()
-    lost = [utterance for utterance in planned if utterance not in encoded | result.skipped.keys()]
+def _check_count(directory: Path, plan: Plan, tables: Tables) -> None:
+    planned, skipped = plan.utterances(), sorted(tables["skipped"])
+    encoded = tables["feats.scp"].keys() & tables["utt2num_frames"].keys()
+    lost = sorted(set(planned) - encoded - set(skipped))
     if lost or len(encoded) + len(skipped) != len(planned):
         raise UserError(
             f"{directory} lacks the features of {len(lost)} of {len(planned)} utterances "

@@ -1,4 +1,4 @@
-"""Names of upstreams: which there are, what they are called in a path, how they are built."""
+"""The table of upstreams; find, identify and build them by name."""
 
 from __future__ import annotations
 
@@ -39,8 +39,6 @@ class Family:
     complete: bool = True
     model_class: str = ""
 
-
-MODALITIES = ("audio", "text")
 
 # The one table of encoders. The digests are those of the hubs' own listings (Git LFS), each seen
 # in at least two public places; conf/exposure.yaml says what the models of these names saw.
@@ -109,7 +107,7 @@ FAMILIES = {
 
 @dataclass(frozen=True)
 class Identity:
-    """What the weights of an encoder are.
+    """The identity of an encoder's weights.
 
     Attributes:
         published: the name of the published model that has these weights; None: of none whose
@@ -123,7 +121,7 @@ class Identity:
     label_head: bool = False
 
     def __str__(self) -> str:
-        """In words, for frontend.yaml."""
+        """Word it for frontend.yaml."""
         if self.published:
             return f"the published {self.published}"
         head = ", with a classifier's head" if self.label_head else ""
@@ -133,12 +131,12 @@ class Identity:
 
 
 def names(modality: str) -> list[str]:
-    """The upstreams of a modality."""
+    """List the upstreams of a modality."""
     return [name for name, family in FAMILIES.items() if family.modality == modality]
 
 
 def default_model(choice: Choice) -> str:
-    """The model that a choice names, or the hub's id of the encoder's own.
+    """Give the model that a choice names, or the hub's id of the encoder's own.
 
     Raises:
         UserError: none is named, and no id is known there.
@@ -186,7 +184,7 @@ def build(
 
 
 def model_digest(choice: Choice, files: Checkpoint | None = None) -> str | None:
-    """The digest of a model's files (None: it has none), without loading the model.
+    """Digest a model's files (None: it has none), without loading the model.
 
     Raises:
         UserError: no such upstream, model or layer.
@@ -197,21 +195,21 @@ def model_digest(choice: Choice, files: Checkpoint | None = None) -> str | None:
 
 
 def identify(choice: Choice, files: Checkpoint | None) -> Identity | None:
-    """What the weights of a model are; None for an encoder without weights.
+    """Identify the weights of a model; None for an encoder without weights.
 
     Raises:
         UserError: the files cannot be read.
     """
     if files is None:
         return None
-    published, name = FAMILIES[choice.name].published, naming.model_name(files.model)
-    found = published.get(files.weights_digest())
-    claimed = name if found is None and name in published.values() else None
-    return Identity(found, claimed, files.has_label_head())
+    known, name = FAMILIES[choice.name].published, naming.model_name(files.model)
+    published = known.get(files.weights_digest())
+    claimed = name if published is None and name in known.values() else None
+    return Identity(published, claimed, files.has_label_head())
 
 
 def from_record(choice: Choice, record: Mapping[str, Any]) -> Checkpoint:
-    """What `find` gave, from what `Checkpoint.record` made of it.
+    """Restore the result of `find` from its `Checkpoint.record`.
 
     Raises:
         UserError: the directory is gone.
@@ -226,7 +224,7 @@ def from_record(choice: Choice, record: Mapping[str, Any]) -> Checkpoint:
 
 
 def upstream_name(choice: Choice) -> str:
-    """What a dump is called: the name, or the last part of the model's id; `_l<layer>` if given."""
+    """Name a dump: by encoder, or the last part of the model's id; and `_l<layer>` if given."""
     layer = "" if choice.layer is None else str(choice.layer)
     return naming.upstream_name(choice.name, choice.model or "", layer)
 

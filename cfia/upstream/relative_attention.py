@@ -33,16 +33,16 @@ class RelativeAttention(nn.Module):
     def forward(
         self, hidden_states: Tensor, attention_mask: Tensor | None = None, **_: Any
     ) -> tuple[Tensor, None, None]:
-        """(B, T, dim) to the same shape; the mask (B, T) is false on padded frames."""
-        own = self.attention
+        """Map (B, T, dim) to the same shape; the mask (B, T) is false on padded frames."""
+        attention = self.attention
         batch, size, _width = hidden_states.shape
         query, key, value = (
             self._heads(projection(hidden_states))
-            for projection in (own.q_proj, own.k_proj, own.v_proj)
+            for projection in (attention.q_proj, attention.k_proj, attention.v_proj)
         )
         gate = self._gate(hidden_states)
         table = self._table(size, hidden_states.device)
-        step = max(1, CHUNK // (batch * own.num_heads * size))
+        step = max(1, CHUNK // (batch * attention.num_heads * size))
         parts = []
         for start in range(0, size, step):
             rows = slice(start, min(start + step, size))
@@ -55,14 +55,14 @@ class RelativeAttention(nn.Module):
                 )
             )
         attended = torch.cat(parts, dim=2).transpose(1, 2).reshape(hidden_states.shape)
-        return own.out_proj(attended), None, None
+        return attention.out_proj(attended), None, None
 
     def _heads(self, x: Tensor) -> Tensor:
-        """(B, T, dim) to (B, heads, T, dim / heads)."""
+        """Reshape (B, T, dim) to (B, heads, T, dim / heads)."""
         return x.reshape(*x.shape[:2], self.attention.num_heads, -1).transpose(1, 2)
 
     def _gate(self, x: Tensor) -> Tensor:
-        """(B, heads, T, 1): how much of the bias each query takes (the gate of the WavLM paper)."""
+        """Compute each query's factor of the bias (the WavLM paper's gate): (B, heads, T, 1)."""
         projected: Tensor = self.attention.gru_rel_pos_linear(self._heads(x))  # (B, heads, T, 8)
         summed = projected.reshape(*projected.shape[:3], 2, 4).sum(dim=-1)
         update, reset = torch.sigmoid(summed).chunk(2, dim=-1)
@@ -70,14 +70,14 @@ class RelativeAttention(nn.Module):
         return gate
 
     def _table(self, size: int, device: torch.device) -> Tensor:
-        """(heads, 2 size - 1): the bias of the distances 1 - size to size - 1 (key - query)."""
+        """Compute the bias of distances 1 - size to size - 1 (key - query): (heads, 2 size - 1)."""
         distance = torch.arange(1 - size, size, device=device)
         values: Tensor = self.distances(self.bucket(distance)).T
         return values.contiguous()
 
 
 def _rows(table: Tensor, rows: slice, size: int) -> Tensor:
-    """The bias (heads, rows, size) of some queries, as a view: each row is the last, shifted."""
+    """Take the bias (heads, rows, size) of some queries, a view: each row is the last, shifted."""
     windows = table.unfold(1, size, 1)  # (heads, size, size), [h, w, k] at distance k - w of below
     return windows[:, size - rows.stop : size - rows.start].flip(1)
 

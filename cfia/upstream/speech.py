@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -48,14 +49,14 @@ class Front:
         return torch.cat([self._project(convolve(samples[None, part])) for part in parts])
 
     def _project(self, convolved: Tensor) -> Tensor:
-        """(1, channels, frames) to (frames, dim)."""
+        """Map (1, channels, frames) to (frames, dim)."""
         projected = self._projection(convolved.transpose(1, 2))
         # wav2vec 2.0 and WavLM return the normed input of the projection besides.
         states: Tensor = (projected[0] if isinstance(projected, tuple) else projected)[0]
         return states
 
     def _long(self, samples: Tensor) -> Callable[[Tensor], Tensor]:
-        """The convolutions, (1, samples) to (1, channels, frames), of a piece of `samples`."""
+        """Make the convolutions of a piece of `samples`: (1, samples) to (1, channels, frames)."""
         import torch
 
         first, *others = self._extractor.conv_layers
@@ -75,7 +76,7 @@ class Front:
         return with_statistics
 
     def _statistics(self, conv: Any, norm: Any, samples: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and deviation of each channel (channels, 1) of the first layer over all of time."""
+        """Compute mean and deviation (channels, 1) of the first layer over all of time."""
         first, count = self._layers[:1], 0
         total = square = 0.0
         for part in pieces(first, len(samples), PIECE * self.stride // first[0][1]):
@@ -103,6 +104,8 @@ class Speech(Upstream):
     def __init__(
         self, name: str, files: checkpoint.Checkpoint, model: Any, prepare: Any, layer: int | str
     ) -> None:
+        import torch
+
         blocks = model.config.num_hidden_layers
         self._front = Front(model)
         self._prepare = prepare
@@ -119,20 +122,15 @@ class Speech(Upstream):
 
             relative_attention.install(self._encoder)
         if isinstance(layer, int):
-            self._cut(layer, blocks)
+            # Without the blocks above it, the encoder's output is the layer's state, but for the
+            # encoder's own norm where that is behind the blocks.
+            del self._encoder.layers[layer:]
+            if layer < blocks and getattr(model.config, "do_stable_layer_norm", False):
+                self._encoder.layer_norm = torch.nn.Identity()
         self.shortest = self._front.shortest
         width, rate = model.config.hidden_size, prepare.sampling_rate
         shift = self._front.stride / rate
         self.description = files.frontend("audio", name, layer, blocks, width, shift, rate)
-
-    def _cut(self, layer: int, blocks: int) -> None:
-        """Drop what is above a layer, so that the encoder's output is that layer's state."""
-        import torch
-
-        del self._encoder.layers[layer:]
-        # Its own norm is behind the blocks in some models, and before them in the others.
-        if layer < blocks and getattr(self._encoder.config, "do_stable_layer_norm", False):
-            self._encoder.layer_norm = torch.nn.Identity()
 
     def extract(self, batch: Sequence[Any]) -> list[Features]:
         """Map waveforms to matrices (frames, dim), 50 a second; see `Upstream.extract`."""
@@ -147,7 +145,7 @@ class Speech(Upstream):
         return features
 
     def _normalised(self, samples: Features) -> Tensor:
-        """A waveform as the model was trained on: with mean 0 and variance 1, or as it is."""
+        """Normalise a waveform to mean 0 and variance 1, if the model was trained on such."""
         import torch
 
         rate = self._prepare.sampling_rate
@@ -199,22 +197,19 @@ def build(choice: Choice, files: checkpoint.Checkpoint, num_threads: int, device
     import transformers
 
     torch.set_num_threads(num_threads)
-    layer = _layer(choice, files)
+    layer = check(choice, files)
     prepare = _prepare(files)
     model_class = getattr(transformers, FAMILIES[choice.name].model_class)
     model = checkpoint.load(model_class, files, unused="adapter")
     return Speech(choice.name, files, checkpoint.place(model, device), prepare, layer)
 
 
-def _layer(choice: Choice, files: checkpoint.Checkpoint) -> int | str:
-    return checkpoint.audio_layer(choice, files, "num_hidden_layers", 12)
-
-
-LOADER = Loader(checkpoint.find, _layer, build)
+check = functools.partial(checkpoint.audio_layer, key="num_hidden_layers", default=12)
+LOADER = Loader(checkpoint.find, check, build)
 
 
 def _prepare(files: checkpoint.Checkpoint) -> Any:
-    """The feature extractor, which normalises waveforms or not and knows their rate.
+    """Load the feature extractor, which normalises waveforms or not and knows their rate.
 
     Nothing in config.json tells whether a model wants normalised waveforms: hubert-base-ls960 has
     it, wavlm-base of the same design has not. So a model without that file is refused.

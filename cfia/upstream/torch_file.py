@@ -14,10 +14,12 @@ was before it (`_use_new_zipfile_serialization=False`).
 
 from __future__ import annotations
 
+import contextlib
 import pickle
 import struct
 import zipfile
 from collections import OrderedDict
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -74,42 +76,35 @@ class StoredTensor:
     stride: tuple[int, ...]
 
     def read(self) -> Tensor:
-        """The tensor, of its own memory.
+        """Read the tensor into memory of its own.
 
         Raises:
             UserError: the file has not all of it, or not numbers that torch knows.
         """
-        try:
-            return self._read()
-        except UserError:
-            raise
-        except Exception:  # torch raises this and that for shapes that cannot be
-            raise _damaged(self.path) from None
-
-    def _read(self) -> Tensor:
         import torch
 
-        dtype = getattr(torch, self.storage.dtype)
-        if 0 in self.shape:
-            return torch.empty(self.shape, dtype=dtype)
-        # Of a storage that tensors share, only what this one reaches is read.
-        steps = zip(self.shape, self.stride, strict=True)
-        count = 1 + sum((size - 1) * stride for size, stride in steps)
-        first, size = self.places.get(self.storage.key, (0, 0))
-        if min(self.offset, *self.shape, *self.stride, 0) < 0 or (
-            (self.offset + count) * dtype.itemsize > size
-        ):
-            raise _damaged(self.path)
-        numbers = bytearray(count * dtype.itemsize)
-        with open(self.path, "rb") as handle:
-            handle.seek(first + self.offset * dtype.itemsize)
-            if handle.readinto(numbers) < len(numbers):
+        with _whole(self.path):
+            dtype = getattr(torch, self.storage.dtype)
+            if 0 in self.shape:
+                return torch.empty(self.shape, dtype=dtype)
+            # Of a storage that tensors share, only what this one reaches is read.
+            steps = zip(self.shape, self.stride, strict=True)
+            count = 1 + sum((size - 1) * stride for size, stride in steps)
+            first, size = self.places.get(self.storage.key, (0, 0))
+            if min(self.offset, *self.shape, *self.stride, 0) < 0 or (
+                (self.offset + count) * dtype.itemsize > size
+            ):
                 raise _damaged(self.path)
-        return torch.frombuffer(numbers, dtype=dtype).as_strided(self.shape, self.stride)
+            numbers = bytearray(count * dtype.itemsize)
+            with open(self.path, "rb") as handle:
+                handle.seek(first + self.offset * dtype.itemsize)
+                if handle.readinto(numbers) < len(numbers):
+                    raise _damaged(self.path)
+            return torch.frombuffer(numbers, dtype=dtype).as_strided(self.shape, self.stride)
 
 
 def load(path: Path) -> Any:
-    """What a file of `torch.save` holds.
+    """Read the object in a file of `torch.save`.
 
     Returns:
         Its plain containers, strings and numbers as they are, a `StoredTensor` for each tensor,
@@ -125,12 +120,19 @@ def load(path: Path) -> Any:
                 f"{path} is a pointer of Git LFS, not the weights; fetch them with "
                 "`git lfs pull`, or download the file again"
             )
-        try:
+        with _whole(path):
             return _read_zip(path, handle) if head.startswith(ZIP) else _read_older(path, handle)
-        except UserError:
-            raise
-        except Exception:  # a damaged file can raise anything
-            raise _damaged(path) from None
+
+
+@contextlib.contextmanager
+def _whole(path: Path) -> Iterator[None]:
+    """Say that a file is damaged, whatever pickle, zipfile or torch raise of it."""
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception:
+        raise _damaged(path) from None
 
 
 def _damaged(path: Path) -> UserError:
@@ -141,7 +143,7 @@ def _damaged(path: Path) -> UserError:
 
 
 def _read_zip(path: Path, handle: IO[bytes]) -> Any:
-    """One record for the pickle, `<name>/data.pkl`, one for each storage, `<name>/data/<key>`."""
+    """Read the pickle, `<name>/data.pkl`, and find the storages, `<name>/data/<key>`."""
     places: Places = {}
     with zipfile.ZipFile(handle) as archive:
         names = archive.namelist()
@@ -163,7 +165,7 @@ def _read_zip(path: Path, handle: IO[bytes]) -> Any:
 
 
 def _first_byte(handle: IO[bytes], record: zipfile.ZipInfo) -> int:
-    """Where the bytes of a record begin: behind its header, its name and its padding."""
+    """Find where the bytes of a record begin: behind its header, its name and its padding."""
     handle.seek(record.header_offset)
     header = handle.read(30)
     name, extra = struct.unpack("<HH", header[26:])
@@ -171,7 +173,7 @@ def _first_byte(handle: IO[bytes], record: zipfile.ZipInfo) -> int:
 
 
 def _read_older(path: Path, handle: IO[bytes]) -> Any:
-    """Five pickles: magic number, version, the writer's machine, the object, the storages' keys.
+    """Read five pickles: magic number, version, the writer's machine, the object, storages' keys.
 
     Then each storage in the order of the keys, its count (int64) before its numbers.
     """
@@ -220,7 +222,7 @@ class _Unpickler(pickle.Unpickler):
         self.storages: dict[str, _Storage] = {}
 
     def find_class(self, module: str, name: str) -> Any:
-        """Never the class itself. What is returned is new, so that a pickle cannot change ours."""
+        """Return a stand-in, new each time since a pickle may change it, never the class itself."""
         if (module, name) == ("collections", "OrderedDict"):
             return OrderedDict
         stand_in = type("_StandIn", (_Inert,), {})
@@ -233,7 +235,7 @@ class _Unpickler(pickle.Unpickler):
         return stand_in
 
     def persistent_load(self, pid: Any) -> Any:
-        """A storage: ("storage", class, key, device, count), with None behind it when older."""
+        """Read a storage: ("storage", class, key, device, count), and None in older files."""
         kind, stored, key, *rest = pid
         if kind == "module":  # the class of a whole network, with its source
             return stored

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,11 +16,6 @@ from cfia.upstream.choice import Choice
 SAMPLE_RATE = 16000
 FRAME = 320  # samples per output frame: 50 a second
 WINDOW = 30 * SAMPLE_RATE  # samples that the encoder takes, no more and no fewer
-
-# Pieces that go through the encoder at once. On a CPU two are as fast as one and more are slower
-# (tiny.en, one thread: 0.49 s a piece for one or two, 0.58 for eight): a piece is already 1500
-# frames. One makes the features independent of how utterances are batched, to the last bit.
-PIECES = 1
 
 
 class Whisper(Upstream):
@@ -46,33 +42,29 @@ class Whisper(Upstream):
 
     def extract(self, batch: Sequence[Any]) -> list[Features]:
         """Map waveforms at 16 kHz to matrices (ceil(50 * seconds), dim); see `Upstream.extract`."""
-        pieces = [
-            samples[start : start + WINDOW]
-            for samples in batch
-            for start in range(0, len(samples), WINDOW)
-        ]
-        encoded: list[Features] = []
-        for first in range(0, len(pieces), PIECES):
-            encoded += self._encode(pieces[first : first + PIECES])
-        states = iter(encoded)
+        # One piece at a time: its 1500 frames keep a CPU busy, and two at once were no faster. So
+        # features do not depend on how utterances are batched, to the last bit.
         return [
-            np.concatenate([next(states) for _ in range(0, len(samples), WINDOW)])
+            np.concatenate(
+                [self._encode(samples[i : i + WINDOW]) for i in range(0, len(samples), WINDOW)]
+            )
             for samples in batch
         ]
 
-    def _encode(self, pieces: list[Features]) -> list[Features]:
+    def _encode(self, piece: Features) -> Features:
+        """Map at most 30 s to (frames, dim)."""
         import torch
 
         inputs = self._mel(
-            pieces, sampling_rate=SAMPLE_RATE, padding="max_length", return_tensors="pt"
+            [piece], sampling_rate=SAMPLE_RATE, padding="max_length", return_tensors="pt"
         )
         with torch.inference_mode():
-            # (pieces, mel bins, 3000) -> (pieces, 1500, dim)
+            # (1, mel bins, 3000) -> (1, 1500, dim)
             output = self._encoder(
                 inputs.input_features.to(self._encoder.device), output_hidden_states=True
             )
-        states = checkpoint.pick(output.hidden_states, self._layer).cpu().numpy()
-        return [states[i, : -(-len(piece) // FRAME)].copy() for i, piece in enumerate(pieces)]
+        states: Features = checkpoint.pick(output.hidden_states, self._layer).cpu().numpy()
+        return states[0, : -(-len(piece) // FRAME)]
 
 
 def build(choice: Choice, files: checkpoint.Checkpoint, num_threads: int, device: str) -> Upstream:
@@ -85,16 +77,13 @@ def build(choice: Choice, files: checkpoint.Checkpoint, num_threads: int, device
     from transformers import WhisperModel
 
     torch.set_num_threads(num_threads)
-    layer = _layer(choice, files)
+    layer = check(choice, files)
     encoder = checkpoint.load(WhisperModel, files, unused="decoder").encoder
     return Whisper(files, checkpoint.place(encoder, device), _mel(files), layer)
 
 
-def _layer(choice: Choice, files: checkpoint.Checkpoint) -> int | str:
-    return checkpoint.audio_layer(choice, files, "encoder_layers", 4)
-
-
-LOADER = Loader(checkpoint.find, _layer, build)
+check = functools.partial(checkpoint.audio_layer, key="encoder_layers", default=4)
+LOADER = Loader(checkpoint.find, check, build)
 
 
 def _mel(files: checkpoint.Checkpoint) -> Any:

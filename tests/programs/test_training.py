@@ -230,7 +230,7 @@ def test_a_checkpoint_with_a_missing_key_is_named(trained: Path, tmp_path: Path)
     with pytest.raises(UserError, match=r"best\.pt lacks the weight 'classifier\.2\.weight'"):
         posteriors.main([*command(copy), "--force", "true"])
     (copy / "best.pt").write_bytes(b"nonsense")
-    with pytest.raises(UserError, match="is no checkpoint of ours"):
+    with pytest.raises(UserError, match="is no checkpoint of cfia"):
         posteriors.main([*command(copy), "--force", "true"])
 
 

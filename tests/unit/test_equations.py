@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from cfia.config import build
-from cfia.model.encoder import Sequences, spread
+from cfia.model.encoder import Sequences, stretch_to_frames
 from cfia.model.equations import EquationStack
 from cfia.model.network import CFIANet, build_stack
 
@@ -230,7 +230,9 @@ def test_with_masks_an_utterance_does_not_depend_on_its_batch(
 @given(st.integers(1, 9), st.integers(1, 30), st.integers(0, 5))
 def test_spread_is_linear_interpolation(tokens: int, frames: int, more: int) -> None:
     y = random_rows([tokens], 2, 5)[0]
-    found = spread(y[None], torch.tensor([tokens]), torch.tensor([frames]), frames + more)[0]
+    found = stretch_to_frames(
+        y[None], torch.tensor([tokens]), torch.tensor([frames]), frames + more
+    )[0]
     places = np.linspace(0, tokens - 1, frames) if frames > 1 else np.zeros(1)
     for k in (0, 1):
         expected = np.interp(places, np.arange(tokens), y[:, k])

@@ -1,4 +1,4 @@
-"""The CFIA stack in closed form, for a block of utterances that stays in cache.
+"""Compute the CFIA stack in closed form, for a block of utterances that stays in cache.
 
 With `D = X_a - X_t` of the first module's inputs, the equations of `equations.py` make everything
 later `X_t` plus a scalar field over (t, f) times `D`. Modules from 0, `h_i = 2^-i`, `G_0 = 0`:
@@ -30,7 +30,7 @@ from cfia.model.fast.gate_weights import Seen, Weights
 
 
 class Readout(NamedTuple):
-    """A part of what is classified: `text X_t + K D`.
+    """A part of the classifier's input: `text X_t + K D`.
 
     The field is `K = last G_n + before G_{n-1} + constant`.
     """
@@ -41,12 +41,12 @@ class Readout(NamedTuple):
     constant: float
 
     def field(self, G: list[Tensor]) -> Tensor:
-        """`K`, (b, N)."""
+        """Compute `K`, (b, N)."""
         return self.last * G[-1] + self.before * G[-2] + self.constant
 
 
 def readouts(classifier_input: str, n_modules: int) -> list[Readout]:
-    """What is classified, in parts that stand side by side along the channels."""
+    """List the parts of the classifier's input, which are concatenated along the channels."""
     h = 0.5**n_modules
     return {
         "fusion": [Readout(1, 2, -1, 0)],  # G_{n-1} + h_{n-1} gate_{n-1}
@@ -71,9 +71,9 @@ class Pairs(NamedTuple):
     detach: bool
 
     def difference(self, gates: Sequence[Tensor]) -> Tensor:
-        """The shallow outputs' fields less those of the deep ones, (b, pairs, modalities, N).
+        """Subtract the deep outputs' fields from the shallow ones', (b, pairs, modalities, N).
 
-        From the gates, since in the difference of two `G` these would lose digits.
+        It starts from the gates, since the difference of two `G` would lose digits.
         """
         steps = [-(0.5 ** (i + 1)) * gate for i, gate in enumerate(gates)]
         fields = [
@@ -84,7 +84,7 @@ class Pairs(NamedTuple):
 
 
 class Form(NamedTuple):
-    """What a stack does to every block."""
+    """A stack in closed form: weights and constants that are the same for every block."""
 
     weights: Weights
     reads: list[Readout]
@@ -107,38 +107,38 @@ class Block:
     scratch: Tensor
 
     def energy(self) -> Tensor:
-        """The sum over the channels of D^2, (b, N)."""
+        """Sum D^2 over the channels, (b, N)."""
         return torch.mul(self.D, self.D, out=self.scratch).sum(dim=1).flatten(1)
 
     def over_time(self, field: Tensor) -> Tensor:
-        """A field (b, N) to the sum over time of it times D, (b, C, F)."""
+        """Sum D, weighted by a field (b, N), over time: (b, C, F)."""
         return torch.mul(self.D, self.grid(field), out=self.scratch).sum(dim=2)
 
     def from_time(self, weights: Tensor) -> Tensor:
-        """The transpose: weights (b, C, F) to the sum over the channels of D times them, (b, N)."""
+        """Sum D, weighted by (b, C, F), over the channels: (b, N), the transpose of `over_time`."""
         return torch.mul(self.D, weights.unsqueeze(2), out=self.scratch).sum(dim=1).flatten(1)
 
     def grid(self, field: Tensor) -> Tensor:
-        """(b, N) to (b, 1, T, F)."""
+        """Reshape a field (b, N) to (b, 1, T, F)."""
         return field.view(len(field), 1, *self.D.shape[2:])
 
     def count(self) -> Tensor:
-        """How many positions are valid, (b, 1)."""
+        """Count the valid positions, (b, 1)."""
         return self.frames * self.D.shape[3]
 
 
 def over_channels(rows: Tensor, X: Tensor) -> Tensor:
-    """Weighted sums over the channels: (b, R, C) and (b, C, T, F) to (b, R, N)."""
+    """Sum over the channels with R sets of weights: (b, R, C), (b, C, T, F) to (b, R, N)."""
     return torch.bmm(rows, X.flatten(2))
 
 
 def over_positions(fields: Tensor, X: Tensor) -> Tensor:
-    """Weighted sums over the positions: (b, R, N) and (b, C, T, F) to (b, R, C)."""
+    """Sum over the positions with R sets of weights: (b, R, N), (b, C, T, F) to (b, R, C)."""
     return torch.bmm(fields, X.flatten(2).transpose(1, 2))
 
 
 def convolve(taps: Tensor) -> Tensor:
-    """Each of k taps (b, k, T, F) moved to its place along T, and their sum, (b, T, F)."""
+    """Move each of k taps (b, k, T, F) to its place along T, and sum them, (b, T, F)."""
     k, T = taps.shape[1:3]
     if k == 1:
         return taps[:, 0]
@@ -147,7 +147,7 @@ def convolve(taps: Tensor) -> Tensor:
 
 
 def to_taps(field: Tensor, k: int) -> Tensor:
-    """The transpose of `convolve`: (b, T, F) to (b, k, T, F)."""
+    """Apply the transpose of `convolve`: (b, T, F) to (b, k, T, F)."""
     if k == 1:
         return field.unsqueeze(1)
     padded = pad(field, (0, 0, k // 2, k // 2))
@@ -155,15 +155,15 @@ def to_taps(field: Tensor, k: int) -> Tensor:
 
 
 def grown(G: Tensor, i: int, gate: Tensor) -> Tensor:
-    """`G_{i+1}` from `G_i` and the gate of module i."""
+    """Compute `G_{i+1}` from `G_i` and the gate of module i."""
     return G + 0.5 ** (i + 1) * gate
 
 
 class Kept(NamedTuple):
-    """What the backward pass needs of the forward pass, for each utterance.
+    """The values of the forward pass that the backward pass needs, for each utterance.
 
     Attributes:
-        gates: (b, n, N), the share of audio at each position.
+        gates: (b, n, N), the weight of audio at each position.
         energy: (b, N), the sum over the channels of D^2; (b, 0) where there is no pair.
         mean, hidden, W: as of `Seen`.
     """
@@ -175,16 +175,16 @@ class Kept(NamedTuple):
     W: Tensor
 
     def seen(self) -> Seen:
-        """What the gates saw."""
+        """Give the part that the gates were computed from."""
         return Seen(self.mean, self.hidden, self.W)
 
 
 def forward(form: Form, block: Block) -> tuple[Tensor, Tensor, Kept]:
-    """The stack on a block.
+    """Compute the stack on a block.
 
     Returns:
-        (b, K, F), the mean over time of what is classified; (b, pairs, modalities), the squared
-        distances of the shallow from the deep outputs; and what the backward pass needs.
+        (b, K, F), the mean over time of the classifier's input; (b, pairs, modalities), the
+        squared distances of the shallow from the deep outputs; and values for the backward pass.
     """
     D = block.D
     X_over_time = block.X.sum(dim=2)
@@ -211,7 +211,7 @@ def forward(form: Form, block: Block) -> tuple[Tensor, Tensor, Kept]:
 
 
 def _gate(weights: Weights, i: int, W: Tensor, G: Tensor, block: Block) -> Tensor:
-    """The share of audio in module i, (b, N)."""
+    """Compute the weight of audio in module i, (b, N)."""
     on_audio, on_text = weights.rows(i, W)
     on_both, k = on_audio + on_text, on_audio.shape[1]
     of_D = over_channels(torch.cat([on_both, on_audio], dim=1), block.D)

@@ -1,4 +1,4 @@
-"""The gradients of the closed form, by hand, for a block of utterances that stays in cache.
+"""Compute the gradients of the closed form for a block of utterances that stays in cache.
 
 `X_t` and `D` count as independent: a gradient `g` of `X_t + G D` gives `g` to `X_t`, `G g` to `D`,
 and the sum over the channels of `g D` to `G`. In the end `X_a` gets what `D` got, and `X_t` what it
@@ -58,8 +58,8 @@ class Gradient:
             out.copy_(target)
 
 
-class _Share(NamedTuple):
-    """What a module gives to `X_a` and `X_t`: the same everywhere (b, C), and in products."""
+class _FromModule(NamedTuple):
+    """A module's part of the gradients of `X_a` and `X_t`, in the factors of `Gradient`."""
 
     audio_everywhere: Tensor
     text_everywhere: Tensor
@@ -71,11 +71,11 @@ class _Share(NamedTuple):
 def backward(
     form: Form, block: Block, kept: Kept, to_pooled: Tensor, to_squares: Tensor
 ) -> tuple[Slopes, Gradient, Gradient]:
-    """The gradients of a block: of what depends on the weights, of `X_a` and of `X_t`.
+    """Compute the gradients of a block: for the weights, of `X_a` and of `X_t`.
 
     Args:
         kept: of the forward pass.
-        to_pooled, to_squares: the gradients of what it returned besides.
+        to_pooled, to_squares: the gradients of the other two outputs of the forward pass.
     """
     gates = kept.gates.unbind(dim=1)
     G = [torch.zeros_like(gates[0])]
@@ -92,26 +92,25 @@ def backward(
         text_reads.append((part, read.text - K))
     audio_of_D, text_of_D = _pairs(form.pairs, kept, G, to_G, to_squares)
     slopes: list[Slopes] = []
-    shares: list[_Share] = []
+    modules: list[_FromModule] = []
     for i in reversed(range(len(G) - 1)):
-        slope, share = _module(form, i, block, kept, G, to_G)
+        slope, module = _module(form, i, block, kept, G, to_G)
         slopes.insert(0, slope)
-        shares.append(share)
-    everywhere = [torch.stack(kind).sum(dim=0) for kind in list(zip(*shares, strict=True))[:2]]
-    fields, audio_rows, text_rows = (
-        torch.cat(kind, dim=1) for kind in list(zip(*shares, strict=True))[2:]
-    )
+        modules.append(module)
+    factors = list(zip(*modules, strict=True))
+    audio, text = (torch.stack(factor).sum(dim=0) for factor in factors[:2])
+    fields, audio_rows, text_rows = (torch.cat(factor, dim=1) for factor in factors[2:])
     return (
         Slopes(*(torch.stack(kind, dim=1) for kind in zip(*slopes, strict=True))),
-        Gradient(everywhere[0], audio_reads, audio_of_D, audio_rows, fields),
-        Gradient(everywhere[1], text_reads, text_of_D, text_rows, fields),
+        Gradient(audio, audio_reads, audio_of_D, audio_rows, fields),
+        Gradient(text, text_reads, text_of_D, text_rows, fields),
     )
 
 
 def _pairs(
     pairs: Pairs, kept: Kept, G: list[Tensor], to_G: list[Tensor], to_squares: Tensor
 ) -> tuple[Tensor | None, Tensor | None]:
-    """Eq. 13-18: adds to `to_G`, and returns the fields of D for `X_a` and `X_t`, (b, N)."""
+    """Add the part of Eq. 13-18 to `to_G`; return the fields of D for `X_a` and `X_t`, (b, N)."""
     if not pairs.modules:
         return None, None
     difference = pairs.difference(kept.gates.unbind(dim=1))
@@ -132,8 +131,8 @@ def _pairs(
 
 def _module(
     form: Form, i: int, block: Block, kept: Kept, G: list[Tensor], to_G: list[Tensor]
-) -> tuple[Slopes, _Share]:
-    """Module i, once `to_G[i + 1]` is complete; completes `to_G[i]`."""
+) -> tuple[Slopes, _FromModule]:
+    """Go back through module i, once `to_G[i + 1]` is complete; complete `to_G[i]`."""
     h, gate, k = 0.5**i, kept.gates[:, i], form.weights.u.shape[1]
     to_G[i] += to_G[i + 1]
     logit = h / 2 * to_G[i + 1] * gate * (1 - gate)
@@ -160,7 +159,7 @@ def _module(
         text_rows += [-on_both, -pooled]
     return (
         Slopes(to_audio, to_text, to_logits, to_hidden, logit.sum(dim=1)),
-        _Share(
+        _FromModule(
             h * audio,
             text + (1 - h) * audio,
             fields,

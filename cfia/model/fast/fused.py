@@ -1,9 +1,9 @@
-"""The CFIA stack by its closed form: what `equations.py` computes, in a fraction of the time.
+"""The CFIA stack by its closed form: the function of `equations.py` with fewer passes over memory.
 
-Where the limit is: the forward pass has to read `X_a` and `X_t`, and the backward pass to read them
-again and to write their gradients. No more than that happens in memory to tensors of their size:
-the batch passes in blocks of utterances that stay in a processor's cache while all about them is
-computed (`closed_form.py`). Other devices take the batch as one block.
+The forward pass has to read `X_a` and `X_t`, and the backward pass to read them again and to write
+their gradients. Tensors of their size are not touched in memory more often than that: the batch
+passes in blocks of utterances that stay in the cache of a CPU until all about them is computed
+(`closed_form.py`). Other devices take the batch as one block.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class FusedStack(EquationStack):
     def forward(
         self, X_a: Tensor, X_t: Tensor, valid: Tensor, used: tuple[str, ...]
     ) -> StackOutput:
-        """As `EquationStack`; under autocast, too, in the parameters' type."""
+        """Compute the same as `EquationStack`, under autocast too in the parameters' type."""
         if not self.modules_:
             return super().forward(X_a, X_t, valid, used)
         with torch.autocast(X_a.device.type, enabled=False):
@@ -70,8 +70,8 @@ class _Stack(torch.autograd.Function):
         *weights: Tensor,
     ) -> tuple[Tensor, Tensor]:
         form = Form(Weights(*weights), reads, pairs)
-        found = [closed_form.forward(form, block) for _, block in _blocks(X_a, X_t, frames)]
-        pooled, squares, kept = zip(*found, strict=True)
+        outputs = [closed_form.forward(form, block) for _, block in _blocks(X_a, X_t, frames)]
+        pooled, squares, kept = zip(*outputs, strict=True)
         ctx.reads, ctx.pairs = reads, pairs
         ctx.save_for_backward(X_a, X_t, frames, *weights, *map(torch.cat, zip(*kept, strict=True)))
         return torch.cat(pooled), torch.cat(squares)
@@ -89,9 +89,9 @@ class _Stack(torch.autograd.Function):
         slopes = []
         with torch.autocast(X_a.device.type, enabled=False):
             for part, block in _blocks(X_a, X_t, frames):
-                own = Kept(*(whole[part] for whole in kept))
+                kept_of_block = Kept(*(whole[part] for whole in kept))
                 slope, *factors = closed_form_gradient.backward(
-                    form, block, own, to_pooled[part], to_squares[part]
+                    form, block, kept_of_block, to_pooled[part], to_squares[part]
                 )
                 slopes.append(slope)
                 for whole, gradient in zip(to_X, factors, strict=True):
@@ -102,7 +102,7 @@ class _Stack(torch.autograd.Function):
 
 
 def _blocks(X_a: Tensor, X_t: Tensor, frames: Tensor) -> Iterator[tuple[slice, Block]]:
-    """The batch as blocks of consecutive utterances; the next one takes the memory of the last."""
+    """Divide the batch into blocks of consecutive utterances, which reuse the same memory."""
     B, size = len(X_a), len(X_a)
     if X_a.device.type == "cpu":
         size = min(B, max(1, BLOCK_BYTES // (X_a[0].numel() * X_a.element_size())))

@@ -1,4 +1,4 @@
-"""What the gates of the CFIA modules ask of the channels, and the gradients of it, by hand.
+"""Compute the channel weights with which the gates of CFIA modules see inputs, and gradients.
 
 The softmax over the two maps of Eq. 9-10 is the sigmoid of their difference, which is affine in a
 module's inputs. With `u`, `v` the difference of the two convolutions' weights on `I_a` and on
@@ -36,18 +36,18 @@ class Weights(NamedTuple):
     bias: Tensor
 
     def attention(self, i: int, mean: Tensor) -> tuple[Tensor, Tensor]:
-        """Eq. 3 of module i: (b, 2C) to the hidden layers (b, M), and `W_a`, `W_t` as (b, 2C)."""
+        """Apply Eq. 3 of module i: (b, 2C) to the hidden layers (b, M) and `W_a`, `W_t` (b, 2C)."""
         hidden = torch.addmm(self.inner_bias[i], mean, self.inner[i].T).relu_()
         return hidden, torch.addmm(self.outer_bias[i], hidden, self.outer[i].T).sigmoid_()
 
     def rows(self, i: int, W: Tensor) -> tuple[Tensor, Tensor]:
-        """`W_a`, `W_t` of module i to the weights (b, k, C) on its audio and on its text input."""
+        """Compute the weights (b, k, C) on module i's audio and text inputs from `W_a`, `W_t`."""
         W_a, W_t = W.unsqueeze(1).chunk(2, dim=2)
         return torch.addcmul(self.u[i], self.v[i], W_a), torch.addcmul(self.v[i], self.u[i], W_t)
 
 
 def weights_of(modules: Iterable[nn.Module]) -> Weights:
-    """The weights of `CFIA` modules, differentiable."""
+    """Collect the weights of `CFIA` modules, differentiably."""
     parts = [_weights(dict(module.named_parameters())) for module in modules]
     return Weights(*(torch.stack(kind) for kind in zip(*parts, strict=True)))
 
@@ -70,7 +70,7 @@ def _weights(parameters: dict[str, Tensor]) -> Weights:
 
 
 class Seen(NamedTuple):
-    """What the gates of all modules saw in each utterance.
+    """The values from which the gates of all modules were computed, for each utterance.
 
     Attributes:
         mean: (b, n, 2C), the global average pooling of audio and text.
@@ -83,7 +83,7 @@ class Seen(NamedTuple):
 
 
 class Slopes(NamedTuple):
-    """Gradients, utterance by utterance, of what depends on the weights.
+    """Gradients, utterance by utterance, of the values that depend on the weights.
 
     Attributes:
         audio, text: (b, n, k, C), for the rows on the audio and on the text input.
@@ -101,7 +101,7 @@ class Slopes(NamedTuple):
 def through_attention(
     weights: Weights, i: int, seen: Seen, audio: Tensor, text: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Gradients (b, k, C) of module i's rows to those of its logits, hidden layers and means."""
+    """Take gradients (b, k, C) of module i's rows back to its logits, hidden layers and means."""
     W = seen.W[:, i]
     to_W = torch.cat([(weights.v[i] * audio).sum(dim=1), (weights.u[i] * text).sum(dim=1)], dim=1)
     logits = to_W * W * (1 - W)
@@ -110,7 +110,7 @@ def through_attention(
 
 
 def gradients(seen: Seen, slopes: Slopes) -> Weights:
-    """The gradients of the weights, summed over the utterances."""
+    """Compute the gradients of the weights, summed over the utterances."""
     W_a, W_t = seen.W.unsqueeze(2).chunk(2, dim=3)
     return Weights(
         inner=torch.einsum("bnm,bnc->nmc", slopes.hidden, seen.mean),

@@ -1,4 +1,4 @@
-"""A bidirectional GRU over ragged batches on a processor: `nn.GRU`'s numbers in less time.
+"""Run a bidirectional GRU over ragged batches on a CPU: the numbers of `nn.GRU`, in less time.
 
 torch runs packed sequences through one small matrix product per time step and direction, and their
 backward pass through several more. Here the input projection of all frames and both directions is
@@ -33,7 +33,7 @@ class Schedule:
             other; 2N and 2N + 1 for positions whose input is zero.
         states: (2M,), the row of states of each position, in the same order.
         places: (2M,), the inverse of `states`.
-        taken: (2N,), where in that order each row of gates went.
+        taken: (2N,), the place in that order of each row of gates.
     """
 
     sizes: list[int]
@@ -43,34 +43,34 @@ class Schedule:
     taken: Tensor
 
 
-def schedule(lengths: Tensor, given: Tensor) -> Schedule:
-    """The schedule of a batch.
+def schedule(lengths: Tensor, filled: Tensor) -> Schedule:
+    """Make the schedule of a batch.
 
     Args:
         lengths: (B,), how many positions of each utterance the recurrence visits.
-        given: (B,), how many of them have an input; those that follow have zeros.
+        filled: (B,), how many of them have an input; those that follow have zeros.
     """
     order = lengths.argsort(descending=True, stable=True)
-    starts, rows = ((counts.cumsum(0) - counts)[order] for counts in (lengths, given))
-    length, given = lengths[order], given[order]
+    starts, rows = ((counts.cumsum(0) - counts)[order] for counts in (lengths, filled))
+    length, n_filled = lengths[order], filled[order]
     step = torch.arange(int(length[0]))[:, None]
     active = step < length  # (T, B)
     source, states = [], []
     for direction, position in enumerate((step.expand_as(active), length - 1 - step)):
-        row = torch.where(position < given, rows + position, given.sum())
+        row = torch.where(position < n_filled, rows + position, filled.sum())
         source.append(2 * row[active] + direction)
         states.append(2 * (starts + position)[active] + direction)
     pairs = torch.cat(states)
     places = torch.empty_like(pairs)
     places[pairs] = torch.arange(len(pairs))
-    filled = torch.cat(source)
-    taken = torch.empty(2 * int(given.sum()) + 2, dtype=torch.long)
-    taken[filled] = torch.arange(len(filled))
-    return Schedule(active.sum(1).tolist(), filled, pairs, places, taken[:-2])
+    sources = torch.cat(source)
+    taken = torch.empty(2 * int(filled.sum()) + 2, dtype=torch.long)
+    taken[sources] = torch.arange(len(sources))
+    return Schedule(active.sum(1).tolist(), sources, pairs, places, taken[:-2])
 
 
 def rows(data: Tensor, lengths: Tensor) -> Tensor:
-    """(B, T, D) to the frames within the lengths, one utterance after another, (N, D)."""
+    """Take the frames within the lengths, one utterance after another: (B, T, D) to (N, D)."""
     flat = data.flatten(0, 1)
     if int(lengths.sum()) == len(flat):
         return flat
@@ -78,7 +78,7 @@ def rows(data: Tensor, lengths: Tensor) -> Tensor:
 
 
 def padded(y: Tensor, lengths: Tensor, size: int) -> Tensor:
-    """The inverse of `rows`: (N, D) to (B, size, D), exactly 0 beyond each length."""
+    """Undo `rows`: (N, D) to (B, size, D), exactly 0 beyond each length."""
     shape = (len(lengths), size, y.shape[1])
     if len(y) == len(lengths) * size:
         return y.view(shape)
@@ -87,22 +87,22 @@ def padded(y: Tensor, lengths: Tensor, size: int) -> Tensor:
 
 
 def _positions(lengths: Tensor, size: int) -> Tensor:
-    """Where the frames within the lengths stand among all B * size."""
+    """List the indices of the frames within the lengths among all B * size."""
     return (torch.arange(size) < lengths[:, None]).flatten().nonzero().squeeze(1)
 
 
-def bigru(gru: nn.GRU, x: Tensor, lengths: Tensor, given: Tensor) -> Tensor:
-    """What a bidirectional `gru` makes of a batch.
+def bigru(gru: nn.GRU, x: Tensor, lengths: Tensor, filled: Tensor) -> Tensor:
+    """Apply a bidirectional `gru` to a batch.
 
     Args:
         gru: any number of layers, without dropout.
         x: (N, D), the frames of one utterance after another, as `rows` gives them.
-        lengths, given: as of `schedule`. N is the sum of `given`.
+        lengths, filled: as for `schedule`. N is the sum of `filled`.
 
     Returns:
         (M, 2H), all positions of one utterance after another.
     """
-    plan = schedule(lengths, given)
+    plan = schedule(lengths, filled)
     for layer in range(gru.num_layers):
         names = (f"l{layer}", f"l{layer}_reverse")
         kinds = ("weight_ih", "bias_ih", "weight_hh", "bias_hh")
@@ -163,7 +163,7 @@ class _BiGRU(torch.autograd.Function):
 
 
 def _recur(gates: Tensor, w_hh: Tensor, bias: Tensor, sizes: list[int]) -> tuple[Tensor, Tensor]:
-    """The recurrence of both directions, both (2, M, .) in the schedule's order.
+    """Run the recurrence of both directions, on (2, M, .) in the schedule's order.
 
     Args:
         gates: (2, M, 3H), what the inputs give to r, z and n; they become r, z and n.
@@ -193,7 +193,7 @@ def _recur(gates: Tensor, w_hh: Tensor, bias: Tensor, sizes: list[int]) -> tuple
 def _recur_back(
     d_hidden: Tensor, slopes: Tensor, z: Tensor, w_hh: Tensor, sizes: list[int]
 ) -> Tensor:
-    """The recurrence in reverse: `d_hidden` (2, M, H) becomes the gradient of the whole state.
+    """Run the recurrence in reverse: `d_hidden` (2, M, H) becomes the whole state's gradient.
 
     Returns:
         (2, M, 3H), the gradients of what the state before gives to r, z and n.
@@ -211,9 +211,9 @@ def _recur_back(
 
 
 def _slopes(gates: Tensor, inner: Tensor, previous: Tensor, of_n: Tensor) -> Tensor:
-    """(2, M, 3, H): how the state changes with what the state before gives to r, z and n.
+    """Differentiate the state by the previous state's contributions to r, z, n: (2, M, 3, H).
 
-    `of_n` (2, M, H) is how it changes with what tanh is taken of.
+    `of_n` (2, M, H) is its derivative by the argument of tanh.
     """
     slopes = torch.empty_like(gates).view(*gates.shape[:2], 3, -1)
     r, z, n = gates.view_as(slopes).unbind(2)
@@ -224,7 +224,7 @@ def _slopes(gates: Tensor, inner: Tensor, previous: Tensor, of_n: Tensor) -> Ten
 
 
 def _previous(hidden: Tensor, sizes: list[int]) -> Tensor:
-    """(2, M, H), the state before each position; 0 before the first."""
+    """Take the state before each position, (2, M, H); 0 before the first."""
     previous = torch.zeros_like(hidden)
     parts = zip(
         torch.split(hidden, sizes, dim=1), torch.split(previous, sizes, dim=1)[1:], strict=False
