@@ -1,3 +1,9 @@
 """CFIA-Net: speech emotion recognition from audio and text, as a recipe."""
 
+import sys
+
 __version__ = "0.1.0"
+
+# The python3 on the path checks the command line, before an environment is made or found.
+if sys.version_info < (3, 9):  # noqa: UP036
+    sys.exit("cfia: python3 on the path is too old; put Python 3.11 or newer first on the path")

@@ -7,7 +7,6 @@ names no fold and no seed: these make a training of an experiment.
 from __future__ import annotations
 
 import dataclasses
-import shutil
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from typing import Any
 from cfia import marker
 from cfia.config import Config, build
 from cfia.errors import UserError
-from cfia.files import digest, read_yaml, write_yaml
+from cfia.files import digest, read_yaml, remove_directory, write_yaml
 from cfia.naming import fold_and_seed, training_name
 from cfia.options import NEUTRAL
 
@@ -201,5 +200,5 @@ def record(experiment: Experiment, *, force: bool) -> None:
         if difference and not force:
             raise marker.made_differently(directory, difference, suggest_tag=True)
         if difference:
-            shutil.rmtree(directory)
+            remove_directory(directory)
     experiment.write()

@@ -77,6 +77,13 @@ def write_json(path: str | os.PathLike[str], value: Any) -> None:
         handle.write("\n")
 
 
+def remove_directory(path: Path) -> None:
+    """Remove a directory at once: a kill leaves it whole, or none of it under its name."""
+    old = path.with_name(f".{path.name}.old.{os.getpid()}")
+    path.rename(old)
+    shutil.rmtree(old)
+
+
 def read_json(path: str | os.PathLike[str]) -> Any:
     """Read a JSON file that a program of cfia wrote; `UserError` if it is not JSON."""
     try:

@@ -16,13 +16,12 @@ beside a training) has a marker of another name.
 from __future__ import annotations
 
 import enum
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from cfia.errors import UserError
-from cfia.files import digest, read_json, write_json
+from cfia.files import digest, read_json, remove_directory, write_json
 
 NAME = ".done.json"
 MISSING = "missing"
@@ -66,7 +65,7 @@ def check(
         output = directory if name == NAME else directory / Path(name).stem.lstrip(".")
         raise made_differently(output, difference, suggest_tag=suggest_tag)
     if name == NAME:
-        shutil.rmtree(directory)
+        remove_directory(directory)
     else:
         (directory / name).unlink()
     return State.FRESH

@@ -44,7 +44,7 @@ def numbers(example: str) -> Check:
     """Allow any number of whole numbers, separated by blanks or commas."""
 
     def check(value: str) -> str:
-        legal = re.fullmatch(r"([0-9]+[ ,]*)*", value.strip())
+        legal = all(word.isdecimal() for word in value.replace(",", " ").split())
         return "" if legal else f'expected numbers such as "{example}"'
 
     return check
@@ -57,7 +57,11 @@ def name_part(value: str) -> str:
 
 def overrides(value: str) -> str:
     """Check words of the form `key=value`, whose keys are those of the configuration."""
-    for word in shlex.split(value):
+    try:
+        words = shlex.split(value)
+    except ValueError:
+        return "expected words such as lr=5e-4, every quotation mark closed"
+    for word in words:
         config.check_override(word)
     return ""
 
@@ -236,6 +240,10 @@ def check(values: Mapping[str, str], legal: Mapping[str, Sequence[str]]) -> None
     if stage > stop_stage:
         raise UserError(f"--stage {stage} is after --stop_stage {stop_stage}: nothing to run")
     check_protocol(values)
+    if values["cv"] == "session" and values["validation"] == "partner":
+        raise UserError(
+            "--validation partner needs --cv speaker: with --cv session both speakers are tested"
+        )
     skipped = values["skip_stages"].replace(",", " ").split()
     prepares = stage <= 1 <= stop_stage and "1" not in skipped and values["dry_run"] == "false"
     if prepares and not values["corpus_dir"]:
@@ -254,10 +262,6 @@ def check_protocol(values: Mapping[str, str]) -> None:
     for option in EVERY:
         if option.recorded == PROTOCOL:
             _check_value(option, values[option.name], option.legal)
-    if values["cv"] == "session" and values["validation"] == "partner":
-        raise UserError(
-            "--validation partner needs --cv speaker: with --cv session both speakers are tested"
-        )
 
 
 def _check_value(option: Option, value: str, legal: Sequence[str]) -> None:

@@ -148,6 +148,8 @@ def make(reason: str, anew: bool, lock: int) -> None:
             sys.exit(1)
 
     python = find_python() if anew else ""
+    if anew and VENV.is_symlink():
+        VENV.unlink()  # or the environment that it leads to would be emptied
     MARKER.unlink(missing_ok=True)
     pip = [str(VENV_PYTHON), "-I", "-m", "pip", "install"]
     if anew:

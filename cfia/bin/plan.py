@@ -13,7 +13,7 @@ from cfia.cli import parser, run
 from cfia.errors import UserError
 from cfia.study.request import Request, legal_values, read_request
 
-EXAMPLE = "cv=speaker seeds='1 2' cfia plan train --recipe egs/emodb   (as ser.sh calls it)"
+EXAMPLE = "corpus_dir=none cv=speaker cfia plan describe   (in the recipe's directory)"
 STEPS = ("help", "check", "names", "describe", "train", "posteriors", "tables")
 
 
@@ -36,7 +36,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         print(options.usage(values, legal_values()))
         return
     try:
-        request = read_request(os.environ, args.recipe, args.caller)
+        request = read_request(os.environ, args.recipe.absolute(), args.caller)
     except UserError as error:  # here a mistake is one of usage
         print(f"run.sh: {error}", file=sys.stderr)
         sys.exit(2)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from cfia import marker
 from cfia.errors import UserError
 from cfia.experiment import NAME, Experiment
 from cfia.experiment import read as read_experiment
@@ -175,8 +176,21 @@ def find_trained(expdir: Path) -> list[TrainedExperiment]:
     return [_trained(read_experiment(directory)) for directory in order]
 
 
+def _check_recorded(experiment: Experiment, fold: int, seed: int) -> None:
+    """Refuse a training whose marker names another experiment.yaml than the one beside it."""
+    directory = experiment.training(fold, seed)
+    recorded = marker.read(directory)["inputs"].get(NAME)
+    if recorded not in (None, experiment.digest()):
+        raise UserError(
+            f"{directory} was trained by another {NAME} than is beside it now; remove it, or train "
+            "again (stage 5 with --force true)"
+        )
+
+
 def _trained(experiment: Experiment) -> TrainedExperiment:
     begun = experiment.trainings()
+    for seed, fold in begun:
+        _check_recorded(experiment, fold, seed)
     tested = {
         (seed, fold)
         for seed, fold in begun

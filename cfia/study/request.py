@@ -55,7 +55,7 @@ class Request:
     @property
     def nj(self) -> int:
         """The number of jobs at a time."""
-        return int(self.options["nj"] or len(os.sched_getaffinity(0)))
+        return int(self.options["nj"] or _processors())
 
     @property
     def force(self) -> bool:
@@ -97,6 +97,11 @@ class Request:
         return list(dict.fromkeys(systems))
 
 
+def _processors() -> int:
+    """Count the processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def legal_values() -> dict[str, list[str]]:
     """List the legal values of the options whose values are the rows of another table."""
     return {f"{modality}_upstream": registry.names(modality) for modality in MODALITIES}
@@ -113,7 +118,7 @@ def read_request(values: Mapping[str, str], recipe: Path, caller: Path) -> Reque
         UserError: an option has a value that is not legal.
     """
     taken = {option.name: values.get(option.name, option.default) for option in options.EVERY}
-    taken["default_labels"] = values.get("default_labels") or taken["labels"]
+    taken["default_labels"] = values.get("default_labels") or "4"
     for name in PATHS:
         taken[name] = _from_caller(taken[name], caller)
     if taken["train_config"].endswith((".yaml", ".yml")):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import logging
 import shlex
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from typing import Any
 
 from cfia import options
 from cfia.config import load
+from cfia.errors import UserError
 from cfia.experiment import PARTS, Experiment
 from cfia.files import digest
 from cfia.kaldi.data_dir import DataDir
@@ -69,6 +71,11 @@ class PlannedExperiment:
         """Name of the scheme."""
         return self.directory.name
 
+    def run_options(self) -> dict[str, int | str]:
+        """Give the options that say how it is computed, as experiment.yaml has them."""
+        run = options.recorded(options.RUN, self.options)
+        return {key: int(value) if value.isdecimal() else value for key, value in run.items()}
+
     def resolve(self, corpus: str) -> Experiment:
         """Resolve it into the contents of experiment.yaml.
 
@@ -78,14 +85,13 @@ class PlannedExperiment:
         """
         folds = measure_folds(self.folds)
         part = measure_part(self.data, {dump.modality: dump.directory for dump in self.dumps})
-        run = options.recorded(options.RUN, self.options)
         return Experiment(
             directory=self.directory,
             system=self.system,
             scheme=self.scheme,
             corpus=corpus,
             protocol=options.recorded(options.PROTOCOL, self.options),
-            run={key: int(value) if value.isdecimal() else value for key, value in run.items()},
+            run=self.run_options(),
             classes=classes(self.data),
             folds=folds,
             parts=dict.fromkeys(PARTS, part),
@@ -148,6 +154,11 @@ class StudyPlan:
             if new is None:
                 continue
             old = by_directory.get(new.directory, new)
+            if (old.files, old.overrides) != (new.files, new.overrides):
+                raise UserError(
+                    f"{new.directory} would be of two configurations, {old.files[-1]} and "
+                    f"{new.files[-1]}; give one of the files another name"
+                )
             seeds = tuple(dict.fromkeys((*old.seeds, *new.seeds)))
             by_directory[new.directory] = dataclasses.replace(old, seeds=seeds)
         return list(by_directory.values())
@@ -263,12 +274,17 @@ def _study(request: Request) -> Study:
 
 
 def _count_folds(data: Path, cv: str, validation: str) -> tuple[int, str]:
-    if not (data / "utt2spk").exists():
-        return 0, ""
+    """Count the folds that there can be; 0 where nobody knows yet, or with the reason for none."""
+    log_of_folds = logging.getLogger(make_folds.__module__)
+    log_of_folds.disabled = True  # stage 2 says what is to be said, once
     try:
         return len(make_folds(DataDir.load(data, needed=()), cv, validation)), ""
     except (ImpossibleError, MissingClassError) as error:
         return 0, str(error)
+    except UserError:  # no data directory yet, or one that stage 1 has to make again
+        return 0, ""
+    finally:
+        log_of_folds.disabled = False
 
 
 def setting_tag(changed: Mapping[str, Any]) -> str:

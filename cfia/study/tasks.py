@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import shlex
 import statistics
@@ -10,7 +11,8 @@ from collections.abc import Callable, Sequence
 from cfia import experiment
 from cfia.errors import UserError
 from cfia.experiment import record
-from cfia.study.study_plan import StudyPlan, describe_plan
+from cfia.options import NEUTRAL
+from cfia.study.study_plan import PlannedExperiment, StudyPlan, describe_plan
 from cfia.training.task_list import Task, write_list
 from cfia.training.training import POSTERIORS, Training, has_posteriors, is_trained
 
@@ -65,29 +67,30 @@ def write_experiments(plan: StudyPlan) -> None:
         record(planned.resolve(plan.request.recipe.name), force=plan.request.force)
 
 
-def tasks(plan: StudyPlan) -> list[Task]:
+def trainings(plan: StudyPlan) -> list[Training]:
     """List the trainings of all experiments of a plan, by their experiment.yaml.
 
     Raises:
         UserError: an experiment.yaml is missing.
     """
     return [
-        Task(planned.directory, fold, seed)
+        Training(recorded, fold, seed)
         for planned in plan.experiments
+        for recorded in [experiment.read(planned.directory)]
         for seed in planned.seeds
-        for fold in range(1, experiment.read(planned.directory).folds.number + 1)
+        for fold in range(1, recorded.folds.number + 1)
     ]
 
 
 def trained(plan: StudyPlan) -> list[Training]:
     """List the trainings that are finished and tested, whatever the options are now."""
-    trainings = []
+    begun = []
     for planned in plan.experiments:
         if (planned.directory / experiment.NAME).exists():
             recorded = experiment.read(planned.directory)
-            trainings += [Training(recorded, fold, seed) for seed, fold in recorded.trainings()
+            begun += [Training(recorded, fold, seed) for seed, fold in recorded.trainings()
                           if seed in planned.seeds]  # fmt: skip
-    return [t for t in trainings if (t.directory / POSTERIORS).exists()]
+    return [t for t in begun if (t.directory / POSTERIORS).exists()]
 
 
 def list_trainings(plan: StudyPlan) -> int:
@@ -117,10 +120,29 @@ def list_posteriors(plan: StudyPlan) -> int:
     Raises:
         UserError: a training or its posteriors were made differently.
     """
+    for planned in plan.experiments:
+        _take_run_options(planned)
     done, missing = _split(plan, lambda t: has_posteriors(t, force=plan.request.force))
     if not missing:
         log.info("all %d posteriors are there", len(done))
     return _write(plan, "posteriors", missing, min(len(missing), plan.request.nj))
+
+
+def _take_run_options(planned: PlannedExperiment) -> None:
+    """Record what stage 6 may do otherwise than stage 5, such as where features are kept.
+
+    Raises:
+        UserError: it would compute on another kind of device.
+    """
+    recorded, run = experiment.read(planned.directory), planned.run_options()
+    if recorded.run["ngpu"] != run["ngpu"]:
+        raise UserError(
+            f"{planned.directory} was trained with --ngpu {recorded.run['ngpu']}; give the same "
+            "for stage 6"
+        )
+    neutral = {key: run[key] for key in NEUTRAL}
+    if neutral.items() - recorded.run.items():
+        dataclasses.replace(recorded, run={**recorded.run, **neutral}).write()
 
 
 def _split(
@@ -128,12 +150,12 @@ def _split(
 ) -> tuple[list[Training], list[Task]]:
     """Split the trainings of a plan into those that are done, and tasks for the others."""
     done, missing = [], []
-    for task in tasks(plan):
-        training = task.training()
+    for training in trainings(plan):
         if is_done(training):
             done.append(training)
         else:
-            missing.append(task)
+            directory = training.experiment.directory
+            missing.append(Task(directory, training.fold, training.seed))
     return done, missing
 
 

@@ -20,6 +20,7 @@ from pathlib import Path
 from cfia import experiment
 from cfia.errors import UserError
 from cfia.files import atomic_write
+from cfia.naming import training_name
 from cfia.training.training import Training
 
 log = logging.getLogger(__name__)
@@ -97,16 +98,16 @@ def _work_off(tasks: Sequence[Task], name: str, work: Callable[[Training], None]
     """Run tasks one after the other, each with a log of its own; return how many failed."""
     failed = 0
     for number, task in enumerate(tasks, start=1):
-        training, started = task.training(), time.monotonic()
+        started, directory = time.monotonic(), task.experiment / training_name(task.fold, task.seed)
         command = shlex.join(["python", "-m", f"cfia.bin.{name}", *task.words()])
-        with _logged(training.directory / f"{name}.log", command):
+        with _logged(directory / f"{name}.log", command):
             try:
-                work(training)
+                work(task.training())
             except UserError as error:
                 failed += 1
                 log.error("error: %s", error)
         seconds = time.monotonic() - started
-        log.info("%d of %d: %s took %.1f s", number, len(tasks), training.directory, seconds)
+        log.info("%d of %d: %s took %.1f s", number, len(tasks), directory, seconds)
     return failed
 
 

@@ -169,7 +169,7 @@ work_off() { # program
         # shellcheck disable=SC2086
         ${run_cmd} JOB=1:"${jobs}" "${work}/log/$1.JOB.log" python -m "cfia.bin.$1" \
             --list "${work}/$1.list" --job JOB --jobs "${jobs}" --force "${force}"
-        jobs=$(plan "$1")
+        jobs=$(force=false && plan "$1")
     done
 }
 
@@ -180,6 +180,7 @@ fi
 
 if wanted 6; then
     log "Stage 6: posteriors"
+    [ "${ngpu}" -gt 0 ] || run_cmd=${decode_cmd:?}${run_cmd#"${train_cmd}"}
     work_off posteriors # cfia/bin/posteriors.py
 fi
 

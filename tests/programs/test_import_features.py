@@ -21,9 +21,10 @@ from cfia.kaldi.table import read_table
 from cfia.kaldi.validate import Checks, validate
 from cfia.study.request import read_request
 from cfia.study.study_plan import StudyPlan
-from cfia.study.tasks import tasks, write_experiments
+from cfia.study.tasks import trainings, write_experiments
 from tests.support.archives import load_features
 from tests.support.data_files import ROOT, tree
+from tests.support.experiment import command
 from tests.support.iemocap_tree import RECIPE
 
 DIM = 6
@@ -116,11 +117,10 @@ def test_training_from_them(published: Published) -> None:
     options |= {"train_args": "hidden=4 channels=4 features=3 batch_size=8 epochs=1"}
     plan = StudyPlan(read_request(options, RECIPE, root))
     write_experiments(plan)
-    first = tasks(plan)[0]
-    assert first.experiment == root / "exp" / "cfia_net_emotion2vec" / "session"
-    train.main(first.words())
-    posteriors.main(first.words())
-    directory = first.training().directory
+    directory = trainings(plan)[0].directory
+    assert directory.parent == root / "exp" / "cfia_net_emotion2vec" / "session"
+    train.main(command(directory))
+    posteriors.main(command(directory))
     lines = (directory / "posteriors.tsv").read_text().splitlines()
     assert len(lines) == 1 + len(NAMES) // 3
     assert "published by its authors" in (directory / "provenance.yaml").read_text()

@@ -11,9 +11,11 @@ import numpy as np
 import pytest
 from sklearn import metrics as sk
 
+from cfia import marker
 from cfia.bin.report import main as report
 from cfia.bin.score import main as score
 from cfia.errors import UserError
+from cfia.experiment import read
 from cfia.files import read_json
 from cfia.metrics import METRICS
 from tests.support.made_up_experiments import CLASSES, read_pairs, run, stages
@@ -142,6 +144,16 @@ def test_what_an_earlier_version_trained_is_left_out_and_said_so(
     assert "old/session is left out: it has no experiment.yaml, for an earlier" in caplog.text
     assert (new / "scores.json").exists()
     assert not (old / "scores.json").exists()
+
+
+def test_a_training_of_another_experiment_is_not_scored(tmp_path: Path) -> None:
+    directory = run(tmp_path)
+    digest = read(directory).digest()
+    marker.finish(directory / "fold1_seed1", {"seeds": 1}, {"experiment.yaml": digest})
+    score(["--expdir", str(tmp_path / "exp")])
+    marker.finish(directory / "fold2_seed1", {"seeds": 1}, {"experiment.yaml": "another"})
+    with pytest.raises(UserError, match=r"fold2_seed1 was trained by another experiment\.yaml"):
+        score(["--expdir", str(tmp_path / "exp")])
 
 
 def test_an_experiment_that_lacks_a_key_is_named(tmp_path: Path) -> None:

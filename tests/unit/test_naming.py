@@ -105,6 +105,8 @@ def test_a_users_own_file_gives_its_name(tmp_path: Path) -> None:
         ({"tag": "a/b"}, "--tag is 'a/b'; it becomes part of a directory's name"),
         ({"train_config": "/no/such.yaml"}, "no such file /no/such.yaml"),
         ({"corpus_dir": ""}, "stage 1 needs --corpus_dir DIR"),
+        ({"seeds": f"{'1' * 60}x"}, "expected numbers such as"),
+        ({"train_args": "lr='1"}, "expected words such as lr=5e-4, every quotation mark closed"),
         ({"seeds": "1 2,x"}, "--seeds is '1 2,x'; expected numbers such as"),
         ({"skip_stages": "3-4"}, "--skip_stages is '3-4'; expected numbers such as"),
     ],

@@ -138,13 +138,13 @@ def test_seeds_and_trainings_of_one_epoch(tmp_path: Path) -> None:
         warnings.simplefilter("error")
         assert plot_learning_curves(run) is not None
         assert plot_consistency(run) is not None
-    for part in run.trainings:
-        path = part.directory / "history.csv"
+    for training in run.trainings:
+        path = training.directory / "history.csv"
         path.write_text(path.read_text().replace(CON, "0,0"))
     assert plot_learning_curves(run) is not None
     assert plot_consistency(run) is None
-    for part in run.trainings:
-        (part.directory / "history.csv").unlink()
+    for training in run.trainings:
+        (training.directory / "history.csv").unlink()
     assert plot_learning_curves(run) is None
 
 

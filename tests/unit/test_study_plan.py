@@ -85,6 +85,27 @@ def test_a_protocol_that_the_corpus_cannot_have_is_not_run(tmp_path: Path) -> No
     assert {one.options["cv"] for one in plan.experiments} == {"speaker"}
 
 
+def test_a_row_that_cannot_have_its_protocol_is_not_run(recipe: Recipe) -> None:
+    plan = recipe.plan("paper", cv="speaker", validation="partner")
+    reasons = {e.reason for e in plan.entries if e.row.protocol.get("cv") == "session"}
+    assert any("--validation partner needs --cv speaker" in reason for reason in reasons)
+    assert plan.experiments
+
+
+def test_a_damaged_data_directory_does_not_keep_stage_1_from_running(tmp_path: Path) -> None:
+    recipe = Recipe(tmp_path)
+    (recipe.directory / "data" / "all" / "utt2emo").unlink()
+    assert describe_plan(recipe.plan(""), [])[1].endswith("folds not known before stage 1")
+
+
+def test_two_configurations_do_not_share_a_directory(recipe: Recipe, tmp_path: Path) -> None:
+    path = tmp_path / "cfia_net.yaml"
+    path.write_text("channels: 4\n")
+    plan = recipe.plan("", train_config=str(path), systems="audio cfia_net_audio")
+    with pytest.raises(UserError, match="would be of two configurations"):
+        plan.experiments  # noqa: B018
+
+
 def test_before_there_is_data_nothing_is_counted(tmp_path: Path) -> None:
     lines = describe_plan(Recipe(tmp_path, data=False).plan("paper"), [])
     assert lines[0].startswith("study paper: trainings not counted yet; 25 experiments")
