@@ -44,5 +44,6 @@ if [ $# -eq 0 ]; then
     shellcheck -x egs/TEMPLATE/*.sh
 fi
 echo "== pytest"
-# One file at a time per processor, since the tests of a file share what they make.
-exec python -m pytest -n auto --dist loadfile -m "${selection}" "$@"
+# One file at a time per processor, since the tests of a file share what they make; in the order of
+# their names, so that the long ones, tests/shell, are not the last.
+exec python -m pytest -n auto --dist loadfile --no-loadscope-reorder -m "${selection}" "$@"
