@@ -63,7 +63,7 @@ class Experiment:
     Attributes:
         directory: exp/<system>/<scheme>; not in the file.
         protocol: options of run.sh that say how it is trained and tested: cv, selection, ...
-        run: options that say how it is computed: num_threads, ngpu, feature_cache.
+        run: options that say how it is computed, such as num_threads.
         classes: in the order of the network's outputs.
         parts: by their names, PARTS.
         config: the resolved configuration.

@@ -1,6 +1,6 @@
 """Read the frozen features of some utterances for training: in memory, mapped, or from disk.
 
-Where they are kept (`--feature_cache`) changes no value: every way gives the same matrices.
+Where they are kept changes no value: every way gives the same matrices.
 """
 
 from __future__ import annotations
