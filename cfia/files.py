@@ -79,9 +79,9 @@ def write_json(path: str | os.PathLike[str], value: Any) -> None:
 
 def remove_directory(path: Path) -> None:
     """Remove a directory at once: a kill leaves it whole, or none of it under its name."""
-    old = path.with_name(f".{path.name}.old.{os.getpid()}")
-    path.rename(old)
-    shutil.rmtree(old)
+    path.rename(path.with_name(f".{path.name}.old.{os.getpid()}"))
+    for old in path.parent.glob(f".{glob.escape(path.name)}.old.*"):  # of killed processes too
+        shutil.rmtree(old, ignore_errors=True)
 
 
 def read_json(path: str | os.PathLike[str]) -> Any:

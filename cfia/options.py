@@ -239,7 +239,6 @@ def check(values: Mapping[str, str], legal: Mapping[str, Sequence[str]]) -> None
         raise UserError("stage 9 (pack) is not built yet")
     if stage > stop_stage:
         raise UserError(f"--stage {stage} is after --stop_stage {stop_stage}: nothing to run")
-    check_protocol(values)
     if values["cv"] == "session" and values["validation"] == "partner":
         raise UserError(
             "--validation partner needs --cv speaker: with --cv session both speakers are tested"

@@ -152,6 +152,12 @@ class Outputs:
         return select(posteriors, utts).confusion(groups, len(self.speakers))
 
 
+def begun_experiments(expdir: Path) -> set[Path]:
+    """Find the directories of experiments of which a training has begun."""
+    # Names that begin with a dot are of directories that a killed process was removing.
+    return {path.parent for path in expdir.glob("[!.]*/[!.]*/fold*_seed*")}
+
+
 def find_trained(expdir: Path) -> list[TrainedExperiment]:
     """Find all experiments of which a training has begun, by scheme and system.
 
@@ -162,7 +168,7 @@ def find_trained(expdir: Path) -> list[TrainedExperiment]:
     """
     if not expdir.is_dir():
         raise UserError(f"{expdir} is not there; run stages 5 and 6 (training, posteriors) first")
-    begun = {path.parent for path in expdir.glob("*/*/fold*_seed*")}
+    begun = begun_experiments(expdir)
     for directory in sorted(begun):
         if not (directory / NAME).exists():
             begun.remove(directory)

@@ -15,7 +15,7 @@ from cfia.posteriors import average, concatenate
 from cfia.scoring.cells import Spread
 from cfia.scoring.scores_file import Scored, score
 from cfia.scoring.significance import Comparison, holm
-from cfia.scoring.trained import TrainedExperiment, find_trained
+from cfia.scoring.trained import TrainedExperiment, begun_experiments, find_trained
 from cfia.study.study_file import Row
 from cfia.study.study_plan import PlannedExperiment, StudyPlan
 
@@ -67,7 +67,7 @@ def results(plan: StudyPlan) -> list[Result]:
         UserError: a file of an experiment is broken.
     """
     expdir = plan.request.expdir
-    begun = any(expdir.glob("*/*/fold*_seed*"))
+    begun = begun_experiments(expdir)
     experiments = {trained.directory: trained for trained in find_trained(expdir)} if begun else {}
 
     @cache  # rows may share an experiment

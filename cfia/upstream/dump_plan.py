@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import math
-import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -17,7 +16,7 @@ from typing import Any
 
 from cfia import marker
 from cfia.errors import UserError
-from cfia.files import digest, read_json, sha256, stat_digest, write_json
+from cfia.files import digest, read_json, remove_directory, sha256, stat_digest, write_json
 from cfia.frontend import NAME as FRONTEND
 from cfia.frontend import Frontend
 from cfia.kaldi import audio
@@ -181,7 +180,7 @@ def make(directory: Path, data: DataDir, settings: Settings, nj: int, *, force: 
                 f"{directory} lacks bad audio, which it lists in the file skipped; go on with "
                 "--skip_bad true, or correct the corpus and give --force true"
             )
-        shutil.rmtree(directory)
+        remove_directory(directory)
         state = marker.State.FRESH
     # A finished dump is left as it is, but for what is known of its encoder.
     if state is marker.State.DONE:

@@ -139,11 +139,13 @@ def test_what_an_earlier_version_trained_is_left_out_and_said_so(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     old, new = run(tmp_path, "old"), run(tmp_path, "new")
+    shutil.copytree(new, new.with_name(".session.old.7"))  # a killed process was removing it
     (old / "experiment.yaml").unlink()
     score(["--expdir", str(tmp_path / "exp")])
     assert "old/session is left out: it has no experiment.yaml, for an earlier" in caplog.text
     assert (new / "scores.json").exists()
     assert not (old / "scores.json").exists()
+    assert not (new.with_name(".session.old.7") / "scores.json").exists()
 
 
 def test_a_training_of_another_experiment_is_not_scored(tmp_path: Path) -> None:
