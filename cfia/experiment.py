@@ -8,20 +8,22 @@ from __future__ import annotations
 
 import dataclasses
 import typing
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cfia import marker
+from cfia import directories, marker
 from cfia.config import Config, build
 from cfia.errors import UserError
-from cfia.files import digest, read_yaml, remove_directory, write_yaml
+from cfia.files import digest, read_yaml, write_yaml
 from cfia.naming import fold_and_seed, training_name
 from cfia.options import NEUTRAL
 
-NAME = "experiment.yaml"
+NAME = directories.EXPERIMENT
 PARTS = ("train", "valid", "test")
+SCORES = "scores.json"  # beside it, of its trainings
+_DIGEST = "sha256"
 
 
 @dataclass(frozen=True)
@@ -38,12 +40,12 @@ class Part:
 
     Attributes:
         data: the data directory.
-        utt2emo: the digest of its labels.
+        tables: the digest of each table that trainings or scores read.
         dumps: by modality.
     """
 
     data: Path
-    utt2emo: str
+    tables: Mapping[str, str]
     dumps: Mapping[str, Dump]
 
 
@@ -100,7 +102,8 @@ class Experiment:
 
     def trainings(self) -> list[tuple[int, int]]:
         """List seed and fold of the trainings that have begun, sorted."""
-        names = (fold_and_seed(path.name) for path in self.directory.glob("fold*_seed*"))
+        markers = self.directory.glob(f"fold*_seed*/{marker.NAME}")
+        names = (fold_and_seed(path.parent.name) for path in markers)
         return sorted((seed, fold) for fold, seed in filter(None, names))
 
     def options(self) -> dict[str, Any]:
@@ -114,7 +117,7 @@ class Experiment:
         inputs = {"fold lists": self.folds.digest, "classes": digest(self.classes)}
         for name, part in self.parts.items():
             prefix = "" if part == self.parts["train"] else f"{name} "
-            inputs[f"{prefix}utt2emo"] = part.utt2emo
+            inputs |= {f"{prefix}{table}": value for table, value in part.tables.items()}
             for modality, dump in part.dumps.items():
                 inputs[f"{prefix}{modality} features"] = dump.digest
         return inputs
@@ -130,11 +133,11 @@ class Experiment:
         )
 
     def write(self) -> None:
-        """Write experiment.yaml into the experiment's directory."""
-        values = _plain(dataclasses.asdict(self))
+        """Write experiment.yaml into the experiment's directory, its own digest at the end."""
+        values = _plain(dataclasses.asdict(self)) | {"config": _plain(self.config.flat())}
         del values["directory"]
         self.directory.mkdir(parents=True, exist_ok=True)
-        write_yaml(self.directory / NAME, {**values, "config": self.config.flat()})
+        write_yaml(self.directory / NAME, {**values, _DIGEST: digest(values)})
 
 
 def _plain(value: Any) -> Any:
@@ -150,12 +153,14 @@ def read(directory: Path) -> Experiment:
     """Read the experiment.yaml of a directory.
 
     Raises:
-        UserError: it is not there, or lacks a key.
+        UserError: it is not there, or not as it was written.
     """
     path = directory / NAME
     if not path.exists():
         raise UserError(f"{path} is not there; run stage 5 (training) first")
     values = read_yaml(path)
+    if values.pop(_DIGEST, None) != digest(values):
+        raise UserError(f"{path} was cut or edited; run stage 5 (training) with --force true")
     try:
         values["parts"] = {name: values["parts"][name] for name in PARTS}
         values |= {"directory": directory, "config": build(values["config"], str(path))}
@@ -181,24 +186,39 @@ def _typed(hint: Any, value: Any) -> Any:
     return value
 
 
-def record(experiment: Experiment, *, force: bool) -> None:
+def record(experiment: Experiment, *, force: bool, seeds: Collection[int] = ()) -> None:
     """Write an experiment.yaml, unless trainings are there that it would not describe.
 
-    With `force` these, and what was made from them, are removed.
+    With `force` these, and what was made from them, are removed; and so are the trainings of
+    `seeds`, whatever made them.
 
     Raises:
         UserError: the trainings were made differently, and `force` is false.
     """
-    directory = experiment.directory
-    if experiment.trainings():
-        difference: str | None = f"it has no {NAME}: an earlier version of cfia trained it"
-        if (directory / NAME).exists():
-            try:
-                difference = read(directory).difference(experiment)
-            except UserError as error:
-                difference = str(error)
-        if difference and not force:
-            raise marker.made_differently(directory, difference, suggest_tag=True)
-        if difference:
-            remove_directory(directory)
+    directory, begun = experiment.directory, experiment.trainings()
+    difference = _difference(experiment)
+    if difference and begun and not force:
+        raise marker.made_differently(directory, difference, suggest_tag=True)
+    if difference and begun and (directory / NAME).exists():
+        directories.remove(directory)  # with figures and scores
+    elif difference or force:
+        (directory / SCORES).unlink(missing_ok=True)
+        for seed, fold in begun:
+            if difference or seed in seeds:
+                directories.remove(experiment.training(fold, seed))
     experiment.write()
+
+
+def _difference(experiment: Experiment) -> str | None:
+    """Say how an experiment differs from the recorded one; None if it does not, or there is none.
+
+    Trainings without an experiment.yaml are of an earlier version.
+    """
+    directory = experiment.directory
+    if not (directory / NAME).exists():
+        earlier = f"it has no {NAME}: an earlier version of cfia trained it"
+        return earlier if experiment.trainings() else None
+    try:
+        return read(directory).difference(experiment)
+    except UserError as error:
+        return str(error)

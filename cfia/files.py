@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import glob
 import hashlib
 import json
 import os
-import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
@@ -46,42 +44,15 @@ def write_if_changed(path: str | os.PathLike[str], content: str | bytes) -> bool
     return True
 
 
-@contextlib.contextmanager
-def atomic_directory(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Fill a temporary directory beside `path`; it replaces `path` when the block ends well."""
-    target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    for leftover in target.parent.glob(f".{glob.escape(target.name)}.tmp.*"):
-        shutil.rmtree(leftover)  # of a process that was killed
-    temporary = target.with_name(f".{target.name}.tmp.{os.getpid()}")
-    temporary.mkdir()
-    try:
-        yield temporary
-        if target.exists():
-            # Two renames, not one: for a moment neither name exists, which a reader takes
-            # for "not made yet", never for a mixture of the old and the new.
-            old = temporary.with_name(temporary.name + ".old")
-            os.replace(target, old)
-            os.replace(temporary, target)
-            shutil.rmtree(old)
-        else:
-            os.replace(temporary, target)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+def as_json(value: Any) -> str:
+    """Render `value` as indented JSON, keys in the order given."""
+    return json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def write_json(path: str | os.PathLike[str], value: Any) -> None:
-    """Write `value` as indented JSON, keys in the order given, whole or not at all."""
+    """Write `value` as `as_json`, whole or not at all."""
     with atomic_write(path) as handle:
-        json.dump(value, handle, indent=1, ensure_ascii=False, allow_nan=False)
-        handle.write("\n")
-
-
-def remove_directory(path: Path) -> None:
-    """Remove a directory at once: a kill leaves it whole, or none of it under its name."""
-    path.rename(path.with_name(f".{path.name}.old.{os.getpid()}"))
-    for old in path.parent.glob(f".{glob.escape(path.name)}.old.*"):  # of killed processes too
-        shutil.rmtree(old, ignore_errors=True)
+        handle.write(as_json(value))
 
 
 def read_json(path: str | os.PathLike[str]) -> Any:
@@ -133,9 +104,15 @@ def read_yaml(path: Path) -> dict[str, Any]:
     return value
 
 
-def write_yaml(path: Path, value: Mapping[str, Any]) -> None:
-    """Write a mapping as YAML, keys in their order, whole or not at all."""
+def as_yaml(value: Mapping[str, Any]) -> str:
+    """Render a mapping as YAML, keys in their order."""
     import yaml
 
+    text: str = yaml.safe_dump(dict(value), sort_keys=False, allow_unicode=True, width=100)
+    return text
+
+
+def write_yaml(path: Path, value: Mapping[str, Any]) -> None:
+    """Write a mapping as `as_yaml`, whole or not at all."""
     with atomic_write(path) as handle:
-        yaml.safe_dump(dict(value), handle, sort_keys=False, allow_unicode=True, width=100)
+        handle.write(as_yaml(value))

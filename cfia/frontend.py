@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from cfia.errors import UserError
-from cfia.files import read_yaml, write_yaml
+from cfia.files import as_yaml, read_yaml, write_yaml
 
 NAME = "frontend.yaml"
 
@@ -51,6 +51,10 @@ class Frontend:
     def write(self, dump: Path) -> None:
         """Write it into a dump directory, whole or not at all."""
         write_yaml(dump / NAME, self.values())
+
+    def text(self) -> str:
+        """Render it as `write` does."""
+        return as_yaml(self.values())
 
     def values(self) -> dict[str, Any]:
         """Give the keys and values, without what is not known of the weights."""

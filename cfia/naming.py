@@ -21,17 +21,35 @@ _TRAINING = re.compile(r"fold([1-9][0-9]*)_seed([0-9]+)")
 
 def model_name(model: str) -> str:
     """Take the last part of a model's id or path; of a path in a hub's cache, that of the id."""
-    parts = Path(model.rstrip("/")).parts
+    parts = Path(model).parts
     # models--<owner>--<name>/snapshots/<revision>
     if len(parts) >= 3 and parts[-2] == "snapshots" and parts[-3].startswith("models--"):
         return parts[-3].split("--")[-1]
-    return parts[-1]
+    return parts[-1] if parts else ""
 
 
 def upstream_name(name: str, model: str, layer: str) -> str:
-    """Name an encoder: `wavlm`, or by the model where one was named, and the layer."""
-    base = model_name(model) if model else name
+    """Name an encoder: `wavlm`, or by the model where one was named, and the layer.
+
+    Raises:
+        UserError: the name of the model cannot be that of a directory.
+    """
+    base = checked(model_name(model), f"the model {model}") if model else name
     return f"{base}_l{layer}" if layer else base
+
+
+def checked(name: str, what: str) -> str:
+    """Check what begins a directory's name: it must neither hide it nor lead elsewhere.
+
+    Raises:
+        UserError: it is empty, begins with a dot or holds a slash.
+    """
+    if not name or name.startswith(".") or "/" in name:
+        raise UserError(
+            f"{what} would give a directory the name {name!r}, which hides it or leads elsewhere; "
+            "rename it or give a link to it"
+        )
+    return name
 
 
 def folds_scheme(cv: str, validation: str) -> str:
@@ -104,7 +122,8 @@ class Names:
     def system(self, config: Path, modalities: tuple[str, ...]) -> System:
         """Name the system of a configuration on some modalities."""
         upstreams = [self.upstreams[modality] for modality in modalities]
-        return System("_".join([config.stem, *upstreams]) + self.suffix, config, modalities)
+        first = checked(config.stem, f"the configuration {config}")
+        return System("_".join([first, *upstreams]) + self.suffix, config, modalities)
 
 
 def names(options: Mapping[str, str]) -> Names:

@@ -55,6 +55,12 @@ def name_part(value: str) -> str:
     return "it becomes part of a directory's name" if re.match(r"\.|.*/", value) else ""
 
 
+def directory(value: str) -> str:
+    """Check the name of a directory that stages write to."""
+    inside = value and Path(value).resolve() != Path("/")
+    return "" if inside else "expected a directory that stages may write to"
+
+
 def overrides(value: str) -> str:
     """Check words of the form `key=value`, whose keys are those of the configuration."""
     try:
@@ -107,7 +113,7 @@ OPTIONS: dict[str, tuple[Option, ...]] = {
         _o("jobs_per_gpu", "1", "jobs that share a GPU, with --ngpu 1", check=number(1)),
         _o("num_threads", "1", "threads per job; results depend on it", check=number(1),
            recorded=RUN),
-        _o("force", "false", "make again what was made differently, and what follows", BOOLEAN),
+        _o("force", "false", "make again what is there, and what follows", BOOLEAN),
         _o("dry_run", "false", "say what would be trained, and do nothing", BOOLEAN),
         _o("verbose", "false", "write more into the logs", BOOLEAN),
     ),
@@ -159,13 +165,14 @@ OPTIONS: dict[str, tuple[Option, ...]] = {
         _o("tag", "", "suffix of the systems' names, to keep variants apart", check=name_part),
     ),
     "Studies, which say themselves what is trained under which --cv and --validation": (
-        _o("study", "", "make the tables of conf/study/<study>.yaml: paper, readings, smoke"),
+        _o("study", "", "make the tables of conf/study/<study>.yaml: paper, readings, smoke",
+           check=name_part),
         _o("study_seeds", "1", "seeds of a study's rows without --seeds", check=numbers("1 2 3")),
     ),
     "Directories, relative to the recipe's": (
-        _o("datadir", "data", "data directories and fold lists"),
-        _o("dumpdir", "dump", "features"),
-        _o("expdir", "exp", "models, scores, tables"),
+        _o("datadir", "data", "data directories and fold lists", check=directory),
+        _o("dumpdir", "dump", "features", check=directory),
+        _o("expdir", "exp", "models, scores, tables", check=directory),
     ),
 }
 # fmt: on

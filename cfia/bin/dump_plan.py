@@ -69,7 +69,7 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
         help="Kaldi's number: 0 float32, 2 one byte, 3 two bytes a value (default: 0)",
     )
     p.add_argument("--skip_bad", type=boolean, default=False, help="list unreadable audio, go on")
-    p.add_argument("--force", type=boolean, default=False, help="remove a dump made differently")
+    p.add_argument("--force", type=boolean, default=False, help="dump again, whatever is there")
     p.add_argument("--corpus", default="", metavar="NAME", help="the recipe's name, for --exposure")
     p.add_argument("--exposure", type=Path, metavar="FILE", help="such as conf/exposure.yaml")
     p.add_argument(

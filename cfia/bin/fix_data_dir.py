@@ -38,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         edit.warn(
             PROGRAM,
             f"{args.data_dir} is no longer what stage 1 made; go on from --stage 2, since stage 1 "
-            "will refuse to touch it",
+            "makes it again only with --force true",
         )
 
 

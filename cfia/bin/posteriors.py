@@ -15,7 +15,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Write posteriors.tsv beside the checkpoint, or skip."""
     p = parser("posteriors", __doc__, EXAMPLE)
     task_list.add_arguments(p)
-    p.add_argument("--force", type=boolean, default=False, help="make them again if made otherwise")
+    p.add_argument("--force", type=boolean, default=False, help="make them again")
     args = p.parse_args(argv)
     task_list.run(p, args, lambda training: write_posteriors(training, force=args.force))
 

@@ -19,7 +19,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         "--checkpoint_seconds", type=float, default=60.0,
         help="how often to write a checkpoint within an epoch; changes no result [60]",
     )  # fmt: skip
-    p.add_argument("--force", type=boolean, default=False, help="train again if made differently")
+    p.add_argument("--force", type=boolean, default=False, help="train it again")
     args = p.parse_args(argv)
     task_list.run(
         p, args, lambda training: train(training, args.checkpoint_seconds, force=args.force)

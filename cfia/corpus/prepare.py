@@ -85,7 +85,6 @@ def prepare(reader: Reader, args: argparse.Namespace) -> None:
         UserError: the corpus, the label map, the text file or the data directory is not as it
             should be; see the functions below.
     """
-    _check_data_dir(args.data_dir)
     if not args.corpus_dir.is_dir():
         raise UserError(f"no such directory {args.corpus_dir}; give the corpus by --corpus_dir")
     root = args.corpus_dir.resolve()
@@ -108,17 +107,6 @@ def prepare(reader: Reader, args: argparse.Namespace) -> None:
     rows["spk2gender"] = {s: g for s, g in corpus.spk2gender.items() if s in speakers}
     write_data_dir(args.data_dir, rows, options, inputs)
     _report(args.data_dir, corpus.utterances, [u for u, _ in selected], rows)
-
-
-def _check_data_dir(path: Path) -> None:
-    """Refuse to replace a directory that no stage has made, whatever --force says."""
-    if path.is_dir() and ((path / marker.NAME).exists() or not any(path.iterdir())):
-        return
-    if path.exists():
-        raise UserError(
-            f"{path} is there and was not made by this program; move it away or choose another "
-            "data directory"
-        )
 
 
 def _present(
@@ -197,7 +185,7 @@ def _marker(
 ) -> tuple[dict[str, Any], dict[str, str]]:
     """List the options and inputs that decide on the bytes of the data directory."""
     options = {
-        "corpus_dir": str(root),
+        "corpus_dir": str(_from_here(root)),
         "labels": args.labels,
         "text_tags": args.text_tags,
         "skip_bad": args.skip_bad,
@@ -212,6 +200,12 @@ def _marker(
     if args.text_file:
         inputs["text_file"] = sha256(args.text_file)
     return options, inputs
+
+
+def _from_here(root: Path) -> Path:
+    """Name a corpus that lies in the recipe from there, so that both may move together."""
+    here = Path.cwd().resolve()
+    return root.relative_to(here) if root.is_relative_to(here) else root
 
 
 def _durations(

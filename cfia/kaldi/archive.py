@@ -8,6 +8,7 @@ import mmap
 import struct
 import threading
 from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import BinaryIO, Self
 
@@ -41,6 +42,9 @@ def entry(
 def entries(feats_scp: Path, utterances: Iterable[str]) -> dict[str, str]:
     """Read the lines of a feats.scp about some utterances, as `Archives` takes them.
 
+    An archive that lies beside its feats.scp is taken from there, wherever both were when it was
+    written: a directory may be moved or copied.
+
     Raises:
         UserError: feats.scp is missing or malformed, or lacks an utterance.
     """
@@ -52,7 +56,15 @@ def entries(feats_scp: Path, utterances: Iterable[str]) -> dict[str, str]:
         raise UserError(
             f"{feats_scp} lacks {missing[0]}{more}; run the stage that dumps the features again"
         )
-    return {utterance: scp[utterance] for utterance in selected}
+    here = feats_scp.parent.resolve()
+
+    @cache
+    def found(archive: str) -> str:
+        beside = here / Path(archive).name
+        return str(beside) if beside.is_file() else archive
+
+    rows = {utterance: scp[utterance].rpartition(":") for utterance in selected}
+    return {u: f"{found(archive)}{colon}{at}" for u, (archive, colon, at) in rows.items()}
 
 
 class Archives:

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from cfia import marker
+from cfia.directories import atomic_directory
 from cfia.errors import UserError
-from cfia.files import atomic_directory
+from cfia.kaldi.audio import is_pipe
 from cfia.kaldi.layout import FURTHER, Segment, positive, write_tables
 from cfia.kaldi.table import read_table
-from cfia.kaldi.validate import Checks, validate
+from cfia.kaldi.validate import Checks, check_unedited, validate
 
 
 @dataclass(frozen=True)
@@ -47,18 +48,19 @@ class DataDir:
 
         Raises:
             UserError: the directory, utt2spk or a table that is needed is missing; a table is
-                malformed; or the tables do not name the same utterances.
+                malformed, or not as it was made; or the tables do not name the same utterances.
         """
         directory = Path(path)
         if not directory.is_dir():
             raise UserError(f"no such data directory {directory}; run stage 1")
+        check_unedited(directory)
         for name in needed:
             if not (directory / name).is_file():
                 raise UserError(f"no such file {directory / name}; run stage 1, or add it")
         segments = {u: _segment(directory, u, v) for u, v in _read(directory, "segments").items()}
         data = cls(
             path=directory,
-            wav_scp=_read(directory, "wav.scp"),
+            wav_scp=_wav_scp(directory),
             text=_read(directory, "text"),
             utt2spk=read_table(directory / "utt2spk"),
             utt2dur={u: _duration(directory, u, v) for u, v in _read(directory, "utt2dur").items()},
@@ -125,12 +127,18 @@ def write_data_dir(
     with atomic_directory(path) as temporary:
         write_tables(temporary, tables)
         validate(temporary, Checks(feats=False, wav=wav), shown=path)
-        marker.finish(temporary, options, inputs)
+        marker.finish(temporary, options, inputs, located=Path(path))
 
 
 def _read(directory: Path, name: str) -> dict[str, str]:
     path = directory / name
     return read_table(path) if path.exists() else {}
+
+
+def _wav_scp(directory: Path) -> dict[str, str]:
+    """Read wav.scp, and find audio again that has moved together with the data directory."""
+    table, find = _read(directory, "wav.scp"), marker.finder(directory)
+    return {r: spec if is_pipe(spec) else find(spec) for r, spec in table.items()}
 
 
 def _segment(directory: Path, utterance: str, value: str) -> Segment:

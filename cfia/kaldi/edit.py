@@ -9,13 +9,14 @@ import sys
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
+from cfia import marker
 from cfia.cli import parser
+from cfia.directories import atomic_directory
 from cfia.errors import UserError
-from cfia.files import atomic_directory
 from cfia.kaldi import layout
 from cfia.kaldi.layout import Key, write_tables
 from cfia.kaldi.table import read_table
-from cfia.kaldi.validate import Checks, validate
+from cfia.kaldi.validate import Checks, check_unedited, validate
 
 Tables = dict[str, dict[str, str]]
 """File name -> key -> the rest of the line."""
@@ -66,7 +67,7 @@ def write_new(
 ) -> None:
     """Write a data directory whole or not at all; it replaces one that is there.
 
-    The marker of the stage that made the source is not written: the stage did not make this one.
+    Its marker names no options: no stage made it.
 
     Args:
         destination: seen to be free by `check_destination`.
@@ -88,6 +89,7 @@ def write_new(
                 shutil.copyfile(path, temporary / path.name)
         if checks is not None:
             check(temporary, checks, destination)
+        marker.finish(temporary, {}, {}, located=destination)
 
 
 def check(directory: Path, checks: Checks, shown: Path) -> None:
@@ -105,8 +107,8 @@ def check_destination(
 
     Raises:
         UserError: the destination is, or lies around, a source; it is a file; it is neither
-            empty nor a data directory; or it holds more than a data directory does. Files named
-            in `further` may be in it.
+            empty nor a data directory; it was edited; or it holds more than a data directory does.
+            Files named in `further` may be in it.
     """
     target = destination.resolve()
     for source in sources:
@@ -122,6 +124,7 @@ def check_destination(
     if not target.is_dir():
         raise UserError(f"the destination {destination} is not a directory; choose another")
     inside = sorted(path.name for path in target.iterdir())
+    check_unedited(target)
     if inside and not (target / "utt2spk").is_file():
         raise UserError(
             f"the destination {destination} is neither empty nor a data directory; move it away or "

@@ -11,11 +11,10 @@ import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from cfia import marker
+from cfia.directories import workplace
 from cfia.errors import UserError
-from cfia.files import atomic_directory
 from cfia.kaldi import layout
 from cfia.kaldi.edit import Tables, check, restrict
 from cfia.kaldi.layout import Key, write_tables
@@ -25,7 +24,6 @@ from cfia.kaldi.validate import Checks
 # In .backup while the tables are being replaced: who finds it goes on where a killed process
 # stopped, and must not back up tables of which that process had replaced some already.
 _UNFINISHED = ".unfinished"
-_STAGING = ".fix.tmp."
 
 
 @dataclass(frozen=True)
@@ -34,7 +32,7 @@ class Report:
 
     `notes` say which tables lacked utterances and what else a user should look at; `changed`,
     whether any file was written; `stage_1`, whether the directory had a stage's marker, which is
-    now in .backup.
+    now in .backup (the directory's own names no stage any more).
     """
 
     kept: int
@@ -73,10 +71,7 @@ def fix(
     }
     fixed, left_out = intersect(tables, kinds)
     notes.extend(left_out)
-    for left in directory.glob(f"{_STAGING}*"):
-        shutil.rmtree(left)  # of a process that was killed
-    with TemporaryDirectory(prefix=_STAGING, dir=directory) as name:
-        staging = Path(name)
+    with workplace(directory / "fix") as staging:
         write_tables(staging, fixed)
         check(staging, Checks(feats=False, text=False, wav=False, printable=False), directory)
         notes.extend(_not_printable(staging, directory))
@@ -175,11 +170,7 @@ def _replace(directory: Path, staging: Path, names: Sequence[str]) -> tuple[bool
     if not differing and not unfinished:
         return False, False
     if not unfinished:
-        with atomic_directory(backup) as temporary:
-            for name in [*order, marker.NAME]:
-                if (directory / name).is_file():
-                    shutil.copy2(directory / name, temporary / name)
-            (temporary / _UNFINISHED).touch()
+        _back_up(directory, backup, [*order, marker.NAME])
     # Before any table changes: from then on they are not those that the stage made.
     done.unlink(missing_ok=True)
     for name in differing:
@@ -187,8 +178,21 @@ def _replace(directory: Path, staging: Path, names: Sequence[str]) -> tuple[bool
             os.replace(staging / name, directory / name)
         else:
             (directory / name).unlink()  # a table of a user's own, of which no row was left
+    made = (backup / marker.NAME).exists()
+    if made:  # by a program, so that one may replace it
+        marker.finish(directory, {}, {}, located=directory)
     (backup / _UNFINISHED).unlink()
-    return True, (backup / marker.NAME).exists()
+    return True, made
+
+
+def _back_up(directory: Path, backup: Path, names: Sequence[str]) -> None:
+    """Copy files to the backup, in place of those of an earlier one."""
+    backup.mkdir(exist_ok=True)
+    for name in names:
+        (backup / name).unlink(missing_ok=True)
+        if (directory / name).is_file():
+            shutil.copy2(directory / name, backup / name)
+    (backup / _UNFINISHED).touch()
 
 
 def _bytes(path: Path) -> bytes | None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from cfia import marker
 from cfia.errors import UserError
 from cfia.kaldi.layout import TABLES, Key, Segment, positive, spk2utt
 from cfia.kaldi.table import split_row
@@ -237,3 +238,20 @@ def _lines(data: bytes, where: str) -> list[str]:
 
 def _is_printable(text: str) -> bool:
     return all(char.isprintable() or char.isspace() for char in text)
+
+
+def check_unedited(directory: Path) -> None:
+    """Check that the tables of a data directory are as its stage made them.
+
+    One without a marker is a user's own, of which nobody knows how it should be.
+
+    Raises:
+        UserError: a table is gone, or was cut or edited.
+    """
+    recorded = marker.read(directory)
+    changed = recorded and marker.changed_file(directory, recorded)
+    if changed:
+        raise UserError(
+            f"{directory}: {changed}; run stage 1 with --force true, or to keep the change delete "
+            f"{directory / marker.NAME} and go on from --stage 2"
+        )

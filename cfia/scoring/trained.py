@@ -20,6 +20,8 @@ from cfia.kaldi.table import read_table
 from cfia.metrics import Counts
 from cfia.naming import training_name
 from cfia.posteriors import Posteriors, average, concatenate, read_posteriors, select
+from cfia.training.inputs import check_tested
+from cfia.training.training import Training, has_posteriors
 
 log = logging.getLogger(__name__)
 
@@ -155,7 +157,8 @@ class Outputs:
 def begun_experiments(expdir: Path) -> set[Path]:
     """Find the directories of experiments of which a training has begun."""
     # Names that begin with a dot are of directories that a killed process was removing.
-    return {path.parent for path in expdir.glob("[!.]*/[!.]*/fold*_seed*")}
+    markers = expdir.glob(f"[!.]*/[!.]*/fold*_seed*/{marker.NAME}")
+    return {path.parents[1] for path in markers}
 
 
 def find_trained(expdir: Path) -> list[TrainedExperiment]:
@@ -182,25 +185,11 @@ def find_trained(expdir: Path) -> list[TrainedExperiment]:
     return [_trained(read_experiment(directory)) for directory in order]
 
 
-def _check_recorded(experiment: Experiment, fold: int, seed: int) -> None:
-    """Refuse a training whose marker names another experiment.yaml than the one beside it."""
-    directory = experiment.training(fold, seed)
-    recorded = marker.read(directory)["inputs"].get(NAME)
-    if recorded not in (None, experiment.digest()):
-        raise UserError(
-            f"{directory} was trained by another {NAME} than is beside it now; remove it, or train "
-            "again (stage 5 with --force true)"
-        )
-
-
 def _trained(experiment: Experiment) -> TrainedExperiment:
+    check_tested(experiment)
     begun = experiment.trainings()
-    for seed, fold in begun:
-        _check_recorded(experiment, fold, seed)
     tested = {
-        (seed, fold)
-        for seed, fold in begun
-        if (experiment.training(fold, seed) / "posteriors.tsv").exists()
+        (seed, fold) for seed, fold in begun if has_posteriors(Training(experiment, fold, seed))
     }
     all_folds = range(1, experiment.folds.number + 1)
     seeds = sorted({seed for seed, _ in begun})

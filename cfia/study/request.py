@@ -140,9 +140,13 @@ def _from_caller(path: str, caller: Path) -> str:
 
 
 def _model(option: str, value: str, caller: Path) -> str:
-    """Make a directory absolute; leave the id of a hub, or a study's list of models, as it is."""
-    if value and (caller / value).is_dir():
-        return str(caller / value)
+    """Make a directory absolute; leave the id of a hub, or a study's list of models, as it is.
+
+    Its name becomes part of others, so `..` is replaced by what it leads to.
+    """
+    path = caller / value
+    if value and path.is_dir():
+        return str(path.resolve() if ".." in path.parts else path)
     if value.startswith(("/", ".")):
         raise UserError(f"--{option}: no such directory {value}")
     return value

@@ -80,11 +80,12 @@ class PlannedExperiment:
         """Resolve it into the contents of experiment.yaml.
 
         Raises:
-            UserError: data, dumps or fold lists are not there, or do not go together; or a
-                mistake in the configuration.
+            UserError: data, dumps or fold lists are not there, not as they were made, or do not
+                go together; or a mistake in the configuration.
         """
-        folds = measure_folds(self.folds)
-        part = measure_part(self.data, {dump.modality: dump.directory for dump in self.dumps})
+        folds = measure_folds(self.folds, self.data)
+        dumps = {dump.modality: dump.directory for dump in self.dumps}
+        part = measure_part(self.data, dumps, archives=True)
         return Experiment(
             directory=self.directory,
             system=self.system,

@@ -13,8 +13,15 @@ from cfia.errors import UserError
 from cfia.experiment import record
 from cfia.options import NEUTRAL
 from cfia.study.study_plan import PlannedExperiment, StudyPlan, describe_plan
+from cfia.training.inputs import check_lists, check_unchanged
 from cfia.training.task_list import Task, write_list
-from cfia.training.training import POSTERIORS, Training, has_posteriors, is_trained
+from cfia.training.training import (
+    POSTERIORS,
+    Training,
+    has_posteriors,
+    is_trained,
+    remove_posteriors,
+)
 
 log = logging.getLogger(__name__)
 
@@ -55,16 +62,22 @@ def describe(plan: StudyPlan) -> None:
 def write_experiments(plan: StudyPlan) -> None:
     """Write experiment.yaml of every experiment of a plan; the first step of stage 5.
 
+    Where the request forces them, the trainings that are there are removed, once all that can be
+    checked has been checked.
+
     Raises:
         UserError: an experiment of a plain run cannot be trained (a study goes on without it);
             one has trainings that were made differently, and the request does not force them; or
-            its inputs are missing.
+            its inputs are missing, or not as they were made.
     """
     for entry in plan.entries:
         if entry.reason and not plan.study.name:
             raise UserError(entry.reason)
-    for planned in plan.experiments:
-        record(planned.resolve(plan.request.recipe.name), force=plan.request.force)
+    resolved = [planned.resolve(plan.request.recipe.name) for planned in plan.experiments]
+    for new in resolved:
+        check_lists(new)
+    for planned, new in zip(plan.experiments, resolved, strict=True):
+        record(new, force=plan.request.force, seeds=planned.seeds)
 
 
 def trainings(plan: StudyPlan) -> list[Training]:
@@ -103,7 +116,7 @@ def list_trainings(plan: StudyPlan) -> int:
     Raises:
         UserError: a training was made differently.
     """
-    done, missing = _split(plan, lambda t: is_trained(t, force=plan.request.force))
+    done, missing = _split(plan, is_trained)
     nj, seconds = plan.request.nj, usual_seconds(done)
     if not plan.study.name:
         _say_where(plan, missing, len(done))
@@ -118,13 +131,21 @@ def list_posteriors(plan: StudyPlan) -> int:
     """Write the list of trainings without posteriors; return the number of jobs for it.
 
     Raises:
-        UserError: a training or its posteriors were made differently.
+        UserError: a training or its posteriors were made differently, or are not as they were
+            made; or what they were made from has changed.
     """
     for planned in plan.experiments:
         _take_run_options(planned)
-    done, missing = _split(plan, lambda t: has_posteriors(t, force=plan.request.force))
+    if plan.request.force:
+        for planned in plan.experiments:
+            check_unchanged(experiment.read(planned.directory), archives=True)
+        for training in filter(is_trained, trainings(plan)):
+            remove_posteriors(training)
+    done, missing = _split(plan, has_posteriors)
     if not missing:
         log.info("all %d posteriors are there", len(done))
+    for directory in dict.fromkeys(task.experiment for task in missing):
+        check_unchanged(experiment.read(directory), archives=True)
     return _write(plan, "posteriors", missing, min(len(missing), plan.request.nj))
 
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import io
 import pickle
+import struct
 import sys
+import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -46,15 +49,23 @@ def load(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
     """Read a checkpoint: tensors and plain values, never code.
 
     Raises:
-        UserError: the file is missing or is no checkpoint.
+        UserError: the file is missing, is no checkpoint, or is damaged.
     """
+    damaged = UserError(
+        f"{path} is damaged, or no checkpoint of cfia; run stage 5 (training) with --force true"
+    )
     try:
+        with zipfile.ZipFile(path) as archive:
+            if archive.testzip() is not None:  # its checksums, which torch does not look at
+                raise damaged
         content: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
     except FileNotFoundError:
         raise UserError(f"{path} is not there; run stage 5 (training) first") from None
-    except (RuntimeError, pickle.UnpicklingError, EOFError, ValueError) as error:
-        reason = str(error).splitlines()[0]
-        raise UserError(f"{path} is no checkpoint of cfia ({reason}); train again") from None
+    except (
+        RuntimeError, pickle.UnpicklingError, EOFError, ValueError, KeyError, NotImplementedError,
+        zipfile.BadZipFile, zlib.error, struct.error,
+    ):  # fmt: skip
+        raise damaged from None
     return content
 
 

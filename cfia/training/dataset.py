@@ -12,9 +12,9 @@ from torch import Tensor
 from cfia.config import Config
 from cfia.errors import UserError
 from cfia.frontend import Frontend
-from cfia.kaldi.table import read_table
 from cfia.model.encoder import STD_FLOOR, Sequences
 from cfia.training.features import FeatureSet, Matrix, Shaping, open_features
+from cfia.training.inputs import skipped
 
 
 @dataclass(frozen=True)
@@ -59,12 +59,6 @@ def averaging(dump: Path, frame_rate: float) -> int:
     """Count the neighbouring frames of a dump for one at about `frame_rate` Hz (0: one)."""
     shift = Frontend.read(dump).frame_shift
     return max(1, round(1 / (shift * frame_rate))) if frame_rate and shift else 1
-
-
-def skipped(dumps: Mapping[str, Path]) -> dict[str, str]:
-    """List utterances that `--skip_bad true` left without features in any dump, and why."""
-    tables = [directory / "skipped" for directory in dumps.values()]
-    return {utt: why for t in tables if t.exists() for utt, why in read_table(t).items()}
 
 
 def load(

@@ -14,9 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cfia import marker
+from cfia.directories import atomic_directory
 from cfia.errors import UserError
 from cfia.experiment import PARTS
-from cfia.files import atomic_directory, sha256
+from cfia.files import sha256
 from cfia.kaldi.data_dir import DataDir
 from cfia.kaldi.table import read_lines
 from cfia.training.fold_check import check

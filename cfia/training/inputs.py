@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from cfia import marker
@@ -11,49 +11,73 @@ from cfia.errors import UserError
 from cfia.experiment import NAME, Dump, Experiment, Folds, Part
 from cfia.files import digest, sha256
 from cfia.kaldi.table import read_table
+from cfia.kaldi.validate import check_unedited
+from cfia.training import fold_check
 from cfia.training.folds import read_folds
 
 MADE_BY = {"audio": "stage 3", "text": "stage 4"}
-TABLES = ("wav.scp", "segments", "utt2dur", "text")  # those that features are made from
+FEATURE_TABLES = ("wav.scp", "segments", "utt2dur", "text")  # those that features are made from
+FOLD_TABLES = ("utt2spk", "utt2emo", "utt2session")  # those that folds are made from
+SCORE_TABLES = ("utt2emo", "utt2spk")  # those that scores, too, are made from
 
 
-def measure_part(data: Path, dumps: Mapping[str, Path]) -> Part:
-    """Describe one part of a fold by the digests of its labels and its features.
+def measure_part(data: Path, dumps: Mapping[str, Path], *, archives: bool = False) -> Part:
+    """Describe one part of a fold by the digests of its tables and its features.
 
     Args:
         dumps: the dump directory of each modality.
+        archives: compare the digests of their archives too.
 
     Raises:
-        UserError: features are not there, or were made from other data than there is now.
+        UserError: data or features are not there, or not as they were made; or features were made
+            from other data than there is now.
     """
+    check_unedited(data)
     measured = {}
     for modality, dump in dumps.items():
         made_by = MADE_BY[modality]
-        measured[modality] = Dump(dump, marker.output_digest(dump, made_by))
+        digest_now = marker.output_digest(dump, made_by, archives=archives)
+        measured[modality] = Dump(dump, digest_now)
         # Features of other audio or transcripts than the data directory has now are of no use.
-        for table, digest_then in marker.read(dump)["inputs"].items():
-            path = data / table
-            if table in TABLES and not (path.exists() and sha256(path) == digest_then):
-                raise UserError(
-                    f"{dump} was made from another {table} than {path} is now; run {made_by} again "
-                    "with --force true"
-                )
-    return Part(data, sha256(data / "utt2emo"), measured)
+        _compare_tables(dump, data, FEATURE_TABLES, made_by)
+    tables = [name for name in SCORE_TABLES if (data / name).exists()]
+    return Part(data, {name: sha256(data / name) for name in tables}, measured)
 
 
-def measure_folds(directory: Path) -> Folds:
+def _compare_tables(directory: Path, data: Path, tables: Collection[str], made_by: str) -> None:
+    """Refuse a directory that was made from other tables than the data directory has now."""
+    recorded = marker.read(directory)
+    for table, digest_then in recorded.inputs.items() if recorded else ():
+        path = data / table
+        if table in tables and not (path.exists() and sha256(path) == digest_then):
+            raise UserError(
+                f"{directory} was made from another {table} than {path} is now; run {made_by} "
+                "again with --force true"
+            )
+
+
+def measure_folds(directory: Path, data: Path) -> Folds:
     """Describe the fold lists of a scheme.
 
+    Args:
+        data: the data directory that they divide.
+
     Raises:
-        UserError: there are none, or one is damaged.
+        UserError: there are none, one is damaged, or they were made from other data than there is
+            now.
     """
     folds = read_folds(directory)
+    marker.verify(directory, "stage 2 (folds)")
+    _compare_tables(directory, data, FOLD_TABLES, "stage 2 (folds)")
     lists = [dataclasses.asdict(fold) for fold in folds.values()]
     return Folds(directory, len(folds), digest(lists))
 
 
-def check_unchanged(experiment: Experiment) -> None:
+def check_unchanged(experiment: Experiment, *, archives: bool = False) -> None:
     """Refuse to go on where data, dumps or fold lists are not those that the experiment names.
+
+    Args:
+        archives: compare the digests of archives too, which takes a second for each GB.
 
     Raises:
         UserError: it names the first difference and the way out.
@@ -61,15 +85,64 @@ def check_unchanged(experiment: Experiment) -> None:
     parts: dict[str, Part] = {}
     for name, part in experiment.parts.items():  # mostly all the same: digests of them once
         like = next((other for other in parts if experiment.parts[other] == part), None)
-        parts[name] = parts[like] if like else measure_part(part.data, experiment.dumps(name))
-    folds = measure_folds(experiment.folds.directory)
-    now = dataclasses.replace(experiment, folds=folds, parts=parts)
-    difference = experiment.difference(now)
+        if like:
+            parts[name] = parts[like]
+        else:
+            parts[name] = measure_part(part.data, experiment.dumps(name), archives=archives)
+    folds = measure_folds(experiment.folds.directory, experiment.parts["train"].data)
+    difference = experiment.difference(dataclasses.replace(experiment, folds=folds, parts=parts))
     if difference:
         raise UserError(
             f"{experiment.directory / NAME} was written before a change ({difference}); run.sh "
             "with --force true trains again from stage 5 on"
         )
+
+
+def check_tested(experiment: Experiment) -> None:
+    """Refuse to score where labels, speakers or fold lists are not those that were trained with.
+
+    Raises:
+        UserError: it names the first difference and the way out.
+    """
+    part, folds = experiment.parts["test"], experiment.folds
+    check_unedited(part.data)
+    changed = [f"{part.data / name}" for name, then in part.tables.items()
+               if not (part.data / name).exists() or sha256(part.data / name) != then]  # fmt: skip
+    if measure_folds(folds.directory, experiment.parts["train"].data) != folds:
+        changed.append(f"{folds.directory}")
+    if changed:
+        raise UserError(
+            f"{changed[0]} is not what {experiment.directory} was trained with; put it back, train "
+            "again (stage 5 with --force true), or move the experiment away"
+        )
+
+
+def check_lists(experiment: Experiment) -> None:
+    """Refuse fold lists that leak, or whose training part lacks a class.
+
+    Lists may have been edited after stage 2: no speaker of the test may be in the training.
+
+    Raises:
+        UserError: it names the fold and the way out.
+    """
+    part, folds = experiment.parts["train"], experiment.folds.directory
+    protocol = experiment.protocol
+    fold_check.check(part.data, folds, protocol["cv"], protocol["validation"])
+    labels, left_out = read_table(part.data / "utt2emo"), skipped(experiment.dumps())
+    for number, fold in read_folds(folds).items():
+        present = {labels[utt] for utt in fold.train if utt in labels and utt not in left_out}
+        missing = ", ".join(sorted(set(experiment.classes) - present))
+        if missing:
+            raise UserError(
+                f"{folds / str(number) / 'train'} has no utterance of the class {missing}; "
+                "choose another --validation or --labels"
+            )
+
+
+def skipped(dumps: Mapping[str, Path]) -> dict[str, str]:
+    """List utterances that `--skip_bad true` left without features in any dump, and why."""
+    tables = [directory / "skipped" for directory in dumps.values()]
+    return {utt: why for t in tables if t.exists() for utt, why in read_table(t).items()}
 
 
 def classes(data: Path) -> tuple[str, ...]:

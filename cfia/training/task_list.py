@@ -14,7 +14,6 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from logging.handlers import WatchedFileHandler
 from pathlib import Path
 
 from cfia import experiment
@@ -84,6 +83,8 @@ def run(
     Raises:
         UserError: as `work`, for a training that is named alone.
     """
+    if args.list is not None and args.force:
+        parser.error("--force goes with one training; of a list, run.sh removes what it forces")
     if args.list is not None:
         name = parser.prog.removeprefix("cfia ")
         if _work_off(read_list(args.list, args.job, args.jobs), name, work):
@@ -117,8 +118,7 @@ def _logged(path: Path, command: str) -> Iterator[None]:
     path.parent.mkdir(parents=True, exist_ok=True)
     with open(path, "a", encoding="utf-8") as handle:
         handle.write(f"# {command}\n")
-    # It opens the file again if a forced training has removed the directory.
-    handler = WatchedFileHandler(path, encoding="utf-8")
+    handler = logging.FileHandler(path, encoding="utf-8")
     root = logging.getLogger()
     root.addHandler(handler)
     try:

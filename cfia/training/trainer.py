@@ -15,6 +15,7 @@ from torch import nn
 from tqdm import tqdm
 
 from cfia.config import Config
+from cfia.errors import UserError
 from cfia.files import atomic_write
 from cfia.model import registry
 from cfia.training import batches, checkpoint
@@ -40,6 +41,7 @@ class TrainerInputs:
 
     Attributes:
         directory: where checkpoint.pt, best.pt, history.csv and tensorboard/ go.
+        identity: what tells this training from all others; its checkpoints bear it.
         selection: "valid" or "test": the epoch with the best UA on `select`; "last": the last.
         select: the utterances that `selection` looks at; the test fold for "test" alone.
         checkpoint_seconds: how often a checkpoint is written within an epoch.
@@ -47,6 +49,7 @@ class TrainerInputs:
     """
 
     directory: Path
+    identity: str
     config: Config
     seed: int
     selection: str
@@ -214,11 +217,25 @@ class Trainer:
 
     def _state(self) -> dict[str, Any]:
         return {
+            "training": self.inputs.identity,
             "history": self.history,
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "scheduler": self.scheduler.state_dict() if self.scheduler else None,
         }
+
+    def _load(self, path: Path) -> dict[str, Any]:
+        """Read a checkpoint of this training.
+
+        Raises:
+            UserError: it is damaged, or of another training.
+        """
+        state = checkpoint.load(path, self.inputs.device)
+        if state.get("training") != self.inputs.identity:
+            raise UserError(
+                f"{path} is of another training; run stage 5 (training) with --force true"
+            )
+        return state
 
     def _restore(self, state: dict[str, Any], path: Path) -> None:
         checkpoint.load_state(self.model, state["model"], path)
@@ -232,7 +249,7 @@ class Trainer:
             temporary.unlink()  # of a job that was killed
         path = self.inputs.directory / "checkpoint.pt"
         if path.exists():
-            self._restore(checkpoint.load(path, self.inputs.device), path)
+            self._restore(self._load(path), path)
             # The job may have been killed between the two files.
             write_history(self.inputs.directory / "history.csv", self.history, self._best())
             log.info("%s: going on after epoch %d", self.inputs.directory, len(self.history))
@@ -242,7 +259,7 @@ class Trainer:
         path = self.inputs.directory / WITHIN_EPOCH
         if not path.exists():
             return
-        state = checkpoint.load(path, self.inputs.device)
+        state = self._load(path)
         if len(state["history"]) != len(self.history):  # of an epoch that was finished since
             path.unlink()
             return

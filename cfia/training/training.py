@@ -11,15 +11,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cfia import marker
+from cfia import directories, marker
 from cfia.errors import UserError
 from cfia.experiment import NAME, PARTS, Experiment
-from cfia.files import sha256, write_yaml
+from cfia.files import digest, write_yaml
 from cfia.frontend import Frontend
 from cfia.kaldi.table import read_table
-from cfia.training import fold_check
 from cfia.training.folds import Fold, read_folds
-from cfia.training.inputs import check_unchanged
+from cfia.training.inputs import check_lists, check_unchanged, skipped
 
 if TYPE_CHECKING:
     from torch import nn
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+NETWORK = "best.pt"
 POSTERIORS = "posteriors.tsv"
 POSTERIORS_MARKER = ".posteriors.json"
 
@@ -62,8 +62,12 @@ class Training:
         return folds[self.fold]
 
     def marked(self) -> tuple[dict[str, Any], dict[str, str]]:
-        """Give its marker's options and inputs: the seed, and the digest of its experiment."""
-        return {"seeds": self.seed}, {NAME: self.experiment.digest()}
+        """Give its marker's options and inputs: fold and seed, and the digest of its experiment."""
+        return {"fold": self.fold, "seeds": self.seed}, {NAME: self.experiment.digest()}
+
+    def digest(self) -> str:
+        """Digest all that can change its result; its checkpoints bear it."""
+        return digest(list(self.marked()))
 
     def dataset(self, part: str) -> Dataset:
         """Open the features of the fold's "train", "valid" or "test" list."""
@@ -89,40 +93,39 @@ def train(training: Training, checkpoint_seconds: float, *, force: bool) -> None
 
     Args:
         checkpoint_seconds: how often to write a checkpoint within an epoch.
-        force: train again where it was made differently.
+        force: train again, whatever is there.
 
     Raises:
-        UserError: its inputs have changed, or it was made differently and `force` is false.
+        UserError: its inputs have changed, or it was made differently, or is not as it was made,
+            and `force` is false.
     """
-    experiment, directory = training.experiment, training.directory
-    options, inputs = training.marked()
-    check_unchanged(experiment)
+    directory, (options, inputs) = training.directory, training.marked()
+    # All that can be checked is checked before anything is removed.
+    check_unchanged(training.experiment)
+    check_lists(training.experiment)
     training.lists  # noqa: B018 - the number of a fold that is not there must leave no directory
     state = marker.check(directory, options, inputs, force=force, suggest_tag=True)
     if state is marker.State.DONE:
         log.info("%s: already trained, skipping", directory)
         return
     if state is marker.State.FRESH:
+        if (directory / marker.NAME).exists():
+            directories.remove(directory)
         marker.start(directory, options, inputs)
-    # Lists may have been edited after stage 2: no speaker of the test may be in the training.
-    fold_check.check(
-        experiment.parts["train"].data,
-        experiment.folds.directory,
-        experiment.protocol["cv"],
-        experiment.protocol["validation"],
-    )
     _fit(training, checkpoint_seconds)
     marker.finish(directory, options, inputs)
 
 
-def is_trained(training: Training, *, force: bool = False) -> bool:
-    """Whether a training is finished; with `force` one that was made differently is removed.
+def is_trained(training: Training) -> bool:
+    """Whether a training is finished.
 
     Raises:
-        UserError: it was made differently and `force` is false.
+        UserError: it was made differently, or is not as it was made.
     """
     options, inputs = training.marked()
-    state = marker.check(training.directory, options, inputs, force=force, suggest_tag=True)
+    state = marker.check(
+        training.directory, options, inputs, made_by="stage 5 (training)", suggest_tag=True
+    )
     return state is marker.State.DONE
 
 
@@ -142,6 +145,7 @@ def _fit(training: Training, checkpoint_seconds: float) -> None:
     _check_parts(training, parts)
     inputs = TrainerInputs(
         directory=training.directory,
+        identity=training.digest(),
         config=experiment.config,
         seed=training.seed,
         selection=selection,
@@ -156,9 +160,7 @@ def _fit(training: Training, checkpoint_seconds: float) -> None:
 
 
 def _check_parts(training: Training, parts: dict[str, Dataset]) -> None:
-    """Log the size of each part, and refuse to train without a class."""
-    from cfia.training.dataset import skipped
-
+    """Log the size of each part, and refuse one without an utterance."""
     left_out = skipped(training.experiment.dumps())
     if left_out:
         log.warning(
@@ -175,27 +177,28 @@ def _check_parts(training: Training, parts: dict[str, Dataset]) -> None:
         if not len(data):
             raise UserError(f"{training.list_directory / part} names no utterance with features")
         missing = set(range(len(classes))) - set(data.targets.tolist())
-        names = ", ".join(classes[i] for i in sorted(missing))
-        if missing and part == "train":
-            raise UserError(
-                f"{training.list_directory / part} has no utterance of the class {names}; "
-                "choose another --validation or --labels"
-            )
         if missing:
+            names = ", ".join(classes[i] for i in sorted(missing))
             log.warning("%s: no utterance of the class %s; UA is over the others", part, names)
 
 
 def write_posteriors(training: Training, *, force: bool) -> None:
     """Write the posteriors of a training's test part, or skip those that are there.
 
+    Args:
+        force: write them again, whatever is there.
+
     Raises:
         UserError: it is not trained, its inputs have changed, or the posteriors were made
-            differently and `force` is false.
+            differently, or are not as they were made, and `force` is false.
     """
     directory, experiment = training.directory, training.experiment
-    marker.output_digest(directory, "stage 5 (training)")
+    if not is_trained(training):
+        raise UserError(f"{directory} is not there or not finished; run stage 5 (training) first")
     check_unchanged(experiment)
-    if has_posteriors(training, force=force):
+    if force:
+        remove_posteriors(training)
+    if has_posteriors(training):
         log.info("%s: posteriors already made, skipping", directory)
         return
     import torch
@@ -215,26 +218,42 @@ def write_posteriors(training: Training, *, force: bool) -> None:
         [experiment.classes[i] for i in data.targets.tolist()],
         torch.softmax(scores, dim=1).numpy(),
     )
-    marker.finish(directory, *_posteriors_marker(training), name=POSTERIORS_MARKER)
+    options, inputs = posteriors_marked(training)
+    marker.finish(directory, options, inputs, name=POSTERIORS_MARKER, files=[POSTERIORS])
 
 
-def has_posteriors(training: Training, *, force: bool = False) -> bool:
+def remove_posteriors(training: Training) -> None:
+    """Remove the posteriors of a training, if there are any; its network stays."""
+    for name in (POSTERIORS_MARKER, POSTERIORS):  # without the marker nobody takes them for made
+        (training.directory / name).unlink(missing_ok=True)
+
+
+def has_posteriors(training: Training) -> bool:
     """Whether the posteriors of a finished training are there.
 
     Raises:
-        UserError: the training was made differently, or they were and `force` is false.
+        UserError: the training or they were made differently, or are not as they were made.
     """
     if not is_trained(training):
         return False
-    options, inputs = _posteriors_marker(training)
-    state = marker.check(training.directory, options, inputs, force=force, name=POSTERIORS_MARKER)
-    return state is marker.State.DONE and (training.directory / POSTERIORS).exists()
+    options, inputs = posteriors_marked(training)
+    made_by = "stage 6 (posteriors)"
+    state = marker.check(
+        training.directory, options, inputs, name=POSTERIORS_MARKER, made_by=made_by
+    )
+    return state is marker.State.DONE
 
 
-def _posteriors_marker(training: Training) -> tuple[dict[str, Any], dict[str, str]]:
+def posteriors_marked(training: Training) -> tuple[dict[str, Any], dict[str, str]]:
     """Give the options and inputs of the posteriors' marker."""
-    options = {"num_threads": training.experiment.run["num_threads"]}
-    return options, {"checkpoint": sha256(training.directory / "best.pt")}
+    options, inputs = training.marked()
+    trained = marker.read(training.directory)
+    assert trained is not None
+    network = trained.files[NETWORK]["sha256"]
+    return (
+        {**options, "num_threads": training.experiment.run["num_threads"]},
+        {**inputs, NETWORK: network},
+    )
 
 
 def trained_network(training: Training, dims: dict[str, int]) -> nn.Module:
@@ -246,7 +265,7 @@ def trained_network(training: Training, dims: dict[str, int]) -> nn.Module:
     from cfia.model import registry
     from cfia.training import checkpoint
 
-    path = training.directory / "best.pt"
+    path = training.directory / NETWORK
     best = checkpoint.load(path)
     classes = list(training.experiment.classes)
     if best["classes"] != classes:

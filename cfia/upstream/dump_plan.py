@@ -14,9 +14,9 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from cfia import marker
+from cfia import directories, marker
 from cfia.errors import UserError
-from cfia.files import digest, read_json, remove_directory, sha256, stat_digest, write_json
+from cfia.files import as_json, digest, read_json, sha256, write_json
 from cfia.frontend import NAME as FRONTEND
 from cfia.frontend import Frontend
 from cfia.kaldi import audio
@@ -124,9 +124,14 @@ class Plan:
         path = directory / NAME
         if not path.exists():
             raise UserError(f"no such file {path}; run `cfia dump_plan` first")
-        value = read_json(path)
-        choice = Choice(**value["settings"].pop("choice"))
-        return cls(Settings(choice, **value["settings"]), value["batches"], value["jobs"])
+        try:
+            value = read_json(path)
+            choice = Choice(**value["settings"].pop("choice"))
+            return cls(Settings(choice, **value["settings"]), value["batches"], value["jobs"])
+        except (UserError, KeyError, TypeError, AttributeError):
+            raise UserError(
+                f"{path} was cut or edited; run the stage again with --force true"
+            ) from None
 
 
 def find_model(directory: Path, data: DataDir, choice: Choice, *, force: bool) -> Checkpoint | None:
@@ -140,12 +145,11 @@ def find_model(directory: Path, data: DataDir, choice: Choice, *, force: bool) -
     """
     _check_directory(directory, data)
     planned = (directory / NAME).exists() and not force
+    if planned:
+        marker.verify(directory, "the stage again")
     before = Plan.load(directory).settings if planned else None
-    if before is None or not _same_model(before.choice, choice):
+    if before is None or before.files is None or not _same_model(before.choice, choice):
         return registry.find(choice)
-    if before.files is None:  # planned by an older version
-        merged = (directory / FRONTEND).exists()
-        return registry.find(choice, Frontend.read(directory).revision if merged else None)
     if before.files["revision"] is None and Path(str(before.files["directory"])).is_dir():
         return registry.from_record(choice, before.files)
     return registry.find(choice, before.files["revision"])
@@ -168,20 +172,16 @@ def make(directory: Path, data: DataDir, settings: Settings, nj: int, *, force: 
     """
     # Whatever the directory holds may be removed below, so it must be a dump's.
     _check_directory(directory, data)
-    # Compare what the features depend on with the marker of the dump that is there. As long as no
-    # batch is finished, nothing is lost by starting again, and no --force is asked for.
     options, inputs = settings.options(), _inputs(data, settings)
-    _accept_corrected_audio(directory, data, options, inputs)
-    state = marker.check(directory, options, inputs, force=force or journal.nothing_done(directory))
+    if not force:
+        _accept_corrected_audio(directory, data, options, inputs)
+    state = _state(directory, options, inputs, force=force)
     # A dump that was finished with --skip_bad is not complete for a command without it.
     if state is marker.State.DONE and not settings.skip_bad and (directory / "skipped").exists():
-        if not force:
-            raise UserError(
-                f"{directory} lacks bad audio, which it lists in the file skipped; go on with "
-                "--skip_bad true, or correct the corpus and give --force true"
-            )
-        remove_directory(directory)
-        state = marker.State.FRESH
+        raise UserError(
+            f"{directory} lacks bad audio, which it lists in the file skipped; go on with "
+            "--skip_bad true, or correct the corpus and give --force true"
+        )
     # A finished dump is left as it is, but for what is known of its encoder.
     if state is marker.State.DONE:
         remove_unfinished(directory)
@@ -195,14 +195,31 @@ def make(directory: Path, data: DataDir, settings: Settings, nj: int, *, force: 
         exposure = settings.exposure or plan.settings.exposure
         plan.update(directory, replace(settings, exposure=exposure))
         return len(plan.jobs)
-    # A new dump: the marker comes last, since without it files in there are of unknown origin.
-    remove_unfinished(directory)
-    directory.mkdir(parents=True, exist_ok=True)
+    # A new dump: what is there goes once there is a plan; the marker comes before all other files,
+    # which are of unknown origin without it.
     plan = _plan(data, settings, nj)
-    write_json(directory / NAME, asdict(plan))
+    if state is marker.State.FRESH:
+        if (directory / marker.NAME).exists():
+            directories.remove(directory)
+        marker.start(directory, options, inputs)
     write_json(directory / AUDIO, _audio_stats(data, settings))
-    marker.start(directory, options, inputs)
+    write_json(directory / NAME, asdict(plan))
     return len(plan.jobs)
+
+
+def _state(
+    directory: Path, options: dict[str, Any], inputs: dict[str, str], *, force: bool
+) -> marker.State:
+    """Compare what the features depend on with the marker of the dump that is there.
+
+    As long as no batch is finished, nothing is lost by starting again, and no --force is asked for.
+    """
+    try:
+        return marker.check(directory, options, inputs, force=force, archives=True)
+    except UserError:
+        if (directory / marker.NAME).exists() and journal.nothing_done(directory):
+            return marker.State.FRESH
+        raise
 
 
 def _check_directory(directory: Path, data: DataDir) -> None:
@@ -230,9 +247,9 @@ def _update_facts(directory: Path, now: Settings) -> None:
     same_commit = now.files and now.files["revision"] == frontend.revision
     if same_commit and _same_model(before.choice, now.choice):
         settings = replace(settings, files=now.files)
-    plan.update(directory, settings)
-    if (facts := with_facts(frontend, settings)) != frontend:
-        facts.write(directory)
+    facts, new = with_facts(frontend, settings), replace(plan, settings=settings)
+    if (facts, new) != (frontend, plan):
+        marker.rewrite(directory, {NAME: as_json(asdict(new)), FRONTEND: facts.text()})
 
 
 def with_facts(frontend: Frontend, settings: Settings) -> Frontend:
@@ -252,8 +269,9 @@ def _accept_corrected_audio(
     if not all((directory / name).exists() for name in (marker.NAME, NAME, AUDIO)):
         return
     recorded, plan = marker.read(directory), Plan.load(directory)
-    changed = {name for name, _ in recorded["inputs"].items() ^ inputs.items()}
-    if recorded["state"] == "done" or recorded["options"] != options or changed != {"audio"}:
+    assert recorded is not None
+    changed = {name for name, _ in recorded.inputs.items() ^ inputs.items()}
+    if recorded.done or recorded.options != options or changed != {"audio"}:
         return
     before, now = read_json(directory / AUDIO), _audio_stats(data, plan.settings)
     for number in journal.batches_done(directory, plan.settings.name, len(plan.jobs)):
@@ -268,8 +286,10 @@ def _accept_corrected_audio(
 
 def _audio_stats(data: DataDir, settings: Settings) -> dict[str, list[int]]:
     """Recording -> size in bytes and time in ns of its file, if it is one and there."""
-    if settings.choice.modality == "text":
-        return {}
+    return {} if settings.choice.modality == "text" else _stats(data)
+
+
+def _stats(data: DataDir) -> dict[str, list[int]]:
     stats = {r: path.stat() for r, path in _audio_files(data).items() if path.exists()}
     return {r: [status.st_size, status.st_mtime_ns] for r, status in stats.items()}
 
@@ -373,4 +393,4 @@ def _audio_digest(data: DataDir, *, skip_bad: bool) -> str:
             f"no such audio file {missing[0]}; correct {data.path}/wav.scp or the corpus, or leave "
             "it out with --skip_bad true"
         )
-    return stat_digest([path for path in files if path.exists()], data.path)
+    return digest(_stats(data))

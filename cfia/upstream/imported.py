@@ -26,8 +26,9 @@ from cfia import marker
 from cfia.corpus.prepare import tables
 from cfia.corpus.transcripts import NO_WORDS, transcripts
 from cfia.corpus.utterances import Utterance, differences, select
+from cfia.directories import atomic_directory
 from cfia.errors import UserError
-from cfia.files import atomic_directory, sha256, stat_digest
+from cfia.files import sha256, stat_digest
 from cfia.frontend import Frontend
 from cfia.kaldi.archive import entry
 from cfia.kaldi.data_dir import write_data_dir
@@ -162,8 +163,6 @@ def make_dump(published: Published, directory: Path, *, force: bool) -> None:
     if marker.check(directory, options, inputs, force=force) is marker.State.DONE:
         log.info("%s: already made, skipping", directory)
         return
-    if directory.exists() and any(directory.iterdir()):
-        raise UserError(f"{directory} is there and was not finished by any stage; move it away")
     with atomic_directory(directory) as temporary:
         archive = f"raw_{NAME}.1.ark"
         offsets = _write_archive(published, temporary / archive)
@@ -220,7 +219,9 @@ def make_data_dir(published: Published, path: Path, text_file: str, *, force: bo
     Raises:
         UserError: the directory is there and differs, or the text file lacks an utterance.
     """
-    if "corpus_dir" in marker.read(path)["options"]:  # stage 1 prepared a corpus there
+    there = marker.read(path)
+    if there is not None and "corpus_dir" in there.options:  # stage 1 prepared a corpus there
+        marker.verify(path, "stage 1")
         labels = {u.id: label for u, label in published.selected}
         if read_table(path / "utt2emo") != labels:
             raise UserError(
@@ -229,10 +230,6 @@ def make_data_dir(published: Published, path: Path, text_file: str, *, force: bo
             )
         log.info("%s: made by stage 1 and of the same utterances and labels, kept", path)
         return
-    if path.exists() and not (path / marker.NAME).exists() and any(path.iterdir()):
-        raise UserError(
-            f"{path} is there and was not made by this program; choose another --data_dir"
-        )
     utterances = [u for u, _ in published.selected]
     if not text_file:
         utterances = [replace(u, transcript=NO_WORDS) for u in utterances]

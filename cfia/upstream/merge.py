@@ -31,9 +31,9 @@ def merge(directory: Path) -> None:
     """
     plan = Plan.load(directory)
     recorded = marker.read(directory)
-    if recorded["state"] == marker.MISSING:
+    if recorded is None:
         raise UserError(f"{directory} was not begun; run `cfia dump_plan` first")
-    if recorded["state"] == "done":
+    if recorded.done:
         remove_unfinished(directory)
         _log.info("%s: already made, skipping", directory)
         return
@@ -44,7 +44,7 @@ def merge(directory: Path) -> None:
         if rows or name != "skipped":
             write_table(directory / name, rows)
     with_facts(frontend, plan.settings).write(directory)
-    marker.finish(directory, recorded["options"], recorded["inputs"])
+    marker.finish(directory, recorded.options, recorded.inputs)
     remove_unfinished(directory)
     _log.info("%s: %d utterances", directory, len(tables["feats.scp"]))
 

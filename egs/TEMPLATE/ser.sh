@@ -21,7 +21,7 @@ nj=                        # jobs at a time; changes no result (default: one per
 ngpu=0                     # GPUs per job: 0 or 1
 jobs_per_gpu=1             # jobs that share a GPU, with --ngpu 1
 num_threads=1              # threads per job; results depend on it
-force=false                # make again what was made differently, and what follows
+force=false                # make again what is there, and what follows
 dry_run=false              # say what would be trained, and do nothing
 verbose=false              # write more into the logs
 # Corpus
@@ -161,14 +161,15 @@ if wanted 4; then
 fi
 
 # Stages 5 and 6 work off lists of trainings: <work>/train.list, <work>/posteriors.list. A line is
-# what the program is called with for one training; a job of a study takes several.
+# what the program is called with for one training; a job of a study takes several. What --force
+# makes again is removed when the first list is written.
 work_off() { # program
     local jobs
     jobs=$(plan "$1")
     while [ "${jobs}" -gt 0 ]; do
         # shellcheck disable=SC2086
         ${run_cmd} JOB=1:"${jobs}" "${work}/log/$1.JOB.log" python -m "cfia.bin.$1" \
-            --list "${work}/$1.list" --job JOB --jobs "${jobs}" --force "${force}"
+            --list "${work}/$1.list" --job JOB --jobs "${jobs}"
         jobs=$(force=false && plan "$1")
     done
 }

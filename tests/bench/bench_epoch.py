@@ -166,6 +166,7 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(dir=args.child) as directory:
         inputs = TrainerInputs(
             directory=Path(directory),
+            identity="bench",
             config=config,
             seed=1,
             selection="valid",

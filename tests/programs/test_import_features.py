@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import yaml
 
+from cfia import marker
 from cfia.bin import dump_plan, folds, import_features, posteriors, train
 from cfia.errors import UserError
 from cfia.kaldi.data_dir import DataDir
@@ -167,8 +168,7 @@ def test_a_text_file(published: Published) -> None:
 
 def test_beside_the_data_directory_of_stage_1(published: Published) -> None:
     published.run()
-    marker = published.data / ".done.json"
-    marker.write_text(marker.read_text().replace('"skip_bad"', '"corpus_dir": "x", "skip_bad"'))
+    marker.finish(published.data, {"corpus_dir": "x"}, {})
     shutil.rmtree(published.dump)
     before = tree(published.data)
     published.run()
@@ -177,6 +177,7 @@ def test_beside_the_data_directory_of_stage_1(published: Published) -> None:
     shutil.rmtree(published.dump)
     labels = published.data / "utt2emo"
     labels.write_text(labels.read_text().replace("sad", "neu"))
+    marker.finish(published.data, {"corpus_dir": "x"}, {})
     with pytest.raises(UserError, match="other utterances or labels than the features"):
         published.run()
     assert not published.dump.exists()
@@ -280,7 +281,7 @@ def test_what_others_made_is_not_replaced(published: Published) -> None:
     for directory in (published.data, published.dump):
         directory.mkdir(parents=True)
         (directory / "precious").write_text("x")
-        with pytest.raises(UserError, match="is there and was not"):
+        with pytest.raises(UserError, match="holds precious but no marker"):
             published.run("--force", "true")
         (directory / "precious").unlink()
 

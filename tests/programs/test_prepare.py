@@ -163,10 +163,13 @@ def test_a_second_run_says_so_and_touches_nothing(
     times = {p: p.stat().st_mtime_ns for p in path.iterdir()}
     caplog.set_level(logging.INFO)
     caplog.clear()
-    small.prepare("--force", "true")
+    small.prepare()
     assert caplog.messages == [f"{path}: already made, skipping"]
     assert tree(path) == before
     assert {p: p.stat().st_mtime_ns for p in path.iterdir()} == times
+    small.prepare("--force", "true")
+    assert tree(path) == before
+    assert all(p.stat().st_mtime_ns > times[p] for p in path.iterdir())
 
 
 @pytest.mark.parametrize(
@@ -208,7 +211,7 @@ def test_what_we_did_not_make_is_never_replaced(small: SmallIemocap) -> None:
     own.mkdir(parents=True)
     small.prepare()  # an empty directory is nobody's work
     (own / ".done.json").unlink()
-    with pytest.raises(UserError, match="was not made by this program"):
+    with pytest.raises(UserError, match="holds spk2gender but no marker"):
         small.prepare("--force", "true")
     assert (own / "text").exists()
 

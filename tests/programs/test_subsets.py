@@ -13,7 +13,7 @@ from cfia.bin.score import main as score
 from cfia.errors import UserError
 from cfia.files import read_json
 from cfia.kaldi.table import write_table
-from tests.support.made_up_experiments import CLASSES, SPEAKERS, corpus, run, stages
+from tests.support.made_up_experiments import CLASSES, corpus, run, stages
 
 
 def rows(directory: Path, seed: int = 1) -> list[dict[str, str]]:
@@ -68,17 +68,15 @@ def with_tables(tmp_path: Path) -> dict[str, dict[str, str]]:
     write_table(data / "text", tables["text"])
     write_table(keep / "text", tables["raw"])
     for k in (1, 2, 3):
-        folder = tmp_path / "folds" / str(k)
-        folder.mkdir(parents=True)
-        test = SPEAKERS[2 * k - 2 : 2 * k]
-        train = [utt for utt in utts if utt.split("-")[0] not in test and not utt.endswith("05")]
-        (folder / "train").write_text("".join(f"{utt}\n" for utt in train))
+        path = tmp_path / "data" / "folds" / str(k) / "train"
+        train = [utt for utt in path.read_text().splitlines() if not utt.endswith("05")]
+        path.write_text("".join(f"{utt}\n" for utt in train))
     return tables
 
 
 def test_subsets_are_scored_as_if_they_were_all(tmp_path: Path) -> None:
     tables = with_tables(tmp_path)
-    directory = run(tmp_path, skill=0.7, seeds=(1, 2), folds_dir=tmp_path / "folds")
+    directory = run(tmp_path, skill=0.7, seeds=(1, 2))
     stages(tmp_path)
     found = read_json(directory / "scores.json")["pooled"]["subsets"]
     wanted = {

@@ -3,37 +3,67 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from sklearn.metrics import recall_score
 
+from cfia import marker
 from cfia.bin.report import main as report
 from cfia.bin.score import main as score
 from cfia.config import build
-from cfia.experiment import PARTS, Experiment, Folds, Part
+from cfia.experiment import PARTS, Experiment, read
 from cfia.files import write_yaml
 from cfia.kaldi.table import write_table
+from cfia.naming import fold_and_seed
 from cfia.posteriors import write_posteriors
+from cfia.training.inputs import measure_folds, measure_part
+from cfia.training.training import (
+    POSTERIORS,
+    POSTERIORS_MARKER,
+    Training,
+    posteriors_marked,
+)
 
 CLASSES = ["ang", "hap", "neu", "sad"]
+TRAINED = ("best.pt", "history.csv", "provenance.yaml")
 SPEAKERS = [f"Spk{i}" for i in range(1, 7)]
 
 
 def corpus(tmp: Path) -> dict[str, str]:
-    """Reference of each utterance, six speakers of 30; writes data/all/utt2spk."""
+    """Reference of each utterance, six speakers of 30; writes data/all, and lists of three folds.
+
+    A test may write its own tables and lists before.
+    """
     rng = np.random.default_rng(1)
     refs = {f"{s}-{i:02d}": str(rng.choice(CLASSES)) for s in SPEAKERS for i in range(30)}
-    (tmp / "data" / "all").mkdir(parents=True, exist_ok=True)
-    write_table(tmp / "data" / "all" / "utt2spk", {utt: utt.split("-")[0] for utt in refs})
+    write_tables(tmp / "data" / "all", refs)
+    for k in (1, 2, 3):
+        write_fold(tmp / "data" / "folds" / str(k), refs, SPEAKERS[2 * k - 2 : 2 * k])
     return refs
 
 
-def write_experiment(
-    directory: Path, data: Path, folds: int = 3, folds_dir: Path = Path("none"), **settings: Any
-) -> None:
+def write_tables(data: Path, refs: Mapping[str, str]) -> None:
+    """utt2spk and utt2emo, unless they are there; the speaker is what an id begins with."""
+    data.mkdir(parents=True, exist_ok=True)
+    if not (data / "utt2emo").exists():
+        write_table(data / "utt2spk", {utt: utt.split("-")[0] for utt in refs})
+        write_table(data / "utt2emo", refs)
+
+
+def write_fold(directory: Path, utts: Iterable[str], tested: Collection[str]) -> None:
+    """The lists of a fold that tests some speakers, unless they are there."""
+    if not directory.exists():
+        directory.mkdir(parents=True)
+        test = [utt for utt in utts if utt.split("-")[0] in tested]
+        rest = [utt for utt in utts if utt not in test]
+        for part, names in (("train", rest[:-1]), ("valid", rest[-1:]), ("test", test)):
+            (directory / part).write_text("".join(f"{utt}\n" for utt in names))
+
+
+def write_experiment(directory: Path, data: Path, folds: Path, **settings: Any) -> None:
     """The experiment.yaml of a made-up experiment; `settings` of its protocol or configuration."""
     protocol = {
         "cv": "session", "validation": "random20", "selection": "valid", "labels": "",
@@ -50,8 +80,8 @@ def write_experiment(
         protocol=protocol,
         run={"ngpu": 0, "num_threads": 1, "feature_cache": "auto"},
         classes=tuple(CLASSES),
-        folds=Folds(folds_dir, folds, "digest"),
-        parts=dict.fromkeys(PARTS, Part(data, "digest", {})),
+        folds=measure_folds(folds, data),
+        parts=dict.fromkeys(PARTS, measure_part(data, {})),
         config=build(config),
     ).write()
 
@@ -72,6 +102,21 @@ def fold(directory: Path, tmp: Path, k: int, seed: int, skill: float, salt: int)
         "audio": {"name": "whisper", "model": "/home/me/tiny.en", "dim": 80}, "text": None,
     }  # fmt: skip
     write_yaml(directory / "provenance.yaml", made)
+    (directory / "best.pt").write_text(f"fold {k}, seed {seed}")
+
+
+def mark(directory: Path) -> None:
+    """Mark all trainings of an experiment, and their posteriors, as made as they are now."""
+    experiment = read(directory)
+    for path in directory.glob("fold*_seed*"):
+        fold, seed = fold_and_seed(path.name) or (0, 0)
+        training = Training(experiment, fold, seed)
+        files = [name for name in TRAINED if (path / name).exists()]
+        marker.finish(path, *training.marked(), files=files)
+        if (path / "posteriors.tsv").exists():
+            marker.finish(
+                path, *posteriors_marked(training), name=POSTERIORS_MARKER, files=[POSTERIORS]
+            )
 
 
 def histories(tmp: Path) -> None:
@@ -85,6 +130,8 @@ def histories(tmp: Path) -> None:
     ]
     for path in (tmp / "exp").glob("*/*/fold*"):
         (path / "history.csv").write_text("\n".join([head, *rows]) + "\n")
+    for path in (tmp / "exp").glob("*/*/"):
+        mark(path)
 
 
 def run(
@@ -98,11 +145,15 @@ def run(
 ) -> Path:
     """A finished experiment of three folds; `settings` as for `write_experiment`."""
     directory = tmp / "exp" / system / scheme
-    write_experiment(directory, data or tmp / "data" / "all", **settings)
+    refs = corpus(tmp)
+    if data:
+        write_tables(data, refs)
+    write_experiment(directory, data or tmp / "data" / "all", tmp / "data" / "folds", **settings)
     salt = len(system)
     for seed in seeds:
         for k in (1, 2, 3):
             fold(directory / f"fold{k}_seed{seed}", tmp, k, seed, skill, salt)
+    mark(directory)
     return directory
 
 

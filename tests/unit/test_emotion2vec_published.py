@@ -24,9 +24,8 @@ from cfia.errors import UserError
 from cfia.files import digest, sha256
 from cfia.upstream import build
 from cfia.upstream.choice import Choice
-from cfia.upstream.dump_plan import Plan
 from cfia.upstream.registry import FAMILIES, find, identify, model_digest
-from tests.support import dump_data, tiny_emotion2vec
+from tests.support import tiny_emotion2vec
 from tests.support.payload import Payload
 from tests.unit.test_upstream_emotion2vec import difference, noise
 
@@ -94,28 +93,6 @@ def test_funasr_finds_and_reads_the_stand_in_by_itself(published: Path) -> None:
 def test_a_directory_of_before_keeps_its_digest(plain: Path) -> None:
     names = ("config.yaml", "model.pt")
     assert model_digest(choice(plain)) == digest({name: sha256(plain / name) for name in names})
-
-
-def test_a_dump_of_before_is_not_made_again(plain: Path, tmp_path: Path) -> None:
-    """Its plan does not say where the model is, nor its frontend.yaml what the weights are."""
-    data = dump_data.write_data(tmp_path / "data", {"s0-0": noise(9600), "s0-1": noise(20000)})
-    flags = data, f"--model={plain}"
-    assert dump_data.plan(tmp_path / "dump", *flags, upstream="emotion2vec", nj=2) == 1
-    before = Plan.load(tmp_path / "dump").digest()
-    path = tmp_path / "dump" / "plan.json"
-    value = json.loads(path.read_text())
-    for name in ("identity", "files"):
-        del value["settings"][name]
-    path.write_text(json.dumps(value))
-    assert Plan.load(tmp_path / "dump").digest() == before
-    dump_data.plan(tmp_path / "dump", *flags, upstream="emotion2vec")
-    dump_data.run_dump(tmp_path / "dump", data, 1)
-    made = dump_data.features(tmp_path / "dump")
-    path.write_text(json.dumps(value))
-    assert dump_data.plan(tmp_path / "dump", *flags, upstream="emotion2vec") == 0
-    assert dump_data.same(dump_data.features(tmp_path / "dump"), made)
-    frontend = yaml.safe_load((tmp_path / "dump" / "frontend.yaml").read_text())
-    assert frontend["identity"] == "weights that are not known here"
 
 
 def test_the_weights_are_those_that_configuration_json_names(directory: Path) -> None:

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cfia import marker
 from cfia.errors import UserError
 from cfia.kaldi.fix import fix
 from cfia.kaldi.layout import TABLES, Key
@@ -114,7 +115,8 @@ def test_a_killed_run_is_finished_by_the_next(
     data: Path, monkeypatch: pytest.MonkeyPatch, survived: int
 ) -> None:
     original = tree(data)
-    (data / ".done.json").write_text("{}")
+    marker.finish(data, {"labels": "4"}, {})
+    made = (data / ".done.json").read_bytes()
     rename, count = os.replace, 0
 
     def replace(source: str, target: str) -> None:
@@ -134,10 +136,13 @@ def test_a_killed_run_is_finished_by_the_next(
     report = fix(data)
     done_before = count <= survived
     assert (report.kept, report.total) == ((8, 8) if done_before else (8, 9))
-    assert not (data / ".done.json").exists()
+    recorded = marker.read(data)  # of a program, but of no stage
+    assert recorded is not None
+    assert recorded.options == {}
+    assert marker.changed_file(data, recorded) is None
     validate(data, CHECKS)
     backup = tree(data / ".backup")
-    assert backup.pop(".done.json") == b"{}"
+    assert backup.pop(".done.json") == made
     assert backup == original
     assert not list(data.glob(".fix*"))
 

@@ -357,8 +357,10 @@ def test_a_wrong_fold_stops(
     changed = change(read_folds(folds)[1])
     for part in ("train", "valid", "test"):
         break_list(folds, part, lambda _, part=part: getattr(changed, part))  # type: ignore[misc]
-    with pytest.raises(UserError, match=message) as error:
+    with pytest.raises(UserError, match=r"is not as it was made \(its file 1/"):
         run(data, cv, validation)
+    with pytest.raises(UserError, match=message) as error:
+        check(data, folds, cv, validation)
     assert "1" in str(error.value)
     assert str(folds) in str(error.value)
 

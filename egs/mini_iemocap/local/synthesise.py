@@ -7,7 +7,7 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-from cfia import cli, files, marker
+from cfia import cli, directories, files, marker
 from cfia.errors import UserError
 
 _HERE = Path(__file__).parent
@@ -27,7 +27,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     # Numerical libraries take a second to import: not before they are needed.
     from egs.mini_iemocap.local import corpus
 
-    with files.atomic_directory(args.corpus_dir) as root:
+    with directories.atomic_directory(args.corpus_dir) as root:
         corpus.make(root, args.utterances_per_speaker, args.seed)
         marker.finish(root, options, inputs)
     logging.info("corpus: made %s", args.corpus_dir)
@@ -66,7 +66,7 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
         "--force",
         type=cli.boolean,
         default=False,
-        help="true: make it again where it was made with other options (false)",
+        help="true: make it again, whatever is there (false)",
     )
     args = parser.parse_args(argv)
     if args.seed < 0:
