@@ -25,7 +25,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = p.parse_args(argv)
     texts, speakers = read_table(args.data_dir / "text"), read_table(args.data_dir / "utt2spk")
     rng = random.Random(SEED)
-    shuffled = {}
+    shuffled: dict[str, str] = {}
     for speaker in sorted(set(speakers.values())):
         utts = [utt for utt in sorted(texts) if speakers[utt] == speaker]
         shuffled.update(zip(utts, rng.sample([texts[utt] for utt in utts], len(utts)), strict=True))
