@@ -220,5 +220,5 @@ def _difference(experiment: Experiment) -> str | None:
         return earlier if experiment.trainings() else None
     try:
         return read(directory).difference(experiment)
-    except UserError as error:
-        return str(error)
+    except UserError:
+        return f"its {NAME} was cut or edited"

@@ -185,7 +185,7 @@ def _marker(
 ) -> tuple[dict[str, Any], dict[str, str]]:
     """List the options and inputs that decide on the bytes of the data directory."""
     options = {
-        "corpus_dir": str(_from_here(root)),
+        "corpus_dir": _place(args.data_dir, root),
         "labels": args.labels,
         "text_tags": args.text_tags,
         "skip_bad": args.skip_bad,
@@ -202,10 +202,16 @@ def _marker(
     return options, inputs
 
 
-def _from_here(root: Path) -> Path:
-    """Name a corpus that lies in the recipe from there, so that both may move together."""
-    here = Path.cwd().resolve()
-    return root.relative_to(here) if root.is_relative_to(here) else root
+def _place(data_dir: Path, root: Path) -> str:
+    """Name the corpus for the marker, so that it and the data directory may move together.
+
+    One that lies in the recipe is named from there; one that moved with it, as it was named before.
+    """
+    there, here = marker.read(data_dir), Path.cwd().resolve()
+    before = str(there.options.get("corpus_dir", "")) if there else ""
+    if before and marker.finder(data_dir)(before) == str(root):
+        return before
+    return str(root.relative_to(here) if root.is_relative_to(here) else root)
 
 
 def _durations(

@@ -67,6 +67,7 @@ def measure_folds(directory: Path, data: Path) -> Folds:
             now.
     """
     folds = read_folds(directory)
+    check_unedited(data)
     marker.verify(directory, "stage 2 (folds)")
     _compare_tables(directory, data, FOLD_TABLES, "stage 2 (folds)")
     lists = [dataclasses.asdict(fold) for fold in folds.values()]

@@ -65,9 +65,15 @@ class Training:
         """Give its marker's options and inputs: fold and seed, and the digest of its experiment."""
         return {"fold": self.fold, "seeds": self.seed}, {NAME: self.experiment.digest()}
 
-    def digest(self) -> str:
-        """Digest all that can change its result; its checkpoints bear it."""
-        return digest(list(self.marked()))
+    def identity(self) -> str:
+        """Digest what tells it from other trainings, wherever it is; its checkpoints bear it.
+
+        Not of the dumps' own digests, since those know where audio lies.
+        """
+        experiment = self.experiment
+        encoders = {m: [f.name, f.weights, f.layer, f.dim] for m, f in self.frontends().items()}
+        inputs = {k: v for k, v in experiment.inputs().items() if not k.endswith(" features")}
+        return digest([self.fold, self.seed, experiment.options(), inputs, encoders])
 
     def dataset(self, part: str) -> Dataset:
         """Open the features of the fold's "train", "valid" or "test" list."""
@@ -145,7 +151,7 @@ def _fit(training: Training, checkpoint_seconds: float) -> None:
     _check_parts(training, parts)
     inputs = TrainerInputs(
         directory=training.directory,
-        identity=training.digest(),
+        identity=training.identity(),
         config=experiment.config,
         seed=training.seed,
         selection=selection,

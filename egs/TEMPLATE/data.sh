@@ -12,7 +12,7 @@ text_tags='strip'   # annotators' tags such as [LAUGHTER] in transcripts: strip 
 text_file=          # a Kaldi text that replaces the transcripts
 skip_bad=false      # leave out unreadable audio and list it, instead of stopping
 allow_partial=false # use what is there of a corpus of which parts are missing
-force=false         # make the data directory again if it was made otherwise
+force=false         # make the data directory again, whatever is there
 
 # shellcheck disable=SC2034
 help_message="Usage: local/data.sh [options] <corpus_dir> <data_dir>
@@ -25,7 +25,7 @@ Make a Kaldi data directory of a corpus: wav.scp text utt2spk spk2utt utt2dur ut
   --text_file      a Kaldi text that replaces the transcripts, such as a recogniser's output
   --skip_bad       leave out unreadable audio and list it, instead of stopping [${skip_bad}]
   --allow_partial  use what is there of a corpus of which parts are missing [${allow_partial}]
-  --force          make the data directory again if it was made otherwise [${force}]"
+  --force          make the data directory again, whatever is there [${force}]"
 
 # Not resolved: a recipe's local/data.sh is a link to this file.
 local_dir=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)

@@ -154,6 +154,47 @@ def test_killed_at_random_moments_it_ends_with_the_same_bytes(
     assert [name for name in ours if ours[name] != theirs[name]] == []
 
 
+def test_what_was_exchanged_or_cut_stops_and_force_mends_it(finished: Recipe) -> None:
+    before = finished.files()
+    experiment = finished.directory / "exp" / SYSTEMS[1] / "session"
+    first, second = (experiment / f"fold{k}_seed1" for k in (1, 2))
+    shutil.copy(second / "best.pt", first / "best.pt")
+    os.truncate(second / "posteriors.tsv", 100)
+    stage_5 = "stage 5 (training) with --force true makes it and what follows again"
+    for stage in ("5", "6", "7"):
+        said = finished.run("--stage", stage, code=1)
+        assert "fold1_seed1 is not as it was made (its file best.pt was changed after" in said
+        assert stage_5 in said
+    text = ["--systems", "text", "--force", "true"]
+    finished.run("--stage", "5", "--stop_stage", "5", *text)
+    lines = (first / "train.log").read_text().splitlines()
+    assert lines[0].startswith("# python -m cfia.bin.train")
+    assert sum(line.startswith("epoch ") for line in lines) == 2
+    assert not (experiment / "scores.json").exists()  # of networks that are gone
+    finished.run("--stage", "6")
+    os.truncate(second / "posteriors.tsv", 100)
+    said = finished.run("--stage", "7", code=1)
+    assert "posteriors.tsv has 100 bytes" in said
+    assert "stage 6 (posteriors) with --force true" in said
+    finished.run("--stage", "6", *text)
+    assert finished.files() == before
+
+
+def test_a_project_that_moved_goes_on(finished: Recipe) -> None:
+    before = finished.files()
+    moved = Recipe(finished.root.rename(finished.root.with_name("moved")), "mini_iemocap", SMALL)
+    said = moved.run()
+    assert said.count("skipping") >= 4
+    # Audio is found where it is now.
+    moved.run("--stage", "3", "--stop_stage", "3", "--dumpdir", "dump2")
+    for place in ("dump", "dump2"):
+        archive = (moved.directory / place / "fbank" / "raw_fbank.1.ark").read_bytes()
+        assert archive == before["dump/fbank/raw_fbank.1.ark"]
+    shutil.rmtree(moved.directory / "dump2")
+    moved.root.rename(finished.root)
+    assert finished.files() == before
+
+
 def test_a_study_from_its_plan_to_its_tables(finished: Recipe) -> None:
     """The folds and dumps are there; a row whose model is not is not run."""
     study = ["--study", "smoke", "--stage", "2"]

@@ -57,6 +57,36 @@ def test_suffixes(tmp_path: Path) -> None:
     assert make(text_file=str(tmp_path / "asr.txt")).dumps["text"] == "bert_asr"
 
 
+def test_a_name_does_not_lead_out_of_its_place(tmp_path: Path) -> None:
+    inside = tmp_path / "model" / "layers"
+    inside.mkdir(parents=True)
+    defaults = {option.name: option.default for option in EVERY} | {"default_labels": "4"}
+
+    def named(caller: Path, **options: str) -> Names:
+        values = {**defaults, "corpus_dir": "/x", **options}
+        return read_request(values, ROOT / "egs" / "iemocap", caller).names()
+
+    for flag, modality in (("audio_model", "audio"), ("text_model", "text")):
+        assert named(inside, **{flag: ".."}).dumps[modality] == "model"
+        assert named(inside, **{flag: "."}).dumps[modality] == "layers"
+        assert named(inside, **{flag: "../layers/"}).dumps[modality] == "layers"
+        for model in ("/", "owner/..", "owner/.hidden"):
+            with pytest.raises(UserError, match="hides it or leads elsewhere"):
+                named(inside, **{flag: model})
+    hidden = tmp_path / ".yaml.yaml"
+    hidden.touch()
+    with pytest.raises(UserError, match="hides it or leads elsewhere"):
+        make(train_config=str(hidden)).system(hidden, ("audio",))
+    for option in ("tag", "labels", "study"):
+        for value in ("..", ".", "/", "a/../..", ".hidden"):
+            with pytest.raises(UserError, match=f"--{option} is '.*'; it becomes part of a"):
+                request(**{option: value})
+    for option in ("datadir", "dumpdir", "expdir"):
+        for value in ("", "/", "//", "/x/.."):
+            with pytest.raises(UserError, match=f"--{option} is '.*'; expected a directory"):
+                request(**{option: value})
+
+
 def test_upstream_names() -> None:
     assert upstream_name("wavlm", "", "") == "wavlm"
     assert upstream_name("wavlm", "microsoft/wavlm-large", "") == "wavlm-large"
