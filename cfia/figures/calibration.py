@@ -10,7 +10,8 @@ import numpy.typing as npt
 from cfia.figures.style import BLUE, VERMILION, Drawing, finish, new_figure, plain_axes, style
 from cfia.metrics import Array
 from cfia.posteriors import Posteriors
-from cfia.scoring.trained import Outputs, TrainedExperiment
+from cfia.scoring.outputs import Outputs
+from cfia.scoring.trained import TrainedExperiment
 
 BINS = 10
 

@@ -13,7 +13,8 @@ import numpy.typing as npt
 from cfia.errors import UserError
 from cfia.figures.style import BLUE, VERMILION, Drawing, finish, new_figure, plain_axes, style
 from cfia.metrics import Counts, ua, wa
-from cfia.scoring.trained import Outputs, TrainedExperiment
+from cfia.scoring.outputs import Outputs
+from cfia.scoring.trained import TrainedExperiment
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -22,9 +22,9 @@ from cfia.report.score_tables import (
 )
 from cfia.report.table import Column, Table, plain
 from cfia.scoring.cells import Cell, Estimate
+from cfia.scoring.outputs import Outputs, clusters
 from cfia.scoring.scores_file import describe_interval, score_outputs
 from cfia.scoring.significance import INDEPENDENT, compare
-from cfia.scoring.trained import Outputs, clusters
 
 
 def score_file(path: Path, utt2cluster: Path | None, json: Path | None) -> str:

@@ -17,9 +17,10 @@ from cfia.metrics import METRICS, f1, precision, recall
 from cfia.posteriors import Posteriors, concatenate, same_utterances, select
 from cfia.scoring.cells import Estimate, show
 from cfia.scoring.intervals import intervals
+from cfia.scoring.outputs import Outputs, load
 from cfia.scoring.significance import Comparison, compare
 from cfia.scoring.subsets import subsets
-from cfia.scoring.trained import Outputs, TrainedExperiment, find_trained, load
+from cfia.scoring.trained import TrainedExperiment, find_trained
 
 log = logging.getLogger(__name__)
 

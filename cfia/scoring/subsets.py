@@ -8,7 +8,8 @@ from cfia.corpus.transcripts import has_tag
 from cfia.errors import UserError
 from cfia.kaldi.table import read_lines, read_table
 from cfia.naming import with_tags
-from cfia.scoring.trained import Outputs, TrainedExperiment
+from cfia.scoring.outputs import Outputs
+from cfia.scoring.trained import TrainedExperiment
 
 # The names of the subsets of utt2type's values; another value is its own name.
 _TYPES = {"impro": "improvised", "script": "scripted"}

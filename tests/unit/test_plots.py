@@ -25,7 +25,8 @@ from cfia.figures.style import Drawing
 from cfia.kaldi.table import write_table
 from cfia.posteriors import Posteriors, write_posteriors
 from cfia.scoring.cells import Estimate
-from cfia.scoring.trained import TrainedExperiment, find_trained, load
+from cfia.scoring.outputs import load
+from cfia.scoring.trained import TrainedExperiment, find_trained
 from tests.support.made_up_experiments import write_experiment
 
 CON = "1.5e-5,3e-5"  # value and share of the consistency terms
