@@ -1,82 +1,173 @@
-"""The posteriors of a finished experiment, by seed, by fold and by speaker."""
+"""The posteriors of a system's networks, by seed, by fold and by speaker."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
 from cfia.errors import UserError
 from cfia.kaldi.table import read_table
-from cfia.metrics import Counts
-from cfia.posteriors import Posteriors, average, concatenate, read_posteriors, select
+from cfia.metrics import Counts, grouped_confusion
+from cfia.posteriors import Posteriors, average, concatenate, read_posteriors, same_utterances
+from cfia.scoring.luck import Indices, shared_networks
+from cfia.scoring.significance import Answers
 from cfia.scoring.trained import TrainedExperiment
 
 
 @dataclass(frozen=True)
 class Outputs:
-    """The posteriors of a finished experiment.
+    """The posteriors of a finished experiment, or of files from elsewhere.
 
     Attributes:
-        seeds: posteriors by seed and fold.
-        folds: posteriors averaged over the seeds, by fold.
-        pooled: those of all folds together.
-        speakers: names of the speakers, sorted; groups: the speaker of each pooled utterance, (N,).
+        seeds: those of each network, by seed and fold; all seeds have the same folds.
+        speakers: names of the speakers, sorted.
+        groups: the speaker of each utterance of `utts`, (N,).
     """
 
-    seeds: dict[int, dict[int, Posteriors]]
-    folds: dict[int, Posteriors]
-    pooled: Posteriors
+    seeds: Mapping[int, Mapping[int, Posteriors]]
     speakers: list[str]
-    groups: npt.NDArray[np.int64]
+    groups: Indices
 
-    def by_speaker(self, utts: Sequence[str]) -> Counts:
-        """Count the confusion matrix of each speaker, (G, K, K), of some utterances, sorted."""
-        return self._by_speaker(self.pooled, utts)
+    @cached_property
+    def pooled(self) -> dict[int, Posteriors]:
+        """The posteriors of all folds together, by seed."""
+        return {seed: concatenate(list(folds.values())) for seed, folds in self.seeds.items()}
 
-    def by_seed_and_speaker(self, utts: Sequence[str]) -> Counts:
-        """Count the same for each seed's own posteriors, (S, G, K, K)."""
-        pooled = [concatenate(list(folds.values())) for folds in self.seeds.values()]
-        return np.array([self._by_speaker(posteriors, utts) for posteriors in pooled])
+    @property
+    def first(self) -> Posteriors:
+        """The posteriors of one seed, which has the utterances and references of all."""
+        return next(iter(self.pooled.values()))
 
-    def _by_speaker(self, posteriors: Posteriors, utts: Sequence[str]) -> Counts:
-        group = dict(zip(self.pooled.utts, self.groups.tolist(), strict=True))
-        groups = [group[utt] for utt in utts]
-        return select(posteriors, utts).confusion(groups, len(self.speakers))
+    @property
+    def classes(self) -> list[str]:
+        """Names of the classes."""
+        return self.first.classes
+
+    @property
+    def utts(self) -> list[str]:
+        """The utterances, sorted, N."""
+        return self.first.utts
+
+    @property
+    def refs(self) -> Indices:
+        """Indices of the reference classes, (N,)."""
+        return self.first.refs
+
+    @cached_property
+    def hyps(self) -> Indices:
+        """Indices of the classes that each seed answers, (S, N)."""
+        return np.array([posteriors.hyps for posteriors in self.pooled.values()])
+
+    @property
+    def folds(self) -> dict[int, list[str]]:
+        """The utterances of each fold, sorted, by its number."""
+        one_seed = next(iter(self.seeds.values()))
+        return {fold: posteriors.utts for fold, posteriors in one_seed.items()}
+
+    @cached_property
+    def fold_of(self) -> Indices:
+        """The fold of each utterance, (N,), as its place in `folds`."""
+        found = np.empty(len(self.utts), int)
+        for place, utts in enumerate(self.folds.values()):
+            found[self.rows(utts)] = place
+        return found
+
+    @property
+    def blocks(self) -> Indices:
+        """The block of each speaker, (G,): speakers of one block share networks."""
+        return shared_networks(self.groups, self.fold_of)
+
+    def confusions(self, utts: Sequence[str]) -> Counts:
+        """Count the confusions of each seed and speaker, (S, G, K, K), of some utterances."""
+        rows, k, n = self.rows(utts), len(self.classes), len(self.speakers)
+        refs, groups = self.refs[rows], self.groups[rows]
+        return np.array([grouped_confusion(refs, h, groups, k, n) for h in self.hyps[:, rows]])
+
+    def answers(self, utts: Sequence[str]) -> Answers:
+        """List which of some utterances each seed has right."""
+        rows = self.rows(utts)
+        return Answers((self.hyps == self.refs)[:, rows], self.fold_of[rows])
+
+    def rows(self, utts: Sequence[str]) -> Indices:
+        """Find the places of some utterances in `utts`, (N,); `KeyError` if one is missing."""
+        return np.array([self._places[utt] for utt in utts], int)
+
+    @cached_property
+    def _places(self) -> dict[str, int]:
+        return {utt: i for i, utt in enumerate(self.utts)}
+
+    @property
+    def times_seeds(self) -> str:
+        """The number of utterances, and of the seeds over which counts are summed: `180 x 3`."""
+        n, seeds = len(self.utts), len(self.seeds)
+        return f"{n} × {seeds} seeds" if seeds > 1 else str(n)
+
+    def only(self, seeds: Sequence[int]) -> Outputs:
+        """Keep some of the seeds."""
+        return replace(self, seeds={seed: self.seeds[seed] for seed in seeds})
+
+    def ensemble(self) -> Outputs:
+        """Average the posteriors over the seeds: another system, as one network of one fold."""
+        return replace(self, seeds={1: {1: average(list(self.pooled.values()))}})
 
 
 def load(trained: TrainedExperiment) -> Outputs:
     """Read the posteriors of a finished experiment.
 
     Raises:
-        UserError: a file is broken; seeds differ in their utterances; folds overlap; an utterance
-            has no speaker.
+        UserError: a file is broken; or as for `gather`.
+    """
+    return gather(read_seeds(trained), speakers_table(trained))
+
+
+def read_seeds(trained: TrainedExperiment) -> dict[int, dict[int, Posteriors]]:
+    """Read the posteriors of a finished experiment's networks, by seed and fold.
+
+    Raises:
+        UserError: a file is broken.
     """
     seeds: dict[int, dict[int, Posteriors]] = {}
     for training in trained.trainings:
         posteriors = read_posteriors(training.directory / "posteriors.tsv")
         seeds.setdefault(training.seed, {})[training.fold] = posteriors
-    numbers = sorted(next(iter(seeds.values())))
-    folds = {fold: average([seeds[seed][fold] for seed in sorted(seeds)]) for fold in numbers}
-    pooled = concatenate([folds[fold] for fold in numbers])
-    speakers, groups = clusters(pooled, trained.data / "utt2spk")
-    return Outputs(seeds, folds, pooled, speakers, groups)
+    return seeds
 
 
-def clusters(posteriors: Posteriors, utt2spk: Path) -> tuple[list[str], npt.NDArray[np.int64]]:
-    """List the clusters (speakers) of the utterances, and the index of each one's, (N,).
+def speakers_table(trained: TrainedExperiment) -> Path:
+    """Name the table of utterance and speaker of what an experiment tested."""
+    return trained.data / "utt2spk"
+
+
+def gather(
+    seeds: Mapping[int, Mapping[int, Posteriors]], utt2cluster: Path | None = None
+) -> Outputs:
+    """Put the posteriors of networks together; without a table each utterance is a cluster.
 
     Raises:
-        UserError: an utterance is not in the table.
+        UserError: seeds differ in their utterances or references; folds overlap; an utterance has
+            no speaker.
     """
-    table = read_table(utt2spk)
+    first = next(iter(seeds.values()))
+    for folds in seeds.values():
+        for fold, posteriors in folds.items():
+            same_utterances(first[fold], posteriors)
+    pooled = concatenate(list(first.values()))
+    if utt2cluster is None:
+        return Outputs(seeds, pooled.utts, np.arange(len(pooled.utts)))
+    return Outputs(seeds, *_clusters(pooled, utt2cluster))
+
+
+def _clusters(posteriors: Posteriors, utt2cluster: Path) -> tuple[list[str], Indices]:
+    table = read_table(utt2cluster)
     for utt in posteriors.utts:
         if utt not in table:
             raise UserError(
-                f"{utt2spk} lacks {utt}, which {posteriors.source} has; name the table of that data"
+                f"{utt2cluster} lacks {utt}, which {posteriors.source} has; name the table of that "
+                "data"
             )
     names = [table[utt] for utt in posteriors.utts]
     unique, groups = np.unique(names, return_inverse=True)

@@ -181,3 +181,14 @@ def _trained(experiment: Experiment) -> TrainedExperiment:
 def _tested(directory: Path, fold: int, seed: int) -> TestedTraining:
     path = directory / "provenance.yaml"
     return TestedTraining(directory, fold, seed, read_yaml(path) if path.exists() else {})
+
+
+def read_trained(directory: Path) -> TrainedExperiment:
+    """Find the trainings of one experiment, exp/<system>/<scheme>.
+
+    Raises:
+        UserError: it is no directory of an experiment; its experiment.yaml is broken.
+    """
+    if not (directory / NAME).exists():
+        raise UserError(f"{directory} has no {NAME}; name a directory exp/<system>/<scheme>")
+    return _trained(read_experiment(directory))
