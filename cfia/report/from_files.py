@@ -13,7 +13,7 @@ from cfia.files import write_json
 from cfia.metrics import METRICS
 from cfia.posteriors import Posteriors, in_order, read_posteriors, same_utterances
 from cfia.report.comparison_table import comparison_cells, comparison_columns, comparison_notes
-from cfia.report.score_tables import class_table, counted, metric_columns
+from cfia.report.score_tables import class_table, counted, ensemble_name, metric_columns
 from cfia.report.table import Column, Table, plain
 from cfia.scoring.arrange import arrange
 from cfia.scoring.cells import Cell, Estimate
@@ -133,7 +133,7 @@ def _rows(name: str, scores: Mapping[str, Any]) -> dict[str, Any]:
     """Name the pooled scores of a system, and those of the ensemble of its seeds."""
     rows = {name: scores["pooled"]}
     if "ensemble" in scores:
-        rows[f"{name}, ensemble of {len(scores['seeds'])}"] = scores["ensemble"]
+        rows[ensemble_name(name, scores)] = scores["ensemble"]
     return rows
 
 

@@ -170,7 +170,12 @@ def ensemble_rows(row: Scored, label: str, end: str = "") -> list[dict[str, Cell
     scores: dict[str, Cell] = {
         f"{name}{end}": Estimate.of(row.scores["ensemble"], name) for name in METRICS
     }
-    return [{"system": f"{label}, ensemble of {len(row.outputs.seeds)}", **scores}]
+    return [{"system": ensemble_name(label, row.scores), **scores}]
+
+
+def ensemble_name(system: str, scores: Mapping[str, Any]) -> str:
+    """Name the ensemble of a system's seeds, as it is called wherever its scores stand."""
+    return f"{system}, ensemble of {len(scores['seeds'])}"
 
 
 def _chance(row: Scored) -> dict[str, Cell]:

@@ -68,21 +68,19 @@ def shared_freedom(n_seeds: int, blocks: Indices) -> int:
 
 
 def reach(own: Array, shared: Array, freedom: tuple[int, int], level: float) -> Array:
-    """Compute how many points to either side an estimate can be off by chance, (...).
+    r"""Compute how far to either side an estimate can be off by chance, (...).
 
-    Student's t times the standard error. The degrees of freedom are Satterthwaite's (1946) for a
-    sum of two variances, and not more than those of the speakers.
+    \sqrt{t_1^2 V_1 + t_2^2 V_2}, with Student's t for the degrees of freedom of each variance
+    (Banerjee 1960). It is never too short, where one t for their sum would be if few seeds had
+    all the luck: with one network for all of 24 speakers.
 
     Args:
         own: the variance that the spread of the clusters tells, (...).
         shared: the variance that is to be added for the luck that they share, (...).
-        freedom: the degrees of freedom of both.
+        freedom: the degrees of freedom of both; the second is 0 where nothing is shared.
         level: how often it is to be enough.
     """
     from scipy import stats
 
-    both = own + shared
-    parts = own**2 / freedom[0] + shared**2 / max(freedom[1], 1)
-    ratio = np.divide(both**2, parts, out=np.full(np.shape(both), np.inf), where=parts > 0)
-    freedom_of_both = np.minimum(freedom[0], ratio)
-    return np.asarray(stats.t.ppf((1 + level) / 2, freedom_of_both) * np.sqrt(both))
+    t_own, t_shared = (stats.t.ppf((1 + level) / 2, max(df, 1)) for df in freedom)
+    return np.asarray(np.sqrt(t_own**2 * own + t_shared**2 * shared))

@@ -214,11 +214,12 @@ def score_all(expdir: Path) -> None:
         unchanged = _holds(path, scores)
         if not unchanged:
             write_json(path, scores)
-        pooled = scores["pooled"]
+        pooled, seeds = scores["pooled"], scores["seeds"]
         log.info(
-            "%s%s: UA %s, WA %.2f, %d utterances%s",
+            "%s%s: UA %s, WA %.2f, %d utterances%s%s",
             trained.directory, " (oracle)" if trained.oracle else "",
             show(Estimate.of(pooled, "ua")), pooled["wa"], pooled["n"],
+            f", mean of {len(seeds)} seeds" if len(seeds) > 1 else "",
             " (nothing changed)" if unchanged else "",
         )  # fmt: skip
     if not any(trained.finished for trained in experiments):

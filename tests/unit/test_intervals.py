@@ -104,13 +104,13 @@ def seeds(*moves: npt.ArrayLike) -> Counts:
     return np.stack([speakers(base + np.asarray(move)) for move in moves])
 
 
-def variance(counts: Counts, blocks: npt.ArrayLike, df: float) -> float:
-    """The variance of UA, from 0 to 1, that an interval was made of."""
+def half_width(counts: Counts, blocks: npt.ArrayLike) -> float:
+    """Half the interval of UA, from 0 to 1, as it is before the logit scale bends it."""
     found = intervals(counts, np.asarray(blocks))["ua"]
     assert found is not None
     theta = float(np.mean(ua(counts.sum(1)))) / 100
     logit = np.log(found[1] / (100 - found[1])) - np.log(theta / (1 - theta))
-    return float((logit / stats.t.ppf(0.975, df) * theta * (1 - theta)) ** 2)
+    return float(logit * theta * (1 - theta))
 
 
 def test_the_mean_over_seeds_that_agree_has_the_interval_of_one() -> None:
@@ -122,11 +122,9 @@ def test_the_mean_over_seeds_that_agree_has_the_interval_of_one() -> None:
 
 def test_luck_that_all_speakers_share_is_added() -> None:
     # One fold: every speaker moves by a tenth from seed to seed, and so does the score.
-    plain = variance(seeds(0), range(5), 4)
-    total = plain + 0.1**2 / 3
-    df = total**2 / (plain**2 / 4 + (0.1**2 / 3) ** 2 / 2)  # Satterthwaite: five speakers, 3 seeds
-    assert df < 4
-    assert variance(seeds(-1, 0, 1), [0] * 5, df) == pytest.approx(total)
+    luck = stats.t.ppf(0.975, 2) * 0.1 / np.sqrt(3)
+    expected = np.hypot(half_width(seeds(0), range(5)), luck)
+    assert half_width(seeds(-1, 0, 1), [0] * 5) == pytest.approx(expected)
 
 
 def test_luck_of_a_session_is_added_as_the_covariance_of_its_speakers() -> None:
@@ -135,8 +133,9 @@ def test_luck_of_a_session_is_added_as_the_covariance_of_its_speakers() -> None:
     added = 0.05 * np.array([[1, 1, -1, -1, -1], [0] * 5, [-1, -1, 1, 1, 1]])
     covariance = np.cov(added, rowvar=False)
     shared = sum(covariance[g, h] + covariance[h, g] for g, h in ((0, 1), (2, 3))) / 3 / (5 * 4)
-    plain = variance(seeds(0), range(5), 4)
-    assert variance(seeds(*moves), [0, 0, 1, 1, 2], 4) == pytest.approx(plain + shared)
+    luck = stats.t.ppf(0.975, 3 * 2) * np.sqrt(shared)  # three folds of three seeds
+    expected = np.hypot(half_width(seeds(0), range(5)), luck)
+    assert half_width(seeds(*moves), [0, 0, 1, 1, 2]) == pytest.approx(expected)
 
 
 def test_where_each_speaker_is_a_fold_nothing_is_added() -> None:

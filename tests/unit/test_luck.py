@@ -60,14 +60,10 @@ def test_it_finds_the_variance_that_sessions_hide() -> None:
     assert hidden == pytest.approx(10 * 2**2 / 3, rel=0.05)
 
 
-def test_reach_is_students_t_with_the_freedom_of_both() -> None:
+def test_reach_takes_each_variance_by_its_own_students_t() -> None:
     assert shared_freedom(3, np.array([0, 0, 1, 1])) == 4
     assert shared_freedom(1, np.array([0, 0])) == 0
     alone = float(reach(np.asarray(4.0), np.asarray(0.0), (9, 0), 0.95))
     assert alone == pytest.approx(2 * stats.t.ppf(0.975, 9))
-    # Equal variances of 9 and of 2 degrees of freedom: 2^2 / (1/9 + 1/2).
-    both = float(reach(np.asarray(1.0), np.asarray(1.0), (9, 2), 0.95))
-    assert both == pytest.approx(np.sqrt(2) * stats.t.ppf(0.975, 4 / (1 / 9 + 1 / 2)))
-    # And never more than those of the speakers.
-    many = float(reach(np.asarray(1.0), np.asarray(1.0), (9, 1000), 0.95))
-    assert many == pytest.approx(np.sqrt(2) * stats.t.ppf(0.975, 9))
+    both = float(reach(np.asarray(4.0), np.asarray(1.0), (9, 2), 0.9))
+    assert both == pytest.approx(np.hypot(2 * stats.t.ppf(0.95, 9), stats.t.ppf(0.95, 2)))

@@ -124,8 +124,8 @@ def test_luck_that_a_fold_shares_makes_a_difference_count_less() -> None:
     shared = compare(refs, a, b, speakers)
     assert (shared.ua, shared.seeds) == (apart.ua, apart.seeds)
     assert apart.p_ua.p == 2 / 2**8
-    # The luck is as large as what the flips know, so 8 speakers of one mind count as 8 / sqrt 2
-    # of them, and the 8 patterns with one other sign reach that as well.
+    # The luck is as large as what the flips know, so 8 speakers of one mind count as about 8 /
+    # sqrt 2 of them, and the 8 patterns with one other sign reach that as well.
     assert shared.p_ua.p == 2 * (1 + 8) / 2**8
     assert shared.detectable is not None
     assert apart.detectable is not None
