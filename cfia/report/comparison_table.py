@@ -104,12 +104,13 @@ def comparison_notes(comparisons: Sequence[Comparison], cluster: str) -> list[st
 
 def seeds_notes(comparisons: Sequence[Comparison]) -> list[str]:
     """Explain the column SEEDS; [] where no comparison has it."""
-    found = [c.seeds for c in comparisons if c.seeds is not None]
+    found = sorted({f"{c.seeds:.2f}" for c in comparisons if c.seeds is not None}, key=float)
     if not found:
         return []
+    here = found[0] if not found[1:] else f"{found[0]} to {found[-1]}"
     return [
         "seeds ±: how much of a UA difference is luck of the seeds: with other seeds, as many, of "
         "the same systems on the same speakers, it would come out differently by this standard "
-        f"deviation (here {min(found):.2f} to {max(found):.2f} points). A difference of less than "
+        f"deviation (here {here} points). A difference of less than "
         "twice that may be the seeds alone."
     ]

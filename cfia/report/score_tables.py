@@ -207,9 +207,14 @@ def _notes(rows: Sequence[Scored]) -> list[str]:
 
 def interval_notes(rows: Sequence[Scored]) -> list[str]:
     """Explain the brackets behind pooled scores, and name the systems that have none."""
-    made = sorted({(len(row.outputs.speakers), len(row.outputs.seeds)) for row in rows})
-    how = " or ".join(interval_in_words(n, "speaker", seeds) for n, seeds in made)
-    return [f"In brackets: {how}.", *no_interval_notes(rows)]
+    speakers = sorted({len(row.outputs.speakers) for row in rows})
+    how = " or ".join(interval_in_words(n, "speaker", 1) for n in speakers)
+    several = (
+        "; with several seeds it is that of their mean, and what speakers of a fold share of their "
+        "networks' luck is in it"
+    )
+    more = several if any(len(row.outputs.seeds) > 1 for row in rows) else ""
+    return [f"In brackets: {how}{more}.", *no_interval_notes(rows)]
 
 
 def no_interval_notes(rows: Sequence[Scored]) -> list[str]:
