@@ -176,7 +176,7 @@ def in_order(posteriors: Posteriors, classes: Sequence[str]) -> Posteriors:
 
 
 def average(members: Sequence[Posteriors]) -> Posteriors:
-    """Average several systems' or seeds' posteriors of the same utterances.
+    """Average the posteriors of several networks, of the same utterances: their ensemble.
 
     Raises:
         UserError: they differ in classes, utterances or references; the message names the first

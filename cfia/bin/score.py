@@ -1,4 +1,8 @@
-"""Score all tested experiments (stage 7), or one posteriors.tsv from any toolkit."""
+"""Score all tested experiments (stage 7), or the posteriors.tsv of a system of any toolkit.
+
+Files of the same utterances are seeds of one system, whose scores are means over the seeds; files
+without a common utterance are its folds.
+"""
 
 from __future__ import annotations
 
@@ -8,19 +12,22 @@ from pathlib import Path
 from cfia.cli import parser, run
 
 EXAMPLE = """cfia score --expdir exp
-  cfia score posteriors.tsv --clusters data/all/utt2spk --json scores.json"""
+  cfia score posteriors.tsv --clusters data/all/utt2spk --json scores.json
+  cfia score fold*_seed1/posteriors.tsv fold*_seed2/posteriors.tsv --clusters data/all/utt2spk"""
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Write a scores.json per experiment, or print the scores of one file."""
+    """Write a scores.json per experiment, or print the scores of files."""
     p = parser("score", __doc__, EXAMPLE)
-    p.add_argument("file", type=Path, nargs="?", help="a posteriors.tsv")
+    p.add_argument(
+        "files", type=Path, nargs="*", metavar="file", help="posteriors.tsv of one system"
+    )
     p.add_argument("--expdir", type=Path, help="score every <system>/<scheme> in this directory")
     p.add_argument("--clusters", type=Path, help="table of utterance and speaker: whose utterances")
-    p.add_argument("--json", type=Path, help="write the scores of the file here as well")
+    p.add_argument("--json", type=Path, help="write the scores of the files here as well")
     args = p.parse_args(argv)
-    if (args.file is None) == (args.expdir is None):
-        p.error("give either a posteriors.tsv or --expdir")
+    if bool(args.files) == bool(args.expdir):
+        p.error("give either posteriors.tsv files or --expdir")
     if args.expdir and (args.clusters or args.json):
         p.error("--clusters and --json go with a posteriors.tsv, not with --expdir")
     if args.expdir:
@@ -28,9 +35,9 @@ def main(argv: Sequence[str] | None = None) -> None:
 
         score_all(args.expdir)
     else:
-        from cfia.report.one_file import score_file
+        from cfia.report.from_files import score_files
 
-        print(score_file(args.file, args.clusters, args.json), end="")
+        print(score_files(args.files, args.clusters, args.json), end="")
 
 
 if __name__ == "__main__":

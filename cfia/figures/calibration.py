@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +11,8 @@ import numpy.typing as npt
 from cfia.figures.style import BLUE, VERMILION, Drawing, finish, new_figure, plain_axes, style
 from cfia.metrics import Array
 from cfia.posteriors import Posteriors
-from cfia.scoring.trained import Outputs, TrainedExperiment
+from cfia.scoring.outputs import Outputs
+from cfia.scoring.trained import TrainedExperiment
 
 BINS = 10
 
@@ -18,6 +20,8 @@ BINS = 10
 @dataclass(frozen=True)
 class Reliability:
     """Utterances by their confidence, the largest posterior, in bins of equal width over 0 to 1.
+
+    With several seeds each utterance counts once for each.
 
     Attributes:
         n: utterances in each bin, (bins,).
@@ -38,10 +42,11 @@ class Reliability:
         return float(np.nansum(self.n * gaps) / self.n.sum())
 
 
-def reliability(posteriors: Posteriors, bins: int = BINS) -> Reliability:
-    """Sort the utterances into bins; a bin holds its upper end, as in Guo et al."""
-    confidence = np.clip(posteriors.probs.max(axis=1), 0, 1)
-    right = posteriors.hyps == posteriors.refs
+def reliability(seeds: Iterable[Posteriors], bins: int = BINS) -> Reliability:
+    """Sort the utterances of each seed into bins; a bin holds its upper end, as in Guo et al."""
+    answers = [(p.probs.max(axis=1), p.hyps == p.refs) for p in seeds]
+    confidence, right = (np.concatenate(parts) for parts in zip(*answers, strict=True))
+    confidence = np.clip(confidence, 0, 1)
     index = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
     n = np.bincount(index, minlength=bins)
     sums = [np.bincount(index, weights, bins) for weights in (confidence, right)]
@@ -51,10 +56,11 @@ def reliability(posteriors: Posteriors, bins: int = BINS) -> Reliability:
 
 def plot_reliability(trained: TrainedExperiment, outputs: Outputs) -> Drawing:
     """Draw accuracy by confidence beside the diagonal, and the utterances of each bin."""
-    bins = reliability(outputs.pooled)
+    bins = reliability(outputs.pooled.values())
     edges = np.arange(BINS) / BINS
     with style():
-        below = f"expected calibration error {100 * bins.ece:.2f} %, {bins.n.sum()} utterances"
+        below = f"expected calibration error {100 * bins.ece:.2f} %, utterances: "
+        below += outputs.times_seeds
         figure = new_figure(4.8, 5.6, trained.title, below)
         top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
         bar = {"width": 1 / BINS, "align": "edge", "edgecolor": "white", "color": BLUE}

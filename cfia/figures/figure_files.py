@@ -15,8 +15,9 @@ from cfia.figures.plots import plot_confusion, plot_consistency, plot_learning_c
 from cfia.figures.style import Drawing
 from cfia.files import digest, read_json, sha256, write_if_changed, write_json
 from cfia.scoring.cells import Estimate, show
+from cfia.scoring.outputs import Outputs
 from cfia.scoring.scores_file import Scored
-from cfia.scoring.trained import Outputs, TrainedExperiment
+from cfia.scoring.trained import TrainedExperiment
 
 # The figures of an experiment by their files' names: words for those who cannot see it, and the
 # function that draws it from the experiment and its posteriors (None: there is nothing to draw).

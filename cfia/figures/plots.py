@@ -13,7 +13,8 @@ import numpy.typing as npt
 from cfia.errors import UserError
 from cfia.figures.style import BLUE, VERMILION, Drawing, finish, new_figure, plain_axes, style
 from cfia.metrics import Counts, ua, wa
-from cfia.scoring.trained import Outputs, TrainedExperiment
+from cfia.scoring.outputs import Outputs
+from cfia.scoring.trained import TrainedExperiment
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -30,13 +31,17 @@ THICK: dict[str, Any] = {"lw": 2.2, "zorder": 2.5}  # above all thin lines, belo
 
 
 def plot_confusion(trained: TrainedExperiment, outputs: Outputs) -> Drawing:
-    """Draw the pooled confusion matrix: percent of each reference class, and utterances."""
-    counts = outputs.pooled.confusion(np.zeros(len(outputs.pooled.utts), int), 1)[0]
+    """Draw the pooled confusion matrix: percent of each reference class, and utterances.
+
+    Counts are sums over the seeds, whose networks' UA and WA have those of the sum as their mean.
+    """
+    counts = outputs.confusions(outputs.utts).sum((0, 1))
     k = len(counts)
     with style():
-        scores = f"UA {float(ua(counts)):.2f} %, WA {float(wa(counts)):.2f} %, n = {counts.sum()}"
+        scores = f"UA {float(ua(counts)):.2f} %, WA {float(wa(counts)):.2f} %, n = "
+        scores += outputs.times_seeds
         figure = new_figure(2.6 + 0.85 * k, 2.3 + 0.75 * k, trained.title, scores)
-        _draw_confusion(figure, counts, outputs.pooled.classes)
+        _draw_confusion(figure, counts, outputs.classes)
         return finish(figure)
 
 

@@ -13,12 +13,12 @@ from cfia.errors import UserError
 from cfia.figures.figure_files import FIGURES, FigureFiles, experiment_figures, scheme_figure
 from cfia.files import read_yaml, write_if_changed
 from cfia.metrics import HEADLINES
+from cfia.report.comparison_table import comparison_table
 from cfia.report.html import page
 from cfia.report.provenance_section import commits, origin
 from cfia.report.score_tables import (
     ON_SCREEN,
     class_table,
-    comparison_table,
     flat_table,
     score_table,
     subset_table,
@@ -36,7 +36,8 @@ READING = textwrap.fill(
     f"{''.join(f', {other.title} {other.meaning}' for other in _OTHERS)}; all in percent. The "
     "headline is pooled over the test utterances of all folds, each recognised by the model of its "
     "fold, which was not trained on it. Papers mostly print the mean over folds, which stands "
-    "beside it. The interval says what other speakers could have given; with few speakers it is "
+    "beside it. With several seeds a score is the mean of single networks'. The interval says what "
+    "other speakers (and seeds, where there are several) could have given; with few speakers it is "
     "wide.",
     width=100,
 )
@@ -126,9 +127,13 @@ def _unfinished(experiments: Sequence[TrainedExperiment]) -> list[Section]:
 
 def _classes(expdir: Path, rows: Sequence[Scored], figures: Sequence[FigureFiles]) -> list[Section]:
     """Show confusions, scores of each class and figures of each experiment, and its files."""
+    several = any(len(row.outputs.seeds) > 1 for row in rows)
+    of = ", summed over the seeds; scores are means over the seeds" if several else ""
     sections: list[Section] = [
         Heading("By class"),
-        Text("Counts of utterances by their reference (down) and what they were recognised as."),
+        Text(
+            f"Counts of utterances by their reference (down) and what they were recognised as{of}."
+        ),
     ]
     for row, files in zip(rows, figures, strict=True):
         where = row.trained.directory.relative_to(expdir).as_posix()

@@ -1,8 +1,7 @@
-"""The tables of RESULTS.md, as values: scores of each system, and systems compared in pairs."""
+"""The tables of RESULTS.md, as values: scores of each system, by class and on subsets."""
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,9 +9,8 @@ import numpy as np
 
 from cfia.metrics import HEADLINES, METRICS, Metric, confusion
 from cfia.report.table import Column, Table
-from cfia.scoring.cells import Cell, Difference, Estimate, PValue, Spread
-from cfia.scoring.scores_file import Scored, compare_systems, describe_interval
-from cfia.scoring.significance import EXACT_UP_TO, INDEPENDENT, RESAMPLES, Comparison, holm
+from cfia.scoring.cells import Cell, Estimate, Spread
+from cfia.scoring.scores_file import Scored, interval_in_words, one_answer
 from cfia.scoring.subsets import TAGGED, UNSEEN
 from cfia.scoring.subsets import TITLES as SUBSETS
 from cfia.scoring.trained import TrainedExperiment
@@ -55,7 +53,10 @@ def describe_input(trained: TrainedExperiment) -> str:
 
 
 def score_table(rows: Sequence[Scored]) -> Table:
-    """List the scores of the systems of one scheme, and of always the most frequent class."""
+    """List the scores of the systems of one scheme, and of always the most frequent class.
+
+    Below a system of several seeds stands the ensemble of its networks.
+    """
     several = any(len(row.outputs.seeds) > 1 for row in rows)
     columns = [Column("system", "system"), Column("input", "input")]
     columns += [Column("exposure", "encoders saw")]
@@ -64,9 +65,9 @@ def score_table(rows: Sequence[Scored]) -> Table:
     columns += [Column("ua_seeds", "UA over seeds")] if several else []
     columns += [Column("n", "n")]
     trained = rows[0].trained
-    title = f"Scheme {trained.scheme}: {describe_protocol(trained)}"
-    cells = [*(_cells(row) for row in rows), _chance(rows[0])]
-    return Table(title, columns, cells, _notes(rows))
+    title = f"Scheme {trained.scheme}: {describe_protocol(trained)}{if_one_seed(rows)}"
+    cells = [cells for row in rows for cells in _cells(row, row.trained.label)]
+    return Table(title, columns, [*cells, _chance(rows[0])], _notes(rows))
 
 
 def metric_columns(metrics: Mapping[str, Metric]) -> list[Column]:
@@ -101,7 +102,7 @@ def subset_table(rows: Sequence[Scored]) -> Table | None:
     for row in rows:
         scores = {name: Estimate.of(subset, "ua") for name, subset in row.subsets.items()}
         cells.append({"system": row.trained.label, **scores})
-    title = f"Subsets of the test utterances, scheme {rows[0].trained.scheme}"
+    title = f"Subsets of the test utterances, scheme {rows[0].trained.scheme}{if_one_seed(rows)}"
     return Table(title, columns, cells, _subset_notes(rows, names))
 
 
@@ -118,141 +119,123 @@ def _subset_notes(rows: Sequence[Scored], names: Sequence[str]) -> list[str]:
         )
     if TAGGED in names:
         notes.append("With a tag: annotators wrote one, such as [LAUGHTER], in the transcript.")
-    return notes
+    return notes + no_interval_notes(rows)
 
 
 def flat_table(rows: Sequence[Scored]) -> Table:
-    """List all systems of all schemes, one row each, for results.csv."""
+    """List all systems of all schemes, and ensembles of their seeds, for results.csv."""
     facts = ("scheme", "cv", "validation", "selection", "labels", "text_tags", "corpus")
     columns = [Column("system", ""), Column("scheme", ""), Column("oracle", "")]
     columns += [Column(key, "") for key in ("input", "exposure", *facts[1:], "seeds", "n")]
     columns += [Column(f"{name}{end}", "") for end in ("", "_folds", "_seeds") for name in METRICS]
-    flat = []
+    flat: list[dict[str, Cell]] = []
     for row in rows:
         protocol = row.scores["protocol"]
-        cells = {**_cells(row), **{key: str(protocol[key] or "") for key in facts}}
-        cells["system"] = row.trained.system
-        cells["oracle"] = "oracle" if row.trained.oracle else ""
-        cells["seeds"] = " ".join(str(seed) for seed in protocol["seeds"])
-        flat.append(cells)
+        same: dict[str, Cell] = {key: str(protocol[key] or "") for key in facts}
+        same["oracle"] = "oracle" if row.trained.oracle else ""
+        same["seeds"] = " ".join(str(seed) for seed in protocol["seeds"])
+        flat += [{**cells, **same} for cells in _cells(row, row.trained.system)]
     return Table("", columns, flat)
 
 
-def _cells(row: Scored) -> dict[str, Cell]:
+def _cells(row: Scored, label: str) -> list[dict[str, Cell]]:
+    """Fill the row of a system, and that of the ensemble of its seeds where there are several."""
     scores = row.scores
-    pooled = scores["pooled"]
-    cells: dict[str, Cell] = {
-        "system": row.trained.label,
+    same: dict[str, Cell] = {
         "input": describe_input(row.trained),
         "exposure": row.trained.exposure_text,
-        "n": pooled["n"],
+        "n": scores["pooled"]["n"],
     }
+    single: dict[str, Cell] = {"system": label}
     for name in METRICS:
-        cells[name] = Estimate.of(pooled, name)
-        cells[f"{name}_folds"] = Spread(scores["fold_mean"][name], scores["fold_std"][name])
-        of_seeds = [seed["pooled"][name] for seed in scores["seeds"].values()]
-        if len(of_seeds) > 1:
-            cells[f"{name}_seeds"] = Spread.of(of_seeds)
-    return cells
+        single[name] = Estimate.of(scores["pooled"], name)
+        single[f"{name}_folds"] = Spread(scores["fold_mean"][name], scores["fold_std"][name])
+        if "ensemble" in scores:
+            single[f"{name}_seeds"] = Spread(scores["pooled"][name], scores["seed_std"][name])
+    return [{**same, **cells} for cells in (single, *ensemble_rows(row, label))]
+
+
+def ensemble_rows(row: Scored, label: str, end: str = "") -> list[dict[str, Cell]]:
+    """Fill the row of the ensemble of a system's seeds, of pooled scores alone.
+
+    Args:
+        label: the name of the system.
+        end: what follows a metric's name in the keys of the columns of pooled scores.
+
+    Returns:
+        That row; [] where there is one seed.
+    """
+    if "ensemble" not in row.scores:
+        return []
+    scores: dict[str, Cell] = {
+        f"{name}{end}": Estimate.of(row.scores["ensemble"], name) for name in METRICS
+    }
+    return [{"system": ensemble_name(label, row.scores), **scores}]
+
+
+def ensemble_name(system: str, scores: Mapping[str, Any]) -> str:
+    """Name the ensemble of a system's seeds, as it is called wherever its scores stand."""
+    return f"{system}, ensemble of {len(scores['seeds'])}"
 
 
 def _chance(row: Scored) -> dict[str, Cell]:
-    pooled = row.outputs.pooled
-    k = len(pooled.classes)
-    most = int(np.bincount(pooled.refs, minlength=k).argmax())
-    counts = confusion(pooled.refs, np.full(len(pooled.refs), most), k)
+    refs, classes = row.outputs.refs, row.outputs.classes
+    most = int(np.bincount(refs, minlength=len(classes)).argmax())
+    counts = confusion(refs, np.full(len(refs), most), len(classes))
     scores: dict[str, Cell] = {name: Estimate(float(s(counts))) for name, s in METRICS.items()}
-    name = pooled.classes[most]
-    return {"system": f"chance (always {name})", "input": "none", **scores, "n": len(pooled.utts)}
+    name = classes[most]
+    return {"system": f"chance (always {name})", "input": "none", **scores, "n": len(refs)}
+
+
+def if_one_seed(rows: Sequence[Scored]) -> str:
+    """End a title with `, one seed` where none of the systems, if there are any, has more."""
+    seeds = [len(row.outputs.seeds) for row in rows]
+    return ", one seed" if seeds and max(seeds) == 1 else ""
 
 
 def _notes(rows: Sequence[Scored]) -> list[str]:
-    speakers = sorted({len(row.outputs.speakers) for row in rows})
-    how = " or ".join(describe_interval(n, "speaker") for n in speakers)
     titles = ", ".join(metric.title for metric in HEADLINES.values())
-    notes = [
+    return [
         f"{titles}: pooled over the test utterances of all folds, in percent.",
-        f"In brackets: {how}.",
+        *interval_notes(rows),
         "Over folds: mean of the folds' scores ± their standard deviation.",
         "Encoders saw: what their own training had of this corpus: none of it, its audio without "
         "labels, its labels, or unknown (conf/exposure.yaml).",
+        *seed_notes(rows),
     ]
-    seeds = sorted({len(row.outputs.seeds) for row in rows})
-    if seeds[-1] > 1:
-        notes.append(
-            "Several seeds: scores are of posteriors averaged over the seeds, whose variance is in "
-            "the interval; over seeds: mean of the single seeds' pooled UA ± standard deviation."
-        )
-    if seeds[0] == 1:
-        notes.append("One seed: what another seed would change is not in the interval.")
-    return notes
 
 
-def comparison_table(rows: Sequence[Scored]) -> Table | None:
-    """Compare all pairs of systems of one scheme; None where no pair has common utterances."""
-    pairs = list(itertools.combinations(rows, 2))
-    compared = [(a, b, c) for a, b in pairs if (c := compare_systems(a, b)) is not None]
-    if not compared:
-        return None
-    corrected = holm([c.p_ua.p for _, _, c in compared])
-    cells = [
-        {"a": a.trained.label, "b": b.trained.label, "holm": PValue(p), **comparison_cells(c)}
-        for (a, b, c), p in zip(compared, corrected, strict=True)
-    ]
-    title = f"Differences between systems, scheme {rows[0].trained.scheme}"
-    title += " (oracle)" if rows[0].trained.oracle else ""
-    notes = comparison_notes([c for _, _, c in compared], "speaker")
-    notes.insert(
-        2, f"p (Holm): corrected for {counted(len(compared), 'comparison')}, those of this table."
+def interval_notes(rows: Sequence[Scored]) -> list[str]:
+    """Explain the brackets behind pooled scores, and name the systems that have none."""
+    speakers = sorted({len(row.outputs.speakers) for row in rows})
+    how = " or ".join(interval_in_words(n, "speaker", 1) for n in speakers)
+    several = (
+        "; with several seeds it is that of their mean, and what speakers of a fold share of their "
+        "networks' luck is in it"
     )
-    if len(compared) < len(pairs):
-        notes.append(
-            f"Left out: {counted(len(pairs) - len(compared), 'pair')} without common utterances."
-        )
-    columns = [Column("a", "A"), Column("b", "B"), *COMPARISON]
-    columns.insert(4, Column("holm", "p (Holm)"))
-    return Table(title, columns, cells, notes)
+    more = several if any(len(row.outputs.seeds) > 1 for row in rows) else ""
+    return [f"In brackets: {how}{more}.", *no_interval_notes(rows)]
 
 
-COMPARISON = (
-    Column("ua", "UA A−B"),
-    Column("p_ua", "p"),
-    Column("detectable", "detectable"),
-    Column("wa", "WA A−B"),
-    Column("p_wa", "p (WA)"),
-    Column("mcnemar", "McNemar *"),
-    Column("p_utterance", "by utterance *"),
-    Column("n", "n"),
-)
+def no_interval_notes(rows: Sequence[Scored]) -> list[str]:
+    """Name the systems whose scores cannot vary, and say why."""
+    constant = [(row.trained.label, one_answer(row.outputs)) for row in rows]
+    return [f"{label}: no interval: {answer}." for label, answer in constant if answer]
 
 
-def comparison_cells(c: Comparison) -> dict[str, Cell]:
-    """Fill the cells of COMPARISON's columns."""
-    return {
-        "ua": Difference(c.ua),
-        "p_ua": PValue(c.p_ua.p),
-        "detectable": None if c.detectable is None else Estimate(c.detectable),
-        "wa": Difference(c.wa),
-        "p_wa": PValue(c.p_wa.p),
-        "mcnemar": PValue(c.mcnemar),
-        "p_utterance": PValue(c.p_utterance.p),
-        "n": c.n,
-    }
-
-
-def comparison_notes(comparisons: Sequence[Comparison], cluster: str) -> list[str]:
-    """Explain the columns of COMPARISON."""
-    most = max(c.clusters for c in comparisons)
-    exact = all(c.p_ua.exact and c.p_wa.exact for c in comparisons)
-    how = "all patterns of signs" if exact else f"{RESAMPLES} random patterns of signs, not all"
-    smallest = f"; with {counted(most, cluster)} it cannot be below {2 / 2**most:.4f}"
-    return [
-        "A−B: difference of the pooled scores, in points.",
-        f"p: two-sided sign-flip test over the {cluster}s' contributions to the difference, "
-        f"{how}{smallest if exact else ''}.",
-        "detectable: the smallest difference of UA that a test at the level 0.05 would have found "
-        f"four times in five, given how much the {cluster}s differ.",
-        f"* {INDEPENDENT}, and so finds differences too often: McNemar's exact test, and the "
-        f"sign-flip over utterances of UA ({RESAMPLES} random patterns where more than "
-        f"{EXACT_UP_TO} utterances differ).",
-    ]
+def seed_notes(rows: Sequence[Scored]) -> list[str]:
+    """Explain what scores of several seeds are, and name the systems that have one."""
+    ones = [row.trained.label for row in rows if len(row.outputs.seeds) == 1]
+    notes = []
+    if len(ones) < len(rows):
+        notes = [
+            "Several seeds: a score is the mean over the seeds of what single networks score; over "
+            "seeds: that mean ± the standard deviation of single seeds.",
+            "Ensemble of k: the posteriors of the k seeds averaged, another system than a single "
+            "network and mostly a better one; no published number of one network goes with it. "
+            "Its interval is over the speakers alone.",
+        ]
+    if ones:
+        which = f" ({', '.join(ones)})" if notes else ""
+        notes.append(f"One seed{which}: what another seed would change is not in the interval.")
+    return notes

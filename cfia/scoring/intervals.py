@@ -9,6 +9,10 @@ keeps the interval within 0 to 100 and makes it lean the right way near the ends
     V = (G-1)/G \sum_g (\theta_{-g} - mean)^2,
     logit(\theta) \pm t_{G-1} \sqrt{V} / (\theta (1 - \theta)).
 
+With several seeds theta is the mean over the seeds of what single networks score. Its jackknife
+has the variance of the speakers and most of that of the seeds; what the speakers of a fold share
+of their networks' luck is added (`cfia.scoring.luck`), from the jackknife's pseudo-values.
+
 tests/slow/test_coverage.py holds the simulation that it was chosen by.
 """
 
@@ -20,64 +24,75 @@ import numpy as np
 import numpy.typing as npt
 
 from cfia.metrics import METRICS, Array, Counts
+from cfia.scoring.luck import Indices, reach, shared_freedom, shared_variance
 
 Score = Callable[[npt.ArrayLike], Array]  # such as a Metric
 
 
 def intervals(
-    counts: Counts, seeds: Counts | None = None, level: float = 0.95
+    counts: Counts, blocks: Indices | None = None, level: float = 0.95
 ) -> dict[str, list[float] | None]:
     """Compute the intervals of all scores of one system, in percent: {"wa": [lo, hi], ...}.
 
     Args:
-        counts: confusion matrix of each cluster, (G, K, K); empty clusters are ignored.
-        seeds: the same for each seed alone, (S, G, K, K), where `counts` is of the mean
-            of their posteriors.
+        counts: confusion matrix of each seed and cluster, (S, G, K, K); clusters that are empty
+            are ignored.
+        blocks: as for `interval`.
         level: how often the interval is to cover.
 
     Returns:
-        None in place of an interval where there are fewer than two clusters.
+        None in place of an interval where there are fewer than two clusters, or where each
+        network always answers the same class, so that its score cannot vary.
     """
-    filled = counts.sum((-2, -1)) > 0
-    if filled.sum() < 2:
+    filled = counts.sum((0, -2, -1)) > 0
+    if filled.sum() < 2 or answers_one_class(counts):
         return dict.fromkeys(METRICS)
-    by_seed = seeds[:, filled] if seeds is not None and len(seeds) > 1 else None
+    own = np.arange(len(filled)) if blocks is None else blocks
+    numbers = np.unique(own[filled], return_inverse=True)[1]
     ends = {
-        name: interval(score, counts[filled], by_seed, level) for name, score in METRICS.items()
+        name: interval(score, counts[:, filled], numbers, level) for name, score in METRICS.items()
     }
     return {name: [float(low), float(high)] for name, (low, high) in ends.items()}
 
 
+def answers_one_class(counts: Counts) -> bool:
+    """Whether each seed's networks answer one class alone, by their counts (S, G, K, K)."""
+    answered = counts.sum((1, 2)) > 0
+    return bool((answered.sum(-1) == 1).all())
+
+
 def interval(
-    score: Score, counts: Counts, seeds: Counts | None = None, level: float = 0.95
+    score: Score, counts: Counts, blocks: Indices, level: float = 0.95
 ) -> tuple[Array, Array]:
-    """Compute the interval of one score of METRICS, in percent, over any leading axes.
+    """Compute the interval of the mean over seeds of one score, in percent, over leading axes.
 
     Args:
-        score: a function of confusion matrices (..., K, K).
-        counts: (..., G, K, K), G >= 2.
-        seeds: (..., S, G, K, K), S >= 2, or None for one seed, whose variance is unknown.
+        score: a function of confusion matrices (..., K, K), from 0 to 100.
+        counts: confusion matrices of single networks, (..., S, G, K, K), G >= 2. For one seed
+            what another would change is unknown.
+        blocks: for each cluster the number of the block that shares networks, (G,), from 0.
         level: how often the interval is to cover.
 
     Returns:
         Low and high ends, each (...).
     """
-    from scipy import stats
-
-    n_clusters = counts.shape[-3]
-    theta = score(counts.sum(-3)) / 100
-    variance = jackknife_variance(_leave_one_out(score, counts))
+    n_seeds, n_clusters = counts.shape[-4:-2]
+    of_seeds = score(counts.sum(-3)) / 100
+    left_out = score(counts.sum(-3, keepdims=True) - counts) / 100
+    theta = of_seeds.mean(-1)
+    variance = jackknife_variance(left_out.mean(-2))
     inside = (variance > 0) & (theta > 0) & (theta < 1)
     p = np.where(inside, theta, 0.5)
-    variance = variance / (p * (1 - p)) ** 2
-    if seeds is not None:
-        variance = variance + _seed_variance(score, seeds)
-    reach = stats.t.ppf((1 + level) / 2, n_clusters - 1) * np.sqrt(variance)
+    pseudo = n_clusters * of_seeds[..., None] - (n_clusters - 1) * left_out
+    # Of a mean; the spread about it hides a part of what is shared, which makes G-1 of G.
+    shared = shared_variance(pseudo, blocks) / (n_clusters * (n_clusters - 1))
+    freedom = (n_clusters - 1, shared_freedom(n_seeds, blocks))
+    width = reach(variance, shared, freedom, level) / (p * (1 - p))
     centre = np.log(p / (1 - p))
     low, high = _exact(theta, n_clusters, level)
     return (
-        100 * np.where(inside, 1 / (1 + np.exp(reach - centre)), low),
-        100 * np.where(inside, 1 / (1 + np.exp(-reach - centre)), high),
+        100 * np.where(inside, 1 / (1 + np.exp(width - centre)), low),
+        100 * np.where(inside, 1 / (1 + np.exp(-width - centre)), high),
     )
 
 
@@ -86,32 +101,6 @@ def jackknife_variance(left_out: Array) -> Array:
     n_clusters = left_out.shape[-1]
     deviations: Array = left_out - left_out.mean(-1, keepdims=True)
     return np.asarray((n_clusters - 1) / n_clusters * (deviations**2).sum(-1))
-
-
-def _leave_one_out(score: Score, counts: Counts) -> Array:
-    """Compute scores (..., G), from 0 to 1, with each cluster left out."""
-    return np.asarray(score(counts.sum(-3, keepdims=True) - counts) / 100)
-
-
-def _seed_variance(score: Score, seeds: Counts) -> Array:
-    """Estimate the variance (...), in logits, that seeds add to the score of mean posteriors.
-
-    The variance component of the seed, in a two-way analysis of variance without replication of
-    the jackknife's pseudo-values (seeds by clusters), over the number of seeds. What a seed does
-    differently to each cluster is in the jackknife's variance already. In logits, because mean
-    posteriors can be far better than those of one seed.
-    """
-    n_seeds, n_clusters = seeds.shape[-4:-2]
-    whole = np.asarray(score(seeds.sum(-3)) / 100)[..., None]
-    pseudo = n_clusters * whole - (n_clusters - 1) * _leave_one_out(score, seeds)
-    by_seed = pseudo.mean(-1, keepdims=True)
-    by_cluster = pseudo.mean(-2, keepdims=True)
-    rest = pseudo - by_seed - by_cluster + pseudo.mean((-2, -1), keepdims=True)
-    mixed = (rest**2).sum((-2, -1)) / ((n_seeds - 1) * (n_clusters - 1))
-    between = by_seed[..., 0].var(-1, ddof=1) - mixed / n_clusters
-    single = np.asarray(whole.mean((-2, -1)))
-    slope = np.maximum(single * (1 - single), 1e-9)  # 0 where all seeds are without an error
-    return np.asarray(np.maximum(between, 0) / n_seeds / slope**2)
 
 
 def _exact(theta: Array, n_clusters: int, level: float) -> tuple[Array, Array]:

@@ -13,13 +13,14 @@ import numpy.typing as npt
 
 from cfia.errors import UserError
 from cfia.files import read_json, write_json
-from cfia.metrics import METRICS, f1, precision, recall
-from cfia.posteriors import Posteriors, concatenate, same_utterances, select
+from cfia.metrics import METRICS, Counts, f1, precision, recall
+from cfia.posteriors import same_utterances, select
 from cfia.scoring.cells import Estimate, show
-from cfia.scoring.intervals import intervals
+from cfia.scoring.intervals import answers_one_class, intervals
+from cfia.scoring.outputs import Outputs, load
 from cfia.scoring.significance import Comparison, compare
 from cfia.scoring.subsets import subsets
-from cfia.scoring.trained import Outputs, TrainedExperiment, find_trained, load
+from cfia.scoring.trained import TrainedExperiment, find_trained
 
 log = logging.getLogger(__name__)
 
@@ -40,26 +41,39 @@ class Scored:
         return dict(self.scores["pooled"]["subsets"])
 
 
-def scores(posteriors: Posteriors) -> dict[str, Any]:
-    """Compute scores in percent, and count utterances: {"wa", "ua", "wf1", "macro_f1", "n"}."""
-    n = len(posteriors.utts)
-    counts = posteriors.confusion(np.zeros(n, int), 1)
-    return {**{name: float(score(counts)[0]) for name, score in METRICS.items()}, "n": n}
+def scores(counts: Counts) -> dict[str, Any]:
+    """Compute the mean over the seeds of single networks' scores, in percent, and count.
+
+    Args:
+        counts: confusions of each seed's networks, (S, K, K), of the same utterances.
+
+    Returns:
+        {"wa", "ua", "wf1", "macro_f1", "n"}; `n` counts each utterance once.
+    """
+    means = {name: float(score(counts).mean()) for name, score in METRICS.items()}
+    return {**means, "n": int(counts[0].sum())}
 
 
-def by_class(posteriors: Posteriors) -> dict[str, Any]:
+def by_class(counts: Counts, classes: Sequence[str]) -> dict[str, Any]:
     """Compute the scores of each class in percent, its references, and the confusion matrix.
 
-    {"classes": {name: {"precision", "recall", "f1", "n"}}, "confusion": counts as K lists of K,
-    references down, hypotheses across}.
+    Args:
+        counts: confusions of each seed's networks, (S, K, K), of the same utterances.
+        classes: names of the classes, K.
+
+    Returns:
+        {"classes": {name: {"precision", "recall", "f1", "n"}}, "confusion": counts as K lists of
+        K, references down, hypotheses across}: scores are means over the seeds, confusions sums.
     """
-    counts = posteriors.confusion(np.zeros(len(posteriors.utts), int), 1)[0]
-    values = {"precision": precision(counts), "recall": recall(counts), "f1": f1(counts)}
-    classes = {
-        name: {**{key: 100 * float(v[i]) for key, v in values.items()}, "n": int(counts[i].sum())}
-        for i, name in enumerate(posteriors.classes)
+    scores = {"precision": precision(counts), "recall": recall(counts), "f1": f1(counts)}
+    means = {key: 100 * values.mean(0) for key, values in scores.items()}
+    return {
+        "classes": {
+            name: {**{k: float(v[i]) for k, v in means.items()}, "n": int(counts[0, i].sum())}
+            for i, name in enumerate(classes)
+        },
+        "confusion": counts.sum(0).tolist(),
     }
-    return {"classes": classes, "confusion": counts.tolist()}
 
 
 def score(trained: TrainedExperiment) -> Scored:
@@ -78,45 +92,63 @@ def score_outputs(
 ) -> dict[str, Any]:
     """Compute all that scores.json holds of some outputs.
 
+    Scores are means over the seeds of what single networks score. What the average of their
+    posteriors scores stands apart, as `ensemble`, where there are several.
+
     Args:
         protocol: how they were made; it is written as it is.
         subsets: the utterances, sorted, of each subset to score.
     """
-    folds = {str(fold): scores(posteriors) for fold, posteriors in outputs.folds.items()}
-    values = np.array([[fold[name] for name in METRICS] for fold in folds.values()])
-    spread = values.std(0, ddof=1) if len(values) > 1 else None
+    by_seed = {str(s): _seed_scores(outputs.only([s])) for s in sorted(outputs.seeds)}
+    folds = _by_fold(outputs)
+    fold_values = np.array([[fold[name] for name in METRICS] for fold in folds.values()])
+    seed_values = [[seed["pooled"][name] for name in METRICS] for seed in by_seed.values()]
+    several = len(by_seed) > 1
     return {
-        "pooled": {
-            **_with_intervals(outputs, outputs.pooled.utts),
-            **by_class(outputs.pooled),
-            "subsets": {name: _with_intervals(outputs, utts) for name, utts in subsets.items()},
-        },
+        "pooled": _pooled(outputs, subsets),
         "folds": folds,
-        "fold_mean": _named(values.mean(0)),
-        "fold_std": dict.fromkeys(METRICS) if spread is None else _named(spread),
-        "seeds": {
-            str(seed): _seed_scores(by_fold) for seed, by_fold in sorted(outputs.seeds.items())
-        },
+        "fold_mean": _named(fold_values.mean(0)),
+        "fold_std": _spread(fold_values),
+        "seed_std": _spread(np.array(seed_values)),
+        "seeds": by_seed,
+        **({"ensemble": _pooled(outputs.ensemble(), subsets)} if several else {}),
         "protocol": dict(protocol),
+    }
+
+
+def _pooled(outputs: Outputs, subsets: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+    return {
+        **_with_intervals(outputs, outputs.utts),
+        **by_class(outputs.confusions(outputs.utts).sum(1), outputs.classes),
+        "subsets": {name: _with_intervals(outputs, utts) for name, utts in subsets.items()},
     }
 
 
 def _with_intervals(outputs: Outputs, utts: Sequence[str]) -> dict[str, Any]:
     """Compute the scores of some utterances, sorted, and their intervals."""
-    seeds = outputs.by_seed_and_speaker(utts) if len(outputs.seeds) > 1 else None
-    intervals_ = intervals(outputs.by_speaker(utts), seeds)
-    return {**scores(select(outputs.pooled, utts)), "ci95": intervals_}
+    counts = outputs.confusions(utts)
+    return {**scores(counts.sum(1)), "ci95": intervals(counts, outputs.blocks)}
+
+
+def _by_fold(outputs: Outputs) -> dict[str, Any]:
+    folds = outputs.folds.items()
+    return {str(fold): scores(outputs.confusions(utts).sum(1)) for fold, utts in folds}
+
+
+def _seed_scores(outputs: Outputs) -> dict[str, Any]:
+    return {
+        "pooled": scores(outputs.confusions(outputs.utts).sum(1)),
+        "folds": _by_fold(outputs),
+    }
 
 
 def _named(values: npt.NDArray[np.float64]) -> dict[str, float]:
     return {name: float(value) for name, value in zip(METRICS, values, strict=True)}
 
 
-def _seed_scores(folds: Mapping[int, Posteriors]) -> dict[str, Any]:
-    return {
-        "pooled": scores(concatenate(list(folds.values()))),
-        "folds": {str(fold): scores(posteriors) for fold, posteriors in sorted(folds.items())},
-    }
+def _spread(values: npt.NDArray[np.float64]) -> dict[str, float] | dict[str, None]:
+    """Standard deviation down the rows; None of a single one."""
+    return _named(values.std(0, ddof=1)) if len(values) > 1 else dict.fromkeys(METRICS)
 
 
 def _protocol(trained: TrainedExperiment, outputs: Outputs) -> dict[str, Any]:
@@ -125,26 +157,43 @@ def _protocol(trained: TrainedExperiment, outputs: Outputs) -> dict[str, Any]:
         "system": trained.system,
         "scheme": trained.scheme,
         **facts,
-        "classes": outputs.pooled.classes,
+        "classes": outputs.classes,
         "folds": list(outputs.folds),
         "seeds": sorted(outputs.seeds),
         "clusters": "speaker",
-        "interval": describe_interval(len(outputs.speakers), "speaker", len(outputs.seeds)),
+        "interval": describe_interval(outputs, "speaker"),
         "oracle": trained.oracle,
         "exposure": trained.exposure,
         "missing": trained.missing,
     }
 
 
-def describe_interval(n_clusters: int, cluster: str, n_seeds: int = 1) -> str:
-    """Describe in words how an interval was made."""
+def describe_interval(outputs: Outputs, cluster: str) -> str:
+    """Describe in words how the pooled interval of some outputs was made, or why there is none."""
+    constant = one_answer(outputs)
+    return (
+        f"no interval: {constant}"
+        if constant
+        else interval_in_words(len(outputs.speakers), cluster, len(outputs.seeds))
+    )
+
+
+def one_answer(outputs: Outputs) -> str:
+    """Say, of a system whose score cannot vary, what it always answers; "" of any other."""
+    if not answers_one_class(outputs.confusions(outputs.utts)):
+        return ""
+    return f"always answers {' or '.join(outputs.classes[i] for i in np.unique(outputs.hyps))}"
+
+
+def interval_in_words(n_clusters: int, cluster: str, n_seeds: int) -> str:
+    """Describe in words how an interval is made."""
     if n_clusters < 2:
         return f"no interval, for there is one {cluster} only"
-    seeds = f"; the variance of {n_seeds} seeds is in it" if n_seeds > 1 else ""
-    return (
-        f"95 %, delete-one-{cluster} jackknife, Student's t with df = {n_clusters - 1}, logit "
-        f"scale{seeds}"
-    )
+    how = f"delete-one-{cluster} jackknife"
+    if n_seeds > 1:
+        how += f" of the mean over {n_seeds} seeds, with what {cluster}s of a fold share of their "
+        how += "networks' luck"
+    return f"95 %, {how}, Student's t with df = {n_clusters - 1}, logit scale"
 
 
 def score_all(expdir: Path) -> None:
@@ -165,11 +214,12 @@ def score_all(expdir: Path) -> None:
         unchanged = _holds(path, scores)
         if not unchanged:
             write_json(path, scores)
-        pooled = scores["pooled"]
+        pooled, seeds = scores["pooled"], scores["seeds"]
         log.info(
-            "%s%s: UA %s, WA %.2f, %d utterances%s",
+            "%s%s: UA %s, WA %.2f, %d utterances%s%s",
             trained.directory, " (oracle)" if trained.oracle else "",
             show(Estimate.of(pooled, "ua")), pooled["wa"], pooled["n"],
+            f", mean of {len(seeds)} seeds" if len(seeds) > 1 else "",
             " (nothing changed)" if unchanged else "",
         )  # fmt: skip
     if not any(trained.finished for trained in experiments):
@@ -197,14 +247,15 @@ def check_scores(scored: Scored) -> None:
         raise UserError(f"{path} does not go with its posteriors; run stage 7 (scores) again")
 
 
-def compare_systems(a: Scored, b: Scored) -> Comparison | None:
-    """Compare two experiments on the utterances that both have; None where there are none."""
-    first, second = a.outputs.pooled, b.outputs.pooled
-    common = sorted(set(first.utts) & set(second.utts))
-    if not common or first.classes != second.classes:
+def compare_systems(a: Outputs, b: Outputs) -> Comparison | None:
+    """Compare two systems on the utterances that both have; None where there are none.
+
+    Raises:
+        UserError: the systems have an utterance under different references.
+    """
+    common = sorted(set(a.utts) & set(b.utts))
+    if not common or a.classes != b.classes:
         return None
-    speakers = dict(zip(first.utts, a.outputs.groups.tolist(), strict=True))
-    groups = [speakers[utt] for utt in common]
-    first, second = select(first, common), select(second, common)
+    first, second = (select(side.first, common) for side in (a, b))
     same_utterances(first, second)
-    return compare(first, second, groups)
+    return compare(first.refs, a.answers(common), b.answers(common), a.groups[a.rows(common)])

@@ -8,7 +8,8 @@ from cfia.corpus.transcripts import has_tag
 from cfia.errors import UserError
 from cfia.kaldi.table import read_lines, read_table
 from cfia.naming import with_tags
-from cfia.scoring.trained import Outputs, TrainedExperiment
+from cfia.scoring.outputs import Outputs
+from cfia.scoring.trained import TrainedExperiment
 
 # The names of the subsets of utt2type's values; another value is its own name.
 _TYPES = {"impro": "improvised", "script": "scripted"}
@@ -26,7 +27,7 @@ def subsets(trained: TrainedExperiment, outputs: Outputs) -> dict[str, list[str]
     Raises:
         UserError: a table lacks an utterance, or the fold lists are not those of the posteriors.
     """
-    utts = outputs.pooled.utts
+    utts = outputs.utts
     by_type: dict[str, list[str]] = {}
     types = _table(trained.data / "utt2type", utts)
     for utt in utts if types else []:
@@ -49,19 +50,20 @@ def _table(path: Path, utts: list[str]) -> dict[str, str]:
 
 def _unseen(trained: TrainedExperiment, outputs: Outputs) -> list[str]:
     """List tested utterances whose transcript no training utterance of their fold has."""
-    text = _table(trained.data / "text", outputs.pooled.utts)
+    text = _table(trained.data / "text", outputs.utts)
     unseen: list[str] = []
-    for fold, posteriors in outputs.folds.items() if text else ():
+    for fold, utts in outputs.folds.items() if text else ():
         directory = trained.experiment.folds.directory / str(fold)
         if not (directory / "train").exists():
             return []  # trained elsewhere, or by another toolkit: what it saw is not known
         train = {line.split(" ")[0] for line in read_lines(directory / "train")}
-        for utt in posteriors.utts:
+        for utt in utts:
             if utt in train:
                 raise UserError(
-                    f"{directory / 'train'} names {utt}, which {posteriors.source} tests; the "
-                    "folds were made again since, so train again (stage 5 with --force true)"
+                    f"{directory / 'train'} names {utt}, which fold {fold} of {trained.directory} "
+                    "tests; the folds were made again since, so train again (stage 5 with --force "
+                    "true)"
                 )
         seen = {text.get(utt) for utt in train}
-        unseen += [utt for utt in posteriors.utts if text[utt] not in seen]
+        unseen += [utt for utt in utts if text[utt] not in seen]
     return sorted(unseen)

@@ -3,23 +3,16 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-import numpy as np
-import numpy.typing as npt
 
 from cfia import marker
 from cfia.errors import UserError
 from cfia.experiment import NAME, Experiment
 from cfia.experiment import read as read_experiment
 from cfia.files import read_yaml
-from cfia.kaldi.table import read_table
-from cfia.metrics import Counts
 from cfia.naming import training_name
-from cfia.posteriors import Posteriors, average, concatenate, read_posteriors, select
 from cfia.training.inputs import check_tested
 from cfia.training.training import Training, has_posteriors
 
@@ -122,38 +115,6 @@ class TrainedExperiment:
         return f"no posteriors of {' '.join(self.missing)}; {effect}"
 
 
-@dataclass(frozen=True)
-class Outputs:
-    """The posteriors of a finished experiment.
-
-    Attributes:
-        seeds: posteriors by seed and fold.
-        folds: posteriors averaged over the seeds, by fold.
-        pooled: those of all folds together.
-        speakers: names of the speakers, sorted; groups: the speaker of each pooled utterance, (N,).
-    """
-
-    seeds: dict[int, dict[int, Posteriors]]
-    folds: dict[int, Posteriors]
-    pooled: Posteriors
-    speakers: list[str]
-    groups: npt.NDArray[np.int64]
-
-    def by_speaker(self, utts: Sequence[str]) -> Counts:
-        """Count the confusion matrix of each speaker, (G, K, K), of some utterances, sorted."""
-        return self._by_speaker(self.pooled, utts)
-
-    def by_seed_and_speaker(self, utts: Sequence[str]) -> Counts:
-        """Count the same for each seed's own posteriors, (S, G, K, K)."""
-        pooled = [concatenate(list(folds.values())) for folds in self.seeds.values()]
-        return np.array([self._by_speaker(posteriors, utts) for posteriors in pooled])
-
-    def _by_speaker(self, posteriors: Posteriors, utts: Sequence[str]) -> Counts:
-        group = dict(zip(self.pooled.utts, self.groups.tolist(), strict=True))
-        groups = [group[utt] for utt in utts]
-        return select(posteriors, utts).confusion(groups, len(self.speakers))
-
-
 def begun_experiments(expdir: Path) -> set[Path]:
     """Find the directories of experiments of which a training has begun."""
     # Names that begin with a dot are of directories that a killed process was removing.
@@ -211,36 +172,12 @@ def _tested(directory: Path, fold: int, seed: int) -> TestedTraining:
     return TestedTraining(directory, fold, seed, read_yaml(path) if path.exists() else {})
 
 
-def load(trained: TrainedExperiment) -> Outputs:
-    """Read the posteriors of a finished experiment.
+def read_trained(directory: Path) -> TrainedExperiment:
+    """Find the trainings of one experiment, exp/<system>/<scheme>.
 
     Raises:
-        UserError: a file is broken; seeds differ in their utterances; folds overlap; an utterance
-            has no speaker.
+        UserError: it is no directory of an experiment; its experiment.yaml is broken.
     """
-    seeds: dict[int, dict[int, Posteriors]] = {}
-    for training in trained.trainings:
-        posteriors = read_posteriors(training.directory / "posteriors.tsv")
-        seeds.setdefault(training.seed, {})[training.fold] = posteriors
-    numbers = sorted(next(iter(seeds.values())))
-    folds = {fold: average([seeds[seed][fold] for seed in sorted(seeds)]) for fold in numbers}
-    pooled = concatenate([folds[fold] for fold in numbers])
-    speakers, groups = clusters(pooled, trained.data / "utt2spk")
-    return Outputs(seeds, folds, pooled, speakers, groups)
-
-
-def clusters(posteriors: Posteriors, utt2spk: Path) -> tuple[list[str], npt.NDArray[np.int64]]:
-    """List the clusters (speakers) of the utterances, and the index of each one's, (N,).
-
-    Raises:
-        UserError: an utterance is not in the table.
-    """
-    table = read_table(utt2spk)
-    for utt in posteriors.utts:
-        if utt not in table:
-            raise UserError(
-                f"{utt2spk} lacks {utt}, which {posteriors.source} has; name the table of that data"
-            )
-    names = [table[utt] for utt in posteriors.utts]
-    unique, groups = np.unique(names, return_inverse=True)
-    return [str(name) for name in unique], groups
+    if not (directory / NAME).exists():
+        raise UserError(f"{directory} has no {NAME}; name a directory exp/<system>/<scheme>")
+    return _trained(read_experiment(directory))

@@ -8,29 +8,31 @@ from typing import Any
 
 from cfia.errors import UserError
 from cfia.metrics import METRICS
-from cfia.report.score_tables import counted, describe_protocol
+from cfia.report.comparison_table import SEEDS, seeds_cell, seeds_notes
+from cfia.report.score_tables import (
+    counted,
+    describe_protocol,
+    ensemble_rows,
+    if_one_seed,
+    interval_notes,
+    seed_notes,
+)
 from cfia.report.table import Column, Table
 from cfia.scoring.cells import Cell, Difference, Estimate, PValue, Spread
-from cfia.scoring.scores_file import compare_systems, describe_interval
+from cfia.scoring.scores_file import compare_systems
 from cfia.scoring.significance import Comparison
 from cfia.study.published import AS_PUBLISHED, Published
 from cfia.study.study_plan import StudyPlan
-from cfia.study.study_rows import Result, compared, consistency_share
+from cfia.study.study_rows import Result, compared, consistency_share, finished
 
 # The layout of a table that the paper does not have.
 _SCORES = {name: f"{metric.title}(%)" for name, metric in METRICS.items() if metric.in_studies}
 UNPUBLISHED = Published("", {"method": "System", **_SCORES}, (), ())
+POOLED = "_pooled"  # ends the keys of the columns of pooled scores
 TICKS = ("con1", "con2", "con3")
 FORMS = {"mean": "mean", "sum_per_utt": "summed per utterance", "norm": "norm"}
 
 Cells = dict[str, Cell]
-
-DIFFERENCE = (
-    Column("difference", "UA difference"),
-    Column("p", "p"),
-    Column("holm", "p (Holm)"),
-    Column("detectable", "detectable"),
-)
 
 
 @dataclass(frozen=True)
@@ -65,15 +67,18 @@ def paper_table(
             headings[len(rows)] = block.heading
         for key, row in block.rows.items():
             rows.append(_published_cells(row, block.protocol))
-            rows += [_our_cells(plan, r, row) for r in results if r.row.under == key]
+            rows += [cells for r in results if r.row.under == key
+                     for cells in _our_rows(plan, r, row)]  # fmt: skip
     # Below them, under headings of their own, our rows that the paper has not.
     others = [result for result in results if not result.row.under]
     for heading in dict.fromkeys(result.row.block for result in others):
         headings[len(rows)] = heading
-        rows += [_our_cells(plan, r, {}) for r in others if r.row.block == heading]
+        rows += [cells for r in others if r.row.block == heading
+                 for cells in _our_rows(plan, r, {})]  # fmt: skip
     number = name.removeprefix("table")
     title = f"Table {number} of the paper" if number.isdecimal() else name
     caption = f"{title}, on {corpus.title}{': ' if published.title else ''}{published.title}"
+    caption += if_one_seed(finished(results))
     # From what holds for all numbers to what was noticed about the paper's.
     notes = [
         *corpus.notes,
@@ -102,10 +107,10 @@ def _columns(results: Sequence[Result], published: Published) -> list[Column]:
     columns.append(Column("system", "system"))
     if set(TICKS) <= set(published.columns):
         columns += [Column("form", "Lcon is"), Column("share", "share of the gradient")]
-    columns += [Column(f"{name}_pooled", f"{metric.title} pooled")
+    columns += [Column(f"{name}{POOLED}", f"{metric.title} pooled")
                 for name, metric in METRICS.items() if name in published.columns]  # fmt: skip
     if any(result.row.against for result in results):
-        columns += [Column("against", "against"), *DIFFERENCE]
+        columns += [Column("against", "against"), *difference_columns(results)]
     return [*columns, Column("source", "numbers"), Column("protocol", "protocol"),
             Column("exposure", "encoders saw")]  # fmt: skip
 
@@ -116,6 +121,16 @@ def _published_cells(row: Mapping[str, Any], protocol: str) -> Cells:
         for key, value in row.items()
     }
     return {**cells, "source": AS_PUBLISHED, "protocol": protocol}
+
+
+def _our_rows(plan: StudyPlan, result: Result, above: Mapping[str, Any]) -> list[Cells]:
+    """Fill one of our rows, and below it that of the ensemble of its seeds."""
+    cells = _our_cells(plan, result, above)
+    if result.scored is None:
+        return [cells]
+    same = {key: cells[key] for key in ("method", "protocol", "exposure", "source")}
+    label = result.scored.trained.label
+    return [cells, *({**same, **row} for row in ensemble_rows(result.scored, label, POOLED))]
 
 
 def _our_cells(plan: StudyPlan, result: Result, above: Mapping[str, Any]) -> Cells:
@@ -137,7 +152,7 @@ def _our_cells(plan: StudyPlan, result: Result, above: Mapping[str, Any]) -> Cel
     # The paper's way to average stands in the paper's columns, ours beside it.
     for name in METRICS:
         cells[name] = result.over_folds(name)
-        cells[f"{name}_pooled"] = Estimate.of(scored.scores["pooled"], name)
+        cells[f"{name}{POOLED}"] = Estimate.of(scored.scores["pooled"], name)
     config = scored.trained.experiment.config.flat()
     if any(config["consistency"]):
         share = consistency_share(scored.trained)
@@ -157,12 +172,12 @@ def _comparison(result: Result, results: Sequence[Result]) -> Comparison | None:
             same = other.experiment == result.experiment
             if same or other.scored is None or result.scored is None:
                 return None
-            return compare_systems(result.scored, other.scored)
+            return compare_systems(result.scored.outputs, other.scored.outputs)
     return None
 
 
 def difference_cells(result: Result) -> Cells:
-    """Fill the cells of DIFFERENCE's columns; none where there is no comparison."""
+    """Fill the cells of `difference_columns`; none where there is no comparison."""
     comparison = result.comparison
     if comparison is None:
         return {}
@@ -173,27 +188,36 @@ def difference_cells(result: Result) -> Cells:
         "holm": PValue(result.p_holm),
         # 0 where no speaker differs, which says nothing of what could have been found.
         "detectable": Estimate(comparison.detectable) if comparison.detectable else None,
+        "seeds": seeds_cell(comparison),
     }
+
+
+def difference_columns(results: Sequence[Result]) -> list[Column]:
+    """List the columns of the differences of some rows."""
+    several = any(r.comparison.seeds is not None for r in results if r.comparison)
+    return [
+        Column("difference", "UA difference"),
+        Column("p", "p"),
+        Column("holm", "p (Holm)"),
+        Column("detectable", "detectable"),
+        *([SEEDS] if several else []),
+    ]
 
 
 def _score_notes(plan: StudyPlan, results: Sequence[Result]) -> list[str]:
     """Explain how our numbers were computed."""
-    outputs = [result.scored.outputs for result in results if result.scored]
-    several = any(len(o.seeds) > 1 for o in outputs)
+    scored = finished(results)
+    several = any(len(row.outputs.seeds) > 1 for row in scored)
     notes = [
         "Beside the published numbers: the mean over the folds, as papers print it"
         + (", of single seeds, ± the standard deviation over the seeds." if several else "."),
         "Pooled, our headline: over the test utterances of all folds"
-        + ("; posteriors are averaged over the seeds." if several else "."),
+        + ("; the mean over the seeds of what single networks score." if several else "."),
     ]
     if any(result.row.system.startswith("cfia_net_paper") for result in results):
         notes.append("cfia_net_paper: the literal reading, zero-padded and without masks.")
-    speakers = sorted({len(o.speakers) for o in outputs})
-    if speakers:
-        how = " or ".join(describe_interval(n, "speaker") for n in speakers)
-        notes.append(f"In brackets: {how}.")
-    if outputs and not several:
-        notes.append("One seed: what another seed would change is not in the interval.")
+    if scored:
+        notes += interval_notes(scored) + seed_notes(scored)
     if plan.study.train_args:
         values = " ".join(f"{key}={value}" for key, value in plan.study.train_args.items())
         notes.append(f"This study sets {values}. {plan.study.note}".rstrip())
@@ -224,7 +248,7 @@ def _consistency_notes(published: Published) -> list[str]:
 
 
 def difference_notes(results: Sequence[Result]) -> list[str]:
-    """Explain DIFFERENCE's columns, and name the smallest difference that could be found."""
+    """Explain `difference_columns`, and name the smallest difference that could be found."""
     comparisons = [result.comparison for result in results if result.comparison]
     if not comparisons:
         return []
@@ -240,4 +264,4 @@ def difference_notes(results: Sequence[Result]) -> list[str]:
             "The smallest difference of UA that this table could have detected (level 0.05, four "
             f"times in five): {min(detectable):.2f} to {max(detectable):.2f} points, by row."
         )
-    return notes
+    return notes + seeds_notes(comparisons)

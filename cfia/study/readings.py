@@ -8,34 +8,36 @@ from typing import Any
 
 import numpy as np
 
-from cfia.report.score_tables import describe_protocol
+from cfia.report.score_tables import describe_protocol, if_one_seed
 from cfia.report.table import Column, Table
 from cfia.scoring.cells import Cell, Spread
 from cfia.scoring.scores_file import compare_systems
 from cfia.scoring.significance import Comparison
 from cfia.study.paper_tables import (
-    DIFFERENCE,
     Corpus,
     difference_cells,
+    difference_columns,
     difference_notes,
     stand_in_notes,
 )
 from cfia.study.study_plan import StudyPlan
-from cfia.study.study_rows import Result, compared, with_seeds
+from cfia.study.study_rows import Result, compared, finished
 
-COLUMNS = (
-    Column("point", "open point"),
-    Column("here", "as we read it"),
-    Column("value", "moved to"),
-    Column("ua", "UA"),
-    Column("beyond", "beyond the seeds"),
-    *DIFFERENCE,
-    Column("wa", "WA"),
-    Column("system", "system"),
-    Column("source", "numbers"),
-    Column("protocol", "protocol"),
-    Column("exposure", "encoders saw"),
-)
+
+def _columns(choices: Sequence[Result]) -> list[Column]:
+    return [
+        Column("point", "open point"),
+        Column("here", "as we read it"),
+        Column("value", "moved to"),
+        Column("ua", "UA"),
+        Column("beyond", "beyond the seeds"),
+        *difference_columns(choices),
+        Column("wa", "WA"),
+        Column("system", "system"),
+        Column("source", "numbers"),
+        Column("protocol", "protocol"),
+        Column("exposure", "encoders saw"),
+    ]
 
 
 @dataclass(frozen=True)
@@ -100,7 +102,8 @@ def readings_table(plan: StudyPlan, results: Sequence[Result], corpus: Corpus) -
         *stand_in_notes(plan, results),
     ]
     title = f"What the paper leaves open, moved one choice at a time, on {corpus.title}"
-    return Table(title, COLUMNS, rows, notes, headings)
+    title += if_one_seed(finished(results))
+    return Table(title, _columns(choices), rows, notes, headings)
 
 
 def _against_base(sweep: Sweep, result: Result) -> Comparison | None:
@@ -109,7 +112,9 @@ def _against_base(sweep: Sweep, result: Result) -> Comparison | None:
     if ours is None or base is None:
         return None
     common = [seed for seed in ours.outputs.seeds if seed in base.outputs.seeds]
-    return compare_systems(with_seeds(ours, common), with_seeds(base, common)) if common else None
+    if not common:
+        return None
+    return compare_systems(ours.outputs.only(common), base.outputs.only(common))
 
 
 def _cells(sweep: Sweep, result: Result) -> dict[str, Cell]:

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 
-from cfia.posteriors import average, concatenate
 from cfia.scoring.cells import Spread
 from cfia.scoring.scores_file import Scored, score
 from cfia.scoring.significance import Comparison, holm
@@ -85,6 +84,11 @@ def results(plan: StudyPlan) -> list[Result]:
     return rows
 
 
+def finished(results: Sequence[Result]) -> list[Scored]:
+    """List the scores of the rows that have any."""
+    return [result.scored for result in results if result.scored]
+
+
 def _score_seeds(trained: TrainedExperiment | None, seeds: Sequence[int]) -> Scored | None:
     """Score an experiment by some of its seeds; None where no such seed is finished."""
     trainings = [t for t in trained.trainings if t.seed in seeds] if trained else []
@@ -109,13 +113,6 @@ def compared(comparisons: Sequence[tuple[Result, Comparison | None]]) -> list[Re
         else result
         for result, comparison in comparisons
     ]
-
-
-def with_seeds(scored: Scored, seeds: Sequence[int]) -> Scored:
-    """Restrict the pooled posteriors of an experiment to some of its seeds."""
-    outputs = scored.outputs
-    pooled = average([concatenate(list(outputs.seeds[seed].values())) for seed in seeds])
-    return dataclasses.replace(scored, outputs=dataclasses.replace(outputs, pooled=pooled))
 
 
 def consistency_share(trained: TrainedExperiment) -> float | None:

@@ -21,7 +21,7 @@ from cfia.study.paper_tables import UNPUBLISHED, Corpus, paper_table
 from cfia.study.published import Published, read_published
 from cfia.study.readings import is_readings, readings_table, sweeps
 from cfia.study.study_plan import StudyPlan
-from cfia.study.study_rows import Result, results
+from cfia.study.study_rows import Result, finished, results
 
 log = logging.getLogger(__name__)
 
@@ -105,7 +105,7 @@ def _page(plan: StudyPlan, tables: Sequence[StudyTable], corpus: Corpus) -> str:
     sections: list[Section] = [Text(note, quoted=True) for note in corpus.notes]
     for t in tables:
         sections += [Heading(t.table.title), t.table, *t.figure.pictures]
-    scored = [result.scored for t in tables for result in t.results if result.scored]
+    scored = [row for t in tables for row in finished(t.results)]
     experiments = list({s.trained.directory: s.trained for s in scored}.values())
     if experiments:
         links = [

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.stats import sem
 
 from cfia.bin.report import main as report
 from cfia.bin.score import main as score
@@ -175,6 +176,65 @@ def test_tables_in_latex_and_csv(tmp_path: Path) -> None:
     assert float(row["ua_seeds"]) == pytest.approx(np.mean(single), abs=1e-4)
     assert row["input"] == "audio"
     assert row["seeds"] == "1 2"
+
+
+def lines_of(results: str, start: str) -> list[list[str]]:
+    """The cells of the lines of all tables that begin so."""
+    found = [line for line in results.splitlines() if line.startswith(f"| {start} |")]
+    return [[cell.strip() for cell in line.split("|")[1:-1]] for line in found]
+
+
+def test_an_ensemble_is_a_row_of_its_own_that_says_so(tmp_path: Path) -> None:
+    directory = run(tmp_path, "a_fbank", seeds=(1, 2, 3))
+    run(tmp_path, "b_fbank")
+    stages(tmp_path)
+    found = read_json(directory / "scores.json")
+    results = (tmp_path / "exp" / "RESULTS.md").read_text()
+    lines = results.splitlines()
+    (row,) = lines_of(results, "a_fbank, ensemble of 3")
+    low, high = found["ensemble"]["ci95"]["ua"]
+    assert f"{found['ensemble']['ua']:.2f} [{low:.2f}, {high:.2f}]" in row
+    assert row.count("–") == len(HEADLINES) + 1, "no folds and no seeds"
+    place = next(i for i, line in enumerate(lines) if line.startswith("| a_fbank, ensemble"))
+    assert lines[place - 1].startswith("| a_fbank | audio |")
+    assert "| a_fbank, ensemble of 3 | b_fbank" not in results, "it is not compared"
+    assert "b_fbank, ensemble" not in results
+    with open(tmp_path / "exp" / "tables" / "results.csv", newline="") as handle:
+        rows = {row["system"]: row for row in csv.DictReader(handle)}
+    assert list(rows) == ["a_fbank", "a_fbank, ensemble of 3", "b_fbank"]
+    ensemble = rows["a_fbank, ensemble of 3"]
+    assert float(ensemble["ua"]) == pytest.approx(found["ensemble"]["ua"], abs=1e-4)
+    assert ensemble["ua_folds"] == ensemble["ua_seeds"] == ""
+
+
+def test_tables_say_how_much_of_a_difference_is_seeds(tmp_path: Path) -> None:
+    a, b = run(tmp_path, "aa_fbank", seeds=(1, 2, 3)), run(tmp_path, "b_fbank", seeds=(1, 2))
+    run(tmp_path, "single")
+    stages(tmp_path)
+    results = (tmp_path / "exp" / "RESULTS.md").read_text()
+    (head,) = lines_of(results, "A")
+    errors = []
+    for directory, seeds in ((a, "123"), (b, "12")):
+        found = read_json(directory / "scores.json")["seeds"]
+        errors.append(sem([found[seed]["pooled"]["ua"] for seed in seeds]))
+    compared = [cells for cells in lines_of(results, "aa_fbank") if len(cells) == len(head)]
+    pairs = {cells[1]: dict(zip(head, cells, strict=True)) for cells in compared}
+    assert pairs["b_fbank"]["seeds ±"] == f"{np.hypot(*errors):.2f}"
+    assert pairs["b_fbank"][r"McNemar \*"] == pairs["b_fbank"][r"by utterance \*"] == "–"
+    assert pairs["single"]["seeds ±"] == pairs["single"][r"McNemar \*"] == "–"
+    assert "seeds ±: how much of a UA difference is luck of the seeds" in results
+    assert "One seed (single): what another seed would change" in results
+    assert ", one seed" not in results
+
+
+def test_tables_of_one_seed_say_so_in_their_titles(reported: tuple[Path, str]) -> None:
+    results = (reported[0] / "RESULTS.md").read_text()
+    (title,) = (line for line in results.splitlines() if line.startswith("## Scheme"))
+    assert title.endswith(", one seed")
+    assert "**Differences between systems, scheme session, one seed**" in results
+    assert "seeds ±" not in results
+    assert "ensemble" not in results
+    assert ", one seed" in reported[1].splitlines()[2]
 
 
 def test_systems_are_compared_on_the_utterances_that_both_have(tmp_path: Path) -> None:

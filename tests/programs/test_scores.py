@@ -44,6 +44,8 @@ def test_scores_of_one_seed_are_those_of_scikit_learn(tmp_path: Path) -> None:
         low, high = pooled["ci95"][name]
         assert 0 < low < pooled[name] < high < 100
     assert found["seeds"]["1"]["pooled"]["ua"] == pooled["ua"]
+    assert found["seed_std"] == dict.fromkeys(METRICS)
+    assert "ensemble" not in found
 
 
 def test_the_keys_of_scores_json(tmp_path: Path) -> None:
@@ -52,10 +54,12 @@ def test_the_keys_of_scores_json(tmp_path: Path) -> None:
     found = read_json(directory / "scores.json")
     names = list(METRICS)
     assert names[:4] == ["wa", "ua", "wf1", "macro_f1"]
-    assert list(found) == ["pooled", "folds", "fold_mean", "fold_std", "seeds", "protocol"]
+    spreads = ["fold_mean", "fold_std", "seed_std"]
+    assert list(found) == ["pooled", "folds", *spreads, "seeds", "ensemble", "protocol"]
     ours = ["classes", "confusion", "subsets"]
-    assert list(found["pooled"]) == [*names, "n", "ci95", *ours]
+    assert list(found["pooled"]) == list(found["ensemble"]) == [*names, "n", "ci95", *ours]
     assert list(found["pooled"]["ci95"]) == list(found["fold_mean"]) == names
+    assert list(found["seed_std"]) == names
     assert list(found["folds"]) == ["1", "2", "3"]
     assert list(found["seeds"]) == ["1", "2"]
     assert list(found["seeds"]["2"]) == ["pooled", "folds"]
@@ -71,29 +75,95 @@ def test_the_keys_of_scores_json(tmp_path: Path) -> None:
     assert protocol["missing"] == []
 
 
-def test_pooled_scores_are_of_posteriors_averaged_over_the_seeds(tmp_path: Path) -> None:
+def pairs(directory: Path, seed: int) -> tuple[list[str], list[str]]:
+    """References and hypotheses of all folds of a seed."""
+    refs, hyps = [], []
+    for k in (1, 2, 3):
+        of_fold = read_pairs(directory / f"fold{k}_seed{seed}" / "posteriors.tsv")
+        refs += of_fold[0]
+        hyps += of_fold[1]
+    return refs, hyps
+
+
+def test_scores_are_means_over_the_seeds_of_what_single_networks_score(tmp_path: Path) -> None:
     directory = run(tmp_path, skill=0.8, seeds=(1, 2, 3))
     score(["--expdir", str(tmp_path / "exp")])
     found = read_json(directory / "scores.json")
-    right = total = 0
-    for k in (1, 2, 3):
-        sums: dict[str, list[float]] = {}
-        refs: dict[str, str] = {}
-        for seed in (1, 2, 3):
-            path = directory / f"fold{k}_seed{seed}" / "posteriors.tsv"
-            with open(path, newline="") as handle:
-                for row in csv.DictReader(handle, delimiter="\t"):
-                    refs[row["utt"]] = row["ref"]
-                    old = sums.get(row["utt"], [0.0] * 4)
-                    sums[row["utt"]] = [
-                        a + float(row[c]) for a, c in zip(old, CLASSES, strict=True)
-                    ]
-        right += sum(CLASSES[int(np.argmax(sums[u]))] == refs[u] for u in sums)
-        total += len(sums)
-    assert found["pooled"]["wa"] == pytest.approx(100 * right / total)
-    singles = [found["seeds"][s]["pooled"]["wa"] for s in ("1", "2", "3")]
-    assert len(set(singles)) > 1
-    assert found["pooled"]["wa"] > np.mean(singles)
+    pooled, single = found["pooled"], [pairs(directory, seed) for seed in (1, 2, 3)]
+    by_seed = {
+        "wa": [100 * sk.accuracy_score(*pair) for pair in single],
+        "ua": [100 * sk.balanced_accuracy_score(*pair) for pair in single],
+        "wf1": [100 * sk.f1_score(*pair, average="weighted") for pair in single],
+        "macro_f1": [100 * sk.f1_score(*pair, average="macro") for pair in single],
+    }
+    for name, values in by_seed.items():
+        assert pooled[name] == pytest.approx(np.mean(values))
+        assert found["seed_std"][name] == pytest.approx(np.std(values, ddof=1))
+        assert found["seed_std"][name] > 0
+    assert pooled["n"] == 180, "each utterance counts once"
+    matrices = [sk.confusion_matrix(*pair, labels=CLASSES) for pair in single]
+    assert pooled["confusion"] == np.sum(matrices, axis=0).tolist()
+    for i, name in enumerate(CLASSES):
+        precision, _, f1, n = np.mean(
+            [[v[i] for v in sk.precision_recall_fscore_support(*pair)] for pair in single], axis=0
+        )
+        assert pooled["classes"][name]["precision"] == pytest.approx(100 * precision)
+        assert pooled["classes"][name]["f1"] == pytest.approx(100 * f1)
+        assert pooled["classes"][name]["n"] == n
+    fold_2 = [read_pairs(directory / f"fold2_seed{seed}" / "posteriors.tsv") for seed in (1, 2, 3)]
+    expected = np.mean([100 * sk.f1_score(*pair, average="macro") for pair in fold_2])
+    assert found["folds"]["2"]["macro_f1"] == pytest.approx(expected)
+    assert found["folds"]["2"]["n"] == 60
+    by_fold = [found["folds"][k]["ua"] for k in ("1", "2", "3")]
+    assert found["fold_mean"]["ua"] == pytest.approx(np.mean(by_fold))
+    assert found["fold_std"]["ua"] == pytest.approx(np.std(by_fold, ddof=1))
+
+
+def test_the_ensemble_stands_apart(tmp_path: Path) -> None:
+    directory = run(tmp_path, skill=0.8, seeds=(1, 2, 3))
+    score(["--expdir", str(tmp_path / "exp")])
+    found = read_json(directory / "scores.json")
+    refs: dict[str, str] = {}
+    sums: dict[str, list[float]] = {}
+    for path in directory.glob("fold*/posteriors.tsv"):
+        with open(path, newline="") as handle:
+            for row in csv.DictReader(handle, delimiter="\t"):
+                refs[row["utt"]] = row["ref"]
+                old = sums.get(row["utt"], [0.0] * 4)
+                sums[row["utt"]] = [a + float(row[c]) for a, c in zip(old, CLASSES, strict=True)]
+    hyps = {utt: CLASSES[int(np.argmax(values))] for utt, values in sums.items()}
+    pair = [refs[utt] for utt in sorted(refs)], [hyps[utt] for utt in sorted(refs)]
+    ensemble = found["ensemble"]
+    assert ensemble["ua"] == pytest.approx(100 * sk.balanced_accuracy_score(*pair))
+    assert ensemble["confusion"] == sk.confusion_matrix(*pair, labels=CLASSES).tolist()
+    assert ensemble["ua"] > found["pooled"]["ua"] + found["seed_std"]["ua"]
+    low, high = ensemble["ci95"]["ua"]
+    assert low < ensemble["ua"] < high
+
+
+def test_who_always_answers_one_class_has_scores_without_an_interval(tmp_path: Path) -> None:
+    lone, other = run(tmp_path, "lone", seeds=(1, 2)), run(tmp_path, "other")
+    for path in lone.glob("fold*/posteriors.tsv"):
+        head, *rows = path.read_text().splitlines()
+        cells = ["\t".join([*row.split("\t")[:2], "0.1", "0.2", "0.6", "0.1"]) for row in rows]
+        path.write_text("\n".join([head, *cells]) + "\n")
+    stages(tmp_path)
+    found = read_json(lone / "scores.json")
+    assert found["pooled"]["ua"] == 25
+    assert found["pooled"]["ci95"] == found["ensemble"]["ci95"] == dict.fromkeys(METRICS)
+    assert found["protocol"]["interval"] == "no interval: always answers neu"
+    assert read_json(other / "scores.json")["pooled"]["ci95"]["ua"] is not None
+    results = (tmp_path / "exp" / "RESULTS.md").read_text()
+    assert "- lone: no interval: always answers neu.\n" in results
+    assert "other: no interval" not in results
+    assert "| 25.00 |" in next(line for line in results.splitlines() if line.startswith("| lone |"))
+
+
+def test_seeds_that_tested_other_utterances_are_an_error(tmp_path: Path) -> None:
+    path = run(tmp_path, seeds=(1, 2)) / "fold2_seed2" / "posteriors.tsv"
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[:-1]))
+    with pytest.raises(UserError, match=r"fold2_seed2/posteriors.tsv lacks Spk4-29"):
+        score(["--expdir", str(tmp_path / "exp")])
 
 
 def test_a_seed_without_all_folds_is_left_out_and_named(

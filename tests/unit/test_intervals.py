@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from cfia.metrics import METRICS, Counts, ua, wa
-from cfia.scoring.intervals import interval, intervals, jackknife_variance
+from cfia.metrics import METRICS, Array, Counts, ua, wa
+from cfia.scoring.intervals import Score, interval, intervals, jackknife_variance
 
 
 def speakers(hits: npt.ArrayLike, n: int = 20) -> Counts:
@@ -24,6 +24,15 @@ def speakers(hits: npt.ArrayLike, n: int = 20) -> Counts:
     return np.stack(rows, -2)
 
 
+def one_seed(counts: Counts) -> dict[str, list[float] | None]:
+    return intervals(counts[None])
+
+
+def ends(score: Score, counts: Counts, level: float = 0.95) -> tuple[Array, Array]:
+    """The interval of one network's score, counts (..., G, 2, 2)."""
+    return interval(score, counts[..., None, :, :, :], np.arange(counts.shape[-3]), level)
+
+
 def test_equal_speakers_give_the_t_interval_of_their_mean_on_the_logit_scale() -> None:
     # With equal sizes WA is the mean over speakers, and its jackknife the usual standard error.
     hits = [[8, 7], [9, 9], [6, 8], [7, 7], [10, 9]]
@@ -33,14 +42,14 @@ def test_equal_speakers_give_the_t_interval_of_their_mean_on_the_logit_scale() -
     reach = stats.t.ppf(0.975, 4) * error
     logit = np.log(theta / (1 - theta))
     expected = [100 / (1 + np.exp(-(logit - reach))), 100 / (1 + np.exp(-(logit + reach)))]
-    assert interval(wa, speakers(hits)) == pytest.approx(tuple(expected))
+    assert ends(wa, speakers(hits)) == pytest.approx(tuple(expected))
 
 
 def test_a_wider_level_and_more_varied_speakers_make_it_wider() -> None:
     alike, varied = [[8, 8], [9, 7], [7, 9], [9, 8]], [[10, 10], [4, 6], [9, 9], [7, 8]]
 
     def width(hits: list[list[int]], level: float = 0.95) -> float:
-        low, high = interval(ua, speakers(hits), level=level)
+        low, high = ends(ua, speakers(hits), level)
         return float(high - low)
 
     assert width(alike) < width(varied) < width(varied, 0.99)
@@ -50,7 +59,8 @@ def test_a_wider_level_and_more_varied_speakers_make_it_wider() -> None:
 @given(st.lists(st.tuples(st.integers(0, 10), st.integers(0, 10)), min_size=2, max_size=12))
 def test_it_stays_within_0_and_100_and_holds_the_score(hits: list[tuple[int, int]]) -> None:
     counts = speakers(hits)
-    for name, found in intervals(counts).items():
+    assume(counts.sum((0, 1)).all())  # who answers one class alone has no interval
+    for name, found in one_seed(counts).items():
         assert found is not None
         low, high = found
         score = float(METRICS[name](counts.sum(0)))
@@ -60,60 +70,87 @@ def test_it_stays_within_0_and_100_and_holds_the_score(hits: list[tuple[int, int
 
 
 def test_speakers_without_an_error_are_not_taken_for_certainty() -> None:
-    perfect = intervals(speakers([[10, 10]] * 10))["wa"]
+    perfect = one_seed(speakers([[10, 10]] * 10))["wa"]
     assert perfect == pytest.approx([100 * 0.025**0.1, 100])
-    nothing = intervals(speakers([[0, 0]] * 10))["wa"]
+    nothing = one_seed(speakers([[0, 0]] * 10))["wa"]
     assert nothing == pytest.approx([0, 100 - 100 * 0.025**0.1])
-    equal = intervals(speakers([[8, 7]] * 10))["wa"]
+    equal = one_seed(speakers([[8, 7]] * 10))["wa"]
     assert equal is not None
     assert equal[0] < 60
     assert equal[1] > 90
 
 
 def test_one_speaker_has_no_interval() -> None:
-    assert intervals(speakers([[8, 7]])) == dict.fromkeys(METRICS)
+    assert one_seed(speakers([[8, 7]])) == dict.fromkeys(METRICS)
     # A cluster without utterances is none.
     one_and_nobody = np.concatenate([speakers([[8, 7]]), np.zeros((1, 2, 2), int)])
-    assert intervals(one_and_nobody) == dict.fromkeys(METRICS)
+    assert one_seed(one_and_nobody) == dict.fromkeys(METRICS)
     with_nobody = np.concatenate([speakers([[8, 7], [9, 9]]), np.zeros((1, 2, 2), int)])
-    assert intervals(with_nobody) == intervals(speakers([[8, 7], [9, 9]]))
+    assert one_seed(with_nobody) == one_seed(speakers([[8, 7], [9, 9]]))
 
 
 def test_a_class_that_one_speaker_alone_has() -> None:
     counts = np.zeros((4, 3, 3), int)
     counts[:, :2, :2] = speakers([[8, 7], [9, 9], [6, 8], [7, 7]])
     counts[1, 2] = [0, 1, 3]
-    for name, found in intervals(counts).items():
+    for name, found in one_seed(counts).items():
         assert found is not None
         assert found[0] < METRICS[name](counts.sum(0)) < found[1]
 
 
-def test_seeds_that_differ_widen_it_and_seeds_that_agree_do_not() -> None:
+def seeds(*moves: npt.ArrayLike) -> Counts:
+    """Five speakers, of whom each seed moves how many utterances are right, (S, 5, 2, 2)."""
     base = np.array([[8, 7], [9, 9], [6, 8], [7, 7], [9, 8]])
-    counts = speakers(base)
-    agree = np.stack([counts] * 3)
-    differ = np.stack([speakers(base - 1), counts, speakers(base + 1)])
-    plain = intervals(counts)["ua"]
-    assert intervals(counts, agree)["ua"] == plain
-    assert intervals(counts, counts[None])["ua"] == plain
-    wider = intervals(counts, differ)["ua"]
-    assert plain is not None
-    assert wider is not None
-    # Every speaker moves by a tenth from seed to seed: the standard error of three is 10 / sqrt 3.
-    theta, t = float(ua(counts.sum(0))) / 100, stats.t.ppf(0.975, 4)
-
-    def variance(found: list[float]) -> float:
-        logit = np.log(found[1] / (100 - found[1])) - np.log(theta / (1 - theta))
-        return float((logit / t * theta * (1 - theta)) ** 2)
-
-    assert variance(wider) - variance(plain) == pytest.approx(0.1**2 / 3)
+    return np.stack([speakers(base + np.asarray(move)) for move in moves])
 
 
-def test_what_seeds_do_to_single_speakers_is_not_counted_twice() -> None:
-    base = np.array([[8, 7], [9, 9], [6, 8], [7, 7]])
-    moved = np.array([[1, 1], [-1, -1], [1, 1], [-1, -1]])
-    seeds = np.stack([speakers(base - moved), speakers(base + moved)])
-    assert intervals(speakers(base), seeds)["wa"] == intervals(speakers(base))["wa"]
+def half_width(counts: Counts, blocks: npt.ArrayLike) -> float:
+    """Half the interval of UA, from 0 to 1, as it is before the logit scale bends it."""
+    found = intervals(counts, np.asarray(blocks))["ua"]
+    assert found is not None
+    theta = float(np.mean(ua(counts.sum(1)))) / 100
+    logit = np.log(found[1] / (100 - found[1])) - np.log(theta / (1 - theta))
+    return float(logit * theta * (1 - theta))
+
+
+def test_the_mean_over_seeds_that_agree_has_the_interval_of_one() -> None:
+    one = intervals(seeds(0))
+    for blocks in (range(5), [0] * 5, [0, 0, 1, 1, 2]):
+        for name, found in intervals(seeds(0, 0, 0), np.array(blocks)).items():
+            assert found == pytest.approx(one[name])
+
+
+def test_luck_that_all_speakers_share_is_added() -> None:
+    # One fold: every speaker moves by a tenth from seed to seed, and so does the score.
+    luck = stats.t.ppf(0.975, 2) * 0.1 / np.sqrt(3)
+    expected = np.hypot(half_width(seeds(0), range(5)), luck)
+    assert half_width(seeds(-1, 0, 1), [0] * 5) == pytest.approx(expected)
+
+
+def test_luck_of_a_session_is_added_as_the_covariance_of_its_speakers() -> None:
+    moves = [[[1, 0]] * 2 + [[-1, 0]] * 3, [[0, 0]] * 5, [[-1, 0]] * 2 + [[1, 0]] * 3]
+    # By speaker UA is their mean recall, so what they add is their share of right answers.
+    added = 0.05 * np.array([[1, 1, -1, -1, -1], [0] * 5, [-1, -1, 1, 1, 1]])
+    covariance = np.cov(added, rowvar=False)
+    shared = sum(covariance[g, h] + covariance[h, g] for g, h in ((0, 1), (2, 3))) / 3 / (5 * 4)
+    luck = stats.t.ppf(0.975, 3 * 2) * np.sqrt(shared)  # three folds of three seeds
+    expected = np.hypot(half_width(seeds(0), range(5)), luck)
+    assert half_width(seeds(*moves), [0, 0, 1, 1, 2]) == pytest.approx(expected)
+
+
+def test_where_each_speaker_is_a_fold_nothing_is_added() -> None:
+    moves = [[[1, 1], [-1, -1], [1, 1], [-1, -1], [0, 0]], [[-1, -1], [1, 1]] * 2 + [[0, 0]]]
+    assert intervals(seeds(*moves))["wa"] == pytest.approx(intervals(seeds(0))["wa"])
+    assert intervals(seeds(-1, 0, 1))["wa"] == pytest.approx(intervals(seeds(0))["wa"])
+
+
+def test_who_always_answers_one_class_has_no_interval() -> None:
+    counts = speakers([[10, 0], [10, 0], [10, 0]])
+    assert one_seed(counts) == dict.fromkeys(METRICS)
+    other = speakers([[0, 10], [0, 10], [0, 10]])
+    assert intervals(np.stack([counts, other])) == dict.fromkeys(METRICS), "each seed its own"
+    counts[0] = speakers([9, 0])
+    assert one_seed(counts)["ua"] is not None, "one utterance is enough"
 
 
 def test_jackknife_variance_of_a_mean_is_the_usual_one() -> None:
@@ -129,7 +166,7 @@ def test_it_covers_in_ten_speakers_where_a_percentile_bootstrap_does_not() -> No
     counts = speakers(rng.binomial(10, chance))
     truth = 100 * (1 / (1 + np.exp(-(1.1 + rng.normal(0, 0.6, 10**6))))).mean()
     for score in (wa, ua):
-        low, high = interval(score, counts)
+        low, high = ends(score, counts)
         assert 0.93 < np.mean((low <= truth) & (truth <= high)) < 0.97
     drawn = rng.integers(0, 10, (2000, 10, 200))
     resampled = np.take_along_axis(wa(counts)[..., None], drawn, axis=1).mean(1)

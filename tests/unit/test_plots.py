@@ -25,7 +25,8 @@ from cfia.figures.style import Drawing
 from cfia.kaldi.table import write_table
 from cfia.posteriors import Posteriors, write_posteriors
 from cfia.scoring.cells import Estimate
-from cfia.scoring.trained import TrainedExperiment, find_trained, load
+from cfia.scoring.outputs import load
+from cfia.scoring.trained import TrainedExperiment, find_trained
 from tests.support.made_up_experiments import write_experiment
 
 CON = "1.5e-5,3e-5"  # value and share of the consistency terms
@@ -110,6 +111,22 @@ def test_cells_have_the_colour_of_their_share(tmp_path: Path) -> None:
     assert area[0.5] == pytest.approx(2 * area[1.0], rel=0.1)
 
 
+def test_figures_sum_over_the_seeds_and_say_so(tmp_path: Path) -> None:
+    run = make(tmp_path, ["a", "b"], [[10, 2], [5, 5]], seeds=(1, 2, 3))
+    path = run.trainings[2].directory / "posteriors.tsv"
+    path.write_text(path.read_text().replace("\t1\t0\n", "\t0\t1\n"))  # the third: always b
+    # Letters are drawn as outlines, with the words in a comment.
+    confusion, reliability_ = (
+        plot(run, load(run)).svg.decode() for plot in (plot_confusion, plot_reliability)
+    )
+    for count in (20, 16, 10, 20):
+        assert f"({count})" in confusion
+    recalls = np.mean([[10 / 12, 5 / 10], [10 / 12, 5 / 10], [0, 1]])
+    assert f"UA {100 * recalls:.2f} %" in confusion
+    assert "n = 22 × 3 seeds" in confusion
+    assert "utterances: 22 × 3 seeds" in reliability_
+
+
 @pytest.mark.parametrize(
     ("classes", "system"),
     [
@@ -157,16 +174,26 @@ def test_a_broken_history_is_named(tmp_path: Path) -> None:
 
 
 @settings(max_examples=50)
-@given(st.integers(1, 80), st.integers(2, 6), st.integers(1, 20), st.integers(0, 999))
+@given(
+    st.integers(1, 80),
+    st.integers(2, 6),
+    st.integers(1, 20),
+    st.integers(1, 2),
+    st.integers(0, 999),
+)
 def test_the_calibration_error_is_that_of_its_definition(
-    n: int, k: int, bins: int, seed: int
+    n: int, k: int, bins: int, n_seeds: int, seed: int
 ) -> None:
     rng = np.random.default_rng(seed)
     probs = rng.dirichlet(np.full(k, 0.5), n)
     probs[0] = np.eye(k)[0]  # wholly sure
     refs = rng.integers(0, k, n)
     names = [str(i) for i in range(k)]
-    found = reliability(Posteriors("", names, [f"{i:02d}" for i in range(n)], refs, probs), bins)
+    utts = [f"{i:02d}" for i in range(n)]
+    seeds = [Posteriors("", names, utts, refs, p) for p in (probs, probs[::-1])][:n_seeds]
+    found = reliability(seeds, bins)
+    probs, refs = np.concatenate([p.probs for p in seeds]), np.tile(refs, n_seeds)
+    n *= n_seeds
     error, sizes = 0.0, []
     for b in range(bins):
         here = [i for i in range(n) if b / bins < max(probs[i]) <= (b + 1) / bins]

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from matplotlib.text import Text
+from scipy.stats import sem
 
 from cfia.figures.style import style
 from cfia.report.table import to_csv
@@ -87,8 +88,13 @@ def test_each_choice_is_held_against_the_base_with_its_seeds(recipe: Recipe) -> 
     assert rows["layers"]["source"] == "not finished: run the study again"
     assert rows["layers"]["ua"] == ""
     assert rows["consistency"]["value"] == "none"
-    # Two seeds: the difference is of the mean of their posteriors, for both.
-    assert rows["consistency"]["difference"]
+    # Two seeds: the difference is of the mean of single networks, the base's with the same seeds.
+    moved = [of(exp / f"{BASE}_consistency-none" / "session", seed) for seed in (1, 2)]
+    difference = np.mean(moved) - np.mean(seeds[:2])
+    assert float(rows["consistency"]["difference"]) == pytest.approx(difference, abs=1e-4)
+    luck = np.hypot(sem(moved), sem(seeds[:2]))
+    assert float(rows["consistency"]["seeds"]) == pytest.approx(luck, abs=1e-4)
+    assert rows["mlp"]["seeds"] == ""
     assert rows["selection"]["source"].startswith("ours (oracle)")
     assert rows["selection"]["system"].endswith("(oracle)")
     assert any(f"3 seeds of the base give UA from {min(seeds):.2f} to {max(seeds):.2f}" in note

@@ -3,25 +3,36 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from scipy import stats
+from sklearn.metrics import accuracy_score, balanced_accuracy_score
 
-from cfia.posteriors import Posteriors
 from cfia.scoring.significance import (
+    Answers,
     compare,
-    contributions,
     holm,
     mcnemar,
     sign_flip,
     smallest_detectable,
 )
+from cfia.scoring.significance import (
+    Test as SignFlip,
+)
 
 
-def posteriors(refs: list[int], hyps: list[int], k: int = 3) -> Posteriors:
-    utts = [f"u{i:04d}" for i in range(len(refs))]
-    return Posteriors("made", [f"c{i}" for i in range(k)], utts, np.array(refs), np.eye(k)[hyps])
+def answers(refs: Sequence[int], *seeds: npt.ArrayLike, folds: Sequence[int] = ()) -> Answers:
+    """What the networks of some seeds have right, from what they answered."""
+    right = np.array([np.equal(refs, hyps) for hyps in seeds])
+    return Answers(right, np.array(folds if len(folds) else [0] * len(refs)))
+
+
+def p_value(test: SignFlip | None) -> float:
+    assert test is not None
+    return test.p
 
 
 def enumerated(values: list[float]) -> float:
@@ -63,31 +74,71 @@ def test_many_contributions_are_sampled_and_always_alike() -> None:
 
 
 def test_identical_systems_have_p_one() -> None:
-    a = posteriors([0, 1, 2, 0], [0, 1, 1, 2])
-    found = compare(a, a, [0, 0, 1, 1])
+    refs = np.array([0, 1, 2, 0])
+    a = answers([0, 1, 2, 0], [0, 1, 1, 2])
+    found = compare(refs, a, a, [0, 0, 1, 1])
     assert (found.ua, found.wa) == (0, 0)
-    assert (found.p_ua.p, found.p_wa.p, found.p_utterance.p, found.mcnemar) == (1, 1, 1, 1)
+    assert (found.p_ua.p, found.p_wa.p, p_value(found.p_utterance), found.mcnemar) == (1, 1, 1, 1)
     assert found.p_ua.exact
     assert found.detectable == 0
+    assert found.seeds is None
 
 
-def test_contributions_sum_to_the_differences_of_ua_and_wa() -> None:
+def test_differences_are_those_of_the_mean_scores_over_each_systems_seeds() -> None:
     rng = np.random.default_rng(4)
     refs = rng.choice(3, 50, p=[0.6, 0.3, 0.1])
-    a, b = (posteriors(list(refs), list(rng.integers(0, 3, 50)), k=4) for _ in range(2))
-    wa, ua = contributions(a, b)
-    recalls = [[np.mean(system.hyps[refs == c] == c) for c in range(3)] for system in (a, b)]
-    assert ua.sum() == pytest.approx(100 * (np.mean(recalls[0]) - np.mean(recalls[1])))
-    assert wa.sum() == pytest.approx(100 * (np.mean(a.hyps == refs) - np.mean(b.hyps == refs)))
+    hyps = [rng.integers(0, 3, (s, 50)) for s in (3, 2)]
+    a, b = (answers(list(refs), *of_seeds) for of_seeds in hyps)
+    found = compare(refs, a, b, np.arange(50) % 7)
+    ua, wa = ([100 * np.array([score(refs, h) for h in of_seeds]) for of_seeds in hyps]
+              for score in (balanced_accuracy_score, accuracy_score))  # fmt: skip
+    assert found.ua == pytest.approx(ua[0].mean() - ua[1].mean())
+    assert found.wa == pytest.approx(wa[0].mean() - wa[1].mean())
+    # Other seeds would move each mean by its standard error.
+    assert found.seeds == pytest.approx(np.hypot(stats.sem(ua[0]), stats.sem(ua[1])))
+    # Tests of single answers have no meaning for a mean over networks.
+    assert found.mcnemar is None
+    assert found.p_utterance is None
+    one = answers(list(refs), hyps[1][0])
+    assert compare(refs, a, one, np.arange(50) % 7).seeds is None
+    assert compare(refs, one, a, np.arange(50) % 7).mcnemar is None
+
+
+def test_speakers_of_their_own_folds_are_flipped_by_their_mean_over_seeds() -> None:
+    rng = np.random.default_rng(7)
+    refs, speakers = np.repeat([0, 1], 40), np.tile(np.arange(8), 10)
+    hyps = [np.where(rng.random((3, 80)) < skill, refs, 1 - refs) for skill in (0.8, 0.7)]
+    a, b = (answers(list(refs), *of_seeds, folds=list(speakers)) for of_seeds in hyps)
+    difference = (hyps[0] == refs).mean(0) - (hyps[1] == refs).mean(0)
+    expected = enumerated([float(difference[speakers == g].sum()) for g in range(8)])
+    assert compare(refs, a, b, speakers).p_wa.p == pytest.approx(expected)
+
+
+def test_luck_that_a_fold_shares_makes_a_difference_count_less() -> None:
+    # A network of A is right on all of its fold or on nothing; B never is.
+    refs, speakers = np.zeros(160, int), np.repeat(np.arange(8), 20)
+    folds = speakers // 2
+    hyps = [np.where(folds % 3 == seed, 0, 1) for seed in range(3)]
+    a, b = answers([0] * 160, *hyps, folds=list(folds)), answers([0] * 160, [1] * 160)
+    apart = compare(refs, Answers(a.right, speakers), b, speakers)
+    shared = compare(refs, a, b, speakers)
+    assert (shared.ua, shared.seeds) == (apart.ua, apart.seeds)
+    assert apart.p_ua.p == 2 / 2**8
+    # The luck is as large as what the flips know, so 8 speakers of one mind count as about 8 /
+    # sqrt 2 of them, and the 8 patterns with one other sign reach that as well.
+    assert shared.p_ua.p == 2 * (1 + 8) / 2**8
+    assert shared.detectable is not None
+    assert apart.detectable is not None
+    assert shared.detectable > apart.detectable
 
 
 def test_swapping_the_systems_turns_the_differences_and_keeps_the_p_values() -> None:
     rng = np.random.default_rng(5)
-    refs = list(rng.integers(0, 3, 200))
-    a = posteriors(refs, [r if rng.random() < 0.7 else 0 for r in refs])
-    b = posteriors(refs, [r if rng.random() < 0.6 else 1 for r in refs])
+    refs = rng.integers(0, 3, 200)
+    a = answers(list(refs), [r if rng.random() < 0.7 else 0 for r in refs])
+    b = answers(list(refs), [r if rng.random() < 0.6 else 1 for r in refs])
     speakers = np.arange(200) % 10
-    there, back = compare(a, b, speakers), compare(b, a, speakers)
+    there, back = compare(refs, a, b, speakers), compare(refs, b, a, speakers)
     assert there.clusters == 10
     assert there.n == 200
     assert there.ua == pytest.approx(-back.ua)
@@ -101,12 +152,12 @@ def test_swapping_the_systems_turns_the_differences_and_keeps_the_p_values() -> 
 def test_utterances_give_a_smaller_p_than_the_speakers_they_come_from() -> None:
     # Two speakers of a hundred utterances each favour A: two clusters can never convince.
     refs = [0] * 200
-    a = posteriors(refs, [0] * 200)
-    b = posteriors(refs, [0] * 140 + [1] * 60)
-    found = compare(a, b, [0, 1] * 100)
+    a, b = answers(refs, refs), answers(refs, [0] * 140 + [1] * 60)
+    found = compare(np.array(refs), a, b, [0, 1] * 100)
     assert found.p_ua.p == 0.5
+    assert found.mcnemar is not None
     assert found.mcnemar < 1e-6
-    assert found.p_utterance.p < 1e-3
+    assert p_value(found.p_utterance) < 1e-3
 
 
 def test_mcnemar_is_the_binomial_test_of_the_discordant_pairs() -> None:

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.stats import sem
+from sklearn.metrics import balanced_accuracy_score
 
 from cfia.errors import UserError
 from cfia.report.table import Column, Table, latex, markdown, plain, to_csv
@@ -17,7 +19,7 @@ from cfia.study.published import read_published
 from cfia.study.study_plan import StudyPlan
 from cfia.study.study_rows import results
 from cfia.study.write import write_tables
-from tests.support.made_up_experiments import recall, run
+from tests.support.made_up_experiments import read_pairs, recall, run
 from tests.support.studies import Recipe
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -73,6 +75,18 @@ def test_ours_stand_below_the_published_row(recipe: Recipe) -> None:
     assert [line["system"] for line in lines if not line["block"]][-2:] == ["", "addition"]
 
 
+def pooled(directory: Path, n_seeds: int) -> list[float]:
+    """UA of each seed's folds together."""
+    found = []
+    for seed in range(1, n_seeds + 1):
+        pairs = [
+            read_pairs(directory / f"fold{k}_seed{seed}" / "posteriors.tsv") for k in (1, 2, 3)
+        ]
+        refs, hyps = ([label for pair in pairs for label in pair[i]] for i in (0, 1))
+        found.append(100 * balanced_accuracy_score(refs, hyps))
+    return found
+
+
 def test_scores_over_folds_and_seeds_by_hand(recipe: Recipe, tmp_path: Path) -> None:
     system = "cfia_net_fbank_minilm"
     directory = run(tmp_path, system, seeds=(1, 2, 3, 9), skill=1.0)
@@ -85,6 +99,12 @@ def test_scores_over_folds_and_seeds_by_hand(recipe: Recipe, tmp_path: Path) -> 
     assert float(line["ua"]) == pytest.approx(np.mean(by_seed), abs=1e-4)
     assert float(line["ua_std"]) == pytest.approx(np.std(by_seed, ddof=1), abs=1e-4)
     assert float(line["ua_pooled_low"]) < float(line["ua_pooled"]) < float(line["ua_pooled_high"])
+    assert float(line["ua_pooled"]) == pytest.approx(np.mean(pooled(directory, 3)), abs=1e-4)
+    (ensemble,) = [line for line in lines if "ensemble" in line["system"]]
+    assert ensemble["system"] == f"{system}, ensemble of 3"
+    assert lines.index(ensemble) == lines.index(line) + 1
+    assert float(ensemble["ua_pooled"]) > float(line["ua_pooled"])
+    assert ensemble["wa"] == ensemble["ua"] == "", "not in the columns of the published numbers"
     assert line["protocol"] == (
         "leave one session out, 3 folds; validation random20; epoch selected on the validation "
         "part; seeds 1 2 3"
@@ -145,6 +165,31 @@ def test_an_ablation_says_what_it_could_have_detected(recipe: Recipe, tmp_path: 
     largest = max(float(row["detectable"]) for row in compared)
     (note,) = [note for note in notes if "could have detected" in note]
     assert f"{smallest:.2f} to {largest:.2f} points" in note
+
+
+def test_differences_of_several_seeds_say_what_seeds_make_of_them(
+    recipe: Recipe, tmp_path: Path
+) -> None:
+    directories = [
+        run(tmp_path, f"cfia_net_{kind}fbank_minilm", "speaker", skill=skill, cv="speaker",
+            seeds=(1, 2, 3), consistency=[])
+        for kind, skill in (("no_con_", 1.0), ("con2_", 2.0))
+    ]  # fmt: skip
+    lines, notes = made(recipe.plan("paper", seeds="1 2 3"), "table3")
+    (row,) = [line for line in lines if line["difference"]]
+    base, moved = (pooled(directory, 3) for directory in directories)
+    assert float(row["difference"]) == pytest.approx(np.mean(moved) - np.mean(base), abs=1e-4)
+    assert float(row["seeds"]) == pytest.approx(np.hypot(sem(base), sem(moved)), abs=1e-4)
+    assert sum("luck of the seeds" in note for note in notes) == 1
+
+
+def test_titles_say_one_seed_where_there_is_one(recipe: Recipe, tmp_path: Path) -> None:
+    run(tmp_path, "cfia_net_fbank_minilm", seeds=(1, 2))
+    for seeds, one in (("1", True), ("1 2", False)):
+        plan = recipe.plan("paper", seeds=seeds)
+        rows = [result for result in results(plan) if result.row.table == "table1"]
+        title = paper_table(plan, "table1", rows, PUBLISHED["table1"], Corpus("toy", ())).title
+        assert title.endswith(", one seed") == one
 
 
 def test_a_recipe_says_which_encoders_stand_in(recipe: Recipe) -> None:

@@ -1,0 +1,194 @@
+"""The posteriors of a system's networks, by seed, by fold and by speaker."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from cfia.errors import UserError
+from cfia.kaldi.table import read_table
+from cfia.metrics import Counts, grouped_confusion
+from cfia.posteriors import Posteriors, average, concatenate, read_posteriors, same_utterances
+from cfia.scoring.luck import Indices, shared_networks
+from cfia.scoring.significance import Answers
+from cfia.scoring.trained import TrainedExperiment
+from cfia.training.folds import read_folds
+from cfia.training.inputs import skipped
+from cfia.training.training import POSTERIORS
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """The posteriors of a finished experiment, or of files from elsewhere.
+
+    Attributes:
+        seeds: those of each network, by seed and fold; all seeds have the same folds.
+        speakers: names of the speakers, sorted.
+        groups: the speaker of each utterance of `utts`, (N,).
+    """
+
+    seeds: Mapping[int, Mapping[int, Posteriors]]
+    speakers: list[str]
+    groups: Indices
+
+    @cached_property
+    def pooled(self) -> dict[int, Posteriors]:
+        """The posteriors of all folds together, by seed."""
+        return {seed: concatenate(list(folds.values())) for seed, folds in self.seeds.items()}
+
+    @property
+    def first(self) -> Posteriors:
+        """The posteriors of one seed, which has the utterances and references of all."""
+        return next(iter(self.pooled.values()))
+
+    @property
+    def classes(self) -> list[str]:
+        """Names of the classes."""
+        return self.first.classes
+
+    @property
+    def utts(self) -> list[str]:
+        """The utterances, sorted, N."""
+        return self.first.utts
+
+    @property
+    def refs(self) -> Indices:
+        """Indices of the reference classes, (N,)."""
+        return self.first.refs
+
+    @cached_property
+    def hyps(self) -> Indices:
+        """Indices of the classes that each seed answers, (S, N)."""
+        return np.array([posteriors.hyps for posteriors in self.pooled.values()])
+
+    @property
+    def folds(self) -> dict[int, list[str]]:
+        """The utterances of each fold, sorted, by its number."""
+        one_seed = next(iter(self.seeds.values()))
+        return {fold: posteriors.utts for fold, posteriors in one_seed.items()}
+
+    @cached_property
+    def fold_of(self) -> Indices:
+        """The fold of each utterance, (N,), as its place in `folds`."""
+        found = np.empty(len(self.utts), int)
+        for place, utts in enumerate(self.folds.values()):
+            found[self.rows(utts)] = place
+        return found
+
+    @property
+    def blocks(self) -> Indices:
+        """The block of each speaker, (G,): speakers of one block share networks."""
+        return shared_networks(self.groups, self.fold_of)
+
+    def confusions(self, utts: Sequence[str]) -> Counts:
+        """Count the confusions of each seed and speaker, (S, G, K, K), of some utterances."""
+        rows, k, n = self.rows(utts), len(self.classes), len(self.speakers)
+        refs, groups = self.refs[rows], self.groups[rows]
+        return np.array([grouped_confusion(refs, h, groups, k, n) for h in self.hyps[:, rows]])
+
+    def answers(self, utts: Sequence[str]) -> Answers:
+        """List which of some utterances each seed has right."""
+        rows = self.rows(utts)
+        return Answers((self.hyps == self.refs)[:, rows], self.fold_of[rows])
+
+    def rows(self, utts: Sequence[str]) -> Indices:
+        """Find the places of some utterances in `utts`, (N,); `KeyError` if one is missing."""
+        return np.array([self._places[utt] for utt in utts], int)
+
+    @cached_property
+    def _places(self) -> dict[str, int]:
+        return {utt: i for i, utt in enumerate(self.utts)}
+
+    @property
+    def times_seeds(self) -> str:
+        """The number of utterances, and of the seeds over which counts are summed: `180 x 3`."""
+        n, seeds = len(self.utts), len(self.seeds)
+        return f"{n} × {seeds} seeds" if seeds > 1 else str(n)
+
+    def only(self, seeds: Sequence[int]) -> Outputs:
+        """Keep some of the seeds."""
+        return replace(self, seeds={seed: self.seeds[seed] for seed in seeds})
+
+    def ensemble(self) -> Outputs:
+        """Average the posteriors over the seeds: another system, as one network of one fold."""
+        return replace(self, seeds={1: {1: average(list(self.pooled.values()))}})
+
+
+def load(trained: TrainedExperiment) -> Outputs:
+    """Read the posteriors of a finished experiment.
+
+    Raises:
+        UserError: a file is broken; or as for `gather`.
+    """
+    return gather(read_seeds(trained), speakers_table(trained))
+
+
+def read_seeds(trained: TrainedExperiment) -> dict[int, dict[int, Posteriors]]:
+    """Read the posteriors of a finished experiment's networks, by seed and fold.
+
+    Raises:
+        UserError: a file is broken, or is not of the utterances and labels of its fold's test.
+    """
+    seeds: dict[int, dict[int, Posteriors]] = {}
+    experiment = trained.experiment
+    labels, left_out = read_table(trained.data / "utt2emo"), skipped(experiment.dumps("test"))
+    folds = read_folds(experiment.folds.directory)
+    for training in trained.trainings:
+        posteriors = read_posteriors(training.directory / POSTERIORS)
+        tested = {u: labels[u] for u in folds[training.fold].test if u not in left_out}
+        _check_tested(posteriors, tested)
+        seeds.setdefault(training.seed, {})[training.fold] = posteriors
+    return seeds
+
+
+def _check_tested(posteriors: Posteriors, labels: Mapping[str, str]) -> None:
+    """Refuse posteriors of other utterances than were to be tested, or of other labels."""
+    refs = (posteriors.classes[i] for i in posteriors.refs)
+    found = dict(zip(posteriors.utts, refs, strict=True))
+    wrong = sorted(utt for utt in {*found, *labels} if found.get(utt) != labels.get(utt))
+    if wrong:
+        raise UserError(
+            f"{posteriors.source}: {wrong[0]} is {found.get(wrong[0], 'not there')}, but of the "
+            f"fold's test it is {labels.get(wrong[0], 'not one')}; run stage 6 with --force true"
+        )
+
+
+def speakers_table(trained: TrainedExperiment) -> Path:
+    """Name the table of utterance and speaker of what an experiment tested."""
+    return trained.data / "utt2spk"
+
+
+def gather(
+    seeds: Mapping[int, Mapping[int, Posteriors]], utt2cluster: Path | None = None
+) -> Outputs:
+    """Put the posteriors of networks together; without a table each utterance is a cluster.
+
+    Raises:
+        UserError: seeds differ in their utterances or references; folds overlap; an utterance has
+            no speaker.
+    """
+    first = next(iter(seeds.values()))
+    for folds in seeds.values():
+        for fold, posteriors in folds.items():
+            same_utterances(first[fold], posteriors)
+    pooled = concatenate(list(first.values()))
+    if utt2cluster is None:
+        return Outputs(seeds, pooled.utts, np.arange(len(pooled.utts)))
+    return Outputs(seeds, *_clusters(pooled, utt2cluster))
+
+
+def _clusters(posteriors: Posteriors, utt2cluster: Path) -> tuple[list[str], Indices]:
+    table = read_table(utt2cluster)
+    for utt in posteriors.utts:
+        if utt not in table:
+            raise UserError(
+                f"{utt2cluster} lacks {utt}, which {posteriors.source} has; name the table of that "
+                "data"
+            )
+    names = [table[utt] for utt in posteriors.utts]
+    unique, groups = np.unique(names, return_inverse=True)
+    return [str(name) for name in unique], groups
