@@ -22,6 +22,11 @@ def commits(experiments: Sequence[TrainedExperiment]) -> list[str]:
     return sorted({_recorded(t, "commit") for e in experiments for t in e.trainings})
 
 
+def commands(experiments: Sequence[TrainedExperiment]) -> list[str]:
+    """List the distinct commands of run.sh that trained the experiments."""
+    return sorted({_recorded(t, "command") for e in experiments for t in e.trainings})
+
+
 def origin(experiments: Sequence[TrainedExperiment]) -> list[Section]:
     """Write the section of a report on how the rows were made.
 

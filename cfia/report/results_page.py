@@ -24,6 +24,7 @@ from cfia.report.score_tables import (
     subset_table,
 )
 from cfia.report.sections import Heading, Items, Links, Section, Text, to_markdown
+from cfia.report.studies import of_studies_alone, study_sections
 from cfia.report.table import Table, latex, markdown, plain, to_csv
 from cfia.scoring.scores_file import Scored, check_scores, score
 from cfia.scoring.trained import TrainedExperiment, find_trained
@@ -46,6 +47,8 @@ READING = textwrap.fill(
 def report(expdir: Path, corpus_conf: Path | None) -> str:
     """Write all files of stage 8, and return the tables as text for the screen.
 
+    Experiments of plain runs are shown in full, others in the tables of their studies.
+
     Args:
         expdir: the experiment directory.
         corpus_conf: the recipe's conf/corpus.yaml, which has `title` and `note`.
@@ -61,19 +64,25 @@ def report(expdir: Path, corpus_conf: Path | None) -> str:
         )
     for row in rows:
         check_scores(row)
-    schemes = [list(group) for _, group in itertools.groupby(rows, key=lambda r: r.trained.scheme)]
+    figures = [experiment_figures(row) for row in rows]
+    hidden = of_studies_alone(expdir)
+    shown = [
+        (r, f) for r, f in zip(rows, figures, strict=True) if r.trained.directory not in hidden
+    ]
+    in_full = [row for row, _ in shown]
+    schemes = [list(g) for _, g in itertools.groupby(in_full, key=lambda r: r.trained.scheme)]
     tables = [score_table(group) for group in schemes]
     corpus = _corpus(corpus_conf, rows)
     (expdir / "tables").mkdir(exist_ok=True)
     dots = [scheme_figure(expdir, t.title, g) for t, g in zip(tables, schemes, strict=True)]
-    figures = [experiment_figures(row) for row in rows]
     title = f"{corpus['title']}: results"
     sections = [
         *_introduction(rows, corpus),
         *itertools.chain.from_iterable(map(_scheme, schemes, tables, dots)),
+        *study_sections(expdir),
         *_unfinished(experiments),
-        *_classes(expdir, rows, figures),
-        *origin([row.trained for row in rows]),
+        *(_classes(expdir, shown) if shown else []),
+        *(origin([row.trained for row in in_full]) if shown else []),
     ]
     files = {
         "RESULTS.md": to_markdown([Heading(title, 1), *sections]),
@@ -125,9 +134,9 @@ def _unfinished(experiments: Sequence[TrainedExperiment]) -> list[Section]:
     return [Heading("Not finished"), Items(lines)] if lines else []
 
 
-def _classes(expdir: Path, rows: Sequence[Scored], figures: Sequence[FigureFiles]) -> list[Section]:
+def _classes(expdir: Path, shown: Sequence[tuple[Scored, FigureFiles]]) -> list[Section]:
     """Show confusions, scores of each class and figures of each experiment, and its files."""
-    several = any(len(row.outputs.seeds) > 1 for row in rows)
+    several = any(len(row.outputs.seeds) > 1 for row, _ in shown)
     of = ", summed over the seeds; scores are means over the seeds" if several else ""
     sections: list[Section] = [
         Heading("By class"),
@@ -135,7 +144,7 @@ def _classes(expdir: Path, rows: Sequence[Scored], figures: Sequence[FigureFiles
             f"Counts of utterances by their reference (down) and what they were recognised as{of}."
         ),
     ]
-    for row, files in zip(rows, figures, strict=True):
+    for row, files in shown:
         where = row.trained.directory.relative_to(expdir).as_posix()
         links = [("experiment", f"{where}/"), ("scores.json", f"{where}/scores.json")]
         links.append(("configuration", f"{where}/experiment.yaml"))

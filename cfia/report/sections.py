@@ -47,7 +47,16 @@ class Links:
     links: Sequence[tuple[str, str]]
 
 
-Section = Heading | Text | Items | CodeBlock | Picture | Links | Table
+@dataclass(frozen=True)
+class StudySection:
+    """The tables of a study, in Markdown; an HTML page leads to the study's own."""
+
+    name: str
+    markdown: str
+    page: str
+
+
+Section = Heading | Text | Items | CodeBlock | Picture | Links | StudySection | Table
 
 
 def to_markdown(sections: Iterable[Section]) -> str:
@@ -61,6 +70,8 @@ def to_markdown(sections: Iterable[Section]) -> str:
                 blocks.append(markdown(section))
             case Picture() | Links():
                 pass
+            case StudySection(markdown=text):
+                blocks.append(text)
             case Text(text, quoted):
                 blocks.append(f"> {text}\n" if quoted else f"{text}\n")
             case Items(items):

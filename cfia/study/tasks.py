@@ -12,6 +12,7 @@ from cfia import experiment
 from cfia.errors import UserError
 from cfia.experiment import record
 from cfia.options import NEUTRAL
+from cfia.report.studies import write_list as write_experiment_list
 from cfia.study.study_plan import PlannedExperiment, StudyPlan, describe_plan
 from cfia.training.inputs import check_lists, check_unchanged
 from cfia.training.task_list import Task, write_list
@@ -78,6 +79,7 @@ def write_experiments(plan: StudyPlan) -> None:
         check_lists(new)
     for planned, new in zip(plan.experiments, resolved, strict=True):
         record(new, force=plan.request.force, seeds=planned.seeds)
+    write_experiment_list(plan.directory, [planned.directory for planned in plan.experiments])
 
 
 def trainings(plan: StudyPlan) -> list[Training]:

@@ -13,9 +13,11 @@ from cfia.figures.figure_files import FigureFiles, FigureSpec, dots_row, draw_if
 from cfia.files import read_yaml, write_if_changed
 from cfia.metrics import METRICS
 from cfia.report.html import page
-from cfia.report.provenance_section import origin
-from cfia.report.sections import Heading, Links, Section, Text
+from cfia.report.provenance_section import commands, commits, origin
+from cfia.report.sections import CodeBlock, Heading, Links, Section, Text, to_markdown
+from cfia.report.studies import RESULTS
 from cfia.report.table import Table, latex, markdown, plain, to_csv
+from cfia.scoring.trained import TrainedExperiment
 from cfia.study.curve import plot_curve
 from cfia.study.paper_tables import UNPUBLISHED, Corpus, paper_table
 from cfia.study.published import Published, read_published
@@ -43,7 +45,7 @@ class StudyTable:
 
 
 def write_tables(plan: StudyPlan) -> str:
-    """Write `tables/[<tag>/]<table>.{md,tex,csv,png,svg}` and the study's report.html.
+    """Write `tables/[<tag>/]<table>.{md,tex,csv,png,svg}`, the study's report.html and results.md.
 
     Returns:
         The tables as text for the screen.
@@ -56,7 +58,10 @@ def write_tables(plan: StudyPlan) -> str:
         path.mkdir(parents=True, exist_ok=True)
     corpus = _corpus(plan.request.recipe)
     tables = list(_tables(plan, directory, corpus))
-    files = {page_path: _page(plan, tables, corpus)}
+    files = {
+        page_path: _page(plan, tables, corpus),
+        plan.directory / RESULTS: to_markdown(_results(plan, tables)),
+    }
     for t in tables:
         renderings = {"md": markdown(t.table), "tex": latex(t.table), "csv": to_csv(t.table)}
         files |= {directory / f"{t.name}.{end}": text for end, text in renderings.items()}
@@ -101,12 +106,28 @@ def _dots(path: Path, table: Table, rows: Sequence[Result], published: Published
     return table_figure(path, title, dots) if dots else FigureFiles([], [])
 
 
+def _results(plan: StudyPlan, tables: Sequence[StudyTable]) -> list[Section]:
+    """Lay out what RESULTS.md says of the study: its tables, and in short what made them."""
+    sections: list[Section] = [Heading(f"Study {plan.study.name}")]
+    sections += [t.table for t in tables]
+    experiments = _experiments(tables)
+    if experiments:
+        sections.append(Text(f"Trained at commit {', '.join(commits(experiments))} by"))
+        sections.append(CodeBlock("sh", commands(experiments)))
+    return sections
+
+
+def _experiments(tables: Sequence[StudyTable]) -> list[TrainedExperiment]:
+    """List the finished experiments of all tables, each once."""
+    scored = [row for t in tables for row in finished(t.results)]
+    return list({s.trained.directory: s.trained for s in scored}.values())
+
+
 def _page(plan: StudyPlan, tables: Sequence[StudyTable], corpus: Corpus) -> str:
     sections: list[Section] = [Text(note, quoted=True) for note in corpus.notes]
     for t in tables:
         sections += [Heading(t.table.title), t.table, *t.figure.pictures]
-    scored = [row for t in tables for row in finished(t.results)]
-    experiments = list({s.trained.directory: s.trained for s in scored}.values())
+    experiments = _experiments(tables)
     if experiments:
         links = [
             (trained.title, f"{os.path.relpath(trained.directory, plan.directory)}/")

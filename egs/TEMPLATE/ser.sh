@@ -192,6 +192,7 @@ fi
 
 if wanted 8; then
     log "Stage 8: tables and plots in ${expdir}"
+    tables=$(plan tables) # those of a study, which RESULTS.md includes
     python -m cfia.bin.report --expdir "${expdir}" --corpus_conf conf/corpus.yaml
-    plan tables # those of a study
+    [ -z "${tables}" ] || echo "${tables}"
 fi
