@@ -7,7 +7,8 @@ usage="Usage: utils/publish_results.sh egs/<corpus>
 e.g.:  utils/publish_results.sh egs/emodb
 
 Copies egs/<corpus>/exp/RESULTS.md, which stage 8 of run.sh makes, to
-egs/<corpus>/RESULTS.md, which is tracked."
+egs/<corpus>/RESULTS.md, which is tracked. Before its first table goes
+egs/<corpus>/conf/findings.md, if it is there: what the tables show, in your words."
 
 case "$#:${1:-}" in
     *:-h | *:--help) echo "${usage}"; exit 0 ;;
@@ -29,6 +30,13 @@ fi
 # A temporary name first, so that nobody reads half a file.
 temporary=${recipe}/.RESULTS.md.tmp.$$
 trap 'rm -f "${temporary}"' EXIT
-cp "${results}" "${temporary}"
+findings=${recipe}/conf/findings.md
+if [ -f "${findings}" ]; then
+    awk -v findings="${findings}" '
+        /^## / && !done { while ((getline line < findings) > 0) print line; print ""; done = 1 }
+        { print }' "${results}" > "${temporary}"
+else
+    cp "${results}" "${temporary}"
+fi
 mv "${temporary}" "${recipe}/RESULTS.md"
 echo "publish_results.sh: copied ${results} to ${recipe}/RESULTS.md"

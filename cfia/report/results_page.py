@@ -65,10 +65,9 @@ def report(expdir: Path, corpus_conf: Path | None) -> str:
     for row in rows:
         check_scores(row)
     figures = [experiment_figures(row) for row in rows]
-    hidden = of_studies_alone(expdir)
-    shown = [
-        (r, f) for r, f in zip(rows, figures, strict=True) if r.trained.directory not in hidden
-    ]
+    others = of_studies_alone(expdir)
+    shown = [(row, files) for row, files in zip(rows, figures, strict=True)
+             if row.trained.directory not in others]  # fmt: skip
     in_full = [row for row, _ in shown]
     schemes = [list(g) for _, g in itertools.groupby(in_full, key=lambda r: r.trained.scheme)]
     tables = [score_table(group) for group in schemes]
@@ -77,7 +76,7 @@ def report(expdir: Path, corpus_conf: Path | None) -> str:
     dots = [scheme_figure(expdir, t.title, g) for t, g in zip(tables, schemes, strict=True)]
     title = f"{corpus['title']}: results"
     sections = [
-        *_introduction(rows, corpus),
+        *_introduction(in_full or rows, corpus),
         *itertools.chain.from_iterable(map(_scheme, schemes, tables, dots)),
         *study_sections(expdir),
         *_unfinished(experiments),
