@@ -14,7 +14,7 @@ from sklearn import metrics as sk
 from cfia.bin.compare import main as compare
 from cfia.bin.score import main as score
 from cfia.errors import UserError
-from tests.support.made_up_experiments import CLASSES, fold, read_pairs, run, write_experiment
+from tests.support.made_up_experiments import CLASSES, one_fold, read_pairs, run, untest
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -38,9 +38,7 @@ def test_scoring_one_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
 
 def test_the_json_of_a_file_has_the_layout_of_a_run(tmp_path: Path) -> None:
     """One run of one fold, and the same posteriors by another toolkit: the same scores."""
-    directory = tmp_path / "exp" / "net" / "test_split"
-    write_experiment(directory, tmp_path / "data" / "all", folds=1)
-    fold(directory / "fold1_seed1", tmp_path, 1, 1, 1.0, 0)
+    directory = one_fold(tmp_path / "exp" / "net" / "test_split", tmp_path)
     score(["--expdir", str(tmp_path / "exp")])
     ours = json.loads((directory / "scores.json").read_text())
     table, theirs = tmp_path / "data" / "all" / "utt2spk", tmp_path / "theirs.tsv"
@@ -191,11 +189,11 @@ def test_what_cannot_be_compared_is_said(
         UserError, match=r"exp/aa has no experiment\.yaml; name a directory exp/<sys"
     ):
         compare([str(a.parent), str(b)])
-    (a / "fold3_seed2" / "posteriors.tsv").unlink()
+    untest(a / "fold3_seed2")
     compare([str(a), str(b)])
     assert "no posteriors of fold3_seed2; these seeds are left out" in caplog.text
     assert "ensemble" not in capsys.readouterr().out
-    (a / "fold3_seed1" / "posteriors.tsv").unlink()
+    untest(a / "fold3_seed1")
     with pytest.raises(
         UserError, match=r"no posteriors of fold3_seed1 fold3_seed2; .* run stage 6"
     ):
@@ -259,6 +257,17 @@ def test_publish_copies_the_results(tmp_path: Path) -> None:
     assert dirty.returncode == 0
     assert "uncommitted" in dirty.stderr
     assert [p.name for p in recipe.iterdir() if p.is_file()] == ["RESULTS.md"]
+
+
+def test_what_was_found_stands_before_the_tables(tmp_path: Path) -> None:
+    (tmp_path / "exp").mkdir()
+    (tmp_path / "conf").mkdir()
+    (tmp_path / "exp" / "RESULTS.md").write_text("# Results\n\nHow to.\n\n## One\n\n## Two\n")
+    (tmp_path / "conf" / "findings.md").write_text("## What they show\n\nNothing & more \\1.\n")
+    assert publish(str(tmp_path)).returncode == 0
+    assert (tmp_path / "RESULTS.md").read_text() == (
+        "# Results\n\nHow to.\n\n## What they show\n\nNothing & more \\1.\n\n## One\n\n## Two\n"
+    )
 
 
 def test_usage_of_publish(tmp_path: Path) -> None:

@@ -105,6 +105,22 @@ def fold(directory: Path, tmp: Path, k: int, seed: int, skill: float, salt: int)
     (directory / "best.pt").write_text(f"fold {k}, seed {seed}")
 
 
+def one_fold(directory: Path, tmp: Path, skill: float = 1.0, **settings: Any) -> Path:
+    """A finished experiment of one fold, which tests the first two speakers."""
+    lists = tmp / "data" / "one fold"
+    write_fold(lists / "1", corpus(tmp), SPEAKERS[:2])
+    write_experiment(directory, tmp / "data" / "all", lists, **settings)
+    fold(directory / "fold1_seed1", tmp, 1, 1, skill, 0)
+    mark(directory)
+    return directory
+
+
+def untest(training: Path) -> None:
+    """Remove the posteriors of a training, as if it had never been tested."""
+    for name in (POSTERIORS_MARKER, POSTERIORS):
+        (training / name).unlink()
+
+
 def mark(directory: Path) -> None:
     """Mark all trainings of an experiment, and their posteriors, as made as they are now."""
     experiment = read(directory)
