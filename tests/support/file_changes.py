@@ -56,6 +56,6 @@ def _hook(event: str, arguments: tuple[Any, ...]) -> None:
         return
     where = Path(os.fsdecode(path))
     if descriptor not in (None, -1):
-        where = Path(os.readlink(f"/proc/self/fd/{descriptor}")) / where
+        where = Path(f"/proc/self/fd/{descriptor}").readlink() / where
     for watcher in list(_watchers):
-        watcher(event, Path(os.path.abspath(where)))
+        watcher(event, where.absolute())

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tests.support.file_changes import watched
-from tests.support.outputs import is_log
+from tests.support.outputs import NOT_PROMISED, matches
 from tests.support.stages import Outcome, Toy
 
 KILLED = 137  # the exit code of a process under SIGKILL, as a shell gives it
@@ -41,15 +41,18 @@ def killed_at(number: int, root: Path, under: Path, work: Work) -> int:
 
 
 def _work(number: int, root: Path, under: Path, work: Work) -> None:
-    left = number
+    left, toy = number, Toy(root)
+    recipe = toy.directory
 
     def count(_: str, path: Path) -> None:
         nonlocal left
-        if path.is_relative_to(under) and not is_log(path.relative_to(under)):
+        if not path.is_relative_to(under):
+            return
+        if not matches(path.relative_to(recipe), NOT_PROMISED):
             left -= 1
             if left == 0:
                 os._exit(KILLED)
 
     with watched(count):
-        outcome = work(Toy(root))
+        outcome = work(toy)
     os._exit(outcome.code)

@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import fnmatch
 import re
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 MADE = ("data", "dump", "exp")  # the directories of a recipe that its stages make
+
+# Of what no bytes are promised, by patterns of paths in the recipe, and why.
+NOT_PROMISED = {
+    "*.log": "says when, and by which command; nothing reads it",
+    "exp/log/*": "lists of what is left to do, written anew by each run",
+    "*/tensorboard*": "times; nothing reads it",
+}
 
 # What a killed process leaves beside the file or directory that it was writing or removing.
 _LEFTOVER = re.compile(r"\..+\.(tmp|old)\.\d+(\.old)?")
 
 
-def is_log(path: Path) -> bool:
-    """Whether a path inside a recipe is of a log: no stage reads it, no promise is made of it."""
-    return path.suffix == ".log" or not {"log", "tensorboard"}.isdisjoint(path.parts)
+def matches(path: Path, patterns: Iterable[str]) -> bool:
+    """Whether a path in a recipe is of one of these patterns."""
+    return any(fnmatch.fnmatchcase(str(path), pattern) for pattern in patterns)
 
 
 def is_leftover(path: Path) -> bool:
@@ -34,7 +42,9 @@ def outputs(recipe: Path, *, without: Sequence[str] = ()) -> dict[str, bytes]:
         str(inside): path.read_bytes()
         for path in sorted(paths)
         for inside in [path.relative_to(recipe)]
-        if not is_log(inside) and not is_leftover(inside) and path.name not in without
+        if not matches(inside, NOT_PROMISED)
+        and not is_leftover(inside)
+        and path.name not in without
     }
 
 

@@ -107,7 +107,7 @@ class Toy:
         try:
             with (
                 mock.patch.dict(os.environ, own),
-                mock.patch.object(time, "gmtime", lambda _=None: NOW),
+                mock.patch.object(time, "gmtime", return_value=NOW),
                 contextlib.chdir(self.directory),
                 contextlib.redirect_stdout(io.StringIO()),
                 contextlib.redirect_stderr(io.StringIO()),
@@ -191,16 +191,14 @@ class Stages:
         columns = ("dump_modalities", "dump_upstreams", "dump_models", "dump_layers", "dump_dirs")
         rows = zip(*(names[column] for column in columns), strict=True)
         for _, upstream, model, layer, directory in (row for row in rows if row[0] == modality):
-            flags = ("nj", "num_threads", "hub", "skip_bad", "compression_method")
+            flags = ("nj", "num_threads", "hub", "skip_bad", "compression_method", "force")
             options = [word for name in flags for word in (f"--{name}", self.options[name])]
+            what = ["--modality", modality, "--upstream", upstream, "--model", model]
+            where = ["--layer", layer, "--data", data, "--dir", directory]
+            known = ["--corpus", "toy", "--exposure", str(ROOT / "conf" / "exposure.yaml")]
             printed = io.StringIO()
             with contextlib.redirect_stdout(printed):
-                dump_plan.main(
-                    ["--modality", modality, "--upstream", upstream, "--model", model]
-                    + ["--layer", layer, "--data", data, "--dir", directory, "--corpus", "toy"]
-                    + ["--exposure", str(ROOT / "conf" / "exposure.yaml")]
-                    + ["--force", self.force, *options]
-                )
+                dump_plan.main([*what, *where, *known, *options])
             jobs = int(printed.getvalue())
             for job in range(1, jobs + 1):
                 dump.main(["--dir", directory, "--data", data, "--job", str(job)])

@@ -1,0 +1,123 @@
+"""Every file of a finished recipe, changed: it is noticed by name, or made again as it was.
+
+Of each file that stages have made: it is cut, emptied, changed by a byte, lost, replaced with the
+one of another fold or of another run, or with an earlier version of itself. The stages that follow
+must stop with a sentence that names it, or end with the bytes of before.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.support.changes import Finished
+from tests.support.outputs import NOT_PROMISED, differences, matches, outputs
+from tests.support.stages import FAULT, Outcome
+
+pytestmark = pytest.mark.slow
+
+# What may be changed without a word, and why.
+ALLOWED = {**NOT_PROMISED}
+OWNERS = (".done.json", "experiment.yaml")  # what makes a directory one that a sentence names
+COMMON_WORDS = ("train", "valid", "test", "text")  # names of files that prove nothing
+
+
+@dataclass(frozen=True)
+class Group:
+    """Some of the files, and the first of the stages that run after a change.
+
+    Attributes:
+        files: a regular expression of paths in the recipe.
+        whole: whether these stages look after the files themselves too. Otherwise they only read
+            them, and what counts are the bytes of the files that they make.
+    """
+
+    files: str
+    first: int
+    whole: bool = True
+
+
+TRAININGS = r"exp/[^/]*/session/fold\d_seed1"
+GROUPS = {
+    "data": Group("data/all|data", 1),
+    "folds": Group("data/folds", 2),
+    "dumps": Group("dump", 2),
+    "experiments": Group(rf"exp(?!/[^/]*/session/fold)", 2),
+    "trainings": Group(TRAININGS, 2),
+    "data, read by stage 5": Group("data/all", 5, whole=False),
+    "folds, read by stage 5": Group("data/folds", 5, whole=False),
+    "dumps, read by stage 5": Group("dump", 5, whole=False),
+    "trainings, read by stage 6": Group(TRAININGS, 6, whole=False),
+    "data, read by stage 7": Group("data/all", 7, whole=False),
+    "trainings, read by stage 7": Group(TRAININGS, 7, whole=False),
+}
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
+    return Finished(tmp_path_factory.mktemp("changed"))
+
+
+def test_nothing_changed_changes_nothing(finished: Finished) -> None:
+    assert finished.toy.run(1, 8) == Outcome(0)
+    assert differences(outputs(finished.toy.directory), finished.outputs) == []
+
+
+def test_versions_of_files_are_known(finished: Finished) -> None:
+    """The driver has something to put in the place of what matters most."""
+    training = "exp/cfia_net_fbank_bert/session/fold1_seed1"
+    for name in ("checkpoint.pt", ".done.json", "history.csv"):
+        assert finished.earlier[f"{training}/{name}"]
+    for name in ("best.pt", "posteriors.tsv", ".done.json"):
+        assert "of another fold" in dict(finished.changes(Path(training, name)))
+
+
+@pytest.mark.parametrize("name", GROUPS)
+def test_a_change_is_noticed_or_undone(finished: Finished, name: str) -> None:
+    group = GROUPS[name]
+    faults = [
+        f"({path}, {way}): {fault}"
+        for path, way, ended in trials(finished, group)
+        for fault in judge(finished, group, path, ended)
+    ]
+    assert not faults, "\n" + "\n".join([f"{len(faults)} changes are not noticed:", *faults])
+
+
+def trials(finished: Finished, group: Group) -> Iterator[tuple[Path, str, Outcome]]:
+    """Make every change to a group's files and directories, and run the stages."""
+    for path in finished.paths():
+        if re.match(rf"({group.files})(/|$)", str(path)) is None or matches(path, ALLOWED):
+            continue
+        for way, change in finished.changes(path):
+            finished.restore()
+            change()
+            yield path, way, finished.toy.run(group.first, 8)
+    finished.restore()
+
+
+def judge(finished: Finished, group: Group, path: Path, ended: Outcome) -> list[str]:
+    """What is wrong with how the stages ended after a change to a path, if anything is."""
+    if ended.code == FAULT:
+        return [f"no sentence, but {ended.said.splitlines()[-1]}"]
+    if ended.code:
+        return [] if is_named(finished, path, ended.said) else [f"not named: {ended.said!r}"]
+    different = differences(outputs(finished.toy.directory), finished.outputs)
+    if not group.whole:
+        different = [name for name in different if not Path(name).is_relative_to(path)]
+    return [f"used; {len(different)} files differ: {', '.join(different[:4])}"] if different else []
+
+
+def is_named(finished: Finished, path: Path, said: str) -> bool:
+    """Whether a sentence names a file, or the directory that it was made in."""
+    if path.name not in COMMON_WORDS and re.search(rf"(?<![\w.]){re.escape(path.name)}\b", said):
+        return True
+    for directory in (path, *path.parents):
+        if re.search(rf"{re.escape(str(directory))}(?![\w.]*\w)", said):
+            return True
+        if directory != path and any(f"{directory}/{o}" in finished.outputs for o in OWNERS):
+            break
+    return False

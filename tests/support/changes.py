@@ -1,0 +1,152 @@
+"""A finished toy recipe, and the ways in which its files can be changed behind its back."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+from tests.support.data_files import tree
+from tests.support.file_changes import watched
+from tests.support.outputs import MADE, keep, outputs
+from tests.support.stages import NETWORK, Outcome, Toy, write_corpus
+
+Change = Callable[[], None]
+
+# Another fold or another encoder, which has files of the same names.
+SIBLINGS = {
+    r"fold1_seed1": "fold2_seed1", r"fold2_seed1": "fold1_seed1", "folds/session/1": "folds/session/2",
+    "folds/session/2": "folds/session/1", r"folds/speaker/(\d)": "folds/speaker/{}",
+    "dump/fbank": "dump/bert", "dump/bert": "dump/fbank",
+    "folds/session": "folds/speaker", "folds/speaker": "folds/session",
+}  # fmt: skip
+
+
+class Finished:
+    """A recipe after all stages.
+
+    Attributes:
+        earlier: versions of its files that it had in between, by relative path.
+        outputs: the files of which bytes are promised.
+    """
+
+    def __init__(self, root: Path):
+        self.toy = Toy(root)
+        self.recipe = self.toy.directory
+        another = {
+            "train_args": f"{NETWORK} batch_size=4 lr=1e-1 epochs=2",
+            "compression_method": "2",
+            "corpus_dir": str(write_another_corpus(root / "another corpus")),
+        }
+        assert self.toy.run(1, 8, **another) == Outcome(0)
+        self.another = keep(self.recipe, root / "another run")
+        for made in MADE:
+            shutil.rmtree(self.recipe / made)
+        self.earlier: dict[str, list[bytes]] = {}
+        with watched(self._note):
+            assert self.toy.run(1, 8) == Outcome(0)
+        self.copy = keep(self.recipe, root / "finished")
+        self.outputs = outputs(self.recipe)
+        self.files = tree(self.copy)
+        self.earlier = {
+            name: [old for old in dict.fromkeys(versions) if old != self.files.get(name)]
+            for name, versions in self.earlier.items()
+        }
+
+    def _note(self, _: str, path: Path) -> None:
+        """Keep a file that is about to be replaced."""
+        if path.is_relative_to(self.recipe) and path.is_file():
+            name = str(path.relative_to(self.recipe))
+            self.earlier.setdefault(name, []).append(path.read_bytes())
+
+    def paths(self) -> list[Path]:
+        """All files and directories, relative."""
+        return sorted(path.relative_to(self.copy) for path in self.copy.rglob("*"))
+
+    def restore(self) -> None:
+        """Put back what a change and the stages after it have changed."""
+        now = tree_of(self.recipe)
+        for name in now.keys() - self.files.keys():
+            (self.recipe / name).unlink()
+        for name, content in self.files.items():
+            if now.get(name) != content:
+                (self.recipe / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(self.copy / name, self.recipe / name)
+
+    def changes(self, path: Path) -> Iterator[tuple[str, Change]]:
+        """All changes to a file or directory, with their names."""
+        yield "lost", partial(remove, self.recipe / path)
+        for way, source in self._others(path):
+            if source.exists() and content(source) != content(self.copy / path):
+                yield way, partial(replace, self.recipe / path, source)
+        if (self.copy / path).is_dir():
+            return
+        whole = self.files[str(path)]
+        yield "cut", partial((self.recipe / path).write_bytes, whole[: len(whole) // 2])
+        if whole:
+            yield "emptied", partial((self.recipe / path).write_bytes, b"")
+            middle, end = len(whole) // 2, max(0, len(whole) - 3)
+            yield "a byte in the middle", partial(flip, self.recipe / path, middle)
+            yield "a byte at the end", partial(flip, self.recipe / path, end)
+        for number, old in enumerate(self.earlier.get(str(path), [])):
+            yield f"version {number}", partial((self.recipe / path).write_bytes, old)
+
+    def _others(self, path: Path) -> Iterator[tuple[str, Path]]:
+        yield "of another run", self.another / path
+        for ours, theirs in SIBLINGS.items():
+            match = re.search(rf"{ours}(?=/|$)", str(path))
+            if match:
+                number = int(match[1]) % 4 + 1 if match.groups() else 0
+                other = str(path).replace(match[0], theirs.format(number), 1)
+                yield "of another fold", self.copy / other
+                return
+
+
+def write_another_corpus(directory: Path) -> Path:
+    """One with other words, and another label of one utterance."""
+    write_corpus(directory)
+    labels = next(directory.rglob("EmoEvaluation/Ses01F_impro01.txt"))
+    labels.write_text(labels.read_text().replace("\tang\t", "\tsad\t", 1))
+    for path in directory.rglob("transcriptions/[!.]*.txt"):
+        path.write_text(path.read_text().replace(" cat", " mat"))
+    return directory
+
+
+def tree_of(recipe: Path) -> dict[str, bytes]:
+    """All that the stages of a recipe have made."""
+    return {
+        f"{made}/{name}": data
+        for made in MADE
+        if (recipe / made).exists()
+        for name, data in tree(recipe / made).items()
+    }
+
+
+def content(path: Path) -> object:
+    """What tells two files or two directories apart."""
+    return tree(path) if path.is_dir() else path.read_bytes()
+
+
+def remove(path: Path) -> None:
+    """Remove a file, or a directory with all that is in it."""
+    shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def replace(path: Path, source: Path) -> None:
+    """Put a copy of something else in the place of a file or directory."""
+    remove(path)
+    shutil.copytree(source, path) if source.is_dir() else shutil.copy2(source, path)
+
+
+def flip(path: Path, place: int) -> None:
+    """Change a bit of a file in place, which leaves its size and its time as they were."""
+    status = path.stat()
+    with open(path, "r+b") as handle:
+        handle.seek(place)
+        byte = handle.read(1)[0]
+        handle.seek(place)
+        handle.write(bytes([byte ^ 1]))
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
