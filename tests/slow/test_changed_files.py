@@ -46,7 +46,7 @@ GROUPS = {
     "data": Group("data/all|data", 1),
     "folds": Group("data/folds", 2),
     "dumps": Group("dump", 2),
-    "experiments": Group(rf"exp(?!/[^/]*/session/fold)", 2),
+    "experiments": Group(r"exp(?!/[^/]*/session/fold)", 2),
     "trainings": Group(TRAININGS, 2),
     "data, read by stage 5": Group("data/all", 5, whole=False),
     "folds, read by stage 5": Group("data/folds", 5, whole=False),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import shutil
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -18,10 +17,12 @@ Change = Callable[[], None]
 
 # Another fold or another encoder, which has files of the same names.
 SIBLINGS = {
-    r"fold1_seed1": "fold2_seed1", r"fold2_seed1": "fold1_seed1", "folds/session/1": "folds/session/2",
-    "folds/session/2": "folds/session/1", r"folds/speaker/(\d)": "folds/speaker/{}",
-    "dump/fbank": "dump/bert", "dump/bert": "dump/fbank",
+    "fold1_seed1": "fold2_seed1", "fold2_seed1": "fold1_seed1",
+    "folds/session/1": "folds/session/2", "folds/session/2": "folds/session/1",
+    "folds/speaker/1": "folds/speaker/2", "folds/speaker/2": "folds/speaker/3",
+    "folds/speaker/3": "folds/speaker/4", "folds/speaker/4": "folds/speaker/1",
     "folds/session": "folds/speaker", "folds/speaker": "folds/session",
+    "dump/fbank": "dump/bert", "dump/bert": "dump/fbank",
 }  # fmt: skip
 
 
@@ -85,23 +86,20 @@ class Finished:
         if (self.copy / path).is_dir():
             return
         whole = self.files[str(path)]
-        yield "cut", partial((self.recipe / path).write_bytes, whole[: len(whole) // 2])
+        middle, end = len(whole) // 2, max(0, len(whole) - 3)
+        yield "cut", partial(write, self.recipe / path, whole[:middle])
         if whole:
-            yield "emptied", partial((self.recipe / path).write_bytes, b"")
-            middle, end = len(whole) // 2, max(0, len(whole) - 3)
+            yield "emptied", partial(write, self.recipe / path, b"")
             yield "a byte in the middle", partial(flip, self.recipe / path, middle)
             yield "a byte at the end", partial(flip, self.recipe / path, end)
-        for number, old in enumerate(self.earlier.get(str(path), [])):
-            yield f"version {number}", partial((self.recipe / path).write_bytes, old)
+        for number, old in enumerate(self.earlier.get(str(path), []), start=1):
+            yield f"its version {number}", partial(write, self.recipe / path, old)
 
     def _others(self, path: Path) -> Iterator[tuple[str, Path]]:
         yield "of another run", self.another / path
         for ours, theirs in SIBLINGS.items():
-            match = re.search(rf"{ours}(?=/|$)", str(path))
-            if match:
-                number = int(match[1]) % 4 + 1 if match.groups() else 0
-                other = str(path).replace(match[0], theirs.format(number), 1)
-                yield "of another fold", self.copy / other
+            if f"/{ours}/" in f"/{path}/":
+                yield "of another fold", self.copy / str(path).replace(ours, theirs, 1)
                 return
 
 
@@ -139,6 +137,11 @@ def replace(path: Path, source: Path) -> None:
     """Put a copy of something else in the place of a file or directory."""
     remove(path)
     shutil.copytree(source, path) if source.is_dir() else shutil.copy2(source, path)
+
+
+def write(path: Path, data: bytes) -> None:
+    """Give a file another content."""
+    path.write_bytes(data)
 
 
 def flip(path: Path, place: int) -> None:

@@ -99,6 +99,7 @@ class Toy:
         """Set what ser.sh sets: directory, options, logging; give the lines of errors."""
         values = {option.name: option.default for option in EVERY} | self.options | options
         own = {**values, "default_labels": "4", "CFIA_COMMAND": "./run.sh"}
+        own["GIT_DIR"] = os.devnull  # whoever edits the checkout meanwhile changes no provenance
         errors, root = _Errors(), logging.getLogger()
         level, handlers = root.level, root.handlers
         # Thousands of runs would fill what pytest keeps of the log.
@@ -176,7 +177,7 @@ class Stages:
     def _data(self) -> None:
         flags = ("labels", "text_tags", "text_file", "skip_bad", "allow_partial", "force")
         options = [word for name in flags for word in (f"--{name}", self.options[name])]
-        arguments = [*options, self.options["corpus_dir"], *self.names["data"]]
+        arguments = [*options, *self.names["corpus_dir"], *self.names["data"]]
         prepare.main("IEMOCAP", SCRIPT.read, arguments)
 
     def _folds(self) -> None:
