@@ -42,15 +42,17 @@ class Group:
 
 
 TRAININGS = r"exp/[^/]*/session/fold\d_seed1"
+EXPERIMENTS = r"exp(?!/[^/]*/session/fold)"
 GROUPS = {
     "data": Group("data/all|data", 1),
     "folds": Group("data/folds", 2),
     "dumps": Group("dump", 2),
-    "experiments": Group(r"exp(?!/[^/]*/session/fold)", 2),
+    "experiments": Group(EXPERIMENTS, 2),
     "trainings": Group(TRAININGS, 2),
     "data, read by stage 5": Group("data/all", 5, whole=False),
     "folds, read by stage 5": Group("data/folds", 5, whole=False),
     "dumps, read by stage 5": Group("dump", 5, whole=False),
+    "experiments, read by stage 6": Group(EXPERIMENTS, 6, whole=False),
     "trainings, read by stage 6": Group(TRAININGS, 6, whole=False),
     "data, read by stage 7": Group("data/all", 7, whole=False),
     "trainings, read by stage 7": Group(TRAININGS, 7, whole=False),
@@ -72,7 +74,7 @@ def test_versions_of_files_are_known(finished: Finished) -> None:
     training = "exp/cfia_net_fbank_bert/session/fold1_seed1"
     for name in ("checkpoint.pt", ".done.json", "history.csv"):
         assert finished.earlier[f"{training}/{name}"]
-    for name in ("best.pt", "posteriors.tsv", ".done.json"):
+    for name in ("best.pt", "posteriors.tsv"):
         assert "of another fold" in dict(finished.changes(Path(training, name)))
 
 
@@ -113,7 +115,8 @@ def judge(finished: Finished, group: Group, path: Path, ended: Outcome) -> list[
 
 def is_named(finished: Finished, path: Path, said: str) -> bool:
     """Whether a sentence names a file, or the directory that it was made in."""
-    if path.name not in COMMON_WORDS and re.search(rf"(?<![\w.]){re.escape(path.name)}\b", said):
+    before = "its input " if path.name in COMMON_WORDS else r"(?<![\w.])"
+    if re.search(rf"{before}{re.escape(path.name)}\b", said):
         return True
     for directory in (path, *path.parents):
         if re.search(rf"{re.escape(str(directory))}(?![\w.]*\w)", said):

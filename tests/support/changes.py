@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -24,6 +25,15 @@ SIBLINGS = {
     "folds/session": "folds/speaker", "folds/speaker": "folds/session",
     "dump/fbank": "dump/bert", "dump/bert": "dump/fbank",
 }  # fmt: skip
+
+EDITS = (
+    ("experiment.yaml", b"  number: 2", b"  number: 1"),
+    ("experiment.yaml", b"  number: 2", b"  number: 4"),
+    ("experiment.yaml", b"selection: valid", b"selection: last"),
+    ("experiment.yaml", b"lr: 0.05", b"lr: 0.01"),
+    ("frontend.yaml", b"exposure: none", b"exposure: audio"),
+)
+PICTURES = (".png", ".svg")
 
 
 class Finished:
@@ -72,6 +82,10 @@ class Finished:
         now = tree_of(self.recipe)
         for name in now.keys() - self.files.keys():
             (self.recipe / name).unlink()
+        for directory in sorted(self.recipe.rglob("*"), reverse=True):  # the innermost first
+            inside = directory.relative_to(self.recipe)
+            if inside.parts[0] in MADE and directory.is_dir() and not (self.copy / inside).is_dir():
+                directory.rmdir()
         for name, content in self.files.items():
             if now.get(name) != content:
                 (self.recipe / name).parent.mkdir(parents=True, exist_ok=True)
@@ -85,15 +99,20 @@ class Finished:
                 yield way, partial(replace, self.recipe / path, source)
         if (self.copy / path).is_dir():
             return
-        whole = self.files[str(path)]
+        ours, whole = self.recipe / path, self.files[str(path)]
         middle, end = len(whole) // 2, max(0, len(whole) - 3)
-        yield "cut", partial(write, self.recipe / path, whole[:middle])
         if whole:
-            yield "emptied", partial(write, self.recipe / path, b"")
-            yield "a byte in the middle", partial(flip, self.recipe / path, middle)
-            yield "a byte at the end", partial(flip, self.recipe / path, end)
+            yield "a byte in the middle", partial(flip, ours, middle)
+        if path.suffix in PICTURES:  # to draw one takes longer than all other stages
+            return
+        yield "cut", partial(write, ours, whole[:middle])
+        if whole:
+            yield "emptied", partial(write, ours, b"")
+            yield "a byte at the end", partial(flip, ours, end)
+        for way, edited in edits(path.name, whole):
+            yield way, partial(write, ours, edited)
         for number, old in enumerate(self.earlier.get(str(path), []), start=1):
-            yield f"its version {number}", partial(write, self.recipe / path, old)
+            yield f"its version {number}", partial(write, ours, old)
 
     def _others(self, path: Path) -> Iterator[tuple[str, Path]]:
         yield "of another run", self.another / path
@@ -101,6 +120,24 @@ class Finished:
             if f"/{ours}/" in f"/{path}/":
                 yield "of another fold", self.copy / str(path).replace(ours, theirs, 1)
                 return
+
+
+def edits(name: str, whole: bytes) -> Iterator[tuple[str, bytes]]:
+    """What a person could do to a file of text."""
+    for of, old, new in EDITS:
+        if name == of and old in whole:
+            yield f"{new.decode()!r}", whole.replace(old, new)
+    try:
+        lines = whole.decode().splitlines(keepends=True)
+    except UnicodeDecodeError:
+        return
+    if name.startswith(".") or len(lines) < 3:
+        return
+    yield "a line gone", "".join([*lines[:1], *lines[2:]]).encode()
+    first, last = (re.fullmatch(r"(\S+)([ \t].+\n)", line) for line in (lines[1], lines[-1]))
+    if first and last:
+        exchanged = [lines[0], first[1] + last[2], *lines[2:-1], last[1] + first[2]]
+        yield "two values exchanged", "".join(exchanged).encode()
 
 
 def write_another_corpus(directory: Path) -> Path:
