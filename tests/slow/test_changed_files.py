@@ -8,7 +8,7 @@ must stop with a sentence that names it, or end with the bytes of before.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,6 +32,7 @@ class Group:
 
     Attributes:
         files: a regular expression of paths in the recipe.
+        before: takes a finished recipe back to where a stage was cut off.
         whole: whether these stages look after the files themselves too. Otherwise they only read
             them, and what counts are the bytes of the files that they make.
     """
@@ -39,9 +40,11 @@ class Group:
     files: str
     first: int
     whole: bool = True
+    before: Callable[[Finished], None] = Finished.restore
 
 
 TRAININGS = r"exp/[^/]*/session/fold\d_seed1"
+FIRST = r"exp/[^/]*/session/fold1_seed1"
 EXPERIMENTS = r"exp(?!/[^/]*/session/fold)"
 GROUPS = {
     "data": Group("data/all|data", 1),
@@ -53,9 +56,11 @@ GROUPS = {
     "folds, read by stage 5": Group("data/folds", 5, whole=False),
     "dumps, read by stage 5": Group("dump", 5, whole=False),
     "experiments, read by stage 6": Group(EXPERIMENTS, 6, whole=False),
-    "trainings, read by stage 6": Group(TRAININGS, 6, whole=False),
+    "trainings in the middle": Group(FIRST, 5, before=Finished.take_back_to_first_epoch),
+    "trainings without posteriors": Group(FIRST, 6, before=Finished.take_back_to_training),
+    "trainings, read by stage 6": Group(FIRST, 6, whole=False),
     "data, read by stage 7": Group("data/all", 7, whole=False),
-    "trainings, read by stage 7": Group(TRAININGS, 7, whole=False),
+    "trainings, read by stage 7": Group(FIRST, 7, whole=False),
 }
 
 
@@ -66,6 +71,18 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
 
 def test_nothing_changed_changes_nothing(finished: Finished) -> None:
     assert finished.toy.run(1, 8) == Outcome(0)
+    assert differences(outputs(finished.toy.directory), finished.outputs) == []
+
+
+@pytest.mark.parametrize(
+    ("back", "first"), [(Finished.take_back_to_first_epoch, 5), (Finished.take_back_to_training, 6)]
+)
+def test_a_stage_that_was_cut_off_ends_with_the_same_bytes(
+    finished: Finished, back: Callable[[Finished], None], first: int
+) -> None:
+    back(finished)
+    assert differences(outputs(finished.toy.directory), finished.outputs)
+    assert finished.toy.run(first, 8) == Outcome(0)
     assert differences(outputs(finished.toy.directory), finished.outputs) == []
 
 
@@ -95,7 +112,9 @@ def trials(finished: Finished, group: Group) -> Iterator[tuple[Path, str, Outcom
         if re.match(rf"({group.files})(/|$)", str(path)) is None or matches(path, ALLOWED):
             continue
         for way, change in finished.changes(path):
-            finished.restore()
+            group.before(finished)
+            if not (finished.toy.directory / path).exists():
+                break
             change()
             yield path, way, finished.toy.run(group.first, 8)
     finished.restore()

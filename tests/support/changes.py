@@ -91,6 +91,21 @@ class Finished:
                 (self.recipe / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy2(self.copy / name, self.recipe / name)
 
+    def take_back_to_training(self) -> None:
+        """Put back what stage 5 had made, and what an earlier run has made of it."""
+        self.restore()
+        for name in ("posteriors.tsv", ".posteriors.json"):
+            for path in self.recipe.glob(f"exp/*/*/fold*/{name}"):
+                path.unlink()
+
+    def take_back_to_first_epoch(self) -> None:
+        """Put back what a training has after an epoch, killed before the next."""
+        self.take_back_to_training()
+        for name in (".done.json", "best.pt", "checkpoint.pt", "history.csv"):
+            for path in self.recipe.glob(f"exp/*/*/fold*/{name}"):
+                for old in self.earlier.get(str(path.relative_to(self.recipe)), [])[:1]:
+                    path.write_bytes(old)
+
     def changes(self, path: Path) -> Iterator[tuple[str, Change]]:
         """All changes to a file or directory, with their names."""
         yield "lost", partial(remove, self.recipe / path)
@@ -185,6 +200,7 @@ def flip(path: Path, place: int) -> None:
     """Change a bit of a file in place, which leaves its size and its time as they were."""
     status = path.stat()
     with open(path, "r+b") as handle:
+        place = min(place, status.st_size - 1)
         handle.seek(place)
         byte = handle.read(1)[0]
         handle.seek(place)
