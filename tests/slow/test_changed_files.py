@@ -57,7 +57,9 @@ GROUPS = {
     "dumps, read by stage 5": Group("dump", 5, whole=False),
     "experiments, read by stage 6": Group(EXPERIMENTS, 6, whole=False),
     "trainings in the middle": Group(FIRST, 5, before=Finished.take_back_to_first_epoch),
-    "trainings without posteriors": Group(FIRST, 6, before=Finished.take_back_to_training),
+    "trainings without posteriors": Group(
+        FIRST, 6, whole=False, before=Finished.take_back_to_training
+    ),
     "trainings, read by stage 6": Group(FIRST, 6, whole=False),
     "data, read by stage 7": Group("data/all", 7, whole=False),
     "trainings, read by stage 7": Group(FIRST, 7, whole=False),
@@ -112,12 +114,20 @@ def trials(finished: Finished, group: Group) -> Iterator[tuple[Path, str, Outcom
         if re.match(rf"({group.files})(/|$)", str(path)) is None or matches(path, ALLOWED):
             continue
         for way, change in finished.changes(path):
+            # A whole experiment with other options is one that may be scored.
+            if not group.whole and way == "of another run" and holds_experiment(finished, path):
+                continue
             group.before(finished)
             if not (finished.toy.directory / path).exists():
                 break
             change()
             yield path, way, finished.toy.run(group.first, 8)
     finished.restore()
+
+
+def holds_experiment(finished: Finished, path: Path) -> bool:
+    """Whether a path is the directory of an experiment, or above one."""
+    return any((finished.copy / path).rglob("experiment.yaml"))
 
 
 def judge(finished: Finished, group: Group, path: Path, ended: Outcome) -> list[str]:
