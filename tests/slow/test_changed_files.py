@@ -25,6 +25,12 @@ ALLOWED = {**NOT_PROMISED}
 OWNERS = (".done.json", "experiment.yaml")  # what makes a directory one that a sentence names
 COMMON_WORDS = ("train", "valid", "test", "text")  # names of files that prove nothing
 
+# What cfia calls its inputs, where that is not the name of a file.
+INPUTS = {
+    "data/folds": "fold lists", "data/all/wav.scp": "audio",
+    "dump/fbank": "audio features", "dump/bert": "text features",
+}  # fmt: skip
+
 
 @dataclass(frozen=True)
 class Group:
@@ -144,6 +150,9 @@ def judge(finished: Finished, group: Group, path: Path, ended: Outcome) -> list[
 
 def is_named(finished: Finished, path: Path, said: str) -> bool:
     """Whether a sentence names a file, or the directory that it was made in."""
+    called = next((name for where, name in INPUTS.items() if path.is_relative_to(where)), "")
+    if called and f"its input {called} has changed" in said:
+        return True
     before = "its input " if path.name in COMMON_WORDS else r"(?<![\w.])"
     if re.search(rf"{before}{re.escape(path.name)}\b", said):
         return True
