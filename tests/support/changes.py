@@ -91,6 +91,11 @@ class Finished:
                 (self.recipe / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy2(self.copy / name, self.recipe / name)
 
+    def take_back_to_features(self) -> None:
+        """Put back what stages 1 to 4 had made."""
+        self.restore()
+        shutil.rmtree(self.recipe / "exp")
+
     def take_back_to_training(self) -> None:
         """Put back what stage 5 had made, and what an earlier run has made of it."""
         self.restore()
