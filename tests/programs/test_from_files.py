@@ -14,7 +14,7 @@ from sklearn import metrics as sk
 from cfia.bin.compare import main as compare
 from cfia.bin.score import main as score
 from cfia.errors import UserError
-from tests.support.made_up_experiments import CLASSES, one_fold, read_pairs, run, untest
+from tests.support.made_up_experiments import CLASSES, read_pairs, run, run_fold, untest
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -38,7 +38,7 @@ def test_scoring_one_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
 
 def test_the_json_of_a_file_has_the_layout_of_a_run(tmp_path: Path) -> None:
     """One run of one fold, and the same posteriors by another toolkit: the same scores."""
-    directory = one_fold(tmp_path / "exp" / "net" / "test_split", tmp_path)
+    directory = run_fold(tmp_path)
     score(["--expdir", str(tmp_path / "exp")])
     ours = json.loads((directory / "scores.json").read_text())
     table, theirs = tmp_path / "data" / "all" / "utt2spk", tmp_path / "theirs.tsv"

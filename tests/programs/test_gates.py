@@ -66,6 +66,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = experiment.make(tmp_path_factory.mktemp("gates"))
     front = root / "dump" / "audio" / "frontend.yaml"
     write_yaml(front, {**read_yaml(front), "frame_shift": 0.02})
+    experiment.mark_again(front.parent)
     small = "epochs=1 hidden=4 channels=4 features=3"
     directory = experiment.plan(root, root / "cfia_net_a_t" / "session", small)
     train(experiment.command(directory))
@@ -114,7 +115,7 @@ def test_what_has_no_gates_is_said(trained: Path, tmp_path: Path) -> None:
     values = read_yaml(trained.parent / NAME)
     for part in PARTS:
         values["parts"][part]["dumps"].pop("audio")
-    write_yaml(tmp_path / NAME, values)
+    experiment.seal(tmp_path / NAME, values)
     utt = lists(trained).test[0]
     with pytest.raises(UserError, match="no CFIA module between audio and text"):
         gates(["--utts", utt, *experiment.command(tmp_path / trained.name)])

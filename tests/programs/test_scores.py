@@ -11,14 +11,13 @@ import numpy as np
 import pytest
 from sklearn import metrics as sk
 
-from cfia import marker
 from cfia.bin.report import main as report
 from cfia.bin.score import main as score
 from cfia.errors import UserError
-from cfia.experiment import read
-from cfia.files import read_json
+from cfia.files import read_json, read_yaml
 from cfia.metrics import METRICS
-from tests.support.made_up_experiments import CLASSES, read_pairs, run, stages
+from tests.support.experiment import seal
+from tests.support.made_up_experiments import CLASSES, corpus, mark, read_pairs, run, stages
 
 
 def test_scores_of_one_seed_are_those_of_scikit_learn(tmp_path: Path) -> None:
@@ -171,7 +170,7 @@ def test_a_seed_without_all_folds_is_left_out_and_named(
 ) -> None:
     directory = run(tmp_path, seeds=(1, 2))
     other = run(tmp_path, system="other")
-    (directory / "fold2_seed2" / "posteriors.tsv").unlink()
+    not_tested(directory / "fold2_seed2")
     shutil.rmtree(directory / "fold3_seed2")
     stages(tmp_path)
     assert (other / "scores.json").exists()
@@ -182,13 +181,19 @@ def test_a_seed_without_all_folds_is_left_out_and_named(
     assert line in caplog.text
     assert line in (tmp_path / "exp" / "RESULTS.md").read_text()
     # Without its last whole seed the run leaves the tables, and its old scores go.
-    (directory / "fold1_seed1" / "posteriors.tsv").unlink()
+    not_tested(directory / "fold1_seed1")
     stages(tmp_path)
     assert not (directory / "scores.json").exists()
     results = (tmp_path / "exp" / "RESULTS.md").read_text()
     assert "| net_fbank |" not in results
     assert "| other |" in results
     assert "net_fbank, scheme session: no posteriors of fold1_seed1" in results
+
+
+def not_tested(training: Path) -> None:
+    """Take its posteriors, as if stage 6 had not come to it."""
+    for name in ("posteriors.tsv", ".posteriors.json"):
+        (training / name).unlink()
 
 
 def test_nothing_finished_is_an_error_that_says_what_to_run(tmp_path: Path) -> None:
@@ -198,7 +203,7 @@ def test_nothing_finished_is_an_error_that_says_what_to_run(tmp_path: Path) -> N
     with pytest.raises(UserError, match="holds no training; run stages 5 and 6"):
         score(["--expdir", str(tmp_path / "exp")])
     directory = run(tmp_path)
-    (directory / "fold1_seed1" / "posteriors.tsv").unlink()
+    not_tested(directory / "fold1_seed1")
     with pytest.raises(UserError, match="run stage 6"):
         score(["--expdir", str(tmp_path / "exp")])
     with pytest.raises(UserError, match="run stage 6"):
@@ -218,28 +223,53 @@ def test_what_an_earlier_version_trained_is_left_out_and_said_so(
     assert not (new.with_name(".session.old.7") / "scores.json").exists()
 
 
-def test_a_training_of_another_experiment_is_not_scored(tmp_path: Path) -> None:
-    directory = run(tmp_path)
-    digest = read(directory).digest()
-    marker.finish(directory / "fold1_seed1", {"seeds": 1}, {"experiment.yaml": digest})
-    score(["--expdir", str(tmp_path / "exp")])
-    marker.finish(directory / "fold2_seed1", {"seeds": 1}, {"experiment.yaml": "another"})
-    with pytest.raises(UserError, match=r"fold2_seed1 was trained by another experiment\.yaml"):
+@pytest.mark.parametrize(
+    ("other", "message"),
+    [
+        ("net_fbank/session/fold1_seed1", "--fold was 1, now 2"),
+        ("other/session/fold2_seed1", "its input experiment.yaml has changed"),
+    ],
+)
+def test_another_training_is_not_scored_in_its_place(
+    tmp_path: Path, other: str, message: str
+) -> None:
+    run(tmp_path, "other")
+    place = run(tmp_path) / "fold2_seed1"
+    shutil.rmtree(place)
+    shutil.copytree(tmp_path / "exp" / other, place)
+    with pytest.raises(UserError, match=rf"fold2_seed1 was made differently \({message}.*stage 5"):
         score(["--expdir", str(tmp_path / "exp")])
 
 
-def test_an_experiment_that_lacks_a_key_is_named(tmp_path: Path) -> None:
+def test_posteriors_of_another_network_are_not_scored(tmp_path: Path) -> None:
+    directory = run(tmp_path)
+    not_tested(directory / "fold2_seed1")
+    for name in ("posteriors.tsv", ".posteriors.json"):
+        shutil.copy(directory / "fold1_seed1" / name, directory / "fold2_seed1" / name)
+    with pytest.raises(UserError, match=r"was made differently .*stage 6 .* with --force true"):
+        score(["--expdir", str(tmp_path / "exp")])
+
+
+def test_an_experiment_that_was_edited_or_lacks_a_key_is_named(tmp_path: Path) -> None:
     path = run(tmp_path) / "experiment.yaml"
     path.write_text(path.read_text().replace("protocol:", "protokoll:"))
+    with pytest.raises(UserError, match=r"experiment.yaml was cut or edited; run stage 5"):
+        score(["--expdir", str(tmp_path / "exp")])
+    seal(path, read_yaml(path))
     with pytest.raises(UserError, match=r"experiment.yaml is not as cfia writes it \('protocol'"):
         score(["--expdir", str(tmp_path / "exp")])
 
 
 def test_an_utterance_without_a_speaker_is_named(tmp_path: Path) -> None:
-    run(tmp_path)
+    corpus(tmp_path)
     path = tmp_path / "data" / "all" / "utt2spk"
-    path.write_text("".join(path.read_text().splitlines(keepends=True)[1:]))
+    before = path.read_text()
+    path.write_text("".join(before.splitlines(keepends=True)[1:]))
+    run(tmp_path)
     with pytest.raises(UserError, match="utt2spk lacks Spk1-00"):
+        score(["--expdir", str(tmp_path / "exp")])
+    path.write_text(before)  # other speakers than at the time of the training
+    with pytest.raises(UserError, match=r"utt2spk is not what .* was trained with; put it back"):
         score(["--expdir", str(tmp_path / "exp")])
 
 
@@ -252,6 +282,9 @@ def test_stage_8_wants_the_scores_of_these_posteriors(tmp_path: Path) -> None:
         run(tmp_path, "better", skill=4) / "fold1_seed1" / "posteriors.tsv",
         directory / "fold1_seed1" / "posteriors.tsv",
     )
+    with pytest.raises(UserError, match=r"its file posteriors\.tsv has .*stage 6"):
+        report(["--expdir", str(tmp_path / "exp")])
+    mark(directory)
     score(["--expdir", str(tmp_path / "exp")])
     os.truncate(directory / "scores.json", 100)
     with pytest.raises(UserError, match=r"net_fbank/session/scores.json does not go"):

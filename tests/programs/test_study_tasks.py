@@ -12,10 +12,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cfia.bin import train
 from cfia.errors import UserError
+from cfia.files import read_yaml
 from cfia.study import tasks
 from cfia.study.tasks import n_jobs
 from cfia.training.task_list import Task, read_list, write_list
+from tests.support.experiment import seal
 from tests.support.killed import killed_at_checkpoint
 from tests.support.studies import Recipe
 
@@ -104,9 +107,38 @@ def test_an_experiment_made_otherwise_stops_the_study_or_is_made_again(
     assert recipe.list_trainings(nj="9", train_args="lr=1e-2", force="true") == 4
     assert len(recipe.listed()) == 4
     recipe.train()
-    for log in recipe.exp.glob("*/*/*/train.log"):  # also of the one that had to be removed
+    for log in recipe.exp.glob("*/*/*/train.log"):
         assert "epoch 2/2" in log.read_text()
     assert len(list(recipe.exp.glob("*/*/*/train.log"))) == 4
+
+
+def test_force_makes_again_what_was_made_in_the_same_way(tmp_path: Path) -> None:
+    recipe = Recipe(tmp_path)
+    recipe.list_trainings(nj="4")
+    recipe.train()
+    recipe.test()
+    before = recipe.results()
+    recipe.test(force="true")  # stage 6: the networks stay
+    assert recipe.results() == before
+    assert recipe.list_trainings(nj="9", force="true") == 4
+    assert recipe.results() == {}
+    assert recipe.list_trainings(nj="9") == 4
+    recipe.train()
+    recipe.test()
+    assert recipe.results() == before
+
+
+def test_a_job_of_a_list_does_not_force(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Killed and called again, it would begin again with what it has finished."""
+    recipe = Recipe(tmp_path)
+    recipe.list_trainings(nj="4")
+    recipe.train()
+    before = recipe.results()
+    with pytest.raises(SystemExit) as stopped:
+        train.main([*recipe.job("train", 1, 1), "--force", "true"])
+    assert stopped.value.code == 2
+    assert "--force goes with one training" in capsys.readouterr().err
+    assert recipe.results() == before
 
 
 def test_force_also_trains_again_what_was_damaged(tmp_path: Path) -> None:
@@ -114,14 +146,18 @@ def test_force_also_trains_again_what_was_damaged(tmp_path: Path) -> None:
     recipe.list_trainings(nj="4")
     recipe.train()
     (recipe.exp / "linear_fbank" / "session" / "fold1_seed1" / "history.csv").unlink()
-    with pytest.raises(UserError, match=r"its file history.csv is gone\); --force true"):
+    with pytest.raises(UserError, match=r"its file history.csv is gone\); stage 5 .*--force"):
         recipe.list_trainings()
-    assert recipe.list_trainings(nj="9", force="true") == 1
+    assert recipe.list_trainings(nj="9", force="true") == 4
+    recipe.train()
     path = recipe.exp / "cfia_net_fbank_minilm" / "session" / "experiment.yaml"
     path.write_text(path.read_text().replace("align:", "aligned:"))
+    with pytest.raises(UserError, match=r"experiment\.yaml was cut or edited.*--force true"):
+        recipe.list_trainings()
+    seal(path, read_yaml(path))  # as another version of cfia might have written it
     with pytest.raises(UserError, match=r"unknown key 'aligned'.*--force true"):
         recipe.list_trainings()
-    assert recipe.list_trainings(nj="9", force="true") == 3
+    assert recipe.list_trainings(nj="9", force="true") == 4
 
 
 def test_another_cache_is_no_other_experiment(finished: Recipe) -> None:
@@ -134,10 +170,16 @@ def test_trainings_of_an_earlier_version_are_refused_or_made_again(tmp_path: Pat
     old = recipe.exp / "linear_fbank" / "session" / "fold1_seed1" / "config.yaml"
     old.parent.mkdir(parents=True)
     old.touch()
+    (old.parent / ".done.json").write_text('{"state": "done", "options": {}, "inputs": {}}')
     with pytest.raises(UserError, match=r"session was made differently \(it has no exp"):
         recipe.list_trainings()
     recipe.list_trainings(force="true")
     assert not old.exists()
+    old.parent.mkdir(parents=True, exist_ok=True)
+    old.touch()
+    for force in ("false", "true"):  # no marker says what made it
+        with pytest.raises(UserError, match=r"holds config\.yaml but no marker .*move it away or"):
+            recipe.list_trainings(force=force)
 
 
 def test_a_training_that_fails_does_not_keep_the_others(

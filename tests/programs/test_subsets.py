@@ -112,7 +112,8 @@ def test_transcripts_with_their_tags_say_it_themselves(tmp_path: Path) -> None:
     score(["--expdir", str(tmp_path / "exp")])
     found = read_json(directory / "scores.json")["pooled"]["subsets"]
     assert {name: of["n"] for name, of in found.items()} == {
-        "tagged": sum("[" in text for text in tables["raw"].values())
+        "unseen_text": sum(u[-2] != "0" or u.endswith("05") for u in tables["raw"]),
+        "tagged": sum("[" in text for text in tables["raw"].values()),
     }
 
 
@@ -125,7 +126,11 @@ def test_a_subset_that_the_data_does_not_know_is_left_out(tmp_path: Path) -> Non
 
 def test_fold_lists_that_were_made_again_do_not_go_unseen(tmp_path: Path) -> None:
     with_tables(tmp_path)
-    run(tmp_path, folds_dir=tmp_path / "folds")
-    (tmp_path / "folds" / "2" / "train").write_text("Spk3-00\n")
+    run(tmp_path)
+    (tmp_path / "data" / "folds" / "2" / "train").write_text("Spk3-00\n")
+    with pytest.raises(UserError, match=r"folds is not what .* was trained with; put it back, tra"):
+        score(["--expdir", str(tmp_path / "exp")])
+    run(tmp_path, "trained_with_them")
+    shutil.rmtree(tmp_path / "exp" / "net_fbank")
     with pytest.raises(UserError, match=r"2/train names Spk3-00, .* train again"):
         score(["--expdir", str(tmp_path / "exp")])

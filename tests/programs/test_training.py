@@ -10,12 +10,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from cfia import marker
 from cfia.bin import posteriors, train
 from cfia.errors import UserError
 from cfia.experiment import NAME, read
 from cfia.training import checkpoint
 from cfia.training.dataset import averaging
-from tests.support.experiment import CLASSES, command, frontend, make, plan
+from tests.support.experiment import CLASSES, command, frontend, make, mark_again, plan
+from tests.support.killed import killed_at_checkpoint
 
 
 @pytest.fixture(scope="module")
@@ -106,11 +108,29 @@ def copied(training: Path, experiment: Path) -> Path:
 
 
 def test_an_experiment_that_is_edited_by_hand_stops_and_force_trains_again(
-    trained: Path, tmp_path: Path
+    trained: Path, experiment: Path, tmp_path: Path
 ) -> None:
     copy = copied(trained, tmp_path / "cfia_net_a_t" / "session")
     path = copy.parent / NAME
     path.write_text(path.read_text().replace("epochs: 6", "epochs: 1"))
+    for program in (train, posteriors):
+        for force in ("false", "true"):
+            with pytest.raises(UserError, match=r"yaml was cut or edited; run stage 5 .*--force"):
+                program.main([*command(copy), "--force", force])
+    assert len(history(copy)) == 6
+    with pytest.raises(UserError, match=r"experiment\.yaml was cut or edited.*--force true"):
+        plan(experiment, copy.parent)
+    train.main(command(plan(experiment, copy.parent, "hidden=8 epochs=1", force=True)))
+    assert len(history(copy)) == 1
+    assert not (copy / "posteriors.tsv").exists()
+
+
+def test_an_experiment_that_another_replaced_stops_and_force_trains_again(
+    trained: Path, experiment: Path, tmp_path: Path
+) -> None:
+    copy = copied(trained, tmp_path / "cfia_net_a_t" / "session")
+    other = plan(experiment, tmp_path / "other" / "session", "hidden=8 epochs=1")
+    shutil.copy(other.parent / NAME, copy.parent)
     wanted = r"its input experiment\.yaml has changed.*--force true"
     for program in (train, posteriors):
         with pytest.raises(UserError, match=wanted):
@@ -119,6 +139,25 @@ def test_an_experiment_that_is_edited_by_hand_stops_and_force_trains_again(
     train.main([*command(copy), "--force", "true"])
     assert len(history(copy)) == 1
     assert not (copy / "posteriors.tsv").exists()
+
+
+def test_a_checkpoint_that_is_damaged_or_of_another_training_stops(
+    trained: Path, experiment: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    training = plan(experiment, tmp_path / "cfia_net_a_t" / "session", "hidden=8 epochs=3")
+    with killed_at_checkpoint(monkeypatch, 2):
+        train.main(command(training))
+    path = training / "checkpoint.pt"
+    data = bytearray(path.read_bytes())
+    shutil.copy(trained / path.name, path)
+    with pytest.raises(UserError, match=r"checkpoint\.pt is of another training; run stage 5"):
+        train.main(command(training))
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(UserError, match=r"checkpoint\.pt is damaged.*run stage 5 .*--force true"):
+        train.main(command(training))
+    train.main([*command(training), "--force", "true"])
+    assert len(history(training)) == 3
 
 
 def test_an_experiment_of_an_earlier_version_stops(
@@ -134,35 +173,55 @@ def test_an_experiment_of_an_earlier_version_stops(
     assert copy.exists()
 
 
-def change_features(root: Path) -> None:
-    (root / "dump" / "audio" / ".done.json").write_text(
-        '{"state": "done", "options": {"x": 1}, "inputs": {}}'
-    )
+def edit_features(root: Path) -> None:
+    path = root / "dump" / "audio" / "raw.1.ark"
+    path.write_bytes(path.read_bytes()[:-1])
 
 
-def change_labels(root: Path) -> None:
+def make_features_again(root: Path) -> None:
+    marker.finish(root / "dump" / "audio", {"x": 1}, {})
+
+
+def edit_labels(root: Path) -> None:
     path = root / "data" / "all" / "utt2emo"
     path.write_text(path.read_text().replace(" ang\n", " sad\n", 1))
 
 
-def change_lists(root: Path) -> None:
-    folds = root / "data" / "folds" / "session" / "1"
-    valid = (folds / "valid").read_text().split()
-    (folds / "valid").write_text("\n".join(valid[1:]) + "\n")
-    utts = sorted([*(folds / "train").read_text().split(), valid[0]])
-    (folds / "train").write_text("\n".join(utts) + "\n")
+def edit_labels_beside_own_lists(root: Path) -> None:
+    edit_labels(root)
+    own_lists(root)
+
+
+def edit_lists(root: Path) -> None:
+    move_to_train(root / "data" / "folds" / "session" / "1", "valid")
+
+
+def edit_and_mark_lists(root: Path) -> None:
+    edit_lists(root)
+    mark_again(root / "data" / "folds" / "session")
+
+
+def move_to_train(fold: Path, part: str) -> None:
+    """Move the first utterance of the list of another part."""
+    first, *others = (fold / part).read_text().split()
+    (fold / part).write_text("\n".join(others) + "\n")
+    utts = sorted([*(fold / "train").read_text().split(), first])
+    (fold / "train").write_text("\n".join(utts) + "\n")
 
 
 @pytest.mark.parametrize(
-    ("change", "what"),
+    ("change", "message"),
     [
-        (change_features, "audio features"),
-        (change_labels, "utt2emo"),
-        (change_lists, "fold lists"),
+        (edit_features, "raw.1.ark has .* bytes where .* were written; run stage 3"),
+        (make_features_again, "its input audio features has changed"),
+        (edit_labels, "made from another utt2emo than .* is now; run stage 2"),
+        (edit_labels_beside_own_lists, "its input utt2emo has changed"),
+        (edit_lists, "its file 1/train has .* bytes where .* were written; run stage 2"),
+        (edit_and_mark_lists, "its input fold lists has changed"),
     ],
 )
 def test_changed_inputs_stop_the_next_run(
-    change: Callable[[Path], None], what: str, experiment: Path, tmp_path: Path
+    change: Callable[[Path], None], message: str, experiment: Path, tmp_path: Path
 ) -> None:
     root = tmp_path / "moved"
     shutil.copytree(experiment, root, ignore=shutil.ignore_patterns("exp"))
@@ -173,11 +232,13 @@ def test_changed_inputs_stop_the_next_run(
     train.main(command(finished))
     change(root)
     for program, training in ((train, finished), (posteriors, finished), (train, planned)):
-        with pytest.raises(UserError, match=f"its input {what} has changed.*--force true"):
+        with pytest.raises(UserError, match=f"{message}.*--force true"):
             program.main(command(training))
     assert not (finished / "posteriors.tsv").exists()
     assert not planned.exists()
-    with pytest.raises(UserError, match=f"made differently .its input {what} has changed"):
+    if "has changed" in message:
+        message = f"made differently .{message}"
+    with pytest.raises(UserError, match=f"{message}.*--force true"):
         plan(root, finished.parent, "hidden=4 channels=2 features=2 epochs=1")
 
 
@@ -213,7 +274,7 @@ def test_a_training_part_without_a_class_stops(experiment: Path, tmp_path: Path)
     root = tmp_path / "copy"
     shutil.copytree(experiment, root)
     table = root / "data" / "all" / "utt2emo"
-    utts = (root / "data" / "folds" / "session" / "1" / "test").read_text().split()
+    utts = (own_lists(root) / "test").read_text().split()
     lines = [line.split() for line in table.read_text().splitlines()]
     lines = [[u, "fea" if u == utts[0] else e] for u, e in lines]
     table.write_text("".join(f"{u} {e}\n" for u, e in lines))
@@ -222,15 +283,27 @@ def test_a_training_part_without_a_class_stops(experiment: Path, tmp_path: Path)
         train.main(command(training))
 
 
-def test_a_checkpoint_with_a_missing_key_is_named(trained: Path, tmp_path: Path) -> None:
+def own_lists(root: Path) -> Path:
+    """Take the marker of the fold lists, as of lists that a user has written; fold 1 of them."""
+    folds = root / "data" / "folds" / "session"
+    (folds / marker.NAME).unlink()
+    return folds / "1"
+
+
+def test_a_network_that_was_edited_or_lacks_a_key_is_named(trained: Path, tmp_path: Path) -> None:
     copy = copied(trained, tmp_path / "cfia_net_a_t" / "session")
     content = checkpoint.load(copy / "best.pt")
     del content["model"]["classifier.2.weight"]
     checkpoint.save(copy / "best.pt", content)
+    for program in (train, posteriors):
+        with pytest.raises(UserError, match=r"its file best\.pt has .*--force true makes it and"):
+            program.main(command(copy))
+    mark_again(copy)
     with pytest.raises(UserError, match=r"best\.pt lacks the weight 'classifier\.2\.weight'"):
         posteriors.main([*command(copy), "--force", "true"])
     (copy / "best.pt").write_bytes(b"nonsense")
-    with pytest.raises(UserError, match="is no checkpoint of cfia"):
+    mark_again(copy)
+    with pytest.raises(UserError, match=r"best\.pt is damaged, or no checkpoint of cfia; run sta"):
         posteriors.main([*command(copy), "--force", "true"])
 
 
@@ -250,13 +323,19 @@ def test_a_fold_that_there_is_not_leaves_nothing_behind(experiment: Path, tmp_pa
     assert [path.name for path in (tmp_path / "a").iterdir()] == ["experiment.yaml"]
 
 
-def test_bytes_do_not_depend_on_the_name_of_the_directory(
+def test_bytes_do_not_depend_on_where_the_directory_is(
     trained: Path, experiment: Path, tmp_path: Path
 ) -> None:
-    training = plan(experiment, tmp_path / "another name" / "session")
-    train.main(command(training))
-    for name in ("best.pt", "checkpoint.pt"):
+    """A recipe that was copied to another place, and a system of another name."""
+    root = tmp_path / "another place"
+    shutil.copytree(experiment, root, ignore=shutil.ignore_patterns("exp"))
+    training = plan(root, root / "elsewhere" / "cfia_net_a_t" / "session")
+    named = plan(root, root / "elsewhere" / "another name" / "session")
+    for other in (training, named):
+        train.main(command(other))
+    for name in ("best.pt", "checkpoint.pt", "history.csv"):
         assert (training / name).read_bytes() == (trained / name).read_bytes()
+    assert history(named) == history(trained)
 
 
 def test_frames_are_averaged_to_about_a_rate(tmp_path: Path) -> None:
@@ -290,7 +369,7 @@ def test_each_option_of_training_changes_the_result(experiment: Path, tmp_path: 
 
 def _uneven(experiment: Path, root: Path) -> Path:
     shutil.copytree(experiment, root)
-    folds = root / "data" / "folds" / "session" / "1"
+    folds = own_lists(root)
     utts = (folds / "train").read_text().split()
     emotions = dict(line.split() for line in (root / "data/all/utt2emo").read_text().splitlines())
     angry = [utt for utt in utts if emotions[utt] == "ang"][:3]
@@ -303,11 +382,10 @@ def _uneven(experiment: Path, root: Path) -> Path:
 def test_lists_edited_by_hand_cannot_leak_a_speaker(experiment: Path, tmp_path: Path) -> None:
     root = tmp_path / "copy"
     shutil.copytree(experiment, root)
-    folds = root / "data" / "folds" / "session" / "1"
-    utts = (folds / "test").read_text().split()
-    (folds / "test").write_text("\n".join(utts[1:]) + "\n")
-    train_list = [*(folds / "train").read_text().split(), utts[0]]
-    (folds / "train").write_text("\n".join(sorted(train_list)) + "\n")
+    move_to_train(root / "data" / "folds" / "session" / "1", "test")
+    with pytest.raises(UserError, match=r"its file 1/test has .* run stage 2 .*--force true"):
+        plan(root, tmp_path / "a")
+    own_lists(root)
     training = plan(root, tmp_path / "a")
     with pytest.raises(UserError, match="test and train share the speaker Ses0F"):
         train.main(command(training))

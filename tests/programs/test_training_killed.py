@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from cfia import marker
 from cfia.bin import train
 from cfia.training import checkpoint
 from cfia.training.trainer import WITHIN_EPOCH
@@ -49,8 +50,10 @@ def undisturbed(experiment: Path, tmp_path_factory: pytest.TempPathFactory) -> P
 
 
 def contents(directory: Path) -> dict[str, bytes]:
+    """The bytes of all files but of those that say when they were made."""
     names = {path.name for path in directory.iterdir() if path.is_file()}
-    return {name: (directory / name).read_bytes() for name in names - {"provenance.yaml"}}
+    dated = {"provenance.yaml", marker.NAME}  # a marker holds the digest of the other
+    return {name: (directory / name).read_bytes() for name in names - dated}
 
 
 def changed(path: Path) -> int:
@@ -112,7 +115,8 @@ def test_a_kill_before_the_epochs_file_was_removed(
     early = {**state, "history": state["history"][:-1], "totals": {}, "random": {}}
     checkpoint.save(directory / WITHIN_EPOCH, early)
     (directory / f".{WITHIN_EPOCH}.tmp.1").write_bytes(b"half")
-    marker = directory / ".done.json"
-    marker.write_text(marker.read_text().replace('"done"', '"started"'))
+    recorded = marker.read(directory)
+    assert recorded is not None
+    marker.start(directory, recorded.options, recorded.inputs)
     train.main(command(directory))
     assert contents(directory) == contents(undisturbed)

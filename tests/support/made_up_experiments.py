@@ -105,16 +105,6 @@ def fold(directory: Path, tmp: Path, k: int, seed: int, skill: float, salt: int)
     (directory / "best.pt").write_text(f"fold {k}, seed {seed}")
 
 
-def one_fold(directory: Path, tmp: Path, skill: float = 1.0, **settings: Any) -> Path:
-    """A finished experiment of one fold, which tests the first two speakers."""
-    lists = tmp / "data" / "one fold"
-    write_fold(lists / "1", corpus(tmp), SPEAKERS[:2])
-    write_experiment(directory, tmp / "data" / "all", lists, **settings)
-    fold(directory / "fold1_seed1", tmp, 1, 1, skill, 0)
-    mark(directory)
-    return directory
-
-
 def untest(training: Path) -> None:
     """Remove the posteriors of a training, as if it had never been tested."""
     for name in (POSTERIORS_MARKER, POSTERIORS):
@@ -169,6 +159,16 @@ def run(
     for seed in seeds:
         for k in (1, 2, 3):
             fold(directory / f"fold{k}_seed{seed}", tmp, k, seed, skill, salt)
+    mark(directory)
+    return directory
+
+
+def run_fold(tmp: Path) -> Path:
+    """A finished experiment of one fold, whose corpus is divided as it was published."""
+    directory, folds = tmp / "exp" / "net_fbank" / "test_split", tmp / "data" / "test_split"
+    write_fold(folds / "1", corpus(tmp), SPEAKERS[:2])
+    write_experiment(directory, tmp / "data" / "all", folds, cv="test_split")
+    fold(directory / "fold1_seed1", tmp, 1, 1, 1.0, 0)
     mark(directory)
     return directory
 

@@ -61,14 +61,15 @@ class Recipe:
         return tasks.list_trainings(plan)
 
     def train(self, job: int = 1, jobs: int = 1) -> None:
-        train.main([*self._job("train", job, jobs), "--force", "true"])
+        train.main(self.job("train", job, jobs))
 
     def test(self, **options: str) -> None:
         """Stage 6, in one job."""
         tasks.list_posteriors(self.plan(**options))
-        posteriors.main(self._job("posteriors", 1, 1))
+        posteriors.main(self.job("posteriors", 1, 1))
 
-    def _job(self, program: str, job: int, jobs: int) -> list[str]:
+    def job(self, program: str, job: int, jobs: int) -> list[str]:
+        """The arguments of a job of the list of `program`."""
         path = self.exp / "study" / "toy" / f"{program}.list"
         return ["--list", str(path), "--job", str(job), "--jobs", str(jobs)]
 

@@ -27,7 +27,7 @@ from cfia.posteriors import Posteriors, write_posteriors
 from cfia.scoring.cells import Estimate
 from cfia.scoring.outputs import load
 from cfia.scoring.trained import TrainedExperiment, find_trained
-from tests.support.made_up_experiments import write_experiment
+from tests.support.made_up_experiments import mark, write_experiment, write_fold
 
 CON = "1.5e-5,3e-5"  # value and share of the consistency terms
 HEAD = "epoch,lr,train_loss,train_ce,train_con,con_grad_ratio,valid_loss,valid_wa,valid_ua,selected"
@@ -46,14 +46,16 @@ def make(
     """A run of one fold whose confusion matrix is `counts`."""
     pairs = [(i, j) for (i, j), n in np.ndenumerate(np.asarray(counts)) for _ in range(int(n))]
     utts = [f"s{n % 3}-{n:04d}" for n in range(len(pairs))]
+    refs = [classes[i] for i, _ in pairs]
     (tmp / "data").mkdir(exist_ok=True)
     write_table(tmp / "data" / "utt2spk", {utt: utt[:2] for utt in utts})
     experiment = tmp / "exp" / system / "session"
-    write_experiment(experiment, tmp / "data", folds=1, **settings)
+    write_table(tmp / "data" / "utt2emo", dict(zip(utts, refs, strict=True)))
+    write_fold(tmp / "folds" / "1", [*utts, "t-1", "t-2"], ["s0", "s1", "s2"])
+    write_experiment(experiment, tmp / "data", tmp / "folds", **settings)
     for seed in seeds:
         directory = experiment / f"fold1_seed{seed}"
         directory.mkdir(parents=True)
-        refs = [classes[i] for i, _ in pairs]
         probs = np.eye(len(classes))[[j for _, j in pairs]]
         write_posteriors(directory / "posteriors.tsv", list(classes), utts, refs, probs)
         rng = np.random.default_rng(seed)
@@ -64,6 +66,8 @@ def make(
             for e in range(n_epochs)
         ]
         (directory / "history.csv").write_text("\n".join([HEAD, *rows]) + "\n")
+        (directory / "best.pt").touch()
+    mark(experiment)
     (trained,) = (one for one in find_trained(tmp / "exp") if one.system == system)
     return trained
 
