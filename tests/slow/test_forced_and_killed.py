@@ -26,6 +26,7 @@ pytestmark = pytest.mark.slow
 
 # Not numbers: a marker lists all files that were there when it was written.
 MARKERS = (".done.json", ".posteriors.json")
+WEIGHTS = ("best.pt", "checkpoint.pt", "history.csv")
 EXPERIMENT = Path("exp", "cfia_net_fbank_bert", "session")
 OTHER = {"train_args": f"{NETWORK} batch_size=4 lr=1e-1 epochs=1"}
 
@@ -34,10 +35,10 @@ def run_forced(first: int, last: int, options: Mapping[str, str], toy: Toy) -> O
     return toy.run(first, last, force="true", **options)
 
 
-def train_forced(toy: Toy) -> Outcome:
-    """One training alone, of the experiment as it is."""
-    arguments = [str(EXPERIMENT), "--fold", "1", "--seed", "1", "--force", "true"]
-    return toy.call(train.main, *arguments)
+def train_alone(toy: Toy, *, force: bool) -> Outcome:
+    """One training, of the experiment as it is."""
+    words = ["--fold", "1", "--seed", "1", "--force", str(force).lower()]
+    return toy.call(train.main, str(EXPERIMENT), *words)
 
 
 def lose_history(toy: Toy) -> None:
@@ -64,6 +65,8 @@ class Case:
         first: the first of the stages, to 7, of the plain run.
         options: of the plain run, where they differ from those of the run before.
         before: a change to the finished recipe.
+        alone: options that a training makes `experiment.yaml` of when it is trained alone, without
+            force, after the kill; None: it is not.
         idle: the forced run may find nothing to make again, or refuse.
     """
 
@@ -72,19 +75,24 @@ class Case:
     first: int
     options: Mapping[str, str] = field(default_factory=dict)
     before: Callable[[Toy], None] = nothing
+    alone: Mapping[str, str] | None = None
     idle: bool = False
 
 
 ANOTHER = {"corpus_dir": "../../another corpus"}
 COMPRESSED = {"compression_method": "2"}
+EDITED = {"train_args": f"{NETWORK} batch_size=4 lr=1e-1 epochs=2"}  # as `edit_experiment`
+FORCED_ALONE = partial(train_alone, force=True)
 CASES = {
     "other options of training": Case("exp", partial(run_forced, 5, 7, OTHER), 5, OTHER),
     "the same options": Case("exp", partial(run_forced, 5, 7, {}), 5, idle=True),
     "a training that lacks a file": Case(
         "exp", partial(run_forced, 5, 7, {}), 5, before=lose_history
     ),
-    "one training alone": Case("exp", train_forced, 5, before=lose_history),
-    "one of an edited experiment": Case("exp", train_forced, 5, before=edit_experiment, idle=True),
+    "one training alone": Case("exp", FORCED_ALONE, 5, before=lose_history, alone={}),
+    "one of an edited experiment": Case(
+        "exp", FORCED_ALONE, 5, before=edit_experiment, alone=EDITED, idle=True
+    ),
     "other archives": Case("dump", partial(run_forced, 3, 4, COMPRESSED), 3, COMPRESSED),
     "the same archives": Case("dump", partial(run_forced, 3, 4, {}), 3, idle=True),
     "another corpus": Case("data", partial(run_forced, 1, 2, ANOTHER), 1, ANOTHER),
@@ -107,6 +115,12 @@ class Runs:
             assert self.toy.run(1, 7, **options) == Outcome(0)
             self._made[name] = keep(self.toy.directory, self.root / f"run {len(self._made)}")
         return self._made[name]
+
+
+def weights(recipe: Path) -> dict[str, bytes]:
+    """What the first training is; a file that is not there is missing."""
+    paths = (recipe / EXPERIMENT / "fold1_seed1" / name for name in WEIGHTS)
+    return {path.name: path.read_bytes() for path in paths if path.exists()}
 
 
 @pytest.fixture(scope="module")
@@ -143,6 +157,7 @@ class Trial:
         self.old = runs.undisturbed({})
         runs_made = {"old": self.old, "new": runs.undisturbed(case.options)}
         self.expected = {name: numbers(made) for name, made in runs_made.items()}
+        self.alone = None if case.alone is None else weights(runs.undisturbed(case.alone))
         self.killed = runs.root / "killed"
 
     def kill(self, number: int) -> int:
@@ -158,6 +173,7 @@ class Trial:
         """What is wrong after the kill, with each of the commands that a user may give."""
         return [
             *self.scores_alone(),
+            *self.train_alone(),
             *self.plain("old", {}),
             *(self.plain("new", self.case.options) if self.case.options else []),
         ]
@@ -173,6 +189,17 @@ class Trial:
         if made[1] is None or made in known:
             return []
         return ["stage 7 alone: scores.json is of another run than experiment.yaml"]
+
+    def train_alone(self) -> list[str]:
+        """The same training without force: what its experiment.yaml makes, or a refusal."""
+        if self.alone is None:
+            return []
+        restore(self.toy.directory, self.killed)
+        ended = train_alone(self.toy, force=False)
+        if ended.code:
+            return sentence("cfia train without force", ended)
+        different = differences(weights(self.toy.directory), self.alone)
+        return [f"cfia train without force: not its experiment's: {different}"] if different else []
 
     def plain(self, which: str, options: Mapping[str, str]) -> list[str]:
         """The stages without force: a refusal, or the bytes of an undisturbed run."""
