@@ -221,4 +221,4 @@ def _difference(experiment: Experiment) -> str | None:
     try:
         return read(directory).difference(experiment)
     except UserError:
-        return f"its {NAME} was cut or edited"
+        return f"its {NAME} was cut or edited, or is of another version of cfia"

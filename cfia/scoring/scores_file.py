@@ -223,8 +223,10 @@ def score_all(expdir: Path) -> None:
             " (nothing changed)" if unchanged else "",
         )  # fmt: skip
     if not any(trained.finished for trained in experiments):
+        first = experiments[0]
         raise UserError(
-            f"no experiment under {expdir} has the posteriors of all its folds; run stage 6 again"
+            f"no experiment under {expdir} has the posteriors of all its folds (the first, "
+            f"{first.directory}, lacks {' '.join(first.missing)}); run stage 6 again"
         )
 
 

@@ -27,7 +27,7 @@ from cfia.study.models import Models, read_models
 from cfia.study.request import Request
 from cfia.study.study_file import ROW_OPTIONS, Row, Study, plain_study, read_study
 from cfia.training.folds import ImpossibleError, MissingClassError, make_folds
-from cfia.training.inputs import classes, measure_folds, measure_part
+from cfia.training.inputs import check_encoder, classes, measure_folds, measure_part
 
 
 @dataclass(frozen=True)
@@ -84,6 +84,8 @@ class PlannedExperiment:
                 go together; or a mistake in the configuration.
         """
         folds = measure_folds(self.folds, self.data)
+        for dump in self.dumps:
+            check_encoder(dump.directory, dump.modality, dump.upstream)
         dumps = {dump.modality: dump.directory for dump in self.dumps}
         part = measure_part(self.data, dumps, archives=True)
         return Experiment(

@@ -10,6 +10,7 @@ from cfia import marker
 from cfia.errors import UserError
 from cfia.experiment import NAME, Dump, Experiment, Folds, Part
 from cfia.files import digest, sha256
+from cfia.frontend import Frontend
 from cfia.kaldi.table import read_table
 from cfia.kaldi.validate import check_unedited
 from cfia.training import fold_check
@@ -42,6 +43,22 @@ def measure_part(data: Path, dumps: Mapping[str, Path], *, archives: bool = Fals
         _compare_tables(dump, data, FEATURE_TABLES, made_by)
     tables = [name for name in SCORE_TABLES if (data / name).exists()]
     return Part(data, {name: sha256(data / name) for name in tables}, measured)
+
+
+def check_encoder(dump: Path, modality: str, upstream: str) -> None:
+    """Refuse features of another encoder than the dump directory should have.
+
+    Raises:
+        UserError: they are of another one, or there are none.
+    """
+    made_by = MADE_BY[modality]
+    marker.output_digest(dump, made_by)
+    made = Frontend.read(dump)
+    if (made.kind, made.name) != (modality, upstream):
+        raise UserError(
+            f"{dump} has {made.kind} features of {made.name}, not {modality} features of "
+            f"{upstream}; move it away and run {made_by} again"
+        )
 
 
 def _compare_tables(directory: Path, data: Path, tables: Collection[str], made_by: str) -> None:

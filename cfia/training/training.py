@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 NETWORK = "best.pt"
+PRODUCTS = (NETWORK, "checkpoint.pt", "history.csv", "provenance.yaml")
 POSTERIORS = "posteriors.tsv"
 POSTERIORS_MARKER = ".posteriors.json"
 
@@ -119,7 +120,7 @@ def train(training: Training, checkpoint_seconds: float, *, force: bool) -> None
             directories.remove(directory)
         marker.start(directory, options, inputs)
     _fit(training, checkpoint_seconds)
-    marker.finish(directory, options, inputs)
+    marker.finish(directory, options, inputs, files=PRODUCTS)
 
 
 def is_trained(training: Training) -> bool:

@@ -26,6 +26,7 @@ from tests.support.made_up_experiments import (
     run,
     run_fold,
     stages,
+    write_experiment,
 )
 
 
@@ -242,10 +243,12 @@ def test_tables_of_one_seed_say_so_in_their_titles(reported: tuple[Path, str]) -
 
 def test_systems_are_compared_on_the_utterances_that_both_have(tmp_path: Path) -> None:
     run(tmp_path, "all")
-    fewer = run(tmp_path, "fewer")
-    path = fewer / "fold1_seed1" / "posteriors.tsv"
-    lines = path.read_text().splitlines(keepends=True)
-    path.write_text("".join([lines[0], *lines[5:]]))
+    fewer, folds = run(tmp_path, "fewer"), tmp_path / "data" / "fewer"
+    shutil.copytree(tmp_path / "data" / "folds", folds)
+    for path, head in ((folds / "1" / "test", 0), (fewer / "fold1_seed1" / "posteriors.tsv", 1)):
+        lines = path.read_text().splitlines(keepends=True)
+        path.write_text("".join(lines[:head] + lines[head + 4 :]))
+    write_experiment(fewer, tmp_path / "data" / "all", folds)
     mark(fewer)
     stages(tmp_path)
     results = (tmp_path / "exp" / "RESULTS.md").read_text()
@@ -254,10 +257,13 @@ def test_systems_are_compared_on_the_utterances_that_both_have(tmp_path: Path) -
 
 
 def test_a_class_that_a_fold_lacks(tmp_path: Path) -> None:
+    sad = {utt for utt, ref in corpus(tmp_path).items() if ref == "sad"}
+    tested = tmp_path / "data" / "folds" / "1" / "test"
+    tested.write_text("".join(f"{utt}\n" for utt in tested.read_text().split() if utt not in sad))
     directory = run(tmp_path)
     path = directory / "fold1_seed1" / "posteriors.tsv"
     lines = path.read_text().splitlines(keepends=True)
-    path.write_text("".join(line for line in lines if "\tsad\t0" not in line))
+    path.write_text("".join(line for line in lines if line.split("\t")[0] not in sad))
     mark(directory)
     stages(tmp_path)
     found = read_json(directory / "scores.json")

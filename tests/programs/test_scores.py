@@ -17,7 +17,7 @@ from cfia.errors import UserError
 from cfia.files import read_json, read_yaml
 from cfia.metrics import METRICS
 from tests.support.experiment import seal
-from tests.support.made_up_experiments import CLASSES, corpus, mark, read_pairs, run, stages
+from tests.support.made_up_experiments import CLASSES, corpus, mark, read_pairs, run, stages, untest
 
 
 def test_scores_of_one_seed_are_those_of_scikit_learn(tmp_path: Path) -> None:
@@ -146,6 +146,7 @@ def test_who_always_answers_one_class_has_scores_without_an_interval(tmp_path: P
         head, *rows = path.read_text().splitlines()
         cells = ["\t".join([*row.split("\t")[:2], "0.1", "0.2", "0.6", "0.1"]) for row in rows]
         path.write_text("\n".join([head, *cells]) + "\n")
+    mark(lone)
     stages(tmp_path)
     found = read_json(lone / "scores.json")
     assert found["pooled"]["ua"] == 25
@@ -158,10 +159,21 @@ def test_who_always_answers_one_class_has_scores_without_an_interval(tmp_path: P
     assert "| 25.00 |" in next(line for line in results.splitlines() if line.startswith("| lone |"))
 
 
-def test_seeds_that_tested_other_utterances_are_an_error(tmp_path: Path) -> None:
-    path = run(tmp_path, seeds=(1, 2)) / "fold2_seed2" / "posteriors.tsv"
-    path.write_text("".join(path.read_text().splitlines(keepends=True)[:-1]))
-    with pytest.raises(UserError, match=r"fold2_seed2/posteriors.tsv lacks Spk4-29"):
+def test_posteriors_of_other_utterances_or_labels_are_an_error(tmp_path: Path) -> None:
+    directory = run(tmp_path, seeds=(1, 2))
+    path = directory / "fold2_seed2" / "posteriors.tsv"
+    lines = path.read_text().splitlines(keepends=True)
+    path.write_text("".join(lines[:-1]))
+    with pytest.raises(UserError, match=r"fold2_seed2/posteriors is not as it was made.*stage 6"):
+        score(["--expdir", str(tmp_path / "exp")])
+    mark(directory)
+    with pytest.raises(UserError, match=r"fold2_seed2/posteriors\.tsv: Spk4-29 is not there, but"):
+        score(["--expdir", str(tmp_path / "exp")])
+    utt, ref, *rest = lines[-1].split("\t")
+    other = "ang" if ref == "sad" else "sad"
+    path.write_text("".join([*lines[:-1], "\t".join([utt, other, *rest])]))
+    mark(directory)
+    with pytest.raises(UserError, match=rf"Spk4-29 is {other}, but of the fold's test it is {ref}"):
         score(["--expdir", str(tmp_path / "exp")])
 
 
@@ -170,7 +182,7 @@ def test_a_seed_without_all_folds_is_left_out_and_named(
 ) -> None:
     directory = run(tmp_path, seeds=(1, 2))
     other = run(tmp_path, system="other")
-    not_tested(directory / "fold2_seed2")
+    untest(directory / "fold2_seed2")
     shutil.rmtree(directory / "fold3_seed2")
     stages(tmp_path)
     assert (other / "scores.json").exists()
@@ -181,19 +193,13 @@ def test_a_seed_without_all_folds_is_left_out_and_named(
     assert line in caplog.text
     assert line in (tmp_path / "exp" / "RESULTS.md").read_text()
     # Without its last whole seed the run leaves the tables, and its old scores go.
-    not_tested(directory / "fold1_seed1")
+    untest(directory / "fold1_seed1")
     stages(tmp_path)
     assert not (directory / "scores.json").exists()
     results = (tmp_path / "exp" / "RESULTS.md").read_text()
     assert "| net_fbank |" not in results
     assert "| other |" in results
     assert "net_fbank, scheme session: no posteriors of fold1_seed1" in results
-
-
-def not_tested(training: Path) -> None:
-    """Take its posteriors, as if stage 6 had not come to it."""
-    for name in ("posteriors.tsv", ".posteriors.json"):
-        (training / name).unlink()
 
 
 def test_nothing_finished_is_an_error_that_says_what_to_run(tmp_path: Path) -> None:
@@ -203,7 +209,7 @@ def test_nothing_finished_is_an_error_that_says_what_to_run(tmp_path: Path) -> N
     with pytest.raises(UserError, match="holds no training; run stages 5 and 6"):
         score(["--expdir", str(tmp_path / "exp")])
     directory = run(tmp_path)
-    not_tested(directory / "fold1_seed1")
+    untest(directory / "fold1_seed1")
     with pytest.raises(UserError, match="run stage 6"):
         score(["--expdir", str(tmp_path / "exp")])
     with pytest.raises(UserError, match="run stage 6"):
@@ -243,7 +249,7 @@ def test_another_training_is_not_scored_in_its_place(
 
 def test_posteriors_of_another_network_are_not_scored(tmp_path: Path) -> None:
     directory = run(tmp_path)
-    not_tested(directory / "fold2_seed1")
+    untest(directory / "fold2_seed1")
     for name in ("posteriors.tsv", ".posteriors.json"):
         shutil.copy(directory / "fold1_seed1" / name, directory / "fold2_seed1" / name)
     with pytest.raises(UserError, match=r"was made differently .*stage 6 .* with --force true"):

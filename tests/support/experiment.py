@@ -85,7 +85,8 @@ def seal(path: Path, values: Mapping[str, Any]) -> None:
 
 def frontend(name: str, dim: int, **more: Any) -> Frontend:
     """What made up features: an encoder without weights."""
-    values = {"kind": "audio", "model": None, "revision": None, "layer": None, "frame_shift": None,
+    kind = "text" if name in ("text", "minilm", "bert") else "audio"
+    values = {"kind": kind, "model": None, "revision": None, "layer": None, "frame_shift": None,
               "sample_rate": None, "weights": None}  # fmt: skip
     return Frontend(**{**values, "name": name, "dim": dim, **more})
 
