@@ -160,7 +160,10 @@ def read(directory: Path) -> Experiment:
         raise UserError(f"{path} is not there; run stage 5 (training) first")
     values = read_yaml(path)
     if values.pop(_DIGEST, None) != digest(values):
-        raise UserError(f"{path} was cut or edited; run stage 5 (training) with --force true")
+        raise UserError(
+            f"{path} was cut or edited, or is of another version of cfia; run stage 5 (training) "
+            "with --force true"
+        )
     try:
         values["parts"] = {name: values["parts"][name] for name in PARTS}
         values |= {"directory": directory, "config": build(values["config"], str(path))}

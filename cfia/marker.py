@@ -88,13 +88,13 @@ def check(
     """
     if not (directory / name).exists():
         if name == NAME:
-            _refuse_unknown(directory)
+            refuse_unknown(directory)
         return State.FRESH
     if force:
         return State.FRESH
-    recorded = read(directory, name)
+    recorded = read(directory, name, made_by)
     assert recorded is not None
-    output = directory if name == NAME else directory / Path(name).stem.lstrip(".")
+    output = directory if name == NAME else directory / next(iter(recorded.files))
     difference = first_difference(recorded.options, recorded.inputs, options, inputs)
     if difference is not None:
         raise made_differently(output, difference, made_by, suggest_tag=suggest_tag)
@@ -104,8 +104,14 @@ def check(
     return State.DONE if recorded.done else State.RESUME
 
 
-def _refuse_unknown(directory: Path) -> None:
-    """Refuse a directory with files of unknown origin, which must not be resumed or mixed in."""
+def refuse_unknown(directory: Path) -> None:
+    """Refuse a directory with files of unknown origin, which must not be resumed or mixed in.
+
+    Raises:
+        UserError: it holds more than logs, and no marker.
+    """
+    if (directory / NAME).exists():
+        return
     found = _output_files(directory) if directory.exists() else []
     if found:
         raise UserError(
@@ -114,8 +120,8 @@ def _refuse_unknown(directory: Path) -> None:
         )
 
 
-def read(directory: Path, name: str = NAME) -> Marker | None:
-    """Read a directory's marker; None where there is none.
+def read(directory: Path, name: str = NAME, made_by: str = "") -> Marker | None:
+    """Read a directory's marker; None where there is none. `made_by` as for `check`.
 
     Raises:
         UserError: it is not as a stage wrote it.
@@ -131,8 +137,7 @@ def read(directory: Path, name: str = NAME) -> Marker | None:
     except (ValueError, TypeError, AttributeError):
         pass
     raise UserError(
-        f"{path} was cut or edited, or is of an earlier version of cfia; --force true makes "
-        f"{directory} and what follows again"
+        f"{path} was cut or edited, or is of an earlier version of cfia; {_way_out(made_by)}"
     )
 
 
@@ -319,7 +324,7 @@ def output_digest(directory: Path, made_by: str, *, archives: bool = False) -> s
     Raises:
         UserError: the directory is not finished, or not as it was made.
     """
-    recorded = read(directory)
+    recorded = read(directory, made_by=made_by)
     if recorded is None or not recorded.done:
         raise UserError(f"{directory} is not there or not finished; run {made_by} first")
     verify(directory, made_by, archives=archives)
@@ -341,7 +346,7 @@ def verify(
     Raises:
         UserError: a file is gone, or was cut or edited.
     """
-    recorded = read(directory)
+    recorded = read(directory, made_by=made_by)
     changed = recorded and changed_file(directory, recorded, archives=archives, only=only)
     if changed:
         raise UserError(f"{directory}: {changed}; run {made_by} with --force true")

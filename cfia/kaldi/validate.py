@@ -248,7 +248,7 @@ def check_unedited(directory: Path) -> None:
     Raises:
         UserError: a table is gone, or was cut or edited.
     """
-    recorded = marker.read(directory)
+    recorded = marker.read(directory, made_by="stage 1")
     changed = recorded and marker.changed_file(directory, recorded)
     if changed:
         raise UserError(

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import logging
 import shlex
 import statistics
 from collections.abc import Callable, Sequence
 
-from cfia import experiment
+from cfia import experiment, marker
 from cfia.errors import UserError
 from cfia.experiment import record
 from cfia.options import NEUTRAL
@@ -17,7 +18,7 @@ from cfia.study.study_plan import PlannedExperiment, StudyPlan, describe_plan
 from cfia.training.inputs import check_lists, check_unchanged
 from cfia.training.task_list import Task, write_list
 from cfia.training.training import (
-    POSTERIORS,
+    POSTERIORS_MARKER,
     Training,
     has_posteriors,
     is_trained,
@@ -75,8 +76,10 @@ def write_experiments(plan: StudyPlan) -> None:
         if entry.reason and not plan.study.name:
             raise UserError(entry.reason)
     resolved = [planned.resolve(plan.request.recipe.name) for planned in plan.experiments]
-    for new in resolved:
+    for planned, new in zip(plan.experiments, resolved, strict=True):
         check_lists(new)
+        for seed, fold in itertools.product(planned.seeds, range(1, new.folds.number + 1)):
+            marker.refuse_unknown(new.training(fold, seed))
     for planned, new in zip(plan.experiments, resolved, strict=True):
         record(new, force=plan.request.force, seeds=planned.seeds)
     write_experiment_list(plan.directory, [planned.directory for planned in plan.experiments])
@@ -105,7 +108,7 @@ def trained(plan: StudyPlan) -> list[Training]:
             recorded = experiment.read(planned.directory)
             begun += [Training(recorded, fold, seed) for seed, fold in recorded.trainings()
                           if seed in planned.seeds]  # fmt: skip
-    return [t for t in begun if (t.directory / POSTERIORS).exists()]
+    return [t for t in begun if (t.directory / POSTERIORS_MARKER).exists()]
 
 
 def list_trainings(plan: StudyPlan) -> int:

@@ -17,7 +17,7 @@ from cfia.model.equations import EquationStack
 from cfia.model.network import CFIANet
 from cfia.training.dataset import averaging, load
 from cfia.training.determinism import set_up
-from cfia.training.training import Training, trained_network
+from cfia.training.training import Training, check_trained, trained_network
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ def audio_weights(training: Training, utts: Sequence[str]) -> Iterator[AudioWeig
 
     Raises:
         UserError: the training has no CFIA module or not both modalities, or is not finished, or
-            an utterance is not in its fold, or has no features.
+            not as it was made; or an utterance is not in its fold, or has no features.
     """
     part = {utt: name for name in PARTS for utt in getattr(training.lists, name)}
     for utt in utts:
@@ -56,6 +56,7 @@ def audio_weights(training: Training, utts: Sequence[str]) -> Iterator[AudioWeig
             f"{training.directory} has no CFIA module between audio and text, whose gates could be "
             "shown; name a training of cfia_net on both"
         )
+    check_trained(training)
     shift = training.frontends()["audio"].frame_shift
     if not shift:
         raise UserError(f"{dumps['audio']}/frontend.yaml lacks frame_shift; run stage 3 again")

@@ -136,6 +136,19 @@ def is_trained(training: Training) -> bool:
     return state is marker.State.DONE
 
 
+def check_trained(training: Training) -> None:
+    """Refuse a training that is not finished, or whose inputs have changed since.
+
+    Raises:
+        UserError: it names what changed, and the way out.
+    """
+    if not is_trained(training):
+        raise UserError(
+            f"{training.directory} is not there or not finished; run stage 5 (training) first"
+        )
+    check_unchanged(training.experiment)
+
+
 def _fit(training: Training, checkpoint_seconds: float) -> None:
     from cfia.provenance import provenance
     from cfia.training.determinism import set_up
@@ -200,9 +213,7 @@ def write_posteriors(training: Training, *, force: bool) -> None:
             differently, or are not as they were made, and `force` is false.
     """
     directory, experiment = training.directory, training.experiment
-    if not is_trained(training):
-        raise UserError(f"{directory} is not there or not finished; run stage 5 (training) first")
-    check_unchanged(experiment)
+    check_trained(training)
     if force:
         remove_posteriors(training)
     if has_posteriors(training):

@@ -109,6 +109,15 @@ def test_pictures_are_drawn_for_the_utterances_asked_for(
     assert {path: path.read_bytes() for path in (trained / "gates").iterdir()} == first
 
 
+def test_weights_that_were_exchanged_are_not_shown(trained: Path) -> None:
+    path, utt = trained / "best.pt", lists(trained).test[0]
+    content = path.read_bytes()
+    path.write_bytes(content[::-1])
+    with pytest.raises(UserError, match=r"best\.pt was changed after it was made\); stage 5"):
+        gates(["--utts", utt, *experiment.command(trained)])
+    path.write_bytes(content)
+
+
 def test_what_has_no_gates_is_said(trained: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="has no utterance nobody"):
         gates(["--utts", "nobody", *experiment.command(trained)])
