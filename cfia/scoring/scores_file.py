@@ -225,8 +225,8 @@ def score_all(expdir: Path) -> None:
     if not any(trained.finished for trained in experiments):
         first = experiments[0]
         raise UserError(
-            f"no experiment under {expdir} has the posteriors of all its folds (the first, "
-            f"{first.directory}, lacks {' '.join(first.missing)}); run stage 6 again"
+            f"no experiment under {expdir} has the posteriors of all its folds "
+            f"({first.directory / first.missing[0]} has none); run stage 6 again"
         )
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,9 @@ from cfia.frontend import NAME as FRONTEND
 from cfia.frontend import Frontend
 from cfia.kaldi import audio
 from cfia.kaldi.data_dir import DataDir
+from cfia.naming import MODALITIES
 from cfia.upstream import journal, registry
+from cfia.upstream.batches import durations, make_batches, split_jobs
 from cfia.upstream.checkpoint import Checkpoint
 from cfia.upstream.choice import Choice
 from cfia.upstream.exposure import UNKNOWN
@@ -229,11 +230,18 @@ def _check_directory(directory: Path, data: DataDir) -> None:
             f"--dir {directory} is the data directory, which a dump would replace; give it one of "
             "its own, such as dump/fbank"
         )
-    is_dump = any((directory / name).exists() for name in (NAME, FRONTEND))
-    if directory.exists() and not is_dump and any(directory.iterdir()):
+    if directory.exists() and any(directory.iterdir()) and not _is_dump(directory):
         raise UserError(
             f"{directory} is there and was not made by a dump; move it away or choose another"
         )
+
+
+def _is_dump(directory: Path) -> bool:
+    """Whether a dump has made a directory, or a killed one its marker alone."""
+    if any((directory / name).exists() for name in (NAME, FRONTEND)):
+        return True
+    recorded = marker.read(directory)
+    return recorded is not None and any(f"{m}_upstream" in recorded.options for m in MODALITIES)
 
 
 def _update_facts(directory: Path, now: Settings) -> None:
@@ -305,35 +313,6 @@ def remove_unfinished(directory: Path) -> None:
         path.unlink()
 
 
-def make_batches(lengths: Mapping[str, float], budget: float) -> list[list[str]]:
-    """Group utterances of similar length so that (count x longest) stays within the budget.
-
-    The longest come first, so that a job that needs too much memory fails at once. Ties are in
-    C-locale order. An utterance over the budget is a batch of its own.
-    """
-    batches: list[list[str]] = []
-    for utterance in sorted(lengths, key=lambda u: (-lengths[u], u)):
-        if batches and (len(batches[-1]) + 1) * lengths[batches[-1][0]] <= budget:
-            batches[-1].append(utterance)
-        else:
-            batches.append([utterance])
-    return batches
-
-
-def split_jobs(weights: list[float], nj: int) -> list[list[int]]:
-    """Deal batches out to at most `nj` jobs of about equal weight, none of them empty.
-
-    The heaviest batch that is left goes to the lightest job.
-    """
-    jobs: list[list[int]] = [[] for _ in range(min(nj, len(weights)))]
-    loads = [0.0] * len(jobs)
-    for batch in sorted(range(len(weights)), key=lambda b: (-weights[b], b)):
-        lightest = min(range(len(jobs)), key=lambda j: (loads[j], j))
-        jobs[lightest].append(batch)
-        loads[lightest] += weights[batch]
-    return [sorted(job) for job in jobs]
-
-
 def _plan(data: DataDir, settings: Settings, nj: int) -> Plan:
     if settings.choice.modality == "audio":
         lengths, budget = durations(data, skip_bad=settings.skip_bad), BATCH_SECONDS
@@ -343,35 +322,6 @@ def _plan(data: DataDir, settings: Settings, nj: int) -> Plan:
     # `sum` rounds otherwise from Python 3.12 on, and batches would be dealt to other jobs.
     weights = [math.fsum(lengths[utterance] for utterance in batch) for batch in batches]
     return Plan(settings, batches, split_jobs(weights, nj))
-
-
-def durations(data: DataDir, *, skip_bad: bool) -> dict[str, float]:
-    """Give the seconds of each utterance, from utt2dur, or else from segments or the audio.
-
-    The header of a file tells its duration; a pipe is run once.
-
-    Raises:
-        UserError: audio cannot be read and bad audio is not skipped; if it is, it counts 0 s.
-    """
-    if data.utt2dur:
-        return dict(data.utt2dur)
-
-    def seconds(recording: str) -> float:
-        try:
-            return audio.duration(data.wav_scp[recording])
-        except UserError as error:
-            if not skip_bad:
-                raise UserError(f"recording {recording}: {error}") from None
-            return 0.0
-
-    if not data.segments:
-        return {utterance: seconds(utterance) for utterance in data.utterances}
-    open_ended = {s.recording for s in data.segments.values() if s.end == -1}
-    ends = {recording: seconds(recording) for recording in sorted(open_ended)}
-    return {
-        utterance: max(0.0, (ends[s.recording] if s.end == -1 else s.end) - s.start)
-        for utterance, s in data.segments.items()
-    }
 
 
 def _inputs(data: DataDir, settings: Settings) -> dict[str, str]:

@@ -18,8 +18,8 @@ from cfia.bin import dump_merge, dump_plan
 from cfia.errors import UserError
 from cfia.kaldi.table import read_table, write_table
 from cfia.upstream import build
+from cfia.upstream.batches import make_batches, split_jobs
 from cfia.upstream.choice import Choice
-from cfia.upstream.dump_plan import make_batches, split_jobs
 from tests.support import tiny_emotion2vec, tiny_models
 from tests.support.dump_data import (
     UTTERANCES,

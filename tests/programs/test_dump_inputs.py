@@ -14,8 +14,8 @@ from cfia.errors import UserError
 from cfia.kaldi.data_dir import DataDir
 from cfia.kaldi.table import read_table, write_table
 from cfia.upstream import build
+from cfia.upstream.batches import durations
 from cfia.upstream.choice import Choice
-from cfia.upstream.dump_plan import durations
 from tests.support import experiment, tiny_models
 from tests.support.dump_data import features, noise, plan, run_dump, same, write_data
 

@@ -7,6 +7,8 @@ or with one sentence; and a sentence is no dead end, since a forced run ends wel
 
 from __future__ import annotations
 
+import re
+import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -211,6 +213,9 @@ class Trial:
         if refusal:
             return refusal
         # A user follows the sentence.
+        while match := re.search(r"(\S+) holds .* move it away or delete it", ended.said):
+            shutil.rmtree(self.toy.directory / match[1])
+            ended = self.toy.run(self.case.first, 7, force="true", **options)
         ended = self.toy.run(self.case.first, 7, force="true", **options)
         if ended.code:
             return [f"forced after the refusal, {which} options: {ended}"]
