@@ -286,6 +286,8 @@ def _show(value: Any) -> str:
 def start(directory: Path, options: dict[str, Any], inputs: dict[str, str]) -> None:
     """Mark a resumable stage's directory as begun. The first thing that the stage does there."""
     directory.mkdir(parents=True, exist_ok=True)
+    for left in directory.glob(f".{NAME}.tmp.*"):  # of a process that was killed here
+        left.unlink(missing_ok=True)
     _write(directory, Marker("running", "", options, inputs), NAME)
 
 

@@ -230,7 +230,10 @@ def _check_directory(directory: Path, data: DataDir) -> None:
             f"--dir {directory} is the data directory, which a dump would replace; give it one of "
             "its own, such as dump/fbank"
         )
-    if directory.exists() and any(directory.iterdir()) and not _is_dump(directory):
+    inside = directory.iterdir() if directory.exists() else ()
+    # A process that was killed as it began has left a marker's temporary file at most.
+    found = any(not path.name.startswith(f".{marker.NAME}.tmp.") for path in inside)
+    if found and not _is_dump(directory):
         raise UserError(
             f"{directory} is there and was not made by a dump; move it away or choose another"
         )

@@ -119,7 +119,11 @@ def plan(
         options=values,
         data=root / "data" / "all",
         folds=root / "data" / "folds" / "session",
-        dumps=tuple(PlannedDump(name, name, "", "", root / "dump" / name) for name in dumps),
+        dumps=tuple(
+            PlannedDump(name, Frontend.read(path).name, "", "", path)
+            for name in dumps
+            for path in [root / "dump" / name]
+        ),
         seeds=(1,),
     )
     record(planned.resolve("toy"), force=force)
