@@ -176,19 +176,13 @@ def first_difference(
     return None
 
 
-def changed_file(
-    directory: Path,
-    recorded: Marker,
-    *,
-    archives: bool = False,
-    only: Collection[str] | None = None,
-) -> str | None:
+def changed_file(directory: Path, recorded: Marker, *, archives: bool = False) -> str | None:
     """Name the first file of a directory that is not as it was made; None if all are.
 
-    The sizes of all files are compared, then the digests of those of `only` (None: all) that are
-    no archives; of archives where `archives` asks for it.
+    The sizes of all files are compared, then the digests of those that are no archives; of archives
+    where `archives` asks for it.
     """
-    _catch_up(directory)
+    _catch_up(directory, recorded)
     for name, made in recorded.files.items():
         path = directory / name
         if not path.is_file():
@@ -196,11 +190,7 @@ def changed_file(
         size = path.stat().st_size
         if size != made["bytes"]:
             return f"its file {name} has {size} bytes where {made['bytes']} were written"
-    names = [
-        name
-        for name in recorded.files
-        if (archives or not name.endswith(ARCHIVE)) and (only is None or name in only)
-    ]
+    names = [name for name in recorded.files if archives or not name.endswith(ARCHIVE)]
     for name, now in zip(names, _digests(directory, names), strict=True):
         if now != recorded.files[name]["sha256"]:
             return f"its file {name} was changed after it was made"
@@ -219,20 +209,20 @@ def rewrite(directory: Path, contents: Mapping[str, str]) -> None:
     for name, content in zip(names, contents.values(), strict=True):
         write_if_changed(directory / name, content)
     new = dict(zip(contents, _measure(directory, names).values(), strict=True))
-    _write(directory, replace(recorded, files=recorded.files | new), NAME)
-    _catch_up(directory)
+    rewritten = replace(recorded, files=recorded.files | new)
+    _write(directory, rewritten, NAME)
+    _catch_up(directory, rewritten)
 
 
 def _next(name: str) -> str:
     return f".{name}.next"
 
 
-def _catch_up(directory: Path) -> None:
+def _catch_up(directory: Path, recorded: Marker) -> None:
     """Finish what a killed `rewrite` has left; before the marker was written, undo it."""
     for path in directory.glob(_next("*")):
         name = path.name.removeprefix(".").removesuffix(".next")
-        recorded = read(directory)
-        if recorded and recorded.files.get(name, {}).get("sha256") == sha256(path):
+        if recorded.files.get(name, {}).get("sha256") == sha256(path):
             path.replace(directory / name)
         else:
             path.unlink()
@@ -334,22 +324,20 @@ def output_digest(directory: Path, made_by: str, *, archives: bool = False) -> s
     return digest([recorded.options, recorded.inputs])
 
 
-def verify(
-    directory: Path, made_by: str, *, archives: bool = False, only: Collection[str] | None = None
-) -> None:
+def verify(directory: Path, made_by: str, *, archives: bool = False) -> None:
     """Check that the files of a directory are as its stage made them.
 
     A directory without a marker is a user's own, of which nobody knows how it should be.
 
     Args:
         made_by: the stage that makes it, for messages.
-        archives, only: as for `changed_file`.
+        archives: as for `check`.
 
     Raises:
         UserError: a file is gone, or was cut or edited.
     """
     recorded = read(directory, made_by=made_by)
-    changed = recorded and changed_file(directory, recorded, archives=archives, only=only)
+    changed = recorded and changed_file(directory, recorded, archives=archives)
     if changed:
         raise UserError(f"{directory}: {changed}; run {made_by} with --force true")
 

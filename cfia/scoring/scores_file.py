@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cfia.errors import UserError
+from cfia.experiment import SCORES
 from cfia.files import read_json, write_json
 from cfia.metrics import METRICS, Counts, f1, precision, recall
 from cfia.posteriors import same_utterances, select
@@ -23,8 +24,6 @@ from cfia.scoring.subsets import subsets
 from cfia.scoring.trained import TrainedExperiment, find_trained
 
 log = logging.getLogger(__name__)
-
-NAME = "scores.json"
 
 
 @dataclass(frozen=True)
@@ -206,7 +205,7 @@ def score_all(expdir: Path) -> None:
     for trained in experiments:
         if trained.missing:
             log.warning("%s: %s", trained.directory, trained.lacks)
-        path = trained.directory / NAME
+        path = trained.directory / SCORES
         if not trained.finished:
             path.unlink(missing_ok=True)
             continue
@@ -244,7 +243,7 @@ def check_scores(scored: Scored) -> None:
     Raises:
         UserError: it is not there, or holds others.
     """
-    path = scored.trained.directory / NAME
+    path = scored.trained.directory / SCORES
     if not _holds(path, scored.scores):
         raise UserError(f"{path} does not go with its posteriors; run stage 7 (scores) again")
 

@@ -6,10 +6,11 @@ from pathlib import Path
 
 from cfia.corpus.transcripts import has_tag
 from cfia.errors import UserError
-from cfia.kaldi.table import read_lines, read_table
+from cfia.kaldi.table import read_table
 from cfia.naming import with_tags
 from cfia.scoring.outputs import Outputs
 from cfia.scoring.trained import TrainedExperiment
+from cfia.training.folds import read_folds
 
 # The names of the subsets of utt2type's values; another value is its own name.
 _TYPES = {"impro": "improvised", "script": "scripted"}
@@ -52,17 +53,16 @@ def _unseen(trained: TrainedExperiment, outputs: Outputs) -> list[str]:
     """List tested utterances whose transcript no training utterance of their fold has."""
     text = _table(trained.data / "text", outputs.utts)
     unseen: list[str] = []
+    lists = trained.experiment.folds.directory
+    folds = read_folds(lists) if text else {}
     for fold, utts in outputs.folds.items() if text else ():
-        directory = trained.experiment.folds.directory / str(fold)
-        if not (directory / "train").exists():
-            return []  # trained elsewhere, or by another toolkit: what it saw is not known
-        train = {line.split(" ")[0] for line in read_lines(directory / "train")}
+        train = set(folds[fold].train)
         for utt in utts:
             if utt in train:
                 raise UserError(
-                    f"{directory / 'train'} names {utt}, which fold {fold} of {trained.directory} "
-                    "tests; the folds were made again since, so train again (stage 5 with --force "
-                    "true)"
+                    f"{lists / str(fold) / 'train'} names {utt}, which fold {fold} of "
+                    f"{trained.directory} tests; the folds were made again since, so train again "
+                    "(stage 5 with --force true)"
                 )
         seen = {text.get(utt) for utt in train}
         unseen += [utt for utt in utts if text[utt] not in seen]

@@ -84,10 +84,10 @@ class PlannedExperiment:
                 go together; or a mistake in the configuration.
         """
         folds = measure_folds(self.folds, self.data)
-        for dump in self.dumps:
-            check_encoder(dump.directory, dump.modality, dump.upstream)
         dumps = {dump.modality: dump.directory for dump in self.dumps}
         part = measure_part(self.data, dumps, archives=True)
+        for dump in self.dumps:
+            check_encoder(dump.directory, dump.modality, dump.upstream)
         return Experiment(
             directory=self.directory,
             system=self.system,

@@ -61,6 +61,7 @@ def load(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
         content: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
     except FileNotFoundError:
         raise UserError(f"{path} is not there; run stage 5 (training) first") from None
+    # zipfile raises NotImplementedError where a header names a method or a version of the future.
     except (
         RuntimeError, pickle.UnpicklingError, EOFError, ValueError, KeyError, NotImplementedError,
         zipfile.BadZipFile, zlib.error, struct.error,

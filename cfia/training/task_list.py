@@ -83,9 +83,9 @@ def run(
     Raises:
         UserError: as `work`, for a training that is named alone.
     """
-    if args.list is not None and args.force:
-        parser.error("--force goes with one training; of a list, run.sh removes what it forces")
     if args.list is not None:
+        if args.force:
+            parser.error("--force goes with one training; of a list, run.sh removes what it forces")
         name = parser.prog.removeprefix("cfia ")
         if _work_off(read_list(args.list, args.job, args.jobs), name, work):
             sys.exit(1)

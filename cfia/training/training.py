@@ -216,7 +216,7 @@ def write_posteriors(training: Training, *, force: bool) -> None:
     check_trained(training)
     if force:
         remove_posteriors(training)
-    if has_posteriors(training):
+    if _has_made_posteriors(training):
         log.info("%s: posteriors already made, skipping", directory)
         return
     import torch
@@ -252,8 +252,11 @@ def has_posteriors(training: Training) -> bool:
     Raises:
         UserError: the training or they were made differently, or are not as they were made.
     """
-    if not is_trained(training):
-        return False
+    return is_trained(training) and _has_made_posteriors(training)
+
+
+def _has_made_posteriors(training: Training) -> bool:
+    """Whether the posteriors of a training, which is finished, are there."""
     options, inputs = posteriors_marked(training)
     made_by = "stage 6 (posteriors)"
     state = marker.check(

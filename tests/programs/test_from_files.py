@@ -141,9 +141,9 @@ def test_files_that_are_neither_seeds_nor_folds_are_named(tmp_path: Path) -> Non
     with pytest.raises(UserError, match=r"both have Spk3-00, but only .*fold2_seed1.* has Spk4-29"):
         score([str(part), *two])
     other = tmp_path / "other.tsv"
-    flipped = rows[0].replace("\tang\t", "\tXXX\t").replace("\tneu\t", "\tang\t", 1)
-    flipped = flipped.replace("\tsad\t", "\tang\t", 1).replace("\thap\t", "\tang\t", 1)
-    other.write_text("\n".join([head, flipped.replace("XXX", "sad"), *rows[1:]]) + "\n")
+    utt, ref, *probs = rows[0].split("\t")
+    relabelled = "\t".join([utt, "sad" if ref == "ang" else "ang", *probs])
+    other.write_text("\n".join([head, relabelled, *rows[1:]]) + "\n")
     with pytest.raises(
         UserError, match=r"Spk3-00 is .* in .*fold2_seed1.*, but .* in .*other\.tsv"
     ):
