@@ -12,6 +12,7 @@ from pathlib import Path
 from cfia.cli import boolean, parser, run
 from cfia.naming import MODALITIES
 from cfia.options import LEGAL
+from cfia.upstream import imported
 from cfia.upstream.choice import ALL, Choice
 from cfia.upstream.registry import names
 
@@ -21,6 +22,10 @@ EXAMPLE = "cfia dump_plan --modality audio --upstream fbank --data data/all --di
 def main(argv: Sequence[str] | None = None) -> None:
     """Plan a dump; see `cfia.upstream.dump_plan.make`. Prints the number of jobs."""
     args = _parse(argv)
+    if imported.is_imported(args.dir, args.modality, args.upstream):
+        imported.check(args.dir, args.modality, args.data)
+        print(0)
+        return
     from cfia.kaldi.data_dir import DataDir
     from cfia.upstream.dump_plan import NEEDED, Settings, find_model, make
     from cfia.upstream.exposure import allowed_exposure
@@ -80,9 +85,13 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     args = p.parse_args(argv)
     upstreams = names(args.modality)
-    if args.upstream not in upstreams:
-        known = ", ".join(upstreams)
-        p.error(f"--upstream {args.upstream}: the {args.modality} upstreams are {known}")
+    its_own = imported.is_imported(args.dir, args.modality, args.upstream)
+    if args.upstream not in upstreams and not its_own:
+        p.error(
+            f"--upstream {args.upstream}: the {args.modality} upstreams are "
+            f"{', '.join(upstreams)}, and {args.dir} holds no features that were imported under "
+            "that name (cfia import_features)"
+        )
     if args.corpus and args.exposure is None:
         p.error("--corpus: needs --exposure")
     from cfia.kaldi.archive import COMPRESSION_METHODS

@@ -1,54 +1,67 @@
-"""Import published emotion2vec features as a dump and a data directory."""
+"""Make Kaldi features from elsewhere a dump, which the stages then read under its name.
+
+Afterwards `run.sh --audio_upstream NAME` (or `--text_upstream NAME`) takes it as it is.
+"""
 
 from __future__ import annotations
 
-import importlib.util
-import sys
+import argparse
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from cfia.cli import boolean, parser, run
-from cfia.errors import UserError
+from cfia.naming import MODALITIES, checked
+from cfia.upstream.exposure import VALUES
 
-if TYPE_CHECKING:
-    from cfia.upstream.imported import Describe
-
-EXAMPLE = "cfia import_features --names local/prepare_iemocap.py features dump/emotion2vec"
+EXAMPLE = """cfia import_features --scp feats.scp --name mfcc --modality audio --data data/all
+  ./run.sh --stage 3 --audio_upstream mfcc"""
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Check the published files, then write the dump and the data directory."""
+    """Check and copy the features; see `cfia.upstream.import_features`."""
     p = parser("import_features", __doc__, EXAMPLE)
+    p.add_argument("--scp", type=Path, required=True, help="Kaldi's feats.scp of the features")
+    p.add_argument("--name", required=True, help="what their encoder is called from now on")
+    p.add_argument("--modality", choices=MODALITIES, required=True)
+    p.add_argument("--dir", type=Path, help="the dump to write [dump/NAME]")
+    p.add_argument("--data", type=Path, help="the data directory that needs them, if not all")
     p.add_argument(
-        "--names", type=Path, required=True, help="the recipe's program that knows utterance names"
+        "--frame_shift",
+        type=_seconds,
+        help="seconds, of audio [a file frame_shift beside the scp, or durations of utt2dur]",
     )
-    p.add_argument("--conf", type=Path, default=Path("conf"), help="the recipe's conf/")
-    p.add_argument("--data_dir", type=Path, default=Path("data/all"), help="[data/all]")
-    p.add_argument("--text_file", default="", help="a Kaldi text of the utterances")
-    p.add_argument("--dim", type=int, default=768, help="width of a frame [768]")
-    p.add_argument("--force", type=boolean, default=False, help="make them again")
-    p.add_argument("features_dir", type=Path, help="has train.npy, train.lengths, train.emo")
-    p.add_argument("dump_dir", type=Path, help="the dump to write, such as dump/emotion2vec")
+    p.add_argument("--skip_bad", type=boolean, default=False, help="go on if a few of --data lack")
+    p.add_argument("--link", type=boolean, default=False, help="link to the archives, do not copy")
+    p.add_argument(
+        "--exposure", choices=VALUES, default="unknown", help="what the encoder saw of the corpus"
+    )
+    p.add_argument("--force", type=boolean, default=False, help="import them again")
     args = p.parse_args(argv)
 
-    from cfia.upstream import imported
+    from cfia.upstream.import_features import Request, import_features
 
-    published = imported.read(args.features_dir, _describe(args.names), args.conf, args.dim)
-    imported.make_data_dir(published, args.data_dir, args.text_file, force=args.force)
-    imported.make_dump(published, args.dump_dir, force=args.force)
+    name = checked(args.name, f"--name {args.name}")
+    request = Request(
+        scp=args.scp,
+        name=name,
+        modality=args.modality,
+        frame_shift=args.frame_shift,
+        data=args.data,
+        skip_bad=args.skip_bad,
+        link=args.link,
+        exposure=args.exposure,
+    )
+    import_features(request, args.dir or Path("dump") / name, force=args.force)
 
 
-def _describe(path: Path) -> Describe:
-    """Load the function `describe` of a recipe's own program."""
-    spec = importlib.util.spec_from_file_location(path.stem, path) if path.is_file() else None
-    if spec is None or spec.loader is None:
-        raise UserError(f"--names: no such program {path}; try local/prepare_iemocap.py")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # where dataclasses look for it
-    spec.loader.exec_module(module)
-    describe: Describe = module.describe
-    return describe
+def _seconds(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"expected seconds, such as 0.01, not {text!r}")
+    return value
 
 
 if __name__ == "__main__":

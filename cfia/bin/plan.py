@@ -33,7 +33,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = p.parse_args(argv)
     if args.step == "help":
         values = {o.name: os.environ.get(o.name, o.default) for o in options.EVERY}
-        print(options.usage(values, legal_values()))
+        print(options.usage(values, legal_values(args.recipe / values["dumpdir"])))
         return
     try:
         request = read_request(os.environ, args.recipe.absolute(), args.caller)

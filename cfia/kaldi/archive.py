@@ -80,7 +80,7 @@ class Archives:
     """
 
     def __init__(self, scp: Mapping[str, str], *, mapped: bool = False) -> None:
-        self._places = {utterance: _parse(utterance, value) for utterance, value in scp.items()}
+        self._places = {utterance: parse(utterance, value) for utterance, value in scp.items()}
         self._mapped = mapped
         self._open: dict[str, BinaryIO | mmap.mmap] = {}
         self._stack = contextlib.ExitStack()
@@ -138,6 +138,33 @@ class Archives:
         return self._stack.enter_context(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
 
 
+def read_entry(utterance: str, value: str) -> NDArray[np.float32]:
+    """Read one entry of an archive that others have written.
+
+    Args:
+        value: as of a line of an scp file, `<archive>:<offset>`.
+
+    Returns:
+        The matrix (frames, dim); of a vector, (1, dim).
+
+    Raises:
+        UserError: the value is not of that form; the archive is missing or cut short, or what is
+            there is neither.
+    """
+    archive, offset = parse(utterance, value)
+    with _damage(utterance, archive, offset, "make it again"), open(archive, "rb") as handle:
+        handle.seek(offset)
+        mark, kind = handle.read(2), handle.read(3)
+        if mark != b"\0B" or kind not in (*_MATRICES, *_VECTORS):
+            raise ValueError
+        handle.seek(offset)
+        return np.atleast_2d(np.asarray(read_matrix_or_vector(handle), dtype=np.float32))
+    raise AssertionError  # `_damage` raises; mypy does not know
+
+
+_MATRICES = (b"FM ", b"DM ", b"CM ", b"CM2", b"CM3")
+_VECTORS = (b"FV ", b"DV ")
+
 # "\0B", "FM ", and two sizes of four bytes, each behind a byte that says so.
 _FLOAT_HEADER = 15
 
@@ -149,7 +176,7 @@ def _shape(handle: BinaryIO | mmap.mmap) -> tuple[bytes, tuple[int, int]]:
     looked at first, and only the matrix reader is called.
     """
     mark, kind = handle.read(2), handle.read(3)
-    if mark != b"\0B" or kind not in (b"FM ", b"DM ", b"CM ", b"CM2", b"CM3"):
+    if mark != b"\0B" or kind not in _MATRICES:
         raise ValueError
     if kind in (b"FM ", b"DM "):
         rows, columns = struct.unpack("<xixi", handle.read(10))
@@ -163,23 +190,32 @@ def _shape(handle: BinaryIO | mmap.mmap) -> tuple[bytes, tuple[int, int]]:
 
 
 @contextlib.contextmanager
-def _damage(utterance: str, archive: str, offset: int) -> Iterator[None]:
+def _damage(
+    utterance: str,
+    archive: str,
+    offset: int,
+    way_out: str = "run the stage that dumps the features again with --force true",
+) -> Iterator[None]:
     """Turn the exceptions of a missing or damaged archive into one sentence."""
     try:
         yield
     except OSError as error:
         raise UserError(
             f"the archive {archive} cannot be read ({error.strerror}); if it was moved or "
-            "deleted, run the stage that dumps the features again with --force true"
+            f"deleted, {way_out}"
         ) from None
     except (ValueError, AssertionError, struct.error):
         raise UserError(
-            f"{archive} holds no whole matrix of {utterance} at byte {offset}; run the stage that "
-            "dumps the features again with --force true"
+            f"{archive} holds no whole matrix of {utterance} at byte {offset}; {way_out}"
         ) from None
 
 
-def _parse(utterance: str, value: str) -> tuple[str, int]:
+def parse(utterance: str, value: str) -> tuple[str, int]:
+    """Split the value of a line of an scp file into archive and offset.
+
+    Raises:
+        UserError: it is another form that Kaldi reads: a pipe, a range, a file of one matrix.
+    """
     archive, colon, offset = value.rpartition(":")
     if not colon or not offset.isdecimal():
         raise UserError(

@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from cfia.errors import UserError
 from cfia.files import read_yaml
 from cfia.naming import MODALITIES
-from cfia.upstream import registry
+from cfia.upstream import imported, registry
 
 
 @dataclass(frozen=True)
 class Models:
-    """The model of each encoder; "" is the encoder's default on a hub, or none."""
+    """The model of each encoder; "" is the encoder's default on a hub, or none.
+
+    Attributes:
+        imported: names of features from elsewhere, which have no model.
+    """
 
     by_encoder: Mapping[str, str]
     hub: str
+    imported: Collection[str] = ()
 
     def find(self, modality: str, name: str) -> tuple[str, str]:
         """Find the model of an encoder, and say why it cannot be used ("" if it can)."""
+        if name in self.imported:
+            return "", ""
         model, family = self.by_encoder.get(name), registry.FAMILIES.get(name)
         if model is None or family is None or not (model or family.complete):
             return "", f"no model given (--{modality}_model {name}=DIR)"
@@ -59,7 +66,9 @@ def read_models(recipe: Path, options: Mapping[str, str], caller: Path) -> Model
             models.pop(name, None)
             if model:
                 models[name] = _plain(name, model, caller)
-    return Models(models, options["hub"])
+    dumpdir = Path(options["dumpdir"])
+    own = {name for modality in MODALITIES for name in imported.names(dumpdir, modality)}
+    return Models(models, options["hub"], own)
 
 
 def _named(modality: str, options: Mapping[str, str]) -> list[tuple[str, str]]:

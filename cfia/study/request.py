@@ -14,7 +14,7 @@ from pathlib import Path
 from cfia import options
 from cfia.errors import UserError
 from cfia.naming import MODALITIES, Names, System, find_config, names, split_system
-from cfia.upstream import registry
+from cfia.upstream import imported, registry
 from cfia.upstream.choice import ALL
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -102,9 +102,17 @@ def _processors() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def legal_values() -> dict[str, list[str]]:
-    """List the legal values of the options whose values are the rows of another table."""
-    return {f"{modality}_upstream": registry.names(modality) for modality in MODALITIES}
+def legal_values(dumpdir: Path) -> dict[str, list[str]]:
+    """List the legal values of the options whose values are the rows of another table.
+
+    Of an encoder that is the names of our own, and those of features that were imported.
+    """
+    return {
+        f"{modality}_upstream": [
+            *dict.fromkeys(registry.names(modality) + imported.names(dumpdir, modality))
+        ]
+        for modality in MODALITIES
+    }
 
 
 def read_request(values: Mapping[str, str], recipe: Path, caller: Path) -> Request:
@@ -127,10 +135,10 @@ def read_request(values: Mapping[str, str], recipe: Path, caller: Path) -> Reque
         name = f"{modality}_model"
         taken[name] = _model(name, taken[name], caller)
     request = Request(taken, recipe, caller)
-    options.check(taken, legal_values())
+    options.check(taken, legal_values(request.dumpdir))
     _check_recipe(request)
     for modality in MODALITIES:
-        _check_layer(modality, taken)
+        _check_encoder(modality, taken)
     request.systems()
     return request
 
@@ -165,10 +173,13 @@ def _check_recipe(request: Request) -> None:
         raise UserError(f"--study is {study!r}; there is {known}")
 
 
-def _check_layer(modality: str, values: Mapping[str, str]) -> None:
-    """Refuse a layer that the encoder does not have, before any stage begins."""
+def _check_encoder(modality: str, values: Mapping[str, str]) -> None:
+    """Refuse a model or a layer that the encoder does not have, before any stage begins."""
     name, layer = values[f"{modality}_upstream"], values[f"{modality}_layer"]
-    if layer and not registry.FAMILIES[name].layers:
+    family, model = registry.FAMILIES.get(name), values[f"{modality}_model"]
+    if family is None and model and not values["study"]:
+        raise UserError(f"--{modality}_model is {model!r}, but {name} was imported: it has none")
+    if layer and not (family and family.layers):
         raise UserError(f"--{modality}_layer is {layer!r}, but {name} has no layers to choose from")
     if layer and layer != ALL and not layer.isdecimal():
         raise UserError(f"--{modality}_layer is {layer!r}; expected a number from 0, or {ALL}")

@@ -15,6 +15,7 @@ from cfia.kaldi.table import read_table
 from cfia.kaldi.validate import check_unedited
 from cfia.training import fold_check
 from cfia.training.folds import read_folds
+from cfia.upstream import imported
 
 MADE_BY = {"audio": "stage 3", "text": "stage 4"}
 FEATURE_TABLES = ("wav.scp", "segments", "utt2dur", "text")  # those that features are made from
@@ -36,7 +37,7 @@ def measure_part(data: Path, dumps: Mapping[str, Path], *, archives: bool = Fals
     check_unedited(data)
     measured = {}
     for modality, dump in dumps.items():
-        made_by = MADE_BY[modality]
+        made_by = imported.made_by(dump, modality, MADE_BY[modality])
         digest_now = marker.output_digest(dump, made_by, archives=archives)
         measured[modality] = Dump(dump, digest_now)
         # Features of other audio or transcripts than the data directory has now are of no use.

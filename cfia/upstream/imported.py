@@ -1,246 +1,69 @@
-"""Import published features as a dump and a data directory, for audio-only systems.
+"""Dumps that were imported: how stages 3 to 5 know them, and what they ask of them.
 
-The authors of emotion2vec publish three files for IEMOCAP's 5531 utterances:
-
-    train.npy      all frames, stacked: (frames, 768)
-    train.lengths  frames of each utterance, one number a line
-    train.emo      `<utterance> TAB <label>`, in the same order
-
-Only the recipe can read speaker and session from the utterances' names; its function for that is
-an argument.
+Standard library alone, since the names of encoders are checked before any environment exists.
 """
 
 from __future__ import annotations
 
+import contextlib
 import logging
-import os
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from cfia import marker
-from cfia.corpus.prepare import tables
-from cfia.corpus.transcripts import NO_WORDS, transcripts
-from cfia.corpus.utterances import Utterance, differences, select
-from cfia.directories import atomic_directory
 from cfia.errors import UserError
-from cfia.files import sha256, stat_digest
-from cfia.frontend import Frontend
-from cfia.kaldi.archive import entry
-from cfia.kaldi.data_dir import write_data_dir
-from cfia.kaldi.table import read_lines, read_table, write_table
+from cfia.kaldi.table import read_table
+from cfia.upstream import registry
 
-LABELS = "4"  # the label set that the features are published with
-WORDS = {"angry": "ang", "happy": "hap", "neutral": "neu", "sad": "sad"}
-FILES = ("train.npy", "train.lengths", "train.emo")
-NAME = "emotion2vec"
-SOURCE = "features published by its authors"
-FRAME_SHIFT = 0.02  # seconds
+# In a marker's options, beside `<modality>_upstream`: from where the features are.
+OPTION = "imported"
 
 log = logging.getLogger(__name__)
 
-Describe = Callable[[str, str, Path, int], Utterance]
-"""Makes an `Utterance` of its name and label, and of the file and line that they are from."""
+
+def names(dumpdir: Path, modality: str) -> list[str]:
+    """List the encoders' names of the imported dumps of a modality, sorted."""
+    found = {_name(path.parent, modality) for path in dumpdir.glob(f"[!.]*/{marker.NAME}")}
+    return sorted(name for name in found if name)
 
 
-@dataclass(frozen=True)
-class Published:
-    """The three files, checked against each other.
-
-    Attributes:
-        frames: (frames, dim), memory-mapped.
-        rows: utterance id -> its first row and the one after its last.
-        selected: the utterances and their classes, in order of their id.
-    """
-
-    directory: Path
-    frames: NDArray[Any]
-    rows: dict[str, tuple[int, int]]
-    selected: Sequence[tuple[Utterance, str]]
-
-    def inputs(self) -> dict[str, str]:
-        """Give the digests for a marker; for the frames it is of the file's name, size and time."""
-        npy, *others = [self.directory / name for name in FILES]
-        digests = {path.name: sha256(path) for path in others}
-        return {npy.name: stat_digest([npy], self.directory), **digests}
+def _name(directory: Path, modality: str) -> str | None:
+    """Give the encoder's name of an imported dump; None of any other directory."""
+    with contextlib.suppress(UserError):  # a damaged marker: whoever reads that dump says so
+        recorded = marker.read(directory)
+        if recorded and recorded.done and OPTION in recorded.options:
+            name = recorded.options.get(f"{modality}_upstream")
+            return None if name is None else str(name)
+    return None
 
 
-def read(directory: Path, describe: Describe, conf: Path, dim: int) -> Published:
-    """Read the published files and compare them with each other and with what is expected.
-
-    Args:
-        conf: the recipe's conf/, with labels/4.yaml and corpus.yaml.
-        dim: the width that a frame must have.
-
-    Raises:
-        UserError: a file is missing or malformed, they do not fit together, or utterances and
-            labels are not those that corpus.yaml expects.
-    """
-    for name in FILES:
-        if not (directory / name).is_file():
-            raise UserError(
-                f"no such file {directory / name}; give the directory with the published "
-                f"{', '.join(FILES)}"
-            )
-    frames = _frames(directory / "train.npy", dim)
-    lengths = _lengths(directory / "train.lengths")
-    utterances = _utterances(directory / "train.emo", describe)
-    if len(lengths) != len(utterances):
-        raise UserError(
-            f"{directory}: train.lengths has {len(lengths)} lines and train.emo has "
-            f"{len(utterances)}; get all files again from one place"
-        )
-    ends = np.cumsum(lengths)
-    if ends[-1] != len(frames):
-        raise UserError(
-            f"{directory}: the numbers of train.lengths add up to {ends[-1]} and train.npy has "
-            f"{len(frames)} frames; get all files again from one place"
-        )
-    selected = select(utterances, conf / "labels" / f"{LABELS}.yaml")
-    different = differences(selected, conf / "corpus.yaml", LABELS)
-    if different:
-        raise UserError(
-            f"{directory / 'train.emo'} does not hold the utterances and labels of the corpus: "
-            f"{'; '.join(different)}; get the file again"
-        )
-    rows = {
-        u.id: (int(end) - n, int(end)) for u, n, end in zip(utterances, lengths, ends, strict=True)
-    }
-    return Published(directory, frames, rows, selected)
+def is_imported(directory: Path, modality: str, upstream: str) -> bool:
+    """Whether a directory holds imported features of an encoder of that name."""
+    return _name(directory, modality) == upstream
 
 
-def _frames(path: Path, dim: int) -> NDArray[Any]:
-    try:
-        frames: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, EOFError) as error:
-        reason = str(error).splitlines()[0]
-        raise UserError(f"{path} is not a whole array ({reason}); get it again") from None
-    if frames.ndim != 2 or frames.shape[1] != dim or frames.dtype.kind != "f":
-        raise UserError(
-            f"{path} holds {frames.dtype} of the shape {frames.shape}, not frames of {dim} "
-            "floating-point numbers; get it again"
-        )
-    return frames
+def made_by(directory: Path, modality: str, stage: str) -> str:
+    """Name what makes a dump, for messages: the importing program, or the stage."""
+    name = _name(directory, modality)
+    if name is None:
+        return stage
+    # No other imported features bear the name of an encoder of our own.
+    return f"`cfia import_{'emotion2vec' if name in registry.FAMILIES else 'features'}`"
 
 
-def _lengths(path: Path) -> list[int]:
-    lengths = []
-    for number, line in enumerate(read_lines(path), start=1):
-        if not line.strip().isdecimal() or int(line) == 0:
-            raise UserError(f"{path}, line {number}: {line!r} is no number of frames; get it again")
-        lengths.append(int(line))
-    return lengths
-
-
-def _utterances(path: Path, describe: Describe) -> list[Utterance]:
-    utterances = []
-    for number, line in enumerate(read_lines(path), start=1):
-        name, _, label = line.strip().partition("\t")
-        label = WORDS.get(label.strip(), label.strip())
-        if label not in WORDS.values():
-            raise UserError(
-                f"{path}, line {number}: {line!r} is not an utterance, a tab and one of "
-                f"{', '.join(WORDS.values())}; get it again"
-            )
-        utterances.append(describe(name.strip(), label, path, number))
-    return utterances
-
-
-def make_dump(published: Published, directory: Path, *, force: bool) -> None:
-    """Write the frames as a finished dump that stage 5 trains from; whole or not at all.
-
-    One utterance at a time is in memory.
+def check(directory: Path, modality: str, data: Path) -> None:
+    """Check that an imported dump is as it was made, and has what a data directory needs.
 
     Raises:
-        UserError: the directory was made otherwise and `force` is false, or a frame is not finite.
+        UserError: a file is gone, cut or edited; or the features of an utterance are missing.
     """
-    options = {"audio_upstream": NAME, "compression_method": 0, "imported": SOURCE}
-    inputs = published.inputs()
-    if marker.check(directory, options, inputs, force=force) is marker.State.DONE:
-        log.info("%s: already made, skipping", directory)
-        return
-    with atomic_directory(directory) as temporary:
-        archive = f"raw_{NAME}.1.ark"
-        offsets = _write_archive(published, temporary / archive)
-        where = directory.resolve() / archive
-        write_table(temporary / "feats.scp", {u: f"{where}:{n}" for u, n in offsets.items()})
-        n_frames = {u: str(end - start) for u, (start, end) in published.rows.items()}
-        write_table(temporary / "utt2num_frames", n_frames)
-        _frontend(published).write(temporary)
-        marker.finish(temporary, options, inputs)
-    log.info("%s: %d utterances, %d frames", directory, len(offsets), len(published.frames))
-
-
-def _write_archive(published: Published, path: Path) -> dict[str, int]:
-    """Write the archive; utterance -> where its matrix begins."""
-    offsets = {}
-    with path.open("wb") as handle:
-        for utterance in sorted(published.rows):
-            start, end = published.rows[utterance]
-            matrix = np.ascontiguousarray(published.frames[start:end], dtype=np.float32)
-            if not np.isfinite(matrix).all():
-                raise UserError(
-                    f"{published.directory / FILES[0]}: a frame of {utterance} is not finite; get "
-                    "it again"
-                )
-            data, begin = entry(utterance, matrix)
-            offsets[utterance] = handle.tell() + begin
-            handle.write(data)
-        handle.flush()
-        os.fsync(handle.fileno())
-    return offsets
-
-
-def _frontend(published: Published) -> Frontend:
-    return Frontend(
-        kind="audio",
-        name=NAME,
-        model=f"emotion2vec/emotion2vec_base ({SOURCE})",
-        revision=None,
-        layer=None,
-        dim=published.frames.shape[1],
-        frame_shift=FRAME_SHIFT,
-        sample_rate=16000,
-        # Nobody says which weights made them: this names the features.
-        weights=f"train.npy {sha256(published.directory / FILES[0])}",
-        exposure="audio",
-    )
-
-
-def make_data_dir(published: Published, path: Path, text_file: str, *, force: bool) -> None:
-    """Write a data directory without audio, or compare with that of stage 1 if it is there.
-
-    Durations are those of the frames, 20 ms each. Without `text_file` all texts are `...`.
-
-    Raises:
-        UserError: the directory is there and differs, or the text file lacks an utterance.
-    """
-    there = marker.read(path)
-    if there is not None and "corpus_dir" in there.options:  # stage 1 prepared a corpus there
-        marker.verify(path, "stage 1")
-        labels = {u.id: label for u, label in published.selected}
-        if read_table(path / "utt2emo") != labels:
-            raise UserError(
-                f"{path}, which stage 1 made, has other utterances or labels than the features; "
-                "choose another --data_dir"
-            )
-        log.info("%s: made by stage 1 and of the same utterances and labels, kept", path)
-        return
-    utterances = [u for u, _ in published.selected]
-    if not text_file:
-        utterances = [replace(u, transcript=NO_WORDS) for u in utterances]
-    texts = transcripts(utterances, text_file, strip=True)
-    options = {"skip_bad": False, "allow_partial": False, "labels": LABELS, "text_tags": "strip"}
-    inputs = published.inputs() | ({"text_file": sha256(text_file)} if text_file else {})
-    if marker.check(path, options, inputs, force=force) is marker.State.DONE:
-        log.info("%s: already made, skipping", path)
-        return
-    seconds = {u: FRAME_SHIFT * (end - start) for u, (start, end) in published.rows.items()}
-    write_data_dir(path, tables(published.selected, texts, seconds), options, inputs, wav=False)
-    log.info("%s: %d utterances, without audio", path, len(utterances))
-    if not text_file:
-        log.warning("every text in %s is %s: train audio-only systems from it", path, NO_WORDS)
+    marker.verify(directory, made_by(directory, modality, ""), archives=True)
+    tables = [directory / name for name in ("feats.scp", "skipped")]
+    there = {utt for table in tables if table.exists() for utt in read_table(table)}
+    needed = read_table(data / "utt2spk")
+    lacking = sorted(needed.keys() - there)
+    if lacking:
+        raise UserError(
+            f"{directory}, which was imported, lacks {lacking[0]} of {data} (one of "
+            f"{len(lacking)} of {len(needed)}); import the features of all, with --force true"
+        )
+    log.info("%s: imported, and kept as it is", directory)

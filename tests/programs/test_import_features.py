@@ -1,309 +1,234 @@
-"""Published features to a dump and a data directory, and a training from them."""
+"""Kaldi features from elsewhere: a dump that the stages take, under a name of the user's."""
 
 from __future__ import annotations
 
-import hashlib
-import os
-import shutil
-import subprocess
-import sys
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 
+import kaldiio
 import numpy as np
 import pytest
 import yaml
 
-from cfia import marker
-from cfia.bin import dump_plan, folds, import_features, posteriors, train
+from cfia.bin import dump_plan, folds, import_features, train
 from cfia.errors import UserError
-from cfia.kaldi.data_dir import DataDir
-from cfia.kaldi.table import read_table
-from cfia.kaldi.validate import Checks, validate
+from cfia.kaldi.data_dir import write_data_dir
 from cfia.study.request import read_request
 from cfia.study.study_plan import StudyPlan
 from cfia.study.tasks import trainings, write_experiments
 from tests.support.archives import load_features
-from tests.support.data_files import ROOT, tree
 from tests.support.experiment import command
 from tests.support.iemocap_tree import RECIPE
 
-DIM = 6
-CLASSES = ("ang", "hap", "neu", "sad")
-NAMES = [
-    f"Ses0{session}{prefix}_{dialogue}_{speaker}{number:03d}"
-    for session in (1, 2, 3)
-    for prefix, dialogue in (("F", "impro05a"), ("M", "script01_1b"))
-    for speaker in "FM"
-    for number in (9, 3, 5, 1)  # the published order need not be that of the ids
-]
-FIRST = "Ses01F-Ses01F_impro05a_F001"
+UTTS = [f"Ses0{s}{g}-{i}" for s in (1, 2, 3) for g in "FM" for i in range(8)]
+DIM = 5
 
 
-class Published:
-    """A tiny release of features under invented names, and a conf/ that expects it."""
+class Elsewhere:
+    """A data directory, and features of its utterances that Kaldi might have made."""
 
     def __init__(self, root: Path) -> None:
-        self.root = root
-        self.features = root / "features ü"
-        self.features.mkdir()
-        rng = np.random.default_rng(3)
-        self.labels = {name: CLASSES[i % 4] for i, name in enumerate(NAMES)}
-        self.lengths = {name: int(rng.integers(2, 9)) for name in NAMES}
-        frames = rng.normal(size=(sum(self.lengths.values()), DIM)).astype(np.float32)
-        ends = np.cumsum([*self.lengths.values()])
-        self.matrices = dict(zip(NAMES, np.split(frames, ends[:-1]), strict=True))
-        np.save(self.features / "train.npy", frames)
-        self.write("train.lengths", [str(n) for n in self.lengths.values()])
-        self.write("train.emo", [f"{name}\t{label}" for name, label in self.labels.items()])
-        lines = sorted(f"{name} {label}\n" for name, label in self.labels.items())
-        digest = hashlib.sha256("".join(lines).encode()).hexdigest()
-        expect = {"expect": {"4": {"total": len(NAMES), "sha256": digest}}}
-        shutil.copytree(RECIPE / "conf" / "labels", root / "conf" / "labels")
-        (root / "conf" / "corpus.yaml").write_text(yaml.safe_dump(expect))
-        self.data, self.dump = root / "data" / "all", root / "dump" / "emotion2vec"
+        self.root, self.data, self.dump = root, root / "data" / "all", root / "dump" / "mfcc"
+        rng = np.random.default_rng(5)
+        self.frames = {utt: int(rng.integers(40, 90)) for utt in UTTS}
+        self.matrices = {
+            utt: rng.normal(size=(n, DIM)).astype(np.float32) for utt, n in self.frames.items()
+        }
+        tables = {
+            "utt2spk": {utt: utt[:6] for utt in UTTS},
+            "utt2emo": {utt: ("ang", "hap", "neu", "sad")[int(utt[-1]) % 4] for utt in UTTS},
+            "utt2session": {utt: utt[:5] for utt in UTTS},
+            "text": dict.fromkeys(UTTS, "so it goes"),
+            # A window of 25 ms every 10 ms, whose last begins where the audio still has 25 ms.
+            "utt2dur": {utt: f"{0.01 * (n - 1) + 0.025:.3f}" for utt, n in self.frames.items()},
+        }
+        options = {"labels": "4", "text_tags": "strip"}
+        write_data_dir(self.data, tables, options, {}, wav=False)
+        self.scp = root / "kaldi" / "feats.scp"
+        self.scp.parent.mkdir()
+        self.save(self.matrices)
 
-    def write(self, name: str, lines: list[str]) -> None:
-        (self.features / name).write_text("".join(f"{line}\n" for line in lines))
+    def save(self, matrices: dict[str, np.ndarray], compression: int | None = None) -> None:
+        """As `copy-feats` writes them, in an order of its own."""
+        kaldiio.save_ark(
+            str(self.scp.with_suffix(".ark")), dict(reversed(matrices.items())),
+            scp=str(self.scp), compression_method=compression,
+        )  # fmt: skip
 
     def run(self, *options: str) -> None:
-        names = RECIPE / "local" / "prepare_iemocap.py"
         import_features.main([
-            "--names", str(names), "--dim", str(DIM), "--conf", str(self.root / "conf"),
-            "--data_dir", str(self.data), *options, str(self.features), str(self.dump),
+            "--scp", str(self.scp), "--name", "mfcc", "--modality", "audio",
+            "--dir", str(self.dump), *options,
         ])  # fmt: skip
+
+    def frontend(self) -> dict[str, object]:
+        return dict(yaml.safe_load((self.dump / "frontend.yaml").read_text()))
 
 
 @pytest.fixture
-def published(tmp_path: Path) -> Published:
-    return Published(tmp_path)
+def elsewhere(tmp_path: Path) -> Elsewhere:
+    return Elsewhere(tmp_path)
 
 
-def test_every_frame_and_every_table(published: Published) -> None:
-    published.run()
-    data = DataDir.load(published.data, needed=())
-    ids = {f"{name[:5]}{name.split('_')[-1][0]}-{name}": name for name in NAMES}
-    assert data.utterances == sorted(ids)
-    assert data.table("utt2emo") == {u: published.labels[name] for u, name in ids.items()}
-    assert data.utt2spk["Ses02M-Ses02F_impro05a_M003"] == "Ses02M"
-    assert data.table("utt2session")["Ses02M-Ses02F_impro05a_M003"] == "Ses02"
-    assert data.table("utt2type")["Ses03F-Ses03M_script01_1b_F009"] == "script"
-    assert data.table("utt2dialogue")["Ses03F-Ses03M_script01_1b_F009"] == "Ses03M_script01_1b"
-    for u, name in ids.items():
-        assert data.utt2dur[u] == pytest.approx(0.02 * published.lengths[name])
-    assert set(data.text.values()) == {"..."}
-    assert not (published.data / "wav.scp").exists()
-    validate(published.data, Checks(feats=False, wav=False))
-    matrices = load_features(published.dump / "feats.scp", ids)
-    for u, name in ids.items():
-        np.testing.assert_array_equal(matrices[u], published.matrices[name])
-    frames = read_table(published.dump / "utt2num_frames")
-    assert frames == {u: str(published.lengths[name]) for u, name in ids.items()}
-    front = yaml.safe_load((published.dump / "frontend.yaml").read_text())
-    model = "emotion2vec/emotion2vec_base (features published by its authors)"
-    sha = hashlib.sha256((published.features / "train.npy").read_bytes()).hexdigest()
-    assert front == {
-        "kind": "audio", "name": "emotion2vec", "model": model, "revision": None, "layer": None,
-        "dim": DIM, "frame_shift": 0.02, "sample_rate": 16000, "weights": f"train.npy {sha}",
-        "layers": 1, "exposure": "audio",
-    }  # fmt: skip
+@pytest.mark.parametrize("link", ["false", "true"])
+def test_the_same_matrices_and_what_is_known_of_them(elsewhere: Elsewhere, link: str) -> None:
+    elsewhere.run("--data", str(elsewhere.data), "--link", link)
+    found = load_features(elsewhere.dump / "feats.scp", UTTS)
+    for utt in UTTS:
+        np.testing.assert_array_equal(found[utt], elsewhere.matrices[utt])
+    front = elsewhere.frontend()
+    assert (front["kind"], front["name"], front["dim"]) == ("audio", "mfcc", DIM)
+    assert front["frame_shift"] == 0.01
+    assert front["exposure"] == "unknown"
+    (archive,) = elsewhere.dump.glob("*.ark")
+    assert archive.is_symlink() == (link == "true")
 
 
-def test_training_from_them(published: Published) -> None:
-    published.run()
-    root = published.root
-    folds.main(["--data", str(published.data), "--out", str(root / "data" / "folds"), "session"])
+def test_vectors_are_one_frame_and_have_no_frame_shift(elsewhere: Elsewhere) -> None:
+    vectors = {utt: matrix.mean(0) for utt, matrix in elsewhere.matrices.items()}
+    elsewhere.save(vectors)
+    with pytest.raises(UserError, match="a vector, not a matrix; import it without --link"):
+        elsewhere.run("--link", "true")
+    elsewhere.run()
+    found = load_features(elsewhere.dump / "feats.scp", UTTS)
+    for utt in UTTS:
+        np.testing.assert_array_equal(found[utt], vectors[utt][None])
+    assert elsewhere.frontend()["frame_shift"] is None
+
+
+def test_where_the_frame_shift_is_from(elsewhere: Elsewhere) -> None:
+    with pytest.raises(UserError, match=r"how many seconds .* give --frame_shift, such as 0\.01"):
+        elsewhere.run()
+    assert not elsewhere.dump.exists()
+    elsewhere.run("--frame_shift", "0.02")
+    assert elsewhere.frontend()["frame_shift"] == 0.02
+    (elsewhere.scp.parent / "frame_shift").write_text("0.0125\n")
+    elsewhere.run("--force", "true")
+    assert elsewhere.frontend()["frame_shift"] == 0.0125
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("a.ark:x", "not <archive>:<offset>"),
+        ("copy-feats a.ark ark:- |", "convert them with Kaldi's copy-feats"),
+        ("gone.ark:7", r"the archive gone\.ark, which is not there"),
+        ("{ark}:3", "holds no whole matrix"),
+    ],
+)
+def test_a_line_that_points_nowhere(elsewhere: Elsewhere, line: str, message: str) -> None:
+    ark = elsewhere.scp.with_suffix(".ark")
+    elsewhere.scp.write_text(f"{UTTS[0]} {line.format(ark=ark)}\n")
+    with pytest.raises(UserError, match=message):
+        elsewhere.run("--frame_shift", "0.01")
+    assert not elsewhere.dump.exists()
+
+
+@pytest.mark.parametrize(
+    ("bad", "message"),
+    [
+        (np.full((3, DIM), np.nan), "is not finite"),
+        (np.zeros((3, DIM + 1)), f"have {DIM + 1} dimensions and those of .* {DIM}"),
+        (np.zeros((0, DIM)), "are empty"),
+    ],
+)
+def test_a_matrix_that_cannot_be_right(elsewhere: Elsewhere, bad: np.ndarray, message: str) -> None:
+    elsewhere.save({**elsewhere.matrices, UTTS[7]: bad.astype(np.float32)})
+    with pytest.raises(UserError, match=f"{UTTS[7]} .*{message}|{message}"):
+        elsewhere.run("--frame_shift", "0.01")
+    assert not elsewhere.dump.exists()
+
+
+def test_a_name_that_an_encoder_of_ours_has(elsewhere: Elsewhere) -> None:
+    with pytest.raises(UserError, match="choose another name, such as my_fbank"):
+        elsewhere.run("--name", "fbank")
+
+
+def test_utterances_without_features(elsewhere: Elsewhere) -> None:
+    some = {utt: elsewhere.matrices[utt] for utt in UTTS if utt != UTTS[3]}
+    elsewhere.save(some)
+    data = ("--data", str(elsewhere.data))
+    with pytest.raises(UserError, match=f"lacks {UTTS[3]} .*--skip_bad true leaves them out"):
+        elsewhere.run(*data)
+    elsewhere.run(*data, "--skip_bad", "true")  # what the message says
+    assert (elsewhere.dump / "skipped").read_text().startswith(f"{UTTS[3]} ")
+    elsewhere.save({utt: some[utt] for utt in UTTS[10:]})
+    with pytest.raises(UserError, match=r"lacks .* \(one of 10 of 48\)$"):
+        elsewhere.run(*data, "--skip_bad", "true", "--force", "true")
+
+
+def stage_3(elsewhere: Elsewhere, upstream: str = "mfcc") -> None:
+    dump_plan.main([
+        "--modality", "audio", "--upstream", upstream, "--data", str(elsewhere.data),
+        "--dir", str(elsewhere.dump), "--model", "", "--force", "true",
+    ])  # fmt: skip
+
+
+def test_the_stages_take_it(
+    elsewhere: Elsewhere, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = elsewhere.root
     options = {f"{name}dir": str(root / name) for name in ("data", "dump", "exp")}
-    options |= {"stage": "5", "systems": "audio"}
+    options |= {"stage": "2", "systems": "audio", "audio_upstream": "mfcc"}
     options |= {"train_args": "hidden=4 channels=4 features=3 batch_size=8 epochs=1"}
-    plan = StudyPlan(read_request(options, RECIPE, root))
+    with pytest.raises(UserError, match="--audio_upstream is 'mfcc'; legal values are"):
+        read_request(options, RECIPE, root)
+    elsewhere.run("--data", str(elsewhere.data))
+    for wrong in ({"audio_model": "x/y"}, {"audio_layer": "3"}):
+        with pytest.raises(UserError, match=f"--{next(iter(wrong))} is .*mfcc"):
+            read_request({**options, **wrong}, RECIPE, root)
+    request = read_request(options, RECIPE, root)
+    stage_3(elsewhere)
+    assert capsys.readouterr().out == "0\n"  # no job: it is kept, forced or not
+    folds.main(["--data", str(elsewhere.data), "--out", str(root / "data/folds"), "session"])
+    plan = StudyPlan(request)
     write_experiments(plan)
     directory = trainings(plan)[0].directory
-    assert directory.parent == root / "exp" / "cfia_net_emotion2vec" / "session"
+    assert directory.parent == root / "exp" / "cfia_net_mfcc" / "session"
     train.main(command(directory))
-    posteriors.main(command(directory))
-    lines = (directory / "posteriors.tsv").read_text().splitlines()
-    assert len(lines) == 1 + len(NAMES) // 3
-    assert "published by its authors" in (directory / "provenance.yaml").read_text()
+    assert yaml.safe_load((directory / "provenance.yaml").read_text())["audio"]["name"] == "mfcc"
+    # An archive that changes is noticed, and what the message says helps.
+    (archive,) = elsewhere.dump.glob("*.ark")
+    data = bytearray(archive.read_bytes())
+    data[-1] ^= 1
+    archive.write_bytes(data)
+    stages: list[Callable[[], None]] = [
+        lambda: stage_3(elsewhere),
+        lambda: write_experiments(plan),
+    ]
+    for stage in stages:
+        with pytest.raises(UserError) as error:
+            stage()
+        assert "run `cfia import_features` with --force true" in str(error.value)
+    elsewhere.run("--data", str(elsewhere.data), "--force", "true")
+    write_experiments(plan)
+    assert trainings(plan)[0].directory == directory
 
 
-def test_run_again_and_with_other_files(
-    published: Published, caplog: pytest.LogCaptureFixture
+def test_a_linked_archive_that_changes_is_noticed(elsewhere: Elsewhere) -> None:
+    elsewhere.run("--data", str(elsewhere.data), "--link", "true")
+    elsewhere.save({utt: 2 * matrix for utt, matrix in elsewhere.matrices.items()})
+    with pytest.raises(UserError, match=r"raw_mfcc\.1\.ark .*run `cfia import_features` with"):
+        stage_3(elsewhere)
+
+
+def test_another_label_set_needs_a_dump_of_its_own(
+    elsewhere: Elsewhere, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    caplog.set_level("INFO")
-    published.run()
-    before = tree(published.root)
-    caplog.clear()
-    published.run()
-    assert caplog.messages == [
-        f"{published.data}: already made, skipping", f"{published.dump}: already made, skipping",
-    ]  # fmt: skip
-    assert tree(published.root) == before
-    np.save(published.features / "train.npy", 2 * np.load(published.features / "train.npy"))
-    with pytest.raises(UserError, match=r"its input train\.npy has changed"):
-        published.run()
-    published.run("--force", "true")
-    matrices = load_features(published.dump / "feats.scp", [FIRST])
-    np.testing.assert_array_equal(matrices[FIRST], 2 * published.matrices[FIRST.split("-")[1]])
+    elsewhere.run("--data", str(elsewhere.data))
+    elsewhere.dump = elsewhere.dump.with_name("mfcc_6")
+    with pytest.raises(SystemExit):
+        stage_3(elsewhere)
+    message = " ".join(capsys.readouterr().err.split())
+    assert f"{elsewhere.dump} holds no features that were imported under that name" in message
 
 
-def test_labels_may_be_words_and_frames_of_another_type(published: Published) -> None:
-    words = {"ang": "angry", "hap": "happy", "neu": "neutral", "sad": "sad"}
-    published.write("train.emo", [f"{u}\t{words[e]}" for u, e in published.labels.items()])
-    half = np.load(published.features / "train.npy").astype(np.float16)
-    np.save(published.features / "train.npy", half)
-    published.run()
-    matrices = load_features(published.dump / "feats.scp", [FIRST])
-    expected = published.matrices[FIRST.split("-")[1]].astype(np.float16)
-    np.testing.assert_array_equal(matrices[FIRST], expected)
-
-
-def test_a_text_file(published: Published) -> None:
-    text = published.root / "text"
-    text.write_text("".join(f"{name} words of {name}\n" for name in sorted(NAMES)))
-    published.run("--text_file", str(text))
-    data = DataDir.load(published.data, needed=())
-    assert data.text[FIRST] == f"words of {FIRST.split('-')[1]}"
-
-
-def test_beside_the_data_directory_of_stage_1(published: Published) -> None:
-    published.run()
-    marker.finish(published.data, {"corpus_dir": "x"}, {})
-    shutil.rmtree(published.dump)
-    before = tree(published.data)
-    published.run()
-    assert tree(published.data) == before
-    assert (published.dump / "feats.scp").exists()
-    shutil.rmtree(published.dump)
-    labels = published.data / "utt2emo"
-    labels.write_text(labels.read_text().replace("sad", "neu"))
-    marker.finish(published.data, {"corpus_dir": "x"}, {})
-    with pytest.raises(UserError, match="other utterances or labels than the features"):
-        published.run()
-    assert not published.dump.exists()
-
-
-def test_extraction_refuses_what_was_imported(published: Published) -> None:
-    published.run()
-    before = tree(published.dump)
-    arguments = ["--modality", "audio", "--upstream", "fbank", "--data", str(published.data)]
-    arguments += ["--dir", str(published.dump), "--model", "", "--nj", "1"]
-    with pytest.raises(UserError, match=r"wav\.scp"):
-        dump_plan.main(arguments)
-    assert tree(published.dump) == before
-
-
-def change_lines(
-    name: str, change: Callable[[list[str]], list[str]]
-) -> Callable[[Published], None]:
-    def damage(published: Published) -> None:
-        published.write(name, change((published.features / name).read_text().splitlines()))
-
-    return damage
-
-
-def save(frames: Callable[[np.ndarray], np.ndarray]) -> Callable[[Published], None]:
-    def damage(published: Published) -> None:
-        path = published.features / "train.npy"
-        np.save(path, frames(np.load(path)), allow_pickle=True)
-
-    return damage
-
-
-def cut(published: Published) -> None:
-    path = published.features / "train.npy"
-    path.write_bytes(path.read_bytes()[:-7])
-
-
-def with_nan(frames: np.ndarray) -> np.ndarray:
-    frames[0, 0] = np.nan
-    return frames
-
-
-DAMAGE: list[tuple[str, Callable[[Published], object], str]] = [
-    (
-        "no lengths",
-        lambda p: (p.features / "train.lengths").unlink(),
-        r"no such file .*train\.lengths; give the directory",
-    ),
-    ("a line of lengths lost", change_lines("train.lengths", lambda x: x[1:]), "has 47 lines"),
-    (
-        "a length that is off",
-        change_lines("train.lengths", lambda x: [*x[1:], "99"]),
-        r"add up to \d+ and train\.npy has \d+ frames",
-    ),
-    ("no frames", change_lines("train.lengths", lambda x: ["0", *x[1:]]), "line 1: '0' is no"),
-    (
-        "labels in another order",
-        change_lines(
-            "train.emo",
-            lambda x: [f"{n}\t{e}" for n, e in zip(NAMES, [*CLASSES[1:], "ang"] * 12, strict=True)],
-        ),
-        "sha256: .* expected, .* found; get the file again",
-    ),
-    (
-        "an utterance lost",
-        lambda p: (
-            change_lines("train.emo", lambda x: x[1:])(p),
-            change_lines("train.lengths", lambda x: x[1:])(p),
-            save(lambda x: x[p.lengths[NAMES[0]] :])(p),
-        ),
-        "total: 48 expected, 47 found",
-    ),
-    ("a label that is none", change_lines("train.emo", lambda x: [*x[:-1], f"{NAMES[-1]}\tfru"]),
-     "line 48: .* is not an utterance, a tab and one of ang, hap, neu, sad"),
-    ("a name that is none", change_lines("train.emo", lambda x: ["a_b\tang", *x[1:]]),
-     "line 1: 'a_b' is not the name"),
-    ("an utterance twice", change_lines("train.emo", lambda x: [*x[:-1], x[0]]), "and again in"),
-    ("narrow frames", save(lambda x: x[:, 1:]), r"of the shape \(\d+, 5\), not frames of 6"),
-    ("one column", save(lambda x: x[:, 0]), "not frames of 6"),
-    ("whole numbers", save(lambda x: x.astype(np.int16)), "holds int16"),
-    ("a pickle", save(lambda x: x.astype(object)), "is not a whole array"),
-    ("a cut file", cut, "is not a whole array"),
-    ("no array", lambda p: p.write("train.npy", ["x"]), "is not a whole array"),
-    ("not a number", save(with_nan), f"a frame of Ses01F-{NAMES[0]} is not finite"),
-]  # fmt: skip
-
-
-@pytest.mark.parametrize(("what", "damage", "message"), DAMAGE, ids=[d[0] for d in DAMAGE])
-def test_what_is_not_as_published(
-    published: Published, what: str, damage: Callable[[Published], object], message: str
+def test_the_example_of_the_help_runs(
+    elsewhere: Elsewhere, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    damage(published)
-    with pytest.raises(UserError, match=message) as error:
-        published.run()
-    assert "\n" not in str(error.value)
-    assert not published.dump.exists()
-    assert not list(published.root.glob("dump/.*"))
-
-
-def test_what_others_made_is_not_replaced(published: Published) -> None:
-    for directory in (published.data, published.dump):
-        directory.mkdir(parents=True)
-        (directory / "precious").write_text("x")
-        with pytest.raises(UserError, match="holds precious but no marker"):
-            published.run("--force", "true")
-        (directory / "precious").unlink()
-
-
-def test_the_shell_script(published: Published) -> None:
-    np.save(published.features / "train.npy", np.zeros((sum(published.lengths.values()), 768)))
-    path = f"{ROOT / 'utils'}:{Path(sys.executable).parent}:{os.environ['PATH']}"
-    script = str(RECIPE / "local" / "import_emotion2vec_features.sh")
-
-    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            ["bash", script, *arguments],
-            env={**os.environ, "PATH": path, "PYTHONPATH": str(ROOT)},
-            cwd=published.root,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-
-    done = run(published.features.name, "dump/emotion2vec")
-    assert done.returncode == 0, done.stderr
-    assert len(DataDir.load(published.data, needed=()).utterances) == len(NAMES)
-    assert "every text in data/all is ..." in done.stderr
-    assert run("--help").stdout.startswith("Usage: local/import_emotion2vec_features.sh")
-    assert run("one").returncode == 2
+    monkeypatch.chdir(elsewhere.root)
+    (elsewhere.root / "feats.scp").write_bytes(elsewhere.scp.read_bytes())
+    first, *_ = import_features.EXAMPLE.splitlines()
+    import_features.main(shlex.split(first)[2:])
+    assert elsewhere.dump.is_dir()

@@ -17,14 +17,14 @@ help_message="Usage: local/import_emotion2vec_features.sh [options] <features_di
 Make a dump and a data directory of published features: train.npy, train.lengths, train.emo.
 
   local/import_emotion2vec_features.sh /downloads/iemocap dump/emotion2vec
-  ./run.sh --stage 2 --skip_stages \"3 4\" --systems audio
+  ./run.sh --stage 2 --systems audio
 
   --data_dir   the data directory to write, or that of stage 1, which must agree [${data_dir}]
   --text_file  a Kaldi text of the utterances, where you have one; without it every text is ...
   --force      make them again if they were made otherwise [${force}]
 
-The utterances and labels must be those that conf/corpus.yaml expects. Stages 3 and 4 are left out,
-since there is no audio; a system that uses text needs the transcripts."
+The utterances and labels must be those that conf/corpus.yaml expects. Stage 3 keeps what is
+imported; a system that uses text needs the transcripts."
 
 local_dir=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source=utils/parse_options.sh
@@ -40,5 +40,5 @@ fi
 # shellcheck source=/dev/null
 if ! command -v validate_data_dir.sh > /dev/null; then . "${local_dir}/../path.sh"; fi
 
-exec python -m cfia.bin.import_features --names "${local_dir}/prepare_iemocap.py" \
+exec python -m cfia.bin.import_emotion2vec --names "${local_dir}/prepare_iemocap.py" \
     --data_dir "${data_dir}" --text_file "${text_file}" --force "${force}" "$1" "$2"
