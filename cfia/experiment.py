@@ -22,6 +22,7 @@ from cfia.options import NEUTRAL
 
 NAME = directories.EXPERIMENT
 PARTS = ("train", "valid", "test")
+ELSEWHERE = "elsewhere"  # the selection of an experiment that was not trained here
 SCORES = "scores.json"  # beside it, of its trainings
 _DIGEST = "sha256"
 
@@ -68,7 +69,8 @@ class Experiment:
         run: options that say how it is computed, such as num_threads.
         classes: in the order of the network's outputs.
         parts: by their names, PARTS.
-        config: the resolved configuration.
+        trained_with: the resolved configuration, `config` in the file; None where the posteriors
+            are from elsewhere (cfia/scoring/import_posteriors.py).
     """
 
     directory: Path
@@ -80,7 +82,30 @@ class Experiment:
     classes: tuple[str, ...]
     folds: Folds
     parts: Mapping[str, Part]
-    config: Config
+    trained_with: Config | None
+
+    @property
+    def imported(self) -> bool:
+        """Whether its posteriors are from elsewhere: nothing was trained here."""
+        return self.trained_with is None
+
+    @property
+    def config(self) -> Config:
+        """The resolved configuration.
+
+        Raises:
+            UserError: its posteriors are from elsewhere.
+        """
+        if self.trained_with is None:
+            raise UserError(
+                f"{self.directory} was imported: it has posteriors, and no network; name an "
+                "experiment that was trained here"
+            )
+        return self.trained_with
+
+    def made_by(self, stage: str) -> str:
+        """Name what makes its trainings and posteriors, for messages."""
+        return "`cfia import_posteriors`" if self.imported else stage
 
     @property
     def modalities(self) -> tuple[str, ...]:
@@ -108,7 +133,8 @@ class Experiment:
 
     def options(self) -> dict[str, Any]:
         """Give the options that can change a result, by the names of run.sh's flags."""
-        values = {f"train_args {key}": value for key, value in self.config.flat().items()}
+        flat = self.trained_with.flat() if self.trained_with else {}
+        values = {f"train_args {key}": value for key, value in flat.items()}
         run = {key: value for key, value in self.run.items() if key not in NEUTRAL}
         return {**values, **self.protocol, **run, "systems": self.system}
 
@@ -134,8 +160,9 @@ class Experiment:
 
     def write(self) -> None:
         """Write experiment.yaml into the experiment's directory, its own digest at the end."""
-        values = _plain(dataclasses.asdict(self)) | {"config": _plain(self.config.flat())}
-        del values["directory"]
+        values = _plain(dataclasses.asdict(self))
+        del values["directory"], values["trained_with"]
+        values["config"] = _plain(self.trained_with.flat()) if self.trained_with else None
         self.directory.mkdir(parents=True, exist_ok=True)
         write_yaml(self.directory / NAME, {**values, _DIGEST: digest(values)})
 
@@ -166,7 +193,8 @@ def read(directory: Path) -> Experiment:
         )
     try:
         values["parts"] = {name: values["parts"][name] for name in PARTS}
-        values |= {"directory": directory, "config": build(values["config"], str(path))}
+        config = values.pop("config")
+        values |= {"directory": directory, "trained_with": config and build(config, str(path))}
         experiment: Experiment = _typed(Experiment, values)
     except (KeyError, TypeError, AttributeError) as error:
         raise UserError(
@@ -189,11 +217,11 @@ def _typed(hint: Any, value: Any) -> Any:
     return value
 
 
-def record(experiment: Experiment, *, force: bool, seeds: Collection[int] = ()) -> None:
+def record(experiment: Experiment, *, force: bool, again: Collection[tuple[int, int]] = ()) -> None:
     """Write an experiment.yaml, unless trainings are there that it would not describe.
 
-    With `force` these, and what was made from them, are removed; and so are the trainings of
-    `seeds`, whatever made them.
+    With `force` these, and what was made from them, are removed; and so are the trainings to be
+    made `again`, pairs of fold and seed, whatever made them.
 
     Raises:
         UserError: the trainings were made differently, and `force` is false.
@@ -207,7 +235,7 @@ def record(experiment: Experiment, *, force: bool, seeds: Collection[int] = ()) 
     elif difference or force:
         (directory / SCORES).unlink(missing_ok=True)
         for seed, fold in begun:
-            if difference or seed in seeds:
+            if difference or (fold, seed) in again:
                 directories.remove(experiment.training(fold, seed))
     experiment.write()
 

@@ -132,6 +132,8 @@ OPTIONS: dict[str, tuple[Option, ...]] = {
            recorded=PROTOCOL),
         _o("validation", "random20", "random20, partner, next_speaker or next_session",
            VALIDATIONS, recorded=PROTOCOL),
+        _o("folds", "", 'train and score these alone, such as "1 2", and make no tables',
+           check=numbers("1 2")),
     ),
     "Features": (
         _o("audio_upstream", "emotion2vec", "audio encoder, such as emotion2vec or wavlm"),
@@ -250,6 +252,8 @@ def check(values: Mapping[str, str], legal: Mapping[str, Sequence[str]]) -> None
         raise UserError(
             "--validation partner needs --cv speaker: with --cv session both speakers are tested"
         )
+    if values["folds"] and values["study"]:
+        raise UserError("--folds is for a plain run; the tables of a study need all folds")
     skipped = values["skip_stages"].replace(",", " ").split()
     prepares = stage <= 1 <= stop_stage and "1" not in skipped and values["dry_run"] == "false"
     if prepares and not values["corpus_dir"]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from cfia.cli import parser, run
+from cfia.cli import boolean, parser, run
 
 EXAMPLE = """cfia score --expdir exp
   cfia score posteriors.tsv --clusters data/all/utt2spk --json scores.json
@@ -24,6 +24,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     p.add_argument("--expdir", type=Path, help="score every <system>/<scheme> in this directory")
     p.add_argument("--clusters", type=Path, help="table of utterance and speaker: whose utterances")
+    p.add_argument(
+        "--partial",
+        type=boolean,
+        default=False,
+        help="in --expdir, score the folds there are where some are missing",
+    )
     p.add_argument("--json", type=Path, help="write the scores of the files here as well")
     args = p.parse_args(argv)
     if bool(args.files) == bool(args.expdir):
@@ -33,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     if args.expdir:
         from cfia.scoring.scores_file import score_all
 
-        score_all(args.expdir)
+        score_all(args.expdir, partial=args.partial)
     else:
         from cfia.report.from_files import score_files
 

@@ -18,8 +18,9 @@ Facts = dict[str, str]
 
 
 def commits(experiments: Sequence[TrainedExperiment]) -> list[str]:
-    """List the distinct commits that the experiments were trained at."""
-    return sorted({_recorded(t, "commit") for e in experiments for t in e.trainings})
+    """List the distinct commits that the experiments were trained at, if they were here."""
+    own = (e for e in experiments if not e.experiment.imported)
+    return sorted({_recorded(t, "commit") for e in own for t in e.trainings})
 
 
 def commands(experiments: Sequence[TrainedExperiment]) -> list[str]:
@@ -56,9 +57,9 @@ def facts(experiment: Experiment, training: TestedTraining) -> Facts:
         "dumps": {name: str(path) for name, path in experiment.dumps().items()},
         "classes": list(experiment.classes),
         **{key: value for key, value in experiment.run.items() if key not in NEUTRAL},
-        **experiment.config.flat(),
+        **(experiment.trained_with.flat() if experiment.trained_with else {}),
     }
-    environment = {"environment": training.provenance.get("environment")}
+    environment = {key: training.provenance.get(key) for key in ("environment", "imported")}
     encoders = {key: _encoder(training.provenance.get(key)) for key in ("audio", "text")}
     known = {key: value for key, value in {**environment, **encoders}.items() if value}
     return dict(_flat({**values, **known}))

@@ -106,9 +106,10 @@ def _corpus(path: Path | None, rows: Sequence[Scored]) -> dict[str, Any]:
 def _introduction(rows: Sequence[Scored], corpus: dict[str, Any]) -> list[Section]:
     note = " ".join(str(corpus["note"] or "").split())
     trained_at = ", ".join(commits([row.trained for row in rows]))
+    trained = f"Trained at commit {trained_at}. " if trained_at else ""
     return [
         *([Text(note, quoted=True)] if note else []),
-        Text(f"Trained at commit {trained_at}. Stage 8 of run.sh makes this file; do not edit it."),
+        Text(f"{trained}Stage 8 of run.sh makes this file; do not edit it."),
         Text(READING),
     ]
 

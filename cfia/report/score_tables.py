@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from cfia.experiment import ELSEWHERE
 from cfia.metrics import HEADLINES, METRICS, Metric, confusion
 from cfia.report.table import Column, Table
 from cfia.scoring.cells import Cell, Estimate, Spread
@@ -23,6 +24,7 @@ _SELECTION = {
     "valid": "epoch selected on the validation part",
     "last": "last epoch",
     "test": "oracle: epoch selected on the test fold",
+    ELSEWHERE: "trained elsewhere, nobody here knows how",
 }
 
 
@@ -64,7 +66,8 @@ def score_table(rows: Sequence[Scored]) -> Table:
     columns += [Column(f"{name}_folds", f"{m.title} over folds") for name, m in HEADLINES.items()]
     columns += [Column("ua_seeds", "UA over seeds")] if several else []
     columns += [Column("n", "n")]
-    trained = rows[0].trained
+    # What was trained here comes first, for what was not says less of the protocol.
+    trained = min((row.trained for row in rows), key=lambda trained: trained.experiment.imported)
     title = f"Scheme {trained.scheme}: {describe_protocol(trained)}{if_one_seed(rows)}"
     cells = [cells for row in rows for cells in _cells(row, row.trained.label)]
     return Table(title, columns, [*cells, _chance(rows[0])], _notes(rows))

@@ -140,20 +140,28 @@ def read_seeds(trained: TrainedExperiment) -> dict[int, dict[int, Posteriors]]:
     for training in trained.trainings:
         posteriors = read_posteriors(training.directory / POSTERIORS)
         tested = {u: labels[u] for u in folds[training.fold].test if u not in left_out}
-        _check_tested(posteriors, tested)
+        made_by = experiment.made_by("stage 6")
+        check_utterances(posteriors, tested, f"run {made_by} with --force true")
         seeds.setdefault(training.seed, {})[training.fold] = posteriors
     return seeds
 
 
-def _check_tested(posteriors: Posteriors, labels: Mapping[str, str]) -> None:
-    """Refuse posteriors of other utterances than were to be tested, or of other labels."""
+def check_utterances(posteriors: Posteriors, labels: Mapping[str, str], way_out: str) -> None:
+    """Check that posteriors are of the utterances that a fold tests, and of their labels.
+
+    Args:
+        labels: the class of each utterance that is tested.
+
+    Raises:
+        UserError: they are of others; `way_out` ends the message.
+    """
     refs = (posteriors.classes[i] for i in posteriors.refs)
     found = dict(zip(posteriors.utts, refs, strict=True))
     wrong = sorted(utt for utt in {*found, *labels} if found.get(utt) != labels.get(utt))
     if wrong:
         raise UserError(
             f"{posteriors.source}: {wrong[0]} is {found.get(wrong[0], 'not there')}, but of the "
-            f"fold's test it is {labels.get(wrong[0], 'not one')}; run stage 6 with --force true"
+            f"fold's test it is {labels.get(wrong[0], 'not one')}; {way_out}"
         )
 
 

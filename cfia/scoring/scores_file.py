@@ -162,6 +162,7 @@ def _protocol(trained: TrainedExperiment, outputs: Outputs) -> dict[str, Any]:
         "clusters": "speaker",
         "interval": describe_interval(outputs, "speaker"),
         "oracle": trained.oracle,
+        "partial": trained.partial,
         "exposure": trained.exposure,
         "missing": trained.missing,
     }
@@ -195,13 +196,16 @@ def interval_in_words(n_clusters: int, cluster: str, n_seeds: int) -> str:
     return f"95 %, {how}, Student's t with df = {n_clusters - 1}, logit scale"
 
 
-def score_all(expdir: Path) -> None:
+def score_all(expdir: Path, *, partial: bool = False) -> None:
     """Write a scores.json for every finished experiment (stage 7); say which are not finished.
+
+    Args:
+        partial: of one that is not, score what folds there are, and mark that as partial.
 
     Raises:
         UserError: no experiment is finished, or a file of one is broken.
     """
-    experiments = find_trained(expdir)
+    experiments = find_trained(expdir, partial=partial)
     for trained in experiments:
         if trained.missing:
             log.warning("%s: %s", trained.directory, trained.lacks)
@@ -216,7 +220,7 @@ def score_all(expdir: Path) -> None:
         pooled, seeds = scores["pooled"], scores["seeds"]
         log.info(
             "%s%s: UA %s, WA %.2f, %d utterances%s%s",
-            trained.directory, " (oracle)" if trained.oracle else "",
+            trained.directory, trained.words,
             show(Estimate.of(pooled, "ua")), pooled["wa"], pooled["n"],
             f", mean of {len(seeds)} seeds" if len(seeds) > 1 else "",
             " (nothing changed)" if unchanged else "",

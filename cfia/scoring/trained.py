@@ -41,11 +41,13 @@ class TrainedExperiment:
     Attributes:
         trainings: every fold of every seed that has all its folds, by seed and fold.
         missing: names of the trainings without posteriors, as in `fold3_seed2`.
+        partial: whether `trainings` lack a fold, for the caller wanted what there is.
     """
 
     experiment: Experiment
     trainings: list[TestedTraining]
     missing: list[str]
+    partial: bool = False
 
     @property
     def directory(self) -> Path:
@@ -80,8 +82,20 @@ class TrainedExperiment:
 
     @property
     def label(self) -> str:
-        """The system's name, with the word that must go with every score of an oracle."""
-        return f"{self.system} (oracle)" if self.oracle else self.system
+        """The system's name, with the words that must go with every score of it."""
+        return self.system + self.words
+
+    @property
+    def words(self) -> str:
+        """What must be said with every score of it: ` (oracle, partial: folds 1 2 of 5)`."""
+        folds = " ".join(str(fold) for fold in sorted({t.fold for t in self.trainings}))
+        words = {
+            "oracle": self.oracle,
+            "imported": self.experiment.imported,
+            f"partial: folds {folds} of {self.experiment.folds.number}": self.partial,
+        }
+        said = ", ".join(word for word, holds in words.items() if holds)
+        return f" ({said})" if said else ""
 
     @property
     def title(self) -> str:
@@ -106,12 +120,14 @@ class TrainedExperiment:
     @property
     def exposure_text(self) -> str:
         """The exposure as a cell of a table, `emotion2vec: audio, bert: none`."""
-        return ", ".join(f"{name}: {seen}" for name, seen in self.exposure.items())
+        seen = ", ".join(f"{name}: {seen}" for name, seen in self.exposure.items())
+        return "unknown" if self.experiment.imported else seen
 
     @property
     def lacks(self) -> str:
         """The missing posteriors in words, and what is left out for them."""
         effect = "these seeds are left out" if self.finished else "left out of the tables"
+        effect = "the other folds are scored" if self.partial else effect
         return f"no posteriors of {' '.join(self.missing)}; {effect}"
 
 
@@ -122,10 +138,13 @@ def begun_experiments(expdir: Path) -> set[Path]:
     return {path.parents[1] for path in markers}
 
 
-def find_trained(expdir: Path) -> list[TrainedExperiment]:
+def find_trained(expdir: Path, *, partial: bool = False) -> list[TrainedExperiment]:
     """Find all experiments of which a training has begun, by scheme and system.
 
     Those of an earlier version, which wrote no experiment.yaml, are left out with a warning.
+
+    Args:
+        partial: of an experiment without a seed that has all its folds, take what folds there are.
 
     Raises:
         UserError: `expdir` is not there or holds no training; an experiment.yaml is broken.
@@ -143,10 +162,10 @@ def find_trained(expdir: Path) -> list[TrainedExperiment]:
     if not begun:
         raise UserError(f"{expdir} holds no training; run stages 5 and 6 first")
     order = sorted(begun, key=lambda path: (path.name, path.parent.name))
-    return [_trained(read_experiment(directory)) for directory in order]
+    return [_trained(read_experiment(directory), partial=partial) for directory in order]
 
 
-def _trained(experiment: Experiment) -> TrainedExperiment:
+def _trained(experiment: Experiment, *, partial: bool = False) -> TrainedExperiment:
     check_tested(experiment)
     begun = experiment.trainings()
     tested = {
@@ -155,16 +174,18 @@ def _trained(experiment: Experiment) -> TrainedExperiment:
     all_folds = range(1, experiment.folds.number + 1)
     seeds = sorted({seed for seed, _ in begun})
     lacking = {seed: [fold for fold in all_folds if (seed, fold) not in tested] for seed in seeds}
-    return TrainedExperiment(
-        experiment=experiment,
-        trainings=[
-            _tested(experiment.training(fold, seed), fold, seed)
-            for seed in seeds
-            for fold in all_folds
-            if not lacking[seed]
-        ],
-        missing=[training_name(fold, seed) for seed in seeds for fold in lacking[seed]],
-    )
+    missing = [training_name(fold, seed) for seed in seeds for fold in lacking[seed]]
+    # All seeds that are taken have the same folds: all of them, or as many as a seed has.
+    fewest = min(lacking.values(), key=len)
+    if fewest and not (partial and tested):
+        return TrainedExperiment(experiment, [], missing)
+    trainings = [
+        _tested(experiment.training(fold, seed), fold, seed)
+        for seed in seeds
+        for fold in all_folds
+        if lacking[seed] == fewest and fold not in fewest
+    ]
+    return TrainedExperiment(experiment, trainings, missing, partial=bool(fewest))
 
 
 def _tested(directory: Path, fold: int, seed: int) -> TestedTraining:

@@ -74,6 +74,23 @@ class Request:
         text = self.options["seeds"] or (self.options["study_seeds"] if self.study else "1")
         return tuple(map(int, text.replace(",", " ").split()))
 
+    def folds(self, directory: Path, number: int) -> list[int]:
+        """List the folds that the user wants, of those from 1 to `number`.
+
+        Args:
+            directory: of the fold lists, for the message.
+
+        Raises:
+            UserError: one of them is not there.
+        """
+        every = range(1, number + 1)
+        wanted = {int(word) for word in self.options["folds"].replace(",", " ").split()}
+        if wanted - set(every):
+            raise UserError(
+                f"--folds names {min(wanted - set(every))}, and {directory} has 1 to {number}"
+            )
+        return sorted(wanted) or [*every]
+
     def names(self) -> Names:
         """Name the directories that the options ask for."""
         return names(self.options)

@@ -98,7 +98,7 @@ class PlannedExperiment:
             classes=classes(self.data),
             folds=folds,
             parts=dict.fromkeys(PARTS, part),
-            config=load(self.files, self.overrides),
+            trained_with=load(self.files, self.overrides),
         )
 
 
@@ -143,7 +143,8 @@ class StudyPlan:
     def directory(self) -> Path:
         """Where task lists and logs go; that of a plain run depends on its trainings."""
         if not self.study.name:
-            trainings = [[str(planned.directory), planned.seeds] for planned in self.experiments]
+            some = self.request.options["folds"].split()
+            trainings = [[str(p.directory), p.seeds, *some] for p in self.experiments]
             return self.request.expdir / "log" / digest(trainings)[:8]
         name = "_".join(filter(None, [self.study.name, self.request.options["tag"]]))
         return self.request.expdir / "study" / name
@@ -307,7 +308,8 @@ def describe_plan(plan: StudyPlan, finished: Iterable[Path]) -> list[str]:
     total, lines = 0, []
     for planned in plan.experiments:
         folds, _ = plan.count_folds(planned)
-        count = folds * len(planned.seeds)
+        count = len(plan.request.folds(planned.folds, folds)) if folds else 0
+        count *= len(planned.seeds)
         total += count
         trained = sum(path.parent == planned.directory for path in done)
         tables = dict.fromkeys(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import logging
 import shlex
 import statistics
@@ -11,7 +10,7 @@ from collections.abc import Callable, Sequence
 
 from cfia import experiment, marker
 from cfia.errors import UserError
-from cfia.experiment import record
+from cfia.experiment import Experiment, record
 from cfia.options import NEUTRAL
 from cfia.report.studies import write_list as write_experiment_list
 from cfia.study.study_plan import PlannedExperiment, StudyPlan, describe_plan
@@ -78,10 +77,10 @@ def write_experiments(plan: StudyPlan) -> None:
     resolved = [planned.resolve(plan.request.recipe.name) for planned in plan.experiments]
     for planned, new in zip(plan.experiments, resolved, strict=True):
         check_lists(new)
-        for seed, fold in itertools.product(planned.seeds, range(1, new.folds.number + 1)):
+        for fold, seed in _chosen(plan, planned, new):
             marker.refuse_unknown(new.training(fold, seed))
     for planned, new in zip(plan.experiments, resolved, strict=True):
-        record(new, force=plan.request.force, seeds=planned.seeds)
+        record(new, force=plan.request.force, again=_chosen(plan, planned, new))
     write_experiment_list(plan.directory, [planned.directory for planned in plan.experiments])
 
 
@@ -95,9 +94,16 @@ def trainings(plan: StudyPlan) -> list[Training]:
         Training(recorded, fold, seed)
         for planned in plan.experiments
         for recorded in [experiment.read(planned.directory)]
-        for seed in planned.seeds
-        for fold in range(1, recorded.folds.number + 1)
+        for fold, seed in _chosen(plan, planned, recorded)
     ]
+
+
+def _chosen(
+    plan: StudyPlan, planned: PlannedExperiment, recorded: Experiment
+) -> list[tuple[int, int]]:
+    """List the trainings of an experiment that are asked for, as fold and seed."""
+    folds = plan.request.folds(recorded.folds.directory, recorded.folds.number)
+    return [(fold, seed) for seed in planned.seeds for fold in folds]
 
 
 def trained(plan: StudyPlan) -> list[Training]:

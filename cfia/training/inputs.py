@@ -128,9 +128,11 @@ def check_tested(experiment: Experiment) -> None:
     if measure_folds(folds.directory, experiment.parts["train"].data) != folds:
         changed.append(f"{folds.directory}")
     if changed:
+        verb = "import" if experiment.imported else "train"
         raise UserError(
-            f"{changed[0]} is not what {experiment.directory} was trained with; put it back, train "
-            "again (stage 5 with --force true), or move the experiment away"
+            f"{changed[0]} is not what {experiment.directory} was {verb}ed with; put it back, "
+            f"{verb} again ({experiment.made_by('stage 5')} with --force true), or move the "
+            "experiment away"
         )
 
 

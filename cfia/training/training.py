@@ -108,6 +108,7 @@ def train(training: Training, checkpoint_seconds: float, *, force: bool) -> None
     """
     directory, (options, inputs) = training.directory, training.marked()
     # All that can be checked is checked before anything is removed.
+    training.experiment.config  # noqa: B018 - of one that was imported there is none
     check_unchanged(training.experiment)
     check_lists(training.experiment)
     training.lists  # noqa: B018 - the number of a fold that is not there must leave no directory
@@ -130,9 +131,8 @@ def is_trained(training: Training) -> bool:
         UserError: it was made differently, or is not as it was made.
     """
     options, inputs = training.marked()
-    state = marker.check(
-        training.directory, options, inputs, made_by="stage 5 (training)", suggest_tag=True
-    )
+    made_by = training.experiment.made_by("stage 5 (training)")
+    state = marker.check(training.directory, options, inputs, made_by=made_by, suggest_tag=True)
     return state is marker.State.DONE
 
 
@@ -213,6 +213,7 @@ def write_posteriors(training: Training, *, force: bool) -> None:
             differently, or are not as they were made, and `force` is false.
     """
     directory, experiment = training.directory, training.experiment
+    config = experiment.config
     check_trained(training)
     if force:
         remove_posteriors(training)
@@ -228,7 +229,7 @@ def write_posteriors(training: Training, *, force: bool) -> None:
     device = set_up(experiment.run["num_threads"], experiment.run["ngpu"])
     data = training.dataset("test")
     model = trained_network(training, data.dims()).to(device)
-    scores = logits(model, data, experiment.config.train.batch_size, device)
+    scores = logits(model, data, config.train.batch_size, device)
     posteriors.write_posteriors(
         directory / POSTERIORS,
         list(experiment.classes),
@@ -258,7 +259,7 @@ def has_posteriors(training: Training) -> bool:
 def _has_made_posteriors(training: Training) -> bool:
     """Whether the posteriors of a training, which is finished, are there."""
     options, inputs = posteriors_marked(training)
-    made_by = "stage 6 (posteriors)"
+    made_by = training.experiment.made_by("stage 6 (posteriors)")
     state = marker.check(
         training.directory, options, inputs, name=POSTERIORS_MARKER, made_by=made_by
     )
@@ -268,6 +269,8 @@ def _has_made_posteriors(training: Training) -> bool:
 def posteriors_marked(training: Training) -> tuple[dict[str, Any], dict[str, str]]:
     """Give the options and inputs of the posteriors' marker."""
     options, inputs = training.marked()
+    if training.experiment.imported:
+        return options, inputs
     trained = marker.read(training.directory)
     assert trained is not None
     network = trained.files[NETWORK]["sha256"]

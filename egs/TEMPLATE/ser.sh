@@ -34,6 +34,7 @@ text_file=                 # a Kaldi text (of a recogniser, say) to use as trans
 # Folds
 cv=session                 # what is held out for the test: session or speaker
 validation=random20        # random20, partner, next_speaker or next_session
+folds=                     # train and score these alone, such as "1 2", and make no tables
 # Features
 audio_upstream=emotion2vec # audio encoder, such as emotion2vec or wavlm
 audio_model=               # its model: hub id or directory (default: its own, if any)
@@ -187,10 +188,13 @@ fi
 
 if wanted 7; then
     log "Stage 7: scores of all finished experiments in ${expdir}"
-    python -m cfia.bin.score --expdir "${expdir}"
+    if [ -n "${folds}" ]; then partial=true; else partial=false; fi
+    python -m cfia.bin.score --expdir "${expdir}" --partial "${partial}"
 fi
 
-if wanted 8; then
+if wanted 8 && [ -n "${folds}" ]; then
+    log "Stage 8: left out, for tables are of whole experiments and --folds is ${folds}"
+elif wanted 8; then
     log "Stage 8: tables and plots in ${expdir}"
     tables=$(plan tables) # those of a study, which RESULTS.md includes
     python -m cfia.bin.report --expdir "${expdir}" --corpus_conf conf/corpus.yaml

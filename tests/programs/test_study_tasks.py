@@ -128,6 +128,31 @@ def test_force_makes_again_what_was_made_in_the_same_way(tmp_path: Path) -> None
     assert recipe.results() == before
 
 
+def test_some_folds_are_made_and_the_others_stay(tmp_path: Path) -> None:
+    recipe = Recipe(tmp_path)
+    options = {"study": "", "systems": "linear_audio", "train_args": "epochs=1"}
+
+    def work(**more: str) -> list[str]:
+        """The folds that are listed, and trained then."""
+        plan = recipe.plan(**options, **more)
+        tasks.write_experiments(plan)
+        tasks.list_trainings(plan)
+        path = plan.directory / "train.list"
+        train.main(["--list", str(path), "--job", "1", "--jobs", "1"])
+        return [shlex.split(line)[2] for line in path.read_text().splitlines()]
+
+    assert work(folds="2") == ["2"]
+    second = recipe.results()
+    assert work() == ["1"]
+    assert work(folds="2", force="true") == ["2"]  # the first stays
+    assert recipe.results().items() >= second.items()
+    assert work(folds="1,2") == []
+    with pytest.raises(UserError, match=r"--folds names 3, and .*/session has 1 to 2"):
+        work(folds="1 3")
+    with pytest.raises(UserError, match="--folds is for a plain run"):
+        recipe.request(folds="1")
+
+
 def test_a_job_of_a_list_does_not_force(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Killed and called again, it would begin again with what it has finished."""
     recipe = Recipe(tmp_path)

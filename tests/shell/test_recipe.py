@@ -106,9 +106,21 @@ def test_other_options_stop_and_a_tag_keeps_both(finished: Recipe) -> None:
     said = finished.run("--stage", "5", *more, code=1)
     assert "--train_args epochs was 2, now 1" in said
     assert "--tag" in said
-    finished.run("--stage", "5", "--stop_stage", "6", "--tag", "short", *more)
-    assert (finished.directory / "exp" / "cfia_net_minilm_short" / "session").is_dir()
-    shutil.rmtree(finished.directory / "exp" / "cfia_net_minilm_short")
+    before = finished.files()
+    more += ["--tag", "short", "--folds", "1 3"]  # a look at two folds
+    said = finished.run("--stage", "5", *more)
+    assert "cfia_net_minilm_short/session (partial: folds 1 3 of 5): UA" in said
+    assert "Stage 8: left out" in said
+    name = "cfia_net_minilm_short/session"
+    trial = finished.directory / "exp" / name
+    assert sorted(path.name for path in trial.glob("fold*")) == ["fold1_seed1", "fold3_seed1"]
+    assert json.loads((trial / "scores.json").read_text())["protocol"]["partial"] is True
+    script = f". ./path.sh && cfia experiments && cfia experiments --remove {name}"
+    done = subprocess.run(
+        ["bash", "-c", script], cwd=finished.directory, capture_output=True, text=True, check=True
+    )
+    assert re.search(rf"{name} +1 +2 of 5 +2 of 5 .*partial", done.stdout)
+    assert finished.files() == before
 
 
 def test_stages_can_be_run_one_by_one_and_skipped(finished: Recipe) -> None:

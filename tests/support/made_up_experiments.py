@@ -82,7 +82,7 @@ def write_experiment(directory: Path, data: Path, folds: Path, **settings: Any) 
         classes=tuple(CLASSES),
         folds=measure_folds(folds, data),
         parts=dict.fromkeys(PARTS, measure_part(data, {})),
-        config=build(config),
+        trained_with=build(config),
     ).write()
 
 
