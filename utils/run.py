@@ -48,8 +48,7 @@ IGNORED = ("mem", "time", "config")
 # A log may hold "=" too, but then as a path or with an ending.
 RANGE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*=([^/.]*|[^/]*:[^/]*)")
 GRACE = 5.0  # seconds from SIGTERM to SIGKILL
-TAIL = 20  # lines of a failed task's log that are shown
-WIDEST = 500  # columns of each
+TAIL, WIDEST = 20, 500  # lines of a failed task's log that are shown, and columns of each
 LARGEST = 1_000_000  # of all numbers on the command line; no scheduler has longer arrays
 
 
@@ -137,16 +136,12 @@ def _range(word: str) -> tuple[str, int, int]:
     begin, colon, end = value.partition(":")
     first, last = _whole(begin), _whole(end if colon else begin)
     if not 1 <= first <= last <= LARGEST:
-        fail(
-            f"{word} is not a range; expected {name}=A:B with 1 <= A <= B <= {LARGEST}, "
-            f"or {name}=A",
-            2,
-        )
+        fail(f"{word} is not a range; expected {name}=A:B with 1 <= A <= B <= {LARGEST}", 2)
     return name, first, last
 
 
 def _whole(text: str) -> int:
-    """Read a whole number; -1 if it is none, or one of so many digits that it is none of ours."""
+    """Read a whole number; -1 if it is none, or has too many digits for int()."""
     return int(text) if re.fullmatch("[0-9]{1,18}", text) else -1
 
 
@@ -378,10 +373,9 @@ def report(job: Job, failed: list[int]) -> None:
     with open(log, "rb") as handle:
         handle.seek(max(0, Path(log).stat().st_size - 65536))
         lines = handle.read().decode(errors="replace").split("\n")[-TAIL - 1 :]
-    # Only the last state of a progress bar, which writes over its own line; and of a line that
-    # somebody's data fill, beginning and end.
-    shown = (cut(line.rpartition("\r")[2], WIDEST) for line in lines)
-    print("\n".join(shown), end="", file=sys.stderr)
+    # Only the last state of a progress bar, which writes over its own line.
+    shown = "\n".join(cut(line.rpartition("\r")[2], WIDEST) for line in lines)
+    sys.stderr.write(shown)
 
 
 def main() -> None:
