@@ -6,9 +6,11 @@ import ast
 import importlib
 import pkgutil
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from cfia import bin as programs
+from cfia.cli import run
 
 # The programs that ser.sh calls; a user calls the others.
 STAGES = (
@@ -18,17 +20,18 @@ STAGES = (
 
 def main() -> None:
     """Run a program by its verb; a usage error exits with 2."""
-    if len(sys.argv) < 2 or sys.argv[1] in ("-h", "--help"):
-        print(usage(), file=sys.stdout if sys.argv[1:] else sys.stderr)
-        sys.exit(0 if sys.argv[1:] else 2)
-    verb = sys.argv[1]
+    run(_dispatch, sys.argv[1:])
+
+
+def _dispatch(argv: Sequence[str] | None) -> None:
+    verb, *rest = argv or ("",)
+    if verb in ("", "-h", "--help"):
+        print(usage(), file=sys.stdout if verb else sys.stderr)
+        sys.exit(0 if verb else 2)
     if verb not in verbs():
         print(f"cfia: there is no verb {verb!r}; cfia --help lists them", file=sys.stderr)
         sys.exit(2)
-    from cfia.cli import run
-
-    module = importlib.import_module(f"cfia.bin.{verb}")
-    run(module.main, sys.argv[2:])
+    importlib.import_module(f"cfia.bin.{verb}").main(rest)
 
 
 def verbs() -> list[str]:

@@ -39,9 +39,12 @@ def run(main: Callable[[Sequence[str] | None], None], argv: Sequence[str] | None
         level=os.environ.get("CFIA_LOG", "INFO"), format="%(message)s", stream=sys.stderr
     )
     try:
-        main(argv)
+        try:
+            main(argv)
+        finally:  # after --help, too: at the interpreter's own end a fault here is a traceback
+            if sys.stdout is not None:
+                sys.stdout.flush()
     except UserError as error:
-        sys.stdout.flush()
         print(f"error: {error}", file=sys.stderr)
         sys.exit(1)
     except KeyboardInterrupt:
@@ -49,11 +52,18 @@ def run(main: Callable[[Sequence[str] | None], None], argv: Sequence[str] | None
         sys.exit(130)
     except BrokenPipeError:
         # The reader (head, less) has gone: nothing is wrong, and nothing more is wanted.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()
         sys.exit(141)
     except OSError as error:
         if error.errno not in ENVIRONMENT:
             raise
         file = f"{error.filename}: " if error.filename else ""
         print(f"error: {file}{error.strerror}; correct that and run it again", file=sys.stderr)
+        _drop_output()
         sys.exit(1)
+
+
+def _drop_output() -> None:
+    """Throw away what stdout could not take, or the interpreter tries it once more at its end."""
+    if sys.stdout is not None:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

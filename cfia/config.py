@@ -171,8 +171,8 @@ def _with_bases(path: Path) -> list[tuple[Path, dict[str, Any]]]:
 
 
 def _base(path: Path, name: str) -> Path:
-    places = [path.parent / f"{name}.yaml", SHARED / f"{name}.yaml"]
-    for place in places:
+    for directory in (path.parent, path.resolve().parent, SHARED):
+        place = directory / f"{name}.yaml"
         # A recipe's cfia_net.yaml may start from the shared one.
         if place.is_file() and place.resolve() != path.resolve():
             return place

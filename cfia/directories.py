@@ -20,6 +20,17 @@ _WORKPLACE = ".workplace"  # of a directory in which another is filled, or table
 _MARKERS = (MARKER, EXPERIMENT, _WORKPLACE)
 
 
+def obstacle(path: Path) -> str:
+    """Say why there cannot be a directory of this name; "" if there can, or is one."""
+    for place in (path, *path.parents):
+        if place.is_symlink() and not place.exists():
+            target = place.readlink()
+            return f"{place} is a link to {target}, which is not there; make that, or the link anew"
+        if place.exists() and not place.is_dir():
+            return f"{place} is a file; move it away, or name another directory"
+    return ""
+
+
 @contextlib.contextmanager
 def atomic_directory(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Fill a directory elsewhere; it replaces `path` when the block ends well.

@@ -5,12 +5,18 @@ Standard library alone: the shell asks for these names before any environment is
 
 from __future__ import annotations
 
+import argparse
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from cfia.errors import UserError
+
+JOB = "CFIA_JOB"  # in what ser.sh calls by run.py: each job has its number there instead
+LETTERS = "A-Z a-z 0-9 _ . = , : + -"  # of all names
+_LEGAL = re.compile(r"[A-Za-z0-9_.=,:+-]*")
+_LONGEST = 100  # characters: a name is made of several parts, and file systems allow 255
 
 MODALITIES = ("audio", "text")
 DEFAULT_VALIDATION = "random20"  # leaves no trace in a scheme's name
@@ -39,17 +45,40 @@ def upstream_name(name: str, model: str, layer: str) -> str:
 
 
 def checked(name: str, what: str) -> str:
-    """Check what begins a directory's name: it must neither hide it nor lead elsewhere.
+    """Check what a directory's name is made of: it must neither hide it nor lead elsewhere.
 
     Raises:
-        UserError: it is empty, begins with a dot or holds a slash.
+        UserError: it is empty, begins with a dot, or is not as `mistake` wants it.
     """
-    if not name or name.startswith(".") or "/" in name:
+    leads = not name or name.startswith(".") or "/" in name
+    wrong = "which hides it or leads elsewhere" if leads else mistake(name)
+    if wrong:
         raise UserError(
-            f"{what} would give a directory the name {name!r}, which hides it or leads elsewhere; "
-            "rename it or give a link to it"
+            f"{what} would give a directory the name {name!r}, {wrong}; rename it or give a "
+            "symbolic link to it, by another name"
         )
     return name
+
+
+def path_part(text: str) -> str:
+    """Read a name that becomes part of a path, as a type of argparse."""
+    try:
+        return checked(text, "this")
+    except UserError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def mistake(name: str) -> str:
+    """Say what is wrong with a name that becomes part of a path; "" if nothing is.
+
+    Paths reach shells by way of a site's own run.pl or queue.pl, which quote none; so they hold
+    nothing that a shell takes for more than itself, and not the word that stands for a job.
+    """
+    if not _LEGAL.fullmatch(name):
+        return f"but such a name may have the characters {LETTERS} and no other"
+    if JOB in name:
+        return f"but {JOB} stands for the number of a job"
+    return f"of more than {_LONGEST} characters" if len(name) > _LONGEST else ""
 
 
 def folds_scheme(cv: str, validation: str) -> str:
@@ -135,8 +164,8 @@ def names(options: Mapping[str, str]) -> Names:
     labels = options["labels"]
     label_suffix = "" if labels == options["default_labels"] else f"_{labels}"
     text_suffix = _KEEP if options["text_tags"] == "keep" else ""
-    if options["text_file"]:
-        text_suffix += f"_{Path(options['text_file']).stem}"
+    if text_file := options["text_file"]:
+        text_suffix += f"_{checked(Path(text_file).stem, f'--text_file {text_file}')}"
     upstreams = {
         m: upstream_name(*(options[f"{m}_{key}"] for key in ("upstream", "model", "layer")))
         for m in MODALITIES
@@ -170,7 +199,7 @@ def find_config(name: str, recipe: Path, root: Path) -> Path:
     if name.endswith((".yaml", ".yml")):
         if not Path(name).is_file():
             raise UserError(f"--train_config: no such file {name}")
-        return Path(name).resolve()
+        return Path(name).absolute()  # a link keeps its own name, which the user chose
     places = [place / "conf" / "systems" for place in (recipe, root)]
     for place in places:
         if (place / f"{name}.yaml").is_file():

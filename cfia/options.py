@@ -13,7 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cfia import config
+from cfia.directories import obstacle
 from cfia.errors import UserError
+from cfia.naming import mistake
 
 BOOLEAN = ("false", "true")
 VALIDATIONS = ("random20", "partner", "next_speaker", "next_session")
@@ -21,16 +23,20 @@ SCHEMES = ("session", "speaker")
 
 PROTOCOL, RUN = "protocol", "run"  # sections of experiment.yaml
 
+LARGEST_SEED = 2**32 - 1  # of NumPy's generators
+
 Check = Callable[[str], str]
 """Takes a value and says what was expected instead; "" if the value is legal."""
 
+_DIGITS = re.compile("[0-9]{1,18}")  # of which int() never says that they are too many
 
-def number(smallest: int) -> Check:
-    """Allow whole numbers from `smallest` on."""
+
+def number(smallest: int, largest: int = 1_000_000) -> Check:
+    """Allow whole numbers from `smallest` to `largest`; shells know none beyond 64 bits."""
 
     def check(value: str) -> str:
-        legal = re.fullmatch("[0-9]+", value) and int(value) >= smallest
-        return "" if legal else f"expected a whole number from {smallest}"
+        legal = _DIGITS.fullmatch(value) and smallest <= int(value) <= largest
+        return "" if legal else f"expected a whole number from {smallest} to {largest}"
 
     return check
 
@@ -40,25 +46,35 @@ def optional(check: Check) -> Check:
     return lambda value: check(value) if value else ""
 
 
-def numbers(example: str) -> Check:
-    """Allow any number of whole numbers, separated by blanks or commas."""
+def numbers(example: str, largest: int) -> Check:
+    """Allow any number of whole numbers up to `largest`, separated by blanks or commas."""
+    check = number(0, largest)
 
-    def check(value: str) -> str:
-        legal = all(word.isdecimal() for word in value.replace(",", " ").split())
-        return "" if legal else f'expected numbers such as "{example}"'
+    def check_all(value: str) -> str:
+        wrong = any(check(word) for word in value.replace(",", " ").split())
+        return f'expected numbers such as "{example}", each {largest} at most' if wrong else ""
 
-    return check
+    return check_all
 
 
 def name_part(value: str) -> str:
     """Check a word that becomes part of a directory's name."""
-    return "it becomes part of a directory's name" if re.match(r"\.|.*/", value) else ""
+    wrong = "but that hides it or leads elsewhere" if re.match(r"\.|.*/", value) else mistake(value)
+    return f"it becomes part of a directory's name, {wrong}" if wrong else ""
 
 
 def directory(value: str) -> str:
-    """Check the name of a directory that stages write to."""
-    inside = value and Path(value).resolve() != Path("/")
-    return "" if inside else "expected a directory that stages may write to"
+    """Check the path of a directory that stages write to; a relative one starts here."""
+    if not value or Path(value).resolve() == Path("/"):
+        return "expected a directory that stages may write to"
+    for part in value.split("/"):
+        wrong = "but that looks like an option" if value.startswith("-") else mistake(part)
+        if wrong:
+            return (
+                f"part of its path is {part!r}, {wrong}; make a symbolic link to the directory, "
+                "beside run.sh, and give the link's name"
+            )
+    return obstacle(Path(value))
 
 
 def overrides(value: str) -> str:
@@ -104,14 +120,14 @@ _o = Option
 # fmt: off
 OPTIONS: dict[str, tuple[Option, ...]] = {
     "General": (
-        _o("stage", "0", "first stage to run", check=number(0)),
-        _o("stop_stage", "8", "last stage to run", check=number(0)),
-        _o("skip_stages", "", 'stages to leave out, such as "3 4"', check=numbers("3 4")),
+        _o("stage", "0", "first stage to run", check=number(0, 9)),
+        _o("stop_stage", "8", "last stage to run", check=number(0, 9)),
+        _o("skip_stages", "", 'stages to leave out, such as "3 4"', check=numbers("3 4", 9)),
         _o("nj", "", "jobs at a time; changes no result (default: one per processor)",
            check=optional(number(1))),
         _o("ngpu", "0", "GPUs per job: 0 or 1", ("0", "1"), recorded=RUN),
         _o("jobs_per_gpu", "1", "jobs that share a GPU, with --ngpu 1", check=number(1)),
-        _o("num_threads", "1", "threads per job; results depend on it", check=number(1),
+        _o("num_threads", "1", "threads per job; results depend on it", check=number(1, 1024),
            recorded=RUN),
         _o("force", "false", "make again what is there, and what follows", BOOLEAN),
         _o("dry_run", "false", "say what would be trained, and do nothing", BOOLEAN),
@@ -133,7 +149,7 @@ OPTIONS: dict[str, tuple[Option, ...]] = {
         _o("validation", "random20", "random20, partner, next_speaker or next_session",
            VALIDATIONS, recorded=PROTOCOL),
         _o("folds", "", 'train and score these alone, such as "1 2", and make no tables',
-           check=numbers("1 2")),
+           check=numbers("1 2", 9999)),
     ),
     "Features": (
         _o("audio_upstream", "emotion2vec", "audio encoder, such as emotion2vec or wavlm"),
@@ -160,7 +176,7 @@ OPTIONS: dict[str, tuple[Option, ...]] = {
            "configuration of systems that name none, or a YAML file"),
         _o("train_args", "", '"key=value ..." that win over the configuration', check=overrides),
         _o("seeds", "", 'one training per fold and seed, such as "1 2 3" (default: 1)',
-           check=numbers("1 2 3")),
+           check=numbers("1 2 3", LARGEST_SEED)),
         _o("selection", "valid",
            "which epoch is taken: valid, last, or test (an oracle, and labelled so)",
            ("valid", "last", "test"), recorded=PROTOCOL),
@@ -169,7 +185,8 @@ OPTIONS: dict[str, tuple[Option, ...]] = {
     "Studies, which say themselves what is trained under which --cv and --validation": (
         _o("study", "", "make the tables of conf/study/<study>.yaml: paper, readings, smoke",
            check=name_part),
-        _o("study_seeds", "1", "seeds of a study's rows without --seeds", check=numbers("1 2 3")),
+        _o("study_seeds", "1", "seeds of a study's rows without --seeds",
+           check=numbers("1 2 3", LARGEST_SEED)),
     ),
     "Directories, relative to the recipe's": (
         _o("datadir", "data", "data directories and fold lists", check=directory),

@@ -11,13 +11,23 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
+# What decides a result: programs, and recipes without what they make (data, dump, exp and others).
+SOURCES = ("cfia", "conf", "utils", "*.py", "requirements.txt", "egs/*/*.sh", "egs/*/conf",
+           "egs/*/conf/**", "egs/*/local", "egs/*/local/**")  # fmt: skip
 
 
 def commit(root: Path = ROOT) -> str:
-    """Name the working tree's commit, with `+dirty` if it was modified; `unknown` outside git."""
+    """Name the working tree's commit; `unknown` outside git, or in another project's repository.
+
+    It ends in `+dirty` if a file was modified, or if one of SOURCES is not tracked.
+    """
+    sources = [f":(glob){pattern}" for pattern in SOURCES]
     try:
         head = _git(root, "rev-parse", "--short=12", "HEAD")
-        dirty = _git(root, "status", "--porcelain", "--untracked-files=no")
+        _git(root, "ls-files", "--error-unmatch", f"cfia/{Path(__file__).name}")
+        dirty = _git(root, "status", "--porcelain", "--untracked-files=no") or _git(
+            root, "ls-files", "--others", "--exclude-standard", "--", *sources
+        )
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
     return f"{head}+dirty" if dirty else head

@@ -17,7 +17,7 @@ Lint, types and tests; exits 0 if all pass.
 EOF
 }
 
-cd "$(dirname "${BASH_SOURCE[0]}")/.."
+cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/.."
 selection="not slow"
 case ${1:-} in
     --help | -h) usage; exit 0 ;;

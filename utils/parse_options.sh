@@ -2,7 +2,9 @@
 #
 #   --some-name value, --some_name value, --some_name=value
 #                   set the variable some_name, which must exist already; a variable whose default
-#                   is true or false takes nothing else
+#                   is true or false takes nothing else. Where the script has a line that begins
+#                   with "# Options" and one with "# End of options", an option is what stands
+#                   between them, and no other variable; $option_names lists them
 #   --config file   is sourced before any other option is looked at, so the command line wins
 #   --help, -h      prints $help_message, or calls the function `usage` if there is one, with all
 #                   options as they are set
@@ -24,12 +26,20 @@ _po_fail() { # sentence
 }
 
 _po_exists() { # name
-    [[ "$1" =~ ^[A-Za-z][A-Za-z0-9_]*$ ]] && [ -n "${!1+set}" ]
+    [[ "$1" =~ ^[A-Za-z][A-Za-z0-9_]*$ ]] && [ -n "${!1+set}" ] || return 1
+    [ -z "${option_names-}" ] || [[ " ${option_names} " == *" $1 "* ]]
 }
 
 _po_is_boolean() { # value
     [ "$1" = true ] || [ "$1" = false ]
 }
+
+unset option_names
+_po_script=${BASH_SOURCE[1]-} # none, if it came by -c or on stdin
+if [ -f "${_po_script}" ] && grep -q '^# End of options' "${_po_script}"; then
+    option_names=$(sed -n '/^# Options/,/^# End of options/s/^\([A-Za-z][A-Za-z0-9_]*\)=.*/\1/p' \
+        "${_po_script}" | tr '\n' ' ')
+fi
 
 # Only the last option can be without a value: there are then fewer values than options.
 _po_options=()
@@ -100,5 +110,5 @@ if ${_po_help}; then
     exit 0
 fi
 
-unset _po_help _po_option _po_options _po_name _po_value _po_values _po_i _po_booleans _po_config
+unset _po_script _po_help _po_option _po_options _po_name _po_value _po_values _po_i _po_booleans _po_config
 unset -f _po_fail _po_exists _po_is_boolean

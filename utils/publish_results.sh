@@ -32,8 +32,9 @@ temporary=${recipe}/.RESULTS.md.tmp.$$
 trap 'rm -f "${temporary}"' EXIT
 findings=${recipe}/conf/findings.md
 if [ -f "${findings}" ]; then
-    awk -v findings="${findings}" '
-        /^## / && !done { while ((getline line < findings) > 0) print line; print ""; done = 1 }
+    # By the environment: awk -v takes a backslash in a path for the beginning of an escape.
+    findings=${findings} awk '
+        /^## / && !done { while ((getline line < ENVIRON["findings"]) > 0) print line; print ""; done = 1 }
         { print }' "${results}" > "${temporary}"
 else
     cp "${results}" "${temporary}"

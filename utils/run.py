@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import NoReturn
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))  # python -P leaves it out
-from run_progress import Progress
+from run_progress import Progress, cut
 
 USAGE = """Usage: run.py [options] [JOB=1:N] [options] <log> <command> [args ...]
 Run a command with its output in a log; with JOB=1:N, N commands, several at a time. JOB, or any
@@ -48,7 +48,8 @@ IGNORED = ("mem", "time", "config")
 # A log may hold "=" too, but then as a path or with an ending.
 RANGE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*=([^/.]*|[^/]*:[^/]*)")
 GRACE = 5.0  # seconds from SIGTERM to SIGKILL
-TAIL = 20  # lines of a failed task's log that are shown
+TAIL, WIDEST = 20, 500  # lines of a failed task's log that are shown, and columns of each
+LARGEST = 1_000_000  # of all numbers on the command line; no scheduler has longer arrays
 
 
 def say(text: str) -> None:
@@ -98,6 +99,7 @@ def parse(arguments: Sequence[str]) -> Job:
     while rest:
         word = rest[0]
         if word in ("--help", "-h"):
+            signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `| head` has read enough
             print(USAGE)
             sys.exit(0)
         if word.startswith("-"):
@@ -124,18 +126,23 @@ def _take_option(rest: list[str], job: Job) -> None:
     if not equals and not rest:
         fail(f"option {word} needs a value", 2)
     value = value if equals else rest.pop(0)
-    if name in NUMBERS and not (re.fullmatch("[0-9]+", value) and int(value) >= NUMBERS[name]):
-        fail(f"{word} is '{value}'; it takes a whole number from {NUMBERS[name]}", 2)
+    if name in NUMBERS and not NUMBERS[name] <= _whole(value) <= LARGEST:
+        fail(f"{word} is '{value}'; it takes a whole number, {NUMBERS[name]} to {LARGEST}", 2)
     job.options[name] = value
 
 
 def _range(word: str) -> tuple[str, int, int]:
     name, _, value = word.partition("=")
-    match = re.fullmatch("([0-9]+)(?::([0-9]+))?", value)
-    first, last = (int(match[1]), int(match[2] or match[1])) if match else (0, 0)
-    if not 1 <= first <= last:
-        fail(f"{word} is not a range; expected {name}=A:B with 1 <= A <= B, or {name}=A", 2)
+    begin, colon, end = value.partition(":")
+    first, last = _whole(begin), _whole(end if colon else begin)
+    if not 1 <= first <= last <= LARGEST:
+        fail(f"{word} is not a range; expected {name}=A:B with 1 <= A <= B <= {LARGEST}", 2)
     return name, first, last
+
+
+def _whole(text: str) -> int:
+    """Read a whole number; -1 if it is none, or has too many digits for int()."""
+    return int(text) if re.fullmatch("[0-9]{1,18}", text) else -1
 
 
 def processors() -> int:
@@ -367,7 +374,8 @@ def report(job: Job, failed: list[int]) -> None:
         handle.seek(max(0, Path(log).stat().st_size - 65536))
         lines = handle.read().decode(errors="replace").split("\n")[-TAIL - 1 :]
     # Only the last state of a progress bar, which writes over its own line.
-    print("\n".join(line.rpartition("\r")[2] for line in lines), end="", file=sys.stderr)
+    shown = "\n".join(cut(line.rpartition("\r")[2], WIDEST) for line in lines)
+    sys.stderr.write(shown)
 
 
 def main() -> None:

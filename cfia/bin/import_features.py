@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cfia.cli import boolean, parser, run
-from cfia.naming import MODALITIES, checked
+from cfia.naming import MODALITIES, path_part
 from cfia.upstream.exposure import VALUES
 
 EXAMPLE = """cfia import_features --scp feats.scp --name mfcc --modality audio --data data/all
@@ -21,7 +21,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Check and copy the features; see `cfia.upstream.import_features`."""
     p = parser("import_features", __doc__, EXAMPLE)
     p.add_argument("--scp", type=Path, required=True, help="Kaldi's feats.scp of the features")
-    p.add_argument("--name", required=True, help="what their encoder is called from now on")
+    p.add_argument(
+        "--name", type=path_part, required=True, help="what their encoder is called from now on"
+    )
     p.add_argument("--modality", choices=MODALITIES, required=True)
     p.add_argument("--dir", type=Path, help="the dump to write [dump/NAME]")
     p.add_argument("--data", type=Path, help="the data directory that needs them, if not all")
@@ -40,10 +42,9 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     from cfia.upstream.import_features import Request, import_features
 
-    name = checked(args.name, f"--name {args.name}")
     request = Request(
         scp=args.scp,
-        name=name,
+        name=args.name,
         modality=args.modality,
         frame_shift=args.frame_shift,
         data=args.data,
@@ -51,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         link=args.link,
         exposure=args.exposure,
     )
-    import_features(request, args.dir or Path("dump") / name, force=args.force)
+    import_features(request, args.dir or Path("dump") / args.name, force=args.force)
 
 
 def _seconds(text: str) -> float:

@@ -7,6 +7,7 @@ environment exists.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,7 +73,7 @@ class Request:
     def seeds(self) -> tuple[int, ...]:
         """List the seeds that the user gave, or the default ones."""
         text = self.options["seeds"] or (self.options["study_seeds"] if self.study else "1")
-        return tuple(map(int, text.replace(",", " ").split()))
+        return numbers(text)
 
     def folds(self, directory: Path, number: int) -> list[int]:
         """List the folds that the user wants, of those from 1 to `number`.
@@ -112,6 +113,11 @@ class Request:
             for name, modalities in self.system_names()
         ]
         return list(dict.fromkeys(systems))
+
+
+def numbers(text: str) -> tuple[int, ...]:
+    """Read whole numbers that are separated by blanks or commas."""
+    return tuple(map(int, text.replace(",", " ").split()))
 
 
 def _processors() -> int:
@@ -171,7 +177,10 @@ def _model(option: str, value: str, caller: Path) -> str:
     """
     path = caller / value
     if value and path.is_dir():
-        return str(path.resolve() if ".." in path.parts else path)
+        if path.name == "..":
+            return str(path.resolve())
+        # A link keeps its own name, which the user chose.
+        return str(path.parent.resolve() / path.name if ".." in path.parts else path)
     if value.startswith(("/", ".")):
         raise UserError(f"--{option}: no such directory {value}")
     return value
@@ -198,5 +207,5 @@ def _check_encoder(modality: str, values: Mapping[str, str]) -> None:
         raise UserError(f"--{modality}_model is {model!r}, but {name} was imported: it has none")
     if layer and not (family and family.layers):
         raise UserError(f"--{modality}_layer is {layer!r}, but {name} has no layers to choose from")
-    if layer and layer != ALL and not layer.isdecimal():
+    if layer and layer != ALL and not re.fullmatch("[0-9]{1,3}", layer):
         raise UserError(f"--{modality}_layer is {layer!r}; expected a number from 0, or {ALL}")

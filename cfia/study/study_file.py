@@ -13,6 +13,7 @@ from typing import Any
 from cfia.config import check_override
 from cfia.errors import UserError
 from cfia.files import read_yaml
+from cfia.options import LARGEST_SEED
 
 INPUTS = {"audio_text": ("audio", "text"), "audio": ("audio",), "text": ("text",)}
 ROW_OPTIONS = ("cv", "validation", "selection")  # the options of run.sh that a row may set
@@ -151,6 +152,16 @@ def _row(
         protocol={key: protocol[key] for key in ROW_OPTIONS if key in protocol},
         set={key: value for key, value in changed.items() if key not in ROW_OPTIONS},
         moved=changed,
-        seeds=tuple(values.get("seeds", ())),
+        seeds=_seeds(where, values.get("seeds", [])),
         **{key: values.get(key, "") for key in (*PLACE, "against")},
     )
+
+
+def _seeds(where: str, values: Any) -> tuple[int, ...]:
+    legal = range(LARGEST_SEED + 1)
+    if not isinstance(values, list) or any(type(v) is not int or v not in legal for v in values):
+        raise UserError(
+            f"{where}: seeds is {values!r}; expected a list such as [1, 2], of numbers up to "
+            f"{LARGEST_SEED}"
+        )
+    return tuple(values)

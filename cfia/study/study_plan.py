@@ -22,7 +22,7 @@ from cfia.errors import UserError
 from cfia.experiment import PARTS, Experiment
 from cfia.files import digest
 from cfia.kaldi.data_dir import DataDir
-from cfia.naming import MODALITIES, folds_scheme, names
+from cfia.naming import MODALITIES, checked, folds_scheme, names
 from cfia.study.models import Models, read_models
 from cfia.study.request import Request
 from cfia.study.study_file import ROW_OPTIONS, Row, Study, plain_study, read_study
@@ -207,6 +207,8 @@ class StudyPlan:
             values[f"{modality}_upstream"] = name
             values[f"{modality}_model"] = self._models.find(modality, name)[0]
         values["tag"] = "_".join(filter(None, [setting_tag(row.set), self.tag]))
+        if values["tag"]:
+            checked(values["tag"], f"a row of {row.table} in the study {self.study.name}")
         options.check_protocol(values)
         return values
 

@@ -9,10 +9,13 @@ import statistics
 from collections.abc import Callable, Sequence
 
 from cfia import experiment, marker
+from cfia.directories import obstacle
 from cfia.errors import UserError
 from cfia.experiment import Experiment, record
+from cfia.naming import JOB
 from cfia.options import NEUTRAL
 from cfia.report.studies import write_list as write_experiment_list
+from cfia.study.request import numbers
 from cfia.study.study_plan import PlannedExperiment, StudyPlan, describe_plan
 from cfia.training.inputs import check_lists, check_unchanged
 from cfia.training.task_list import Task, write_list
@@ -32,8 +35,17 @@ FIRST, LAST = "provenance.yaml", "checkpoint.pt"  # a training's first file and 
 
 
 def variables(plan: StudyPlan) -> dict[str, str | list[str]]:
-    """List the variables of ser.sh that a plan decides: words of the shell, or lists of words."""
+    """List the variables of ser.sh that a plan decides: words of the shell, or lists of words.
+
+    Raises:
+        UserError: what stages would write to cannot be a directory.
+    """
     request, names, dumps = plan.request, plan.request.names(), plan.dumps
+    written = [request.datadir / names.data, plan.directory]
+    written += [dump.directory for dump in dumps]
+    written += [planned.directory for planned in plan.experiments]
+    for wrong in filter(None, map(obstacle, written)):
+        raise UserError(wrong)
     words = {
         "nj": request.nj,
         "corpus_dir": request.options["corpus_dir"],
@@ -42,6 +54,8 @@ def variables(plan: StudyPlan) -> dict[str, str | list[str]]:
         "label_suffix": names.label_suffix,
         "needed_scheme": "" if plan.study.name else plan.schemes[0],
         "work": plan.directory,
+        "job": JOB,
+        "skip_stages": " ".join(map(str, numbers(request.options["skip_stages"]))),
     }
     return {
         **{name: shlex.quote(str(value)) for name, value in words.items()},

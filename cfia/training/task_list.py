@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from cfia import experiment
+from cfia import experiment, options
 from cfia.errors import UserError
 from cfia.files import atomic_write
 from cfia.naming import training_name
@@ -66,10 +66,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments that say which training, or which list of them, a program works on."""
     parser.add_argument("experiment", type=Path, nargs="?", help="exp/<system>/<scheme>")
     parser.add_argument("--fold", type=int, help="the fold, from 1")
-    parser.add_argument("--seed", type=int, help="the seed")
+    parser.add_argument("--seed", type=seed, help="the seed")
     parser.add_argument("--list", type=Path, help="instead: a list that `cfia plan` wrote")
     parser.add_argument("--job", type=int, default=1, help="which job of the list this is [1]")
     parser.add_argument("--jobs", type=int, default=1, help="how many jobs there are [1]")
+
+
+def seed(text: str) -> int:
+    """Read a seed, as a type of argparse."""
+    wrong = options.number(0, options.LARGEST_SEED)(text)
+    if wrong:
+        raise argparse.ArgumentTypeError(f"{wrong}, not {text!r}")
+    return int(text)
 
 
 def run(

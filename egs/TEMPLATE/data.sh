@@ -7,12 +7,14 @@ set -euo pipefail
 
 echo "$0 $*" >&2 # print the command line for logging
 
+# Options
 labels=4            # label set: a file of conf/labels, without its ending
 text_tags='strip'   # annotators' tags such as [LAUGHTER] in transcripts: strip or keep
 text_file=          # a Kaldi text that replaces the transcripts
 skip_bad=false      # leave out unreadable audio and list it, instead of stopping
 allow_partial=false # use what is there of a corpus of which parts are missing
 force=false         # make the data directory again, whatever is there
+# End of options.
 
 # shellcheck disable=SC2034
 help_message="Usage: local/data.sh [options] <corpus_dir> <data_dir>
@@ -27,8 +29,8 @@ Make a Kaldi data directory of a corpus: wav.scp text utt2spk spk2utt utt2dur ut
   --allow_partial  use what is there of a corpus of which parts are missing [${allow_partial}]
   --force          make the data directory again, whatever is there [${force}]"
 
-# Not resolved: a recipe's local/data.sh is a link to this file.
-local_dir=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+# Of the recipe, whose local/data.sh is a link to this file.
+local_dir=$(readlink -f "$(dirname "${BASH_SOURCE[0]}")")
 # shellcheck source=utils/parse_options.sh
 . "${local_dir}/../../../utils/parse_options.sh"
 

@@ -6,7 +6,7 @@
 # The python3 on the path is used as it is if it has all that is needed; else the environment is
 # .venv in the repository's root. With CFIA_WITH_TESTS=true, what is needed includes the test tools.
 
-MAIN_ROOT=$(CDPATH='' cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/../.." && pwd)
+MAIN_ROOT=$(readlink -f "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/../..")
 export MAIN_ROOT
 
 # Sorting by bytes, as all Kaldi tools expect; text is UTF-8 whatever the locale.
@@ -28,6 +28,13 @@ if ! command -v python3 > /dev/null; then
     echo "path.sh: there is no python3 on the path; install Python 3.11 or newer" >&2
     return 1
 fi
+case ${MAIN_ROOT} in
+    *:*)
+        echo "path.sh: no directory with a colon in its name can be on the paths of the shell and" \
+            "of Python; rename ${MAIN_ROOT}" >&2
+        return 1
+        ;;
+esac
 if [ "${CFIA_WITH_TESTS:-false}" = true ]; then _path_needs=--test; else _path_needs=; fi
 # shellcheck disable=SC2086
 _path_bin=$(python3 "${MAIN_ROOT}/utils/install.py" ${_path_needs}) || return 1

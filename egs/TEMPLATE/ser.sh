@@ -9,8 +9,8 @@ fi
 set -euo pipefail
 
 caller_dir=${PWD}
-recipe_dir=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-root_dir=$(cd "${recipe_dir}/../.." && pwd)
+recipe_dir=$(readlink -f "$(dirname "${BASH_SOURCE[0]}")") # of a recipe, whose ser.sh is a link
+root_dir=$(readlink -f "${recipe_dir}/../..")
 
 # Options. Each is also a flag: --name value. Their legal values are in cfia/options.py.
 # General
@@ -71,16 +71,16 @@ log() { echo "$(date '+%Y-%m-%dT%H:%M:%S') (run.sh) $*"; }
 
 # Ask cfia/bin/plan.py, which takes all options from its environment.
 plan() { # step
-    local names
-    names=$(sed -n '/^# Options/,/^# End of options/s/^\([a-z_]*\)=.*/\1/p' "${recipe_dir}/ser.sh")
     # shellcheck disable=SC2086,SC2163
-    (export ${names} default_labels
+    (export ${option_names} default_labels
         PYTHONPATH=${root_dir}${PYTHONPATH:+:${PYTHONPATH}} PYTHONDONTWRITEBYTECODE=1 exec python3 \
             -m cfia.bin.plan "$1" --recipe "${recipe_dir}" --caller "${caller_dir}")
 }
 
 usage() { plan help; }
 program_name=run.sh # in messages: the script that the user called
+# shellcheck source=utils/need_python3.sh
+. "${root_dir}/utils/need_python3.sh"
 # shellcheck source=utils/parse_options.sh
 . "${root_dir}/utils/parse_options.sh"
 [ $# -eq 0 ] || { echo "run.sh: unexpected argument '$1'; try --help" >&2; exit 2; }
@@ -95,6 +95,9 @@ eval "${variables}" # data, dump_dirs, work and others: see cfia/study/tasks.py
 if [ -n "${study}" ] || ${dry_run}; then plan describe; fi
 if ${dry_run}; then exit 0; fi
 
+# Jobs are given nothing but the project's own words, numbers, and paths in characters that no shell
+# takes for more (cfia/naming.py), since a site's own command may quote none. ${job} stands for the
+# number of each.
 if [ "${ngpu}" -gt 0 ]; then run_cmd="${cuda_cmd:?} --gpu ${ngpu}"; else run_cmd=${train_cmd:?}; fi
 if [ "${ngpu}" -gt 0 ] && [ "${jobs_per_gpu}" -gt 1 ]; then run_cmd+=" --jobs-per-gpu ${jobs_per_gpu}"; fi
 run_cmd+=" --max-jobs-run ${nj} --num-threads ${num_threads}"
@@ -145,8 +148,8 @@ dump_features() { # modality
         [ "${jobs}" -gt 0 ] || continue
         log "${jobs} jobs; logs are ${dir}/log/dump.*.log"
         # shellcheck disable=SC2086
-        ${run_cmd} JOB=1:"${jobs}" "${dir}/log/dump.JOB.log" \
-            python -m cfia.bin.dump --dir "${dir}" --data "${data}" --job JOB --ngpu "${ngpu}"
+        ${run_cmd} "${job}=1:${jobs}" "${dir}/log/dump.${job}.log" \
+            python -m cfia.bin.dump --dir "${dir}" --data "${data}" --job "${job}" --ngpu "${ngpu}"
         python -m cfia.bin.dump_merge --dir "${dir}"
     done
 }
@@ -169,8 +172,8 @@ work_off() { # program
     jobs=$(plan "$1")
     while [ "${jobs}" -gt 0 ]; do
         # shellcheck disable=SC2086
-        ${run_cmd} JOB=1:"${jobs}" "${work}/log/$1.JOB.log" python -m "cfia.bin.$1" \
-            --list "${work}/$1.list" --job JOB --jobs "${jobs}"
+        ${run_cmd} "${job}=1:${jobs}" "${work}/log/$1.${job}.log" python -m "cfia.bin.$1" \
+            --list "${work}/$1.list" --job "${job}" --jobs "${jobs}"
         jobs=$(force=false && plan "$1")
     done
 }

@@ -8,7 +8,9 @@ if [ -z "${BASH_VERSION:-}" ]; then
 fi
 set -euo pipefail
 
-recipe_dir=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+# Links on the way here are followed; one to this file too, if it lies beside no ser.sh.
+recipe_dir=$(readlink -f "$(dirname "${BASH_SOURCE[0]}")")
+[ -e "${recipe_dir}/ser.sh" ] || recipe_dir=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")
 CFIA_COMMAND=$(printf '%q ' "egs/${recipe_dir##*/}/run.sh" "$@") # for RESULTS.md
 # The synthesiser is this recipe's own; the tree that it makes is prepared as IEMOCAP is.
 data_script=../iemocap/local/data.sh

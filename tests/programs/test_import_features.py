@@ -232,3 +232,13 @@ def test_the_example_of_the_help_runs(
     first, *_ = import_features.EXAMPLE.splitlines()
     import_features.main(shlex.split(first)[2:])
     assert elsewhere.dump.is_dir()
+
+
+def test_a_name_that_no_path_may_have(
+    elsewhere: Elsewhere, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("..", "a/b", "my mfcc", "mfcc(1)", ""):
+        with pytest.raises(SystemExit) as stopped:
+            elsewhere.run("--name", name)
+        assert stopped.value.code == 2
+        assert "argument --name: this would give a directory the name" in capsys.readouterr().err

@@ -184,6 +184,17 @@ def test_a_config_file_keeps_booleans_too(script: Path, tmp_path: Path) -> None:
     assert str(config) in message
 
 
+def test_a_script_that_marks_its_options_has_no_others(tmp_path: Path) -> None:
+    script = tmp_path / "data.sh"
+    script.write_text(
+        "set -euo pipefail\nroot=/x\n# Options of this script\nnj=1 # jobs\n"
+        f'# End of options.\nscript=/x\n. "{PARSE_OPTIONS}"\necho "${{option_names}}: ${{nj}}"\n'
+    )
+    assert run(script, "--nj", "2").stdout == "nj : 2\n"
+    for name in ("root", "script", "PATH", "HOME", "n", "option_names", "nj "):
+        assert usage_error(script, f"--{name}", "/none") == f"data.sh: invalid option --{name}\n"
+
+
 def test_a_program_name_stands_in_messages(tmp_path: Path) -> None:
     inner = tmp_path / "ser.sh"
     inner.write_text(f'program_name=run.sh\n. "{PARSE_OPTIONS}"\n')

@@ -19,12 +19,14 @@ from tests.shell.recipes import Recipe
 SMALL = ["--stage", "1", "--train_args", "epochs=2 hidden=8 channels=4 features=4"]
 SMALL += ["--nj", "2", "--systems", "audio_text text"]
 SYSTEMS = ["cfia_net_fbank_minilm", "cfia_net_minilm"]
+# A checkout's name of what shells take for more than itself; its files hold whatever a user typed.
+CHECKOUT = "R&D it's a $HOME of CFIA_JOB ü (1) [x]*;#%{}~\\"
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Recipe:
     """The recipe, run once from nothing."""
-    recipe = Recipe(tmp_path_factory.mktemp("one") / "a project ü", "mini_iemocap", SMALL)
+    recipe = Recipe(tmp_path_factory.mktemp("one") / CHECKOUT, "mini_iemocap", SMALL)
     make_corpus(recipe)
     said = recipe.run()
     assert "WA" in said
@@ -68,6 +70,17 @@ def test_everything_is_where_people_expect_it(finished: Recipe) -> None:
             assert (d / "exp" / system / "session" / file).is_file(), file
     for file in ("RESULTS.md", "report.html", "tables/results_session.png"):
         assert (d / "exp" / file).is_file(), file
+
+
+def test_jobs_are_given_words_that_no_shell_takes_for_more(finished: Recipe) -> None:
+    """So that a site's own run.pl or queue.pl, which quotes none, can take the place of run.py."""
+    logs = [*finished.directory.glob("dump/*/log/dump.*.log"),
+            *finished.directory.glob("exp/log/*/log/*.log")]  # fmt: skip
+    assert {log.name for log in logs} >= {"dump.1.log", "train.1.log", "posteriors.1.log"}
+    for log in logs:
+        command = log.read_text().splitlines()[0].removeprefix("# ")
+        assert command.startswith("python -m cfia.bin.")
+        assert re.fullmatch("[A-Za-z0-9_./=,:+ -]+", command), command
 
 
 def test_scores_have_the_agreed_layout(finished: Recipe) -> None:

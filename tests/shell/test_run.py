@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -136,6 +137,10 @@ def test_options_stand_before_and_after_the_range_with_either_spelling(tmp_path:
         (["JOB=3:2", "a.JOB.log", "true"], "JOB=3:2"),
         (["JOB=1:", "a.JOB.log", "true"], "JOB=1:"),
         (["JOB=1:x", "a.JOB.log", "true"], "JOB=1:x"),
+        (["JOB=1:99999999999999999999", "a.JOB.log", "true"], "JOB=1:99999999999999999999"),
+        (["JOB=1:1000001", "a.JOB.log", "true"], "JOB=1:1000001"),
+        ([f"JOB={'9' * 5000}", "a.JOB.log", "true"], "is not a range"),
+        (["--jobs-per-gpu", "9" * 5000, "a.log", "true"], "--jobs-per-gpu"),
         (["JOB=1:2", "I=1:2", "a.JOB.I.log", "true"], "I=1:2"),
         (["JOB=1:2", "a.log", "true"], "JOB"),
         (["JOB=1", "a.log", "true"], "JOB"),
@@ -185,6 +190,16 @@ def test_a_failed_job_that_is_no_array_has_kaldis_words(tmp_path: Path) -> None:
     assert lines[0] == "run.py: job failed, log is in log/a.log"
     assert "100" in lines
     assert "1" not in lines, "the tail, not all of the log"
+
+
+def test_a_huge_line_of_a_failed_log_is_shown_by_its_beginning_and_end(tmp_path: Path) -> None:
+    script = 'import sys; print("begin" + "\\t文x" * 9999 + "end"); sys.exit(1)'
+    result = run(tmp_path, "a.log", sys.executable, "-c", script)
+    assert result.returncode == 1
+    shown = next(text for text in result.stderr.splitlines() if text.startswith("begin"))
+    assert shown.endswith("文xend")
+    assert "…" in shown
+    assert len(shown) <= 500
 
 
 def test_a_log_that_cannot_be_written_is_named(tmp_path: Path) -> None:

@@ -60,9 +60,13 @@ def test_help_shows_the_recipes_values_and_the_users() -> None:
     ("arguments", "message"),
     [
         (["--no_such", "1"], "run.sh: invalid option --no_such"),
+        (["--root_dir", "/none"], "run.sh: invalid option --root_dir"),
+        (["--data_script=x"], "run.sh: invalid option --data_script"),
+        (["--PATH", "/none"], "run.sh: invalid option --PATH"),
         (["--stage"], "--stage"),
         (["--stage", "two"], "--stage is 'two'; expected a whole number from 0"),
         (["--stage", "9"], "stage 9 (pack) is not built yet"),
+        (["--tag", "v1>v2"], "--tag is 'v1>v2'; it becomes part of a directory's name, but"),
         (["--ngpu", "2"], "--ngpu is '2'"),
         (["--stage", "5", "--stop_stage", "3"], "--stage 5 is after --stop_stage 3"),
         (["--nj", "0"], "--nj is '0'"),
@@ -124,6 +128,16 @@ def test_no_environment_is_made_or_looked_for_before_the_command_line_is_right(
         )
         assert done.returncode == code, done.stderr
     assert not (copy / ".venv").exists()
+
+
+def test_nothing_that_a_user_types_is_run(tmp_path: Path) -> None:
+    for arguments in (
+        ["--help", "--stage[$(touch x)]", "3"],
+        ["--help", "--stage", "a[$(touch x)]"],
+        ["--dry_run", "true", "--train_args", "lr='$(touch x)'", "--corpus_dir", "';touch x;'"],
+    ):
+        run(*arguments, cwd=tmp_path)
+        assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.skipif(

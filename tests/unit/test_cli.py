@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -14,8 +16,8 @@ from tests.support.data_files import ROOT
 IN_THE_LIST = re.compile(r"^  (\w+) +(.*)$", re.MULTILINE)
 # What the first lines of programs may begin with; a new one is to be added here.
 VERBS = (
-    "Check", "Copy", "Draw", "Extract", "Import", "Make", "Merge", "Plan", "Put", "Score", "Sort",
-    "Test", "Train", "Write",
+    "Check", "Copy", "Draw", "Extract", "Import", "List", "Make", "Merge", "Plan", "Put", "Score",
+    "Sort", "Test", "Train", "Write",
 )  # fmt: skip
 
 
@@ -42,6 +44,34 @@ def test_a_first_line_is_a_sentence_that_begins_with_a_verb(verb: str) -> None:
     sentence = dict(IN_THE_LIST.findall(usage()))[verb]
     assert sentence.split()[0] in VERBS
     assert sentence.endswith(".")
+
+
+def until(output: int, *arguments: str) -> tuple[int, str]:
+    """Exit code and stderr of a program that writes its text where it cannot be kept."""
+    done = subprocess.run(
+        [sys.executable, *arguments], cwd=ROOT, stdout=output, stderr=subprocess.PIPE, text=True,
+        env={name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"},
+    )  # fmt: skip
+    return done.returncode, done.stderr
+
+
+@pytest.mark.parametrize(
+    "program", [["-m", "cfia"], ["-m", "cfia.bin.score"], [str(ROOT / "utils" / "run.py")]]
+)
+def test_a_reader_that_has_gone_is_no_error(program: list[str]) -> None:
+    read, write = os.pipe()
+    os.close(read)
+    code, said = until(write, *program, "--help")
+    os.close(write)
+    assert (code in (141, -13), said) == (True, "")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+def test_a_full_disk_is_one_sentence() -> None:
+    with open("/dev/full", "w") as full:
+        code, said = until(full.fileno(), "-m", "cfia.bin.folds", "--help")
+    assert (code, said.count("\n")) == (1, 1)
+    assert said.startswith("error: No space left on device")
 
 
 def test_help_usage_and_a_verb() -> None:

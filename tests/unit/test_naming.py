@@ -87,6 +87,60 @@ def test_a_name_does_not_lead_out_of_its_place(tmp_path: Path) -> None:
                 request(**{option: value})
 
 
+@pytest.mark.parametrize(
+    "name", ["v1>v2", "größe", "a b", "$HOME", "it's", "x;y", "a\nb", "wavlm(1)"]
+)
+def test_a_name_that_a_shell_takes_for_more_is_refused_and_a_link_to_it_is_not(
+    name: str, tmp_path: Path
+) -> None:
+    alphabet = "may have the characters A-Z a-z 0-9 _ . = , : [+] - and no other"
+    for option in ("tag", "labels", "study"):
+        with pytest.raises(UserError, match=f"(?s)--{option} is .*{alphabet}"):
+            request(**{option: name})
+    for option in ("datadir", "dumpdir", "expdir"):
+        with pytest.raises(UserError, match=f"(?s)--{option} is .*{alphabet}; make a sym"):
+            request(**{option: f"/scratch/{name}/x"})
+    # The advice, followed.
+    (tmp_path / "here").mkdir()
+    (tmp_path / f"{name}.txt").touch()
+    (tmp_path / f"{name}.yaml").touch()
+    model = tmp_path / name
+    model.mkdir()
+    for option, kind in (("text_file", ".txt"), ("train_config", ".yaml"), ("audio_model", "")):
+        with pytest.raises(UserError, match=f"(?s){alphabet}; rename it or give a symbolic link"):
+            request(**{option: f"{model}{kind}"})
+        link = tmp_path / f"mine{kind}"
+        link.symlink_to(f"{model}{kind}")
+        for path in (link, tmp_path / "here" / ".." / link.name):
+            names = request(**{option: str(path)})
+            assert any("mine" in name for name in (*names.names().dumps.values(),
+                                                   names.systems()[0].name))  # fmt: skip
+
+
+def test_a_name_holds_no_word_that_jobs_replace_and_is_not_too_long() -> None:
+    assert make(tag="JOB").suffix == "_JOB"
+    for value, wrong in (("xCFIA_JOBx", "stands for the number of a job"), ("a" * 101, "of more")):
+        with pytest.raises(UserError, match=wrong):
+            request(tag=value)
+        with pytest.raises(UserError, match=wrong):
+            request(expdir=f"exp/{value}")
+    with pytest.raises(UserError, match="looks like an option"):
+        request(expdir="-exp")
+
+
+@pytest.mark.parametrize("option", ["datadir", "dumpdir", "expdir"])
+def test_a_directory_that_is_a_file_or_a_link_to_nothing(option: str, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "gone").symlink_to(tmp_path / "scratch")
+    for inside in ("", "/x", "/x/y"):
+        with pytest.raises(UserError, match=f"--{option} .*/file is a file; move it away"):
+            request(**{option: f"{tmp_path}/file{inside}"})
+        with pytest.raises(UserError, match=r"/gone is a link to .*, which is not there"):
+            request(**{option: f"{tmp_path}/gone{inside}"})
+    (tmp_path / "scratch").mkdir()
+    request(**{option: f"{tmp_path}/gone/x"})
+
+
 def test_upstream_names() -> None:
     assert upstream_name("wavlm", "", "") == "wavlm"
     assert upstream_name("wavlm", "microsoft/wavlm-large", "") == "wavlm-large"
@@ -139,6 +193,19 @@ def test_a_users_own_file_gives_its_name(tmp_path: Path) -> None:
         ({"train_args": "lr='1"}, "expected words such as lr=5e-4, every quotation mark closed"),
         ({"seeds": "1 2,x"}, "--seeds is '1 2,x'; expected numbers such as"),
         ({"skip_stages": "3-4"}, "--skip_stages is '3-4'; expected numbers such as"),
+        ({"skip_stages": "10"}, "each 9 at most"),
+        ({"seeds": "1 99999999999999999999"}, "each 4294967295 at most"),
+        ({"seeds": "9" * 5000}, "each 4294967295 at most"),
+        ({"study_seeds": "4294967296"}, "each 4294967295 at most"),
+        ({"seeds": "١"}, "--seeds is '١'; expected numbers such as"),
+        (
+            {"audio_upstream": "wavlm", "audio_layer": "３"},
+            "--audio_layer is '３'; expected a number",
+        ),
+        ({"stage": "99999999999999999999"}, "expected a whole number from 0 to 9"),
+        ({"nj": "9" * 5000}, "expected a whole number from 1 to 1000000"),
+        ({"jobs_per_gpu": "99999999999999999999"}, "expected a whole number from 1 to 1000000"),
+        ({"num_threads": "1025"}, "expected a whole number from 1 to 1024"),
     ],
 )
 def test_mistakes_are_named(options: dict[str, str], expected: str) -> None:

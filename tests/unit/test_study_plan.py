@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from cfia.errors import UserError
+from cfia.study import tasks
 from cfia.study.study_plan import describe_plan
 from tests.support.studies import TOY, Recipe, entry
 
@@ -123,6 +124,37 @@ def test_seeds_of_a_row_of_the_study_and_of_the_user(recipe: Recipe) -> None:
     assert (own["cfia_net_fbank_minilm"], own[moved]) == ((1, 2, 3, 4, 5), (1, 2))
     given = seeds(study_seeds="1 2", seeds="7")
     assert (given["cfia_net_fbank_minilm"], given[moved]) == ((7,), (7,))
+
+
+@pytest.mark.parametrize("seeds", ["[99999999999999999999]", "[one]", "3", "[true]", "[-1]"])
+def test_seeds_of_a_row_are_numbers(seeds: str, tmp_path: Path) -> None:
+    study = TOY.replace("{under: session,", f"{{seeds: {seeds}, under: session,")
+    with pytest.raises(UserError, match=r"toy.yaml: table1: seeds is .*; expected a list such as"):
+        Recipe(tmp_path, study, data=False).plan()
+
+
+def test_a_tag_that_no_directory_can_be_named_by(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"row of table1 in the study toy .* the name 'v1>v2', but"):
+        Recipe(tmp_path, f"tag: v1>v2\n{TOY}", data=False).plan()
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["data/all", "dump/minilm", "exp/log", "exp/cfia_net_fbank", "exp/cfia_net_fbank/session"],
+)
+def test_what_stands_in_the_way_of_a_stage_is_named(name: str, tmp_path: Path) -> None:
+    recipe = Recipe(tmp_path, data=False)
+    place = recipe.directory / name
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.touch()
+    with pytest.raises(UserError, match=f"{name} is a file; move it away"):
+        tasks.variables(recipe.plan(""))
+    place.unlink()
+    place.symlink_to(tmp_path / "gone")
+    with pytest.raises(UserError, match=f"{name} is a link to .*, which is not there"):
+        tasks.variables(recipe.plan(""))
+    (tmp_path / "gone").mkdir()
+    assert tasks.variables(recipe.plan(""))["job"] == "CFIA_JOB"
 
 
 def test_what_moves_nothing_is_left_out(recipe: Recipe) -> None:

@@ -8,9 +8,11 @@ set -euo pipefail
 
 echo "$0 $*" >&2 # print the command line for logging
 
+# Options
 data_dir=data/all # the data directory to write, or that of stage 1, which must agree
 text_file=        # a Kaldi text of the utterances
 force=false       # make them again if they were made otherwise
+# End of options.
 
 # shellcheck disable=SC2034
 help_message="Usage: local/import_emotion2vec_features.sh [options] <features_dir> <dump_dir>
@@ -26,7 +28,7 @@ Make a dump and a data directory of published features: train.npy, train.lengths
 The utterances and labels must be those that conf/corpus.yaml expects. Stage 3 keeps what is
 imported; a system that uses text needs the transcripts."
 
-local_dir=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+local_dir=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")
 # shellcheck source=utils/parse_options.sh
 . "${local_dir}/../../../utils/parse_options.sh"
 
