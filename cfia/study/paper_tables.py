@@ -247,16 +247,23 @@ def _consistency_notes(published: Published) -> list[str]:
     ]
 
 
-def difference_notes(results: Sequence[Result]) -> list[str]:
-    """Explain `difference_columns`, and name the smallest difference that could be found."""
+def difference_notes(results: Sequence[Result], families: Sequence[str] = ()) -> list[str]:
+    """Explain `difference_columns`, and name the smallest difference that could be found.
+
+    Args:
+        families: the comparisons that p-values are corrected for together, in words, if they are
+            not all of the table.
+    """
     comparisons = [result.comparison for result in results if result.comparison]
     if not comparisons:
         return []
     most = max(c.clusters for c in comparisons)
+    together = f"{counted(len(comparisons), 'comparison')}, those of this table"
+    if families:
+        together = f"comparisons together: {'; '.join(families)}"
     notes = [
         "UA difference: of the pooled UA, in points, to the row it is held against. p: two-sided "
-        f"sign-flip test over {counted(most, 'speaker')}; p (Holm): corrected for "
-        f"{counted(len(comparisons), 'comparison')}, those of this table."
+        f"sign-flip test over {counted(most, 'speaker')}; p (Holm): corrected for {together}."
     ]
     detectable = [c.detectable for c in comparisons if c.detectable]
     if detectable:

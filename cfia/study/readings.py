@@ -87,22 +87,25 @@ def readings_table(plan: StudyPlan, results: Sequence[Result], corpus: Corpus) -
     rows: list[dict[str, Cell]] = []
     headings: dict[int, str] = {}
     choices: list[Result] = []
+    families: list[str] = []
     for sweep in sweeps(results):
         # The base first, then its choices; p-values are corrected within the sweep.
         headings[len(rows)] = sweep.heading
         ours = compared([(result, _against_base(sweep, result)) for result in sweep.moved])
         rows += [_cells(sweep, result) for result in (sweep.base, *ours)]
         choices += ours
+        n = sum(result.comparison is not None for result in ours)
+        families.append(f"{sweep.heading}, {n}")
     # From what the columns mean to what holds for this corpus and this recipe.
     notes = [
         *corpus.notes,
         *_notes(sweeps(results)),
-        *difference_notes(choices),
+        *difference_notes(choices, families),
         *_left_out(plan),
         *stand_in_notes(plan, results),
     ]
     title = f"What the paper leaves open, moved one choice at a time, on {corpus.title}"
-    title += if_one_seed(finished(results))
+    title += if_one_seed(finished(choices))
     return Table(title, _columns(choices), rows, notes, headings)
 
 

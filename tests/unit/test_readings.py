@@ -150,3 +150,20 @@ def test_nothing_in_the_picture_overlaps_or_is_cut_off(recipe: Recipe) -> None:
     inner = [box.shrunk(0.95, 0.8) for box in boxes]  # a line's box is higher than its letters
     overlapping = [(a, b) for i, a in enumerate(inner) for b in inner[i + 1 :] if a.overlaps(b)]
     assert not overlapping
+
+
+def test_the_title_is_of_the_choices_and_p_values_are_corrected_within_a_block(
+    recipe: Recipe, tmp_path: Path
+) -> None:
+    run(tmp_path, BASE, seeds=(1, 2, 3))
+    run(tmp_path, f"{BASE}_mlp-split")
+    run(tmp_path, "cfia_net_fbank", seeds=(1, 2, 3))
+    run(tmp_path, "cfia_net_fbank_unimodal-bypass")
+    one = Recipe(tmp_path, STUDY, data=False, expdir=str(tmp_path / "exp"))
+    for which, ends in ((one, True), (recipe, False)):  # the base has three in both
+        plan = which.plan()
+        table = readings_table(plan, results(plan), CORPUS)
+        assert table.title.endswith(", one seed") == ends
+    plan = one.plan()
+    notes = " ".join(readings_table(plan, results(plan), CORPUS).notes)
+    assert "corrected for comparisons together: Audio and text, 1; Audio alone, 1." in notes
