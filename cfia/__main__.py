@@ -18,15 +18,18 @@ STAGES = (
 
 def main() -> None:
     """Run a program by its verb; a usage error exits with 2."""
-    if len(sys.argv) < 2 or sys.argv[1] in ("-h", "--help"):
-        print(usage(), file=sys.stdout if sys.argv[1:] else sys.stderr)
-        sys.exit(0 if sys.argv[1:] else 2)
+    from cfia.cli import run
+
+    if len(sys.argv) < 2:
+        print(usage(), file=sys.stderr)
+        sys.exit(2)
+    if sys.argv[1] in ("-h", "--help"):
+        run(lambda _: print(usage()))
+        return
     verb = sys.argv[1]
     if verb not in verbs():
         print(f"cfia: there is no verb {verb!r}; cfia --help lists them", file=sys.stderr)
         sys.exit(2)
-    from cfia.cli import run
-
     module = importlib.import_module(f"cfia.bin.{verb}")
     run(module.main, sys.argv[2:])
 
