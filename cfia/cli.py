@@ -7,12 +7,31 @@ import errno
 import logging
 import os
 import sys
+import traceback
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from cfia.errors import UserError
 
-# Errors of the machine that a user can correct; any other OSError is a fault of cfia.
-ENVIRONMENT = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.EPERM)
+ROOT = Path(__file__).resolve().parents[1]
+# What to do about an error of the machine, by its number.
+_SPACE, _ACCESS = "free some space", "correct the permissions"
+_MEMORY = "close other programs, give fewer jobs (--nj), or raise the limit (ulimit -v)"
+_WAYS_OUT = {
+    errno.ENOSPC: _SPACE,
+    errno.EDQUOT: _SPACE,
+    errno.EFBIG: "raise the limit on the size of files (ulimit -f)",
+    errno.EMFILE: "raise the limit on open files (ulimit -n)",
+    errno.ENOMEM: _MEMORY,
+    errno.EAGAIN: "raise the limit on processes (ulimit -u), or close other programs",
+    errno.EACCES: _ACCESS,
+    errno.EPERM: _ACCESS,
+    errno.EROFS: _ACCESS,
+    errno.EISDIR: "move the directory away or name another file",
+    errno.ENOTDIR: "name another path",
+    errno.ENOENT: "make it, or name another path",
+    errno.EIO: "look after the disk",
+}
 
 
 def parser(prog: str, description: str, example: str) -> argparse.ArgumentParser:
@@ -34,7 +53,7 @@ def boolean(text: str) -> bool:
 
 
 def run(main: Callable[[Sequence[str] | None], None], argv: Sequence[str] | None = None) -> None:
-    """Run a program: log to stderr, turn a `UserError` into one line and exit code 1."""
+    """Run a program: log to stderr, turn what `explain` explains into one line and exit code 1."""
     logging.basicConfig(
         level=os.environ.get("CFIA_LOG", "INFO"), format="%(message)s", stream=sys.stderr
     )
@@ -44,9 +63,6 @@ def run(main: Callable[[Sequence[str] | None], None], argv: Sequence[str] | None
         finally:  # after --help, too: at the interpreter's own end a fault here is a traceback
             if sys.stdout is not None:
                 sys.stdout.flush()
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(1)
     except KeyboardInterrupt:
         print("interrupted; run the same command again to go on", file=sys.stderr)
         sys.exit(130)
@@ -54,16 +70,81 @@ def run(main: Callable[[Sequence[str] | None], None], argv: Sequence[str] | None
         # The reader (head, less) has gone: nothing is wrong, and nothing more is wanted.
         _drop_output()
         sys.exit(141)
-    except OSError as error:
-        if error.errno not in ENVIRONMENT:
+    except Exception as error:
+        sentence = explain(error)
+        if sentence is None:
             raise
-        file = f"{error.filename}: " if error.filename else ""
-        print(f"error: {file}{error.strerror}; correct that and run it again", file=sys.stderr)
+        logging.getLogger(__name__).debug("", exc_info=not isinstance(error, UserError))
+        print(f"error: {sentence}", file=sys.stderr)
         _drop_output()
         sys.exit(1)
 
 
 def _drop_output() -> None:
     """Throw away what stdout could not take, or the interpreter tries it once more at its end."""
-    if sys.stdout is not None:
+    if sys.stdout is None:
+        return
+    try:
+        sys.stdout.flush()
+    except OSError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def explain(error: Exception) -> str | None:
+    """Say in one sentence what an exception is about and what to do; None for a fault of cfia.
+
+    That is so for what a user can mend: a `UserError`, an error of the file system, memory that is
+    not there, and packages of another Python.
+    """
+    if isinstance(error, UserError):
+        return str(error)
+    if isinstance(error, MemoryError) or _is_lack_of_memory(error):
+        return f"there is not enough memory; {_MEMORY}, and run it again"
+    package = _foreign_package(error)
+    if package:
+        return (
+            f"{package} is on PYTHONPATH and does not work with this Python, "
+            f"{sys.version.split()[0]} ({_first_line(error)}); unset PYTHONPATH and run it again"
+        )
+    if isinstance(error, OSError) and error.errno is not None:
+        what = [str(name) for name in (error.filename2 or error.filename,) if name is not None]
+        way_out = _WAYS_OUT.get(error.errno, "correct that")
+        return f"{': '.join([*what, str(error.strerror)])}; {way_out}, and run it again"
+    if isinstance(error, ImportError):
+        return (
+            f"a Python package cannot be loaded ({_first_line(error)}); delete .venv, and run.sh "
+            "makes it again"
+        )
+    return None
+
+
+def _is_lack_of_memory(error: Exception) -> bool:
+    """Tell errors of torch, which has a class of its own for a GPU's memory and none for another.
+
+    See c10/core/impl/alloc_cpu.cpp.
+    """
+    name = type(error).__name__
+    words = ("can't allocate memory", "not enough memory", "Storage size calculation overflowed")
+    lacks = isinstance(error, RuntimeError) and any(word in str(error) for word in words)
+    return name == "OutOfMemoryError" or lacks
+
+
+def _foreign_package(error: Exception) -> str:
+    """Find the file of a directory on PYTHONPATH whose import failed; "" if there is none."""
+    places = [Path(place).resolve() for place in os.environ.get("PYTHONPATH", "").split(os.pathsep)]
+    others = [p for p in places if not ROOT.is_relative_to(p) and not p.is_relative_to(sys.prefix)]
+    found: BaseException | None = error
+    while found is not None:
+        frames = traceback.extract_tb(found.__traceback__)
+        files = [frame.filename for frame in frames if frame.name == "<module>"]
+        files += [getattr(found, name, None) or "" for name in ("path", "filename")]
+        for file in files:
+            if isinstance(file, str) and any(Path(file).is_relative_to(place) for place in others):
+                return file
+        found = found.__cause__ or found.__context__
+    return ""
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0].rstrip(".: ") if lines else type(error).__name__

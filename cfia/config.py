@@ -12,11 +12,13 @@ directory or from the shared conf/systems/.
 from __future__ import annotations
 
 import dataclasses
+import json
+import math
 import typing
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple, TypeVar
 
 from cfia.errors import UserError
 from cfia.files import read_yaml
@@ -30,6 +32,8 @@ NETWORKS = {
     "share_per_f": "cfia.model.constant_gate.ConstantGatePerFeature",
     "late_fusion": "cfia.model.late_fusion.LateFusion",
 }
+
+MOST = 10**9  # of whole numbers: larger ones overflow somewhere in torch, or never end
 
 SHARED = Path(__file__).resolve().parents[1] / "conf" / "systems"
 
@@ -79,7 +83,7 @@ class ModelConfig:
     dropout: Annotated[float, BELOW_1] = 0.0
     # Self-consistency: one weight per pair of a deeper and a shallower module, in the order
     # (3,1), (3,2), (2,1); 0 turns a term off, and an empty list leaves the loss out.
-    consistency: list[float] = field(default_factory=lambda: [5e-4, 3e-4, 1e-4])
+    consistency: list[Annotated[float, FROM_0]] = field(default_factory=lambda: [5e-4, 3e-4, 1e-4])
     consistency_loss: Literal["mean", "sum_per_utt", "norm"] = "mean"
     detach: Literal["deep", "none"] = "deep"
 
@@ -109,6 +113,9 @@ class TrainConfig:
     class_weights: Literal["none", "balanced"] = "none"
 
 
+Section = TypeVar("Section", ModelConfig, TrainConfig)
+
+
 @dataclass(frozen=True)
 class Config:
     """All that a training depends on besides its data and its seed."""
@@ -128,15 +135,35 @@ def build(values: Mapping[str, Any], source: str = "the configuration") -> Confi
         UserError: an unknown key, a value of the wrong type or outside the legal ones; the
             message names `source` and lists what is legal.
     """
-    _check_keys(values, source)
-    sections = []
-    for section in (ModelConfig, TrainConfig):
-        hints = typing.get_type_hints(section, include_extras=True)
-        keys = [key for key in hints if key in values]
-        sections.append({key: _checked(key, values[key], hints[key], source) for key in keys})
-    config = Config(ModelConfig(**sections[0]), TrainConfig(**sections[1]))
+    checked = check(values, source)
+    config = Config(_section(ModelConfig, checked), _section(TrainConfig, checked))
     _check_together(config, source)
     return config
+
+
+def _section(section: type[Section], checked: Mapping[str, Any]) -> Section:
+    return section(
+        **{key: checked[key] for key in typing.get_type_hints(section) if key in checked}
+    )
+
+
+def check(values: Mapping[str, Any], source: str) -> dict[str, Any]:
+    """Check keys and values, each by itself, and give the values the types of their keys.
+
+    The standard library is enough, so that `--train_args` is checked before any environment exists.
+
+    Raises:
+        UserError: as `build`.
+    """
+    hints: dict[str, Any] = {}
+    for section in (ModelConfig, TrainConfig):
+        hints |= typing.get_type_hints(section, include_extras=True)
+    for key in values:
+        if key not in hints:
+            raise UserError(
+                f"{source}: unknown key {key!r}; the keys are {', '.join(sorted(hints))}"
+            )
+    return {key: _checked(key, value, hints[key], source) for key, value in values.items()}
 
 
 def load(files: Iterable[Path], overrides: Iterable[str] = ()) -> Config:
@@ -152,7 +179,7 @@ def load(files: Iterable[Path], overrides: Iterable[str] = ()) -> Config:
         for source, values in reversed(_with_bases(path)):
             merged.update(values)
             build(merged, str(source))
-    merged.update(_override(text) for text in overrides)
+    merged.update(override(text) for text in overrides)
     return build(merged, "--train_args")
 
 
@@ -182,36 +209,23 @@ def _base(path: Path, name: str) -> Path:
     )
 
 
-def check_override(text: str) -> tuple[str, str]:
-    """Split `key=value`, and check that there is such a key.
+def override(text: str) -> tuple[str, Any]:
+    """Read `key=value`: a word, a number, or numbers in brackets as in `[5e-4, 3e-4, 1e-4]`.
 
     Raises:
-        UserError: it is not of that form, or the key is unknown.
+        UserError: it is not of that form, or as `check`.
     """
     key, equals, value = text.partition("=")
     if not equals or not key:
         raise UserError(f"--train_args: expected key=value, not {text!r}")
-    _check_keys([key], "--train_args")
-    return key, value
+    is_list = value.startswith("[") and value.endswith("]")
+    words = [word.strip() for word in value[1:-1].split(",")] if value[1:-1].strip() else []
+    return key, check({key: words if is_list else value}, "--train_args")[key]
 
 
-def _check_keys(keys: Iterable[str], source: str) -> None:
-    known = {f.name for cls in (ModelConfig, TrainConfig) for f in dataclasses.fields(cls)}
-    for key in keys:
-        if key not in known:
-            raise UserError(
-                f"{source}: unknown key {key!r}; the keys are {', '.join(sorted(known))}"
-            )
-
-
-def _override(text: str) -> tuple[str, Any]:
-    import yaml
-
-    key, value = check_override(text)
-    try:
-        return key, yaml.safe_load(value)
-    except yaml.YAMLError:
-        raise UserError(f"--train_args: the value of {text!r} is not valid YAML") from None
+def as_override(key: str, value: Any) -> str:
+    """Undo `override`, for a value of YAML."""
+    return f"{key}={value if isinstance(value, str) else json.dumps(value)}"
 
 
 def _checked(key: str, value: Any, hint: Any, source: str) -> Any:
@@ -227,25 +241,35 @@ def _checked(key: str, value: Any, hint: Any, source: str) -> Any:
             raise UserError(
                 f"{source}: {key} is {value!r}; expected a list such as [5e-4, 3e-4, 1e-4]"
             )
-        return [_number(key, item, float, source) for item in value]
-    kind, legal_range = typing.get_args(hint)
-    number = _number(key, value, kind, source)
-    if not legal_range.holds(number):
-        raise UserError(f"{source}: {key} is {number}; legal values are {legal_range.words}")
-    return number
+        kind, legal = typing.get_args(typing.get_args(hint)[0])
+        return [_number(key, item, kind, legal, source) for item in value]
+    kind, legal = typing.get_args(hint)
+    return _number(key, value, kind, legal, source)
 
 
-def _number(key: str, value: Any, kind: type[int] | type[float], source: str) -> int | float:
-    try:
-        if isinstance(value, bool):
-            raise TypeError("Python takes true for 1")
-        # YAML 1.1 takes 1e-4, without a dot, for a string: a trap that every recipe falls into.
-        number = float(value)
-    except (TypeError, ValueError):
-        raise UserError(f"{source}: {key} is {value!r}; expected a number") from None
-    if kind is int and not number.is_integer():
-        raise UserError(f"{source}: {key} is {number!r}; expected a whole number")
+def _number(
+    key: str, value: Any, kind: type[int] | type[float], legal: Range, source: str
+) -> int | float:
+    number = _as_float(value)
+    if not math.isfinite(number) or (kind is int and not number.is_integer()):
+        expected = "a whole number" if kind is int else "a number"
+        raise UserError(f"{source}: {key} is {value!r}; expected {expected}, {legal.words}")
+    if not legal.holds(number):
+        raise UserError(f"{source}: {key} is {kind(number)}; legal values are {legal.words}")
+    if kind is int and number > MOST:
+        raise UserError(f"{source}: {key} is {value!r}; the largest legal value is {MOST}")
     return kind(number)
+
+
+def _as_float(value: Any) -> float:
+    """Give a number as a float, and NaN for what is none."""
+    # YAML 1.1 takes 1e-4, without a dot, for a string: a trap that every recipe falls into.
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return math.nan
+    try:
+        return float(value)
+    except (ValueError, OverflowError):
+        return math.nan
 
 
 def _check_together(config: Config, source: str) -> None:

@@ -7,11 +7,10 @@ names no fold and no seed: these make a training of an experiment.
 from __future__ import annotations
 
 import dataclasses
-import typing
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from cfia import directories, marker
 from cfia.config import Config, build
@@ -19,12 +18,13 @@ from cfia.errors import UserError
 from cfia.files import digest, read_yaml, write_yaml
 from cfia.naming import fold_and_seed, training_name
 from cfia.options import NEUTRAL
+from cfia.shapes import ShapeError, fit
 
 NAME = directories.EXPERIMENT
 PARTS = ("train", "valid", "test")
 ELSEWHERE = "elsewhere"  # the selection of an experiment that was not trained here
 SCORES = "scores.json"  # beside it, of its trainings
-_DIGEST = "sha256"
+_SHA256 = "sha256"
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,14 @@ class Part:
     data: Path
     tables: Mapping[str, str]
     dumps: Mapping[str, Dump]
+
+
+class _Parts(TypedDict):
+    """The parts in experiment.yaml, by PARTS."""
+
+    train: Part
+    valid: Part
+    test: Part
 
 
 @dataclass(frozen=True)
@@ -164,7 +172,7 @@ class Experiment:
         del values["directory"], values["trained_with"]
         values["config"] = _plain(self.trained_with.flat()) if self.trained_with else None
         self.directory.mkdir(parents=True, exist_ok=True)
-        write_yaml(self.directory / NAME, {**values, _DIGEST: digest(values)})
+        write_yaml(self.directory / NAME, {**values, _SHA256: digest(values)})
 
 
 def _plain(value: Any) -> Any:
@@ -186,35 +194,31 @@ def read(directory: Path) -> Experiment:
     if not path.exists():
         raise UserError(f"{path} is not there; run stage 5 (training) first")
     values = read_yaml(path)
-    if values.pop(_DIGEST, None) != digest(values):
+    if values.pop(_SHA256, None) != _digest(values):
         raise UserError(
             f"{path} was cut or edited, or is of another version of cfia; run stage 5 (training) "
             "with --force true"
         )
     try:
-        values["parts"] = {name: values["parts"][name] for name in PARTS}
-        config = values.pop("config")
-        values |= {"directory": directory, "trained_with": config and build(config, str(path))}
-        experiment: Experiment = _typed(Experiment, values)
-    except (KeyError, TypeError, AttributeError) as error:
+        values["parts"] = fit(_Parts, values.get("parts"), "parts")
+        config = values.pop("config", None)
+        if config is not None:  # of posteriors from elsewhere it is
+            config = build(fit(dict[str, Any], config, "config"), str(path))
+        values |= {"directory": directory, "trained_with": config}
+        experiment: Experiment = fit(Experiment, values)
+    except ShapeError as error:
         raise UserError(
             f"{path} is not as cfia writes it ({error}); run stage 5 with --force true"
         ) from None
     return experiment
 
 
-def _typed(hint: Any, value: Any) -> Any:
-    """Undo `_plain`: give a value of YAML the type that a hint names."""
-    if hint is Path:
-        return Path(value)
-    if typing.get_origin(hint) is tuple:
-        return tuple(value)
-    if typing.get_origin(hint) is Mapping:
-        return {key: _typed(typing.get_args(hint)[1], item) for key, item in value.items()}
-    if isinstance(hint, type) and dataclasses.is_dataclass(hint) and isinstance(value, Mapping):
-        hints = typing.get_type_hints(hint)
-        return hint(**{key: _typed(hints[key], value[key]) for key in hints})
-    return value
+def _digest(values: Mapping[str, Any]) -> str:
+    """Digest values of YAML; "" where there is a date or the like, which cfia never writes."""
+    try:
+        return digest(values)
+    except TypeError:
+        return ""
 
 
 def record(experiment: Experiment, *, force: bool, again: Collection[tuple[int, int]] = ()) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -18,7 +19,8 @@ def atomic_write(path: str | os.PathLike[str], mode: str = "w") -> Iterator[IO[A
     """Open a temporary file beside `path`; rename it to `path` when the block ends well.
 
     `mode` is "w" (UTF-8, "\\n" newlines) or "wb". Nothing is left behind on an error. The
-    temporary name ends in the process id, so that two processes cannot write into one file.
+    temporary name ends in the process id, so that two processes cannot write into one file. An
+    error of the file system names `path`, or its directory where that is none.
     """
     target = Path(path)
     temporary = target.with_name(f".{target.name}.tmp.{os.getpid()}")
@@ -29,8 +31,15 @@ def atomic_write(path: str | os.PathLike[str], mode: str = "w") -> Iterator[IO[A
             handle.flush()
             os.fsync(handle.fileno())
         os.replace(temporary, target)
+    except OSError as error:
+        # A write names no file, and the user knows nothing of the temporary one.
+        if error.errno is None or error.filename not in (None, str(temporary)):
+            raise
+        place = target.parent if error.errno in (errno.ENOENT, errno.ENOTDIR) else target
+        raise OSError(error.errno, os.strerror(error.errno), str(place)) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # of a directory that is none; the first error tells it
+            temporary.unlink(missing_ok=True)
 
 
 def write_if_changed(path: str | os.PathLike[str], content: str | bytes) -> bool:
@@ -59,7 +68,7 @@ def read_json(path: str | os.PathLike[str]) -> Any:
     """Read a JSON file that a program of cfia wrote; `UserError` if it is not JSON."""
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(
             f"{path} is not valid JSON ({error}); delete it and run the stage again"
         ) from None
@@ -85,6 +94,11 @@ def stat_digest(paths: list[Path], root: Path) -> str:
     return digest(rows)
 
 
+# What the yaml package raises, besides its own errors, of a date such as 2024-13-01, a number of
+# thousands of digits, a tag that does not fit its value, or brackets in thousands of brackets.
+_FAULTS = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
+
+
 def read_yaml(path: Path) -> dict[str, Any]:
     """Read a YAML mapping, safely; an empty file is an empty mapping."""
     import yaml
@@ -95,7 +109,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
         raise UserError(
             f"{path}: no such file; give the name of a file in conf/ or a path"
         ) from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, *_FAULTS) as error:
         raise UserError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
     if value is None:
         return {}

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import MISSING, asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from cfia.errors import UserError
 from cfia.files import as_yaml, read_yaml, write_yaml
+from cfia.shapes import ShapeError, fit
 
 NAME = "frontend.yaml"
 
@@ -34,19 +35,18 @@ class Frontend:
         """Read a dump directory's frontend.yaml.
 
         Raises:
-            UserError: it is not there, or lacks a key.
+            UserError: it is not there, lacks a key, or has a value of another kind.
         """
         path = dump / NAME
         if not path.exists():
             raise UserError(f"no such file {path}; run the stage of these features again")
-        values = read_yaml(path)
-        for key in fields(cls):
-            if key.default is MISSING and key.name not in values:
-                raise UserError(
-                    f"{path} lacks {key.name}; run the stage of these features again with "
-                    "--force true"
-                )
-        return cls(**{key.name: values[key.name] for key in fields(cls) if key.name in values})
+        try:
+            read: Frontend = fit(cls, read_yaml(path))
+        except ShapeError as error:
+            raise UserError(
+                f"{path}: {error}; run the stage of these features again with --force true"
+            ) from None
+        return read
 
     def write(self, dump: Path) -> None:
         """Write it into a dump directory, whole or not at all."""

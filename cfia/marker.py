@@ -134,7 +134,7 @@ def read(directory: Path, name: str = NAME, made_by: str = "") -> Marker | None:
         marker = Marker(**{k: v for k, v in json.loads(text).items() if k != "sha256"})
         if text == _text(marker):
             return marker
-    except (ValueError, TypeError, AttributeError):
+    except (ValueError, TypeError, AttributeError, RecursionError):
         pass
     raise UserError(
         f"{path} was cut or edited, or is of an earlier version of cfia; {_way_out(made_by)}"

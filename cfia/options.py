@@ -78,13 +78,13 @@ def directory(value: str) -> str:
 
 
 def overrides(value: str) -> str:
-    """Check words of the form `key=value`, whose keys are those of the configuration."""
+    """Check words of the form `key=value`: keys of the configuration, and legal values of them."""
     try:
         words = shlex.split(value)
     except ValueError:
         return "expected words such as lr=5e-4, every quotation mark closed"
     for word in words:
-        config.check_override(word)
+        config.override(word)
     return ""
 
 

@@ -7,11 +7,15 @@ import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cfia import options
 from cfia.cli import parser, run
 from cfia.errors import UserError
-from cfia.study.request import Request, legal_values, read_request
+from cfia.study.request import legal_values, read_request
+
+if TYPE_CHECKING:
+    from cfia.study.study_plan import StudyPlan
 
 EXAMPLE = "corpus_dir=none cv=speaker cfia plan describe   (in the recipe's directory)"
 STEPS = ("help", "check", "names", "describe", "train", "posteriors", "tables")
@@ -37,18 +41,20 @@ def main(argv: Sequence[str] | None = None) -> None:
         return
     try:
         request = read_request(os.environ, args.recipe.absolute(), args.caller)
+        if args.step == "check":
+            return
+        from cfia.study.study_plan import StudyPlan
+
+        plan = StudyPlan(request)
     except UserError as error:  # here a mistake is one of usage
         print(f"run.sh: {error}", file=sys.stderr)
         sys.exit(2)
-    if args.step != "check":
-        _plan(args.step, request)
+    _plan(args.step, plan)
 
 
-def _plan(step: str, request: Request) -> None:
+def _plan(step: str, plan: StudyPlan) -> None:
     from cfia.study import tasks
-    from cfia.study.study_plan import StudyPlan
 
-    plan = StudyPlan(request)
     if step == "names":
         for name, value in tasks.variables(plan).items():
             print(f"{name}={value if isinstance(value, str) else f'({shlex.join(value)})'}")

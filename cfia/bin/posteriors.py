@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from cfia.cli import boolean, parser, run
-from cfia.training import task_list
-from cfia.training.training import write_posteriors
 
 EXAMPLE = "cfia posteriors exp/cfia_net_fbank/session --fold 1 --seed 1"
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Write posteriors.tsv beside the checkpoint, or skip."""
+    from cfia.training import task_list
+    from cfia.training.training import write_posteriors
+
     p = parser("posteriors", __doc__, EXAMPLE)
     task_list.add_arguments(p)
     p.add_argument("--force", type=boolean, default=False, help="make them again")

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from cfia.cli import boolean, parser, run
-from cfia.training import task_list
-from cfia.training.training import train
 
 EXAMPLE = "cfia train exp/cfia_net_fbank/session --fold 1 --seed 1"
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Train, resume or skip."""
+    from cfia.training import task_list
+    from cfia.training.training import train
+
     p = parser("train", __doc__, EXAMPLE)
     task_list.add_arguments(p)
     p.add_argument(

@@ -17,10 +17,11 @@ from typing import Any
 
 from cfia import marker
 from cfia.cli import boolean, parser
+from cfia.corpus.corpus_conf import read_corpus_conf
 from cfia.corpus.transcripts import NO_WORDS, some, transcripts
 from cfia.corpus.utterances import NO_AUDIO, Utterance, differences, expectations, select
 from cfia.errors import UserError
-from cfia.files import read_yaml, sha256, stat_digest
+from cfia.files import sha256, stat_digest
 from cfia.kaldi.data_dir import write_data_dir
 from cfia.kaldi.validate import success
 
@@ -97,8 +98,7 @@ def prepare(reader: Reader, args: argparse.Namespace) -> None:
     if marker.check(args.data_dir, options, inputs, force=args.force) is marker.State.DONE:
         log.info("%s: already made, skipping", args.data_dir)
         return
-    conf = args.conf / "corpus.yaml"
-    audio_format = (read_yaml(conf).get("audio") if conf.exists() else None) or {}
+    audio_format = read_corpus_conf(args.conf / "corpus.yaml").get("audio") or {}
     utterances = [utterance for utterance, _ in present]
     durations, unreadable = _durations(utterances, audio_format, skip_bad=args.skip_bad)
     kept = [(utterance, label) for utterance, label in present if utterance.id in durations]

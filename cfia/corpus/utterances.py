@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from cfia.corpus.corpus_conf import read_corpus_conf
 from cfia.errors import UserError
 from cfia.files import read_yaml
 
@@ -85,8 +86,7 @@ def _label_map(path: Path) -> dict[str, str]:
 
 def expectations(path: Path) -> dict[str, Any]:
     """Read the expectations in a corpus.yaml of each label set; none if there is no such file."""
-    expected = (read_yaml(path) if path.exists() else {}).get("expect") or {}
-    return {str(name): value for name, value in expected.items()}
+    return dict(read_corpus_conf(path).get("expect") or {})
 
 
 def differences(selected: Sequence[tuple[Utterance, str]], path: Path, labels: str) -> list[str]:

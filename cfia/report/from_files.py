@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,9 @@ from cfia.scoring.significance import INDEPENDENT
 from cfia.scoring.trained import read_trained
 
 log = logging.getLogger(__name__)
+
+# What the tables of Kaldi and of this project are of, where their names are no words.
+_CLUSTERS = {"spk": "speaker", "emo": "emotion", "dur": "duration", "uniq": "original"}
 
 Pooled = Mapping[str, Mapping[str, Any]]
 """Pooled scores, as in scores.json, by the names of their rows."""
@@ -94,7 +98,7 @@ def score_files(paths: Sequence[Path], utt2cluster: Path | None, json: Path | No
 
 
 def _scores(system: System, outputs: Outputs, table: Path | None) -> dict[str, Any]:
-    unit = "speaker" if table else "utterance"
+    unit = _cluster(table)
     interval = describe_interval(outputs, unit)
     one = len(system.sources) == 1
     protocol = {
@@ -106,6 +110,14 @@ def _scores(system: System, outputs: Outputs, table: Path | None) -> dict[str, A
         "interval": interval if table else f"{interval}; {INDEPENDENT}",
     }
     return score_outputs(outputs, protocol, {})
+
+
+def _cluster(table: Path | None) -> str:
+    """Name what a table divides the utterances into: what an interval leaves out one by one."""
+    if table is None:
+        return "utterance"
+    kind = re.fullmatch("utt2([a-z]+)", table.stem)
+    return _CLUSTERS.get(kind[1], kind[1]) if kind else "cluster"
 
 
 def _title(outputs: Outputs) -> str:
@@ -174,7 +186,7 @@ def compare_files(
         pooled |= _rows(f"{letter}: {system.name}", _scores(system, outputs, table))
         if answer := one_answer(outputs):
             constant.append(f"{letter}: no interval: {answer}.")
-    unit = "speaker" if table else "utterance"
+    unit = _cluster(table)
     notes = comparison_notes([comparison], unit)
     if table is None:
         notes.append(f"No --clusters: every p and interval here {INDEPENDENT}.")

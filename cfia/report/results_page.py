@@ -9,9 +9,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from cfia.corpus.corpus_conf import read_corpus_conf
 from cfia.errors import UserError
 from cfia.figures.figure_files import FIGURES, FigureFiles, experiment_figures, scheme_figure
-from cfia.files import read_yaml, write_if_changed
+from cfia.files import write_if_changed
 from cfia.metrics import HEADLINES
 from cfia.report.comparison_table import comparison_table
 from cfia.report.html import page
@@ -100,7 +101,7 @@ def report(expdir: Path, corpus_conf: Path | None) -> str:
 
 def _corpus(path: Path | None, rows: Sequence[Scored]) -> dict[str, Any]:
     name = str(rows[0].trained.protocol["corpus"] or "results")
-    return {"title": name, "note": "", **(read_yaml(path) if path else {})}
+    return {"title": name, "note": "", **(read_corpus_conf(path) if path else {})}
 
 
 def _introduction(rows: Sequence[Scored], corpus: dict[str, Any]) -> list[Section]:

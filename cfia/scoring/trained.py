@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
 from cfia import marker
 from cfia.errors import UserError
@@ -13,10 +13,28 @@ from cfia.experiment import NAME, Experiment
 from cfia.experiment import read as read_experiment
 from cfia.files import read_yaml
 from cfia.naming import training_name
+from cfia.shapes import ShapeError, fit
 from cfia.training.inputs import check_tested
 from cfia.training.training import Training, has_posteriors
 
 log = logging.getLogger(__name__)
+
+
+class Encoder(TypedDict):
+    """What provenance.yaml says of an encoder, as frontend.yaml does, and more."""
+
+    name: str
+    exposure: NotRequired[str]
+
+
+class Provenance(TypedDict, total=False):
+    """The keys of provenance.yaml (`cfia.provenance`)."""
+
+    command: str
+    commit: str
+    environment: dict[str, Any]
+    audio: Encoder | None
+    text: Encoder | None
 
 
 @dataclass(frozen=True)
@@ -26,7 +44,7 @@ class TestedTraining:
     directory: Path
     fold: int
     seed: int
-    provenance: dict[str, Any]
+    provenance: Provenance
 
     @property
     def name(self) -> str:
@@ -112,9 +130,9 @@ class TrainedExperiment:
         """The exposure of each encoder to the corpus (conf/exposure.yaml), by its name."""
         encoders = self.trainings[0].provenance
         return {
-            encoders[modality]["name"]: encoders[modality].get("exposure", "unknown")
-            for modality in ("audio", "text")
-            if encoders.get(modality)
+            encoder["name"]: encoder.get("exposure", "unknown")
+            for encoder in (encoders.get("audio"), encoders.get("text"))
+            if encoder
         }
 
     @property
@@ -190,7 +208,13 @@ def _trained(experiment: Experiment, *, partial: bool = False) -> TrainedExperim
 
 def _tested(directory: Path, fold: int, seed: int) -> TestedTraining:
     path = directory / "provenance.yaml"
-    return TestedTraining(directory, fold, seed, read_yaml(path) if path.exists() else {})
+    try:
+        provenance: Provenance = fit(Provenance, read_yaml(path) if path.exists() else {})
+    except ShapeError as error:
+        raise UserError(
+            f"{path} is not as cfia writes it ({error}); run stage 5 with --force true"
+        ) from None
+    return TestedTraining(directory, fold, seed, provenance)
 
 
 def read_trained(directory: Path) -> TrainedExperiment:

@@ -9,6 +9,7 @@ from pathlib import Path
 from cfia.errors import UserError
 from cfia.files import read_yaml
 from cfia.naming import MODALITIES
+from cfia.shapes import ShapeError, fit
 from cfia.upstream import imported, registry
 
 
@@ -53,12 +54,16 @@ def read_models(recipe: Path, options: Mapping[str, str], caller: Path) -> Model
     """
     path = recipe / "conf" / "models.yaml"
     models: dict[str, str] = {}
-    for name, model in (read_yaml(path) if path.exists() else {}).items():
+    try:
+        own = fit(dict[str, str | None], read_yaml(path) if path.exists() else {})
+    except ShapeError as error:
+        raise UserError(f"{path}: {error}; give each encoder a directory or an id") from None
+    for name, model in own.items():
         if name not in registry.FAMILIES:
             raise UserError(
                 f"{path}: there is no encoder {name!r}; choose from {', '.join(registry.FAMILIES)}"
             )
-        models[name] = _plain(name, "" if model is None else str(model), recipe)
+        models[name] = _plain(name, model or "", recipe)
     for modality in MODALITIES:
         for name, model in _named(modality, options):
             if model.startswith(("/", ".")) and not (caller / model).is_dir():

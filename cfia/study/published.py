@@ -50,7 +50,7 @@ def _table(where: str, value: Any) -> Published:
         blocks = tuple(RowGroup(str(b["heading"]), str(b["protocol"]), b["rows"])
                        for b in value["blocks"])  # fmt: skip
         table = Published(value["title"], value["columns"], blocks, tuple(value.get("notes", ())))
-    except (KeyError, TypeError) as error:
+    except (AttributeError, KeyError, TypeError) as error:
         raise UserError(
             f"{where} must have title, columns and blocks with heading, protocol and rows ({error})"
         ) from None

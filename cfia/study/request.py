@@ -6,13 +6,15 @@ environment exists.
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import re
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from cfia import options
+from cfia import config, options
 from cfia.errors import UserError
 from cfia.naming import MODALITIES, Names, System, find_config, names, split_system
 from cfia.upstream import imported, registry
@@ -100,6 +102,15 @@ class Request:
         """Find the YAML file of a configuration."""
         return find_config(name, self.recipe, self.root)
 
+    def config_files(self, config: Path) -> tuple[Path, ...]:
+        """List the files that a configuration is made of: the recipe's own, then its YAML file."""
+        recipe = self.recipe / "conf" / "train.yaml"
+        return (recipe, config) if recipe.exists() else (config,)
+
+    def overrides(self) -> list[str]:
+        """List the words of `--train_args`."""
+        return shlex.split(self.options["train_args"])
+
     def system_names(self) -> list[tuple[str, tuple[str, ...]]]:
         """Split `--systems` into pairs of a configuration and its modalities, each once."""
         directories, default = self.names(), self.options["train_config"]
@@ -162,8 +173,19 @@ def read_request(values: Mapping[str, str], recipe: Path, caller: Path) -> Reque
     _check_recipe(request)
     for modality in MODALITIES:
         _check_encoder(modality, taken)
-    request.systems()
+    _check_configurations(request)
     return request
+
+
+def _check_configurations(request: Request) -> None:
+    """Read the configurations as stage 5 will; those of a study are read with its rows.
+
+    A bare Python, which cannot read YAML, leaves that to the first step that has an environment.
+    """
+    systems = request.systems()
+    if request.study is None and importlib.util.find_spec("yaml") is not None:
+        for system in systems:
+            config.load(request.config_files(system.config), request.overrides())
 
 
 def _from_caller(path: str, caller: Path) -> str:

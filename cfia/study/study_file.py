@@ -8,18 +8,44 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
-from cfia.config import check_override
+from cfia.config import check
 from cfia.errors import UserError
 from cfia.files import read_yaml
 from cfia.options import LARGEST_SEED
+from cfia.shapes import ShapeError, fit
 
 INPUTS = {"audio_text": ("audio", "text"), "audio": ("audio",), "text": ("text",)}
 ROW_OPTIONS = ("cv", "validation", "selection")  # the options of run.sh that a row may set
 DEFAULTS = (*ROW_OPTIONS, "input", "audio", "text", "set", "seeds", "against")
 PLACE = ("under", "block", "name")
 STUDY = ("tag", "note", "encoders", "train_args", "tables", *DEFAULTS)
+
+
+class _Keys(TypedDict, total=False):
+    """The keys of a study, of a table and of a row, and what kind of value they have."""
+
+    tag: str | int
+    note: str
+    encoders: dict[str, str]
+    train_args: dict[str, Any]
+    tables: dict[str | int, Any]
+    rows: list[Any] | None
+    cv: str
+    validation: str
+    selection: str
+    input: str
+    audio: str
+    text: str
+    set: dict[str, Any]
+    seeds: list[int]
+    against: str
+    under: str
+    block: str
+    name: str
+    systems: list[str]
+    moves: dict[str, list[Any]] | None
 
 
 @dataclass(frozen=True)
@@ -89,9 +115,12 @@ def read_study(path: Path) -> Study:
     """
     values = read_yaml(path)
     _check_keys(str(path), values, STUDY)
-    tables = values.get("tables")
-    if not isinstance(tables, dict) or not tables:
+    fitted = _fitted(str(path), _Keys, values)
+    tables = fitted.get("tables")
+    if not tables:
         raise UserError(f"{path} has no `tables`; see conf/study/paper.yaml")
+    train_args = fitted.get("train_args", {})
+    check(train_args, f"{path}: train_args")
     defaults = {key: values[key] for key in DEFAULTS if key in values}
     rows = [
         row
@@ -100,12 +129,19 @@ def read_study(path: Path) -> Study:
     ]
     return Study(
         name=path.stem,
-        tag=str(values.get("tag", "")),
-        note=str(values.get("note", "")),
-        encoders=values.get("encoders", {}),
-        train_args=values.get("train_args", {}),
+        tag=str(fitted.get("tag", "")),
+        note=fitted.get("note", ""),
+        encoders=fitted.get("encoders", {}),
+        train_args=train_args,
         rows=tuple(rows),
     )
+
+
+def _fitted(where: str, hint: Any, values: Any) -> Any:
+    try:
+        return fit(hint, values)
+    except ShapeError as error:
+        raise UserError(f"{where}: {error}; see conf/study/paper.yaml") from None
 
 
 def _check_keys(where: str, values: Any, legal: tuple[str, ...]) -> None:
@@ -118,9 +154,11 @@ def _check_keys(where: str, values: Any, legal: tuple[str, ...]) -> None:
 
 def _rows(where: str, table: str, defaults: Mapping[str, Any], value: Any) -> Iterator[Row]:
     _check_keys(where, value, (*DEFAULTS, "rows"))
+    table_keys = _fitted(where, _Keys, value)
     of_table = {key: value[key] for key in DEFAULTS if key in value}
-    for item in value.get("rows") or ():
+    for item in table_keys.get("rows") or ():
         _check_keys(where, item, (*DEFAULTS, *PLACE, "systems", "moves"))
+        _fitted(where, _Keys, item)
         merged = {"input": "audio_text", **defaults, **of_table, **item}
         if not merged.get("systems"):
             raise UserError(f"{where}: a row names no `systems`")
@@ -138,11 +176,7 @@ def _row(
     where: str, table: str, system: str, values: Mapping[str, Any], moved: Mapping[str, Any]
 ) -> Row:
     changed = {**values.get("set", {}), **moved}
-    for key in changed.keys() - set(ROW_OPTIONS):
-        try:
-            check_override(f"{key}=")
-        except UserError as error:
-            raise UserError(f"{where}: {str(error).partition(': ')[2]}") from None
+    check({key: value for key, value in changed.items() if key not in ROW_OPTIONS}, where)
     protocol = {**values, **moved}
     return Row(
         table=table,

@@ -7,9 +7,7 @@ directory are one experiment, whatever tables they are in.
 from __future__ import annotations
 
 import dataclasses
-import json
 import logging
-import shlex
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property
@@ -17,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from cfia import options
-from cfia.config import load
+from cfia.config import as_override, load
 from cfia.errors import UserError
 from cfia.experiment import PARTS, Experiment
 from cfia.files import digest
@@ -133,6 +131,9 @@ class StudyPlan:
                 self.left_out.append(row)
             else:
                 self.entries.append(self._entry(row))
+        if self.study.name:  # of a plain run they are read with its options
+            for planned in self.experiments:
+                load(planned.files, planned.overrides)
 
     @property
     def tag(self) -> str:
@@ -235,7 +236,7 @@ class StudyPlan:
         )  # fmt: skip
         return PlannedExperiment(
             directory=request.expdir / system.name / directories.scheme,
-            files=self._files(system.config),
+            files=request.config_files(system.config),
             overrides=self._overrides(row.set),
             options=values,
             data=request.datadir / directories.data,
@@ -244,19 +245,15 @@ class StudyPlan:
             seeds=request.seeds() if request.options["seeds"] or not row.seeds else row.seeds,
         )
 
-    def _files(self, config: Path) -> tuple[Path, ...]:
-        recipe = self.request.recipe / "conf" / "train.yaml"
-        return (recipe, config) if recipe.exists() else (config,)
-
     def _overrides(self, changed: Mapping[str, Any]) -> tuple[str, ...]:
         """List overrides of the configuration: the study's, the user's, then the row's own."""
-        study, row = ([f"{key}={json.dumps(value)}" for key, value in values.items()]
+        study, row = ([as_override(key, value) for key, value in values.items()]
                       for values in (self.study.train_args, changed))  # fmt: skip
-        return (*study, *shlex.split(self.request.options["train_args"]), *row)
+        return (*study, *self.request.overrides(), *row)
 
     def _moves_nothing(self, row: Row) -> bool:
         """Whether every key that a row moves has the same value without it."""
-        files = self._files(self.request.config(row.system))
+        files = self.request.config_files(self.request.config(row.system))
         before, after = (load(files, self._overrides(changed)) for changed in ({}, row.set))
         protocol = {key: row.moved[key] for key in ROW_OPTIONS if key in row.moved}
         return before == after and all(

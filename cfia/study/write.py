@@ -9,8 +9,9 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
+from cfia.corpus.corpus_conf import read_corpus_conf
 from cfia.figures.figure_files import FigureFiles, FigureSpec, dots_row, draw_if_stale, table_figure
-from cfia.files import read_yaml, write_if_changed
+from cfia.files import write_if_changed
 from cfia.metrics import METRICS
 from cfia.report.html import page
 from cfia.report.provenance_section import commands, commits, origin
@@ -139,7 +140,6 @@ def _page(plan: StudyPlan, tables: Sequence[StudyTable], corpus: Corpus) -> str:
 
 def _corpus(recipe: Path) -> Corpus:
     """Read title and note from the recipe's conf/corpus.yaml."""
-    path = recipe / "conf" / "corpus.yaml"
-    values = read_yaml(path) if path.exists() else {}
-    note = " ".join(str(values.get("note") or "").split())
-    return Corpus(str(values.get("title", recipe.name)), (note,) if note else ())
+    values = read_corpus_conf(recipe / "conf" / "corpus.yaml")
+    note = " ".join((values.get("note") or "").split())
+    return Corpus(values.get("title", recipe.name), (note,) if note else ())

@@ -26,6 +26,8 @@ log = logging.getLogger(__name__)
 
 RANDOM_SHARE = 0.2  # of the training utterances that `random20` takes for validation
 SEED = 1  # of `random20`
+RANDOM = "random20"
+USE_RANDOM = f"use --validation {RANDOM}"
 
 
 class ImpossibleError(UserError):
@@ -76,7 +78,7 @@ def make_folds(data: DataDir, cv: str, validation: str) -> dict[str, Fold]:
             if not getattr(fold, part):
                 raise ImpossibleError(
                     f"--cv {cv} --validation {validation} leaves the {part} list of {where} empty; "
-                    "use another --validation"
+                    + ("the corpus is too small for it" if validation == RANDOM else USE_RANDOM)
                 )
         _check_classes(data, fold, where)
         folds[name] = fold
@@ -145,7 +147,10 @@ def _held_out(data: DataDir, cv: str) -> Mapping[str, str]:
         raise ImpossibleError(f"{data.path} has no sessions (utt2session); use --cv speaker")
     groups = data.table("utt2session") if cv == "session" else data.utt2spk
     if len(set(groups.values())) < 2:
-        raise ImpossibleError(f"{data.path} has one {cv} only, so none can be held out for a test")
+        way_out = "; use --cv speaker" if len(set(data.utt2spk.values())) > 1 else ""
+        raise ImpossibleError(
+            f"{data.path} has one {cv} only, so none can be held out for a test{way_out}"
+        )
     if cv == "session":
         _check_speaker_sessions(data)
     return groups
@@ -166,13 +171,15 @@ def _validation(
     data: DataDir, validation: str, name: str, test: set[str], rest: set[str]
 ) -> set[str]:
     """Choose the utterances of `rest` that validate the fold that tests `name`, all of `test`."""
-    if validation == "random20":
+    if validation == RANDOM:
         return _random20(data, name, rest)
     if validation == "next_speaker":
         return _next(data.utt2spk, test, rest)
     sessions = data.table("utt2session")
     if not sessions:
-        raise ImpossibleError(f"--validation {validation} needs sessions; {data.path} has none")
+        raise ImpossibleError(
+            f"--validation {validation} needs sessions, and {data.path} has none; {USE_RANDOM}"
+        )
     _check_speaker_sessions(data)
     if validation == "next_session":
         tested = _values(sessions, test)
@@ -205,7 +212,7 @@ def _partner(data: DataDir, name: str, test: set[str], rest: set[str]) -> set[st
     if len(_values(data.utt2spk, partner)) != 1:
         raise ImpossibleError(
             f"--validation partner needs two speakers in each session; in {data.path} that of "
-            f"{name} has {1 + len(_values(data.utt2spk, partner))}"
+            f"{name} has {1 + len(_values(data.utt2spk, partner))}; {USE_RANDOM}"
         )
     return partner
 
@@ -236,15 +243,31 @@ def _hash(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+def class_advice(missing: set[str], valid: set[str]) -> str:
+    """Say what helps where training has no utterance of a class.
+
+    Args:
+        missing: the classes; valid: those of the validation part, which may have taken them.
+    """
+    if missing <= valid:
+        return f"{USE_RANDOM}, which takes no class whole"
+    return (
+        "the speakers that are not tested never say it, so another --validation would not help: "
+        "give --labels NAME with a label set conf/labels/NAME.yaml that leaves it out ('-') or "
+        "joins it to another class"
+    )
+
+
 def _check_classes(data: DataDir, fold: Fold, where: str) -> None:
     utt2emo = data.table("utt2emo")
     for part in PARTS:
         present = {utt2emo[utterance] for utterance in getattr(fold, part)}
-        missing = ", ".join(sorted(set(utt2emo.values()) - present))
+        absent = set(utt2emo.values()) - present
+        missing = ", ".join(sorted(absent))
         if missing and part == "train":
             raise MissingClassError(
-                f"{where} of {data.path} has no training utterance of the class {missing}; use "
-                "another --validation or --labels"
+                f"{where} of {data.path} has no training utterance of the class {missing}; "
+                f"{class_advice(absent, {utt2emo[utterance] for utterance in fold.valid})}"
             )
         if missing:
             log.warning("%s: its %s part has no utterance of the class %s", where, part, missing)

@@ -14,7 +14,7 @@ from cfia.frontend import Frontend
 from cfia.kaldi.table import read_table
 from cfia.kaldi.validate import check_unedited
 from cfia.training import fold_check
-from cfia.training.folds import read_folds
+from cfia.training.folds import class_advice, read_folds
 from cfia.upstream import imported
 
 MADE_BY = {"audio": "stage 3", "text": "stage 4"}
@@ -149,12 +149,15 @@ def check_lists(experiment: Experiment) -> None:
     fold_check.check(part.data, folds, protocol["cv"], protocol["validation"])
     labels, left_out = read_table(part.data / "utt2emo"), skipped(experiment.dumps())
     for number, fold in read_folds(folds).items():
-        present = {labels[utt] for utt in fold.train if utt in labels and utt not in left_out}
-        missing = ", ".join(sorted(set(experiment.classes) - present))
+        present, valid = (
+            {labels[utt] for utt in part if utt in labels and utt not in left_out}
+            for part in (fold.train, fold.valid)
+        )
+        missing = set(experiment.classes) - present
         if missing:
             raise UserError(
-                f"{folds / str(number) / 'train'} has no utterance of the class {missing}; "
-                "choose another --validation or --labels"
+                f"{folds / str(number) / 'train'} has no utterance of the class "
+                f"{', '.join(sorted(missing))}; {class_advice(missing, valid)}"
             )
 
 

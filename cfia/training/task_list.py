@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cfia import experiment, options
+from cfia.cli import explain
 from cfia.errors import UserError
 from cfia.files import atomic_write
 from cfia.naming import training_name
@@ -112,12 +113,25 @@ def _work_off(tasks: Sequence[Task], name: str, work: Callable[[Training], None]
         with _logged(directory / f"{name}.log", command):
             try:
                 work(task.training())
-            except UserError as error:
+            except Exception as error:
+                sentence = explain(error)
+                if sentence is None:
+                    raise
                 failed += 1
-                log.error("error: %s", error)
+                log.error("error: %s", sentence)
         seconds = time.monotonic() - started
         log.info("%d of %d: %s took %.1f s", number, len(tasks), directory, seconds)
     return failed
+
+
+class _TaskLog(logging.FileHandler):
+    """A log that cannot be written, as on a full disk, ends the task, whose files could not."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - as logging has it
+        error = sys.exc_info()[1]
+        if isinstance(error, OSError):
+            raise OSError(error.errno, error.strerror, self.baseFilename)
+        super().handleError(record)
 
 
 @contextmanager
@@ -126,7 +140,7 @@ def _logged(path: Path, command: str) -> Iterator[None]:
     path.parent.mkdir(parents=True, exist_ok=True)
     with open(path, "a", encoding="utf-8") as handle:
         handle.write(f"# {command}\n")
-    handler = logging.FileHandler(path, encoding="utf-8")
+    handler = _TaskLog(path, encoding="utf-8")
     root = logging.getLogger()
     root.addHandler(handler)
     try:

@@ -203,7 +203,7 @@ class Trainer:
         best = self._best()
         if best == len(self.history):
             state = {key: value.cpu() for key, value in self.model.state_dict().items()}
-            content = {"epoch": best, "model": state, "classes": self.inputs.classes}
+            content = checkpoint.Network(epoch=best, model=state, classes=self.inputs.classes)
             checkpoint.save(self.inputs.directory / "best.pt", content)
         checkpoint.save(self.inputs.directory / "checkpoint.pt", self._state())
         write_history(self.inputs.directory / "history.csv", self.history, best)
@@ -211,11 +211,12 @@ class Trainer:
         self.written = time.monotonic()
 
     def _write_within_epoch(self) -> None:
-        middle = {"totals": self.totals.state(), "random": random_state(self.inputs.device)}
-        checkpoint.save(self.inputs.directory / WITHIN_EPOCH, {**self._state(), **middle})
+        state = self._state()
+        state["totals"], state["random"] = self.totals.state(), random_state(self.inputs.device)
+        checkpoint.save(self.inputs.directory / WITHIN_EPOCH, state)
         self.written = time.monotonic()
 
-    def _state(self) -> dict[str, Any]:
+    def _state(self) -> checkpoint.State:
         return {
             "training": self.inputs.identity,
             "history": self.history,
@@ -224,23 +225,23 @@ class Trainer:
             "scheduler": self.scheduler.state_dict() if self.scheduler else None,
         }
 
-    def _load(self, path: Path) -> dict[str, Any]:
+    def _load(self, path: Path) -> checkpoint.State:
         """Read a checkpoint of this training.
 
         Raises:
             UserError: it is damaged, or of another training.
         """
-        state = checkpoint.load(path, self.inputs.device)
-        if state.get("training") != self.inputs.identity:
+        state = checkpoint.load(path, checkpoint.State, self.inputs.device)
+        if state["training"] != self.inputs.identity:
             raise UserError(
                 f"{path} is of another training; run stage 5 (training) with --force true"
             )
         return state
 
-    def _restore(self, state: dict[str, Any], path: Path) -> None:
+    def _restore(self, state: checkpoint.State, path: Path) -> None:
         checkpoint.load_state(self.model, state["model"], path)
         self.optimizer.load_state_dict(state["optimizer"])
-        if self.scheduler is not None:
+        if self.scheduler is not None and state["scheduler"] is not None:
             self.scheduler.load_state_dict(state["scheduler"])
         self.history = state["history"]
 

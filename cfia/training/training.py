@@ -290,7 +290,7 @@ def trained_network(training: Training, dims: dict[str, int]) -> nn.Module:
     from cfia.training import checkpoint
 
     path = training.directory / NETWORK
-    best = checkpoint.load(path)
+    best = checkpoint.load(path, checkpoint.Network)
     classes = list(training.experiment.classes)
     if best["classes"] != classes:
         raise UserError(f"{path} was trained on {best['classes']}, the data has {classes}")

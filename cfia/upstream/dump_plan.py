@@ -21,6 +21,7 @@ from cfia.frontend import Frontend
 from cfia.kaldi import audio
 from cfia.kaldi.data_dir import DataDir
 from cfia.naming import MODALITIES
+from cfia.shapes import ShapeError, fit
 from cfia.upstream import journal, registry
 from cfia.upstream.batches import durations, make_batches, split_jobs
 from cfia.upstream.checkpoint import Checkpoint
@@ -120,19 +121,22 @@ class Plan:
         """Read the plan of a dump directory.
 
         Raises:
-            UserError: there is none.
+            UserError: there is none, or it is not as `make` writes it.
         """
         path = directory / NAME
         if not path.exists():
             raise UserError(f"no such file {path}; run `cfia dump_plan` first")
         try:
-            value = read_json(path)
-            choice = Choice(**value["settings"].pop("choice"))
-            return cls(Settings(choice, **value["settings"]), value["batches"], value["jobs"])
-        except (UserError, KeyError, TypeError, AttributeError):
+            plan: Plan = fit(cls, read_json(path))
+            numbers = sorted(number for job in plan.jobs for number in job)
+            whole = numbers == list(range(len(plan.batches)))  # each batch in one job
+            if not whole or plan.settings.choice.modality not in MODALITIES:
+                raise ShapeError
+        except (UserError, ShapeError):
             raise UserError(
                 f"{path} was cut or edited; run the stage again with --force true"
             ) from None
+        return plan
 
 
 def find_model(directory: Path, data: DataDir, choice: Choice, *, force: bool) -> Checkpoint | None:
@@ -284,7 +288,11 @@ def _accept_corrected_audio(
     changed = {name for name, _ in recorded.inputs.items() ^ inputs.items()}
     if recorded.done or recorded.options != options or changed != {"audio"}:
         return
-    before, now = read_json(directory / AUDIO), _audio_stats(data, plan.settings)
+    try:
+        before = fit(dict[str, list[int]], read_json(directory / AUDIO))
+    except (UserError, ShapeError):  # cut or edited: nobody knows what has changed
+        return
+    now = _audio_stats(data, plan.settings)
     for number in journal.batches_done(directory, plan.settings.name, len(plan.jobs)):
         for utterance in plan.batches[number]:
             recording = data.segments[utterance].recording if data.segments else utterance

@@ -21,6 +21,9 @@ from cfia.errors import UserError
 # Names of the large files.
 WEIGHTS = ("*.safetensors", "*.bin", "*.pt")
 
+# The variables by which a client that asks hubs is told of proxies and certificates.
+_OF_CLIENT = ("ALL_PROXY", "HTTPS_PROXY", "HTTP_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR")
+
 _log = logging.getLogger(__name__)
 
 
@@ -75,6 +78,7 @@ class HuggingFace(Source):
         self.revision = revision
         self._directory: Path | None = None
         self._said = False
+        self._no_client: str | None = None  # why none can be made; not known yet
         # Read when the package is imported. Its telemetry is a header of each request, and a
         # request of its own for a list of tools that it looks for on the machine.
         os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
@@ -83,8 +87,13 @@ class HuggingFace(Source):
 
     def fetch(self, patterns: Sequence[str]) -> Path:
         """Fetch from one commit: `main` at the first call, the same at all others."""
+        _check_variables()
         from huggingface_hub import snapshot_download
 
+        if self._no_client is None:
+            self._no_client = _why_no_client()
+            if self._no_client:
+                _log.warning("%s: no hub is asked, but its cache (%s)", self.model, self._no_client)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of a full disk, which `explain` tells
             self._show(self._directory)
@@ -94,6 +103,7 @@ class HuggingFace(Source):
                     revision=self.revision,
                     allow_patterns=list(patterns),
                     ignore_patterns=["*/*"],
+                    local_files_only=bool(self._no_client),
                 )
             )
         self._directory, self.revision = directory, directory.name
@@ -153,13 +163,48 @@ class HuggingFace(Source):
         if isinstance(error, errors.LocalEntryNotFoundError):
             root = _causes(error)[-1]
             offline = isinstance(root, errors.OfflineModeIsEnabled)
-            reason = "HF_HUB_OFFLINE is set" if offline else first_line(root)
+            reason = "HF_HUB_OFFLINE is set" if offline else self._no_client or first_line(root)
             return UserError(
                 f"the Hugging Face hub cannot be reached ({reason}), and its cache "
                 f"{constants.HF_HUB_CACHE} has not all of {self.model}; run the same command where "
                 f"there is a network, {or_directory}"
             )
         return _broken_off(self.model, "the Hugging Face hub", error)
+
+
+def _check_variables() -> None:
+    """Import the client, which reads numbers from the environment as it is imported.
+
+    Raises:
+        UserError: one of them is none.
+    """
+    try:
+        import huggingface_hub.constants  # noqa: F401
+    except ValueError as error:
+        values = {name: value for name, value in os.environ.items() if name.startswith("HF_")}
+        wrong = [f"{n}={v}" for n, v in values.items() if v and repr(v) in str(error)]
+        raise UserError(
+            f"the client of the Hugging Face hub does not take {' '.join(wrong) or 'a variable'} "
+            f"of the environment ({first_line(error)}); correct or unset it"
+        ) from None
+
+
+def _why_no_client() -> str:
+    """Say why the client cannot ask the hub, whatever is asked; "" if it can.
+
+    It reads proxies and certificates from the environment when it is made (httpx2, which needs the
+    package socksio for socks5://), and the hub's address when a request is.
+    """
+    from huggingface_hub import constants, get_session
+
+    if not constants.ENDPOINT.startswith(("http://", "https://")):
+        return f"HF_ENDPOINT is {constants.ENDPOINT!r}, which must begin with https://"
+    try:
+        get_session()
+    except (ImportError, OSError, ValueError) as error:
+        names = [name for name in os.environ if name.upper() in _OF_CLIENT]  # not their passwords
+        return f"{first_line(error)}; see {' '.join(names) or 'the settings of proxies'}"
+    return ""
 
 
 class ModelScope(Source):

@@ -16,10 +16,11 @@ import os
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from cfia.errors import UserError
 from cfia.kaldi.table import write_table
+from cfia.shapes import fit
 
 _log = logging.getLogger(__name__)
 
@@ -33,6 +34,13 @@ class Batch:
     offsets: dict[str, int]
     frames: dict[str, int]
     skipped: dict[str, str]  # utterance -> reason
+
+
+class _Header(TypedDict):
+    """The first line of a journal: the plan's digest, and the encoder's description."""
+
+    plan: str
+    frontend: dict[str, Any]
 
 
 class JobFiles:
@@ -116,10 +124,21 @@ def read(files: JobFiles) -> tuple[dict[str, Any], list[Batch]]:
     """Read the header and the finished batches of a journal; both are empty if there is none.
 
     A last line that a kill has cut is left out.
+
+    Raises:
+        UserError: a line is not as a job writes it.
     """
     content = files.journal.read_bytes() if files.journal.exists() else b""
-    header, *batches = [json.loads(line) for line in content.split(b"\n")[:-1]] or [{}]
-    return header, [Batch(**batch) for batch in batches]
+    try:
+        lines = [json.loads(line) for line in content.split(b"\n")[:-1]]
+        if not lines:
+            return {}, []
+        header: dict[str, Any] = fit(_Header, lines[0], "line 1")
+        return header, [fit(Batch, line, f"line {n}") for n, line in enumerate(lines[1:], 2)]
+    except (ValueError, RecursionError) as error:
+        raise UserError(
+            f"{files.journal} was cut or edited ({error}); run the stage again with --force true"
+        ) from None
 
 
 def finished(files: JobFiles, plan: str) -> bool:

@@ -10,6 +10,7 @@ from cfia import marker
 from cfia.errors import UserError
 from cfia.frontend import Frontend
 from cfia.kaldi.table import read_table, write_table
+from cfia.shapes import ShapeError, fit
 from cfia.upstream import journal
 from cfia.upstream.dump_plan import Plan, remove_unfinished, with_facts
 
@@ -67,7 +68,14 @@ def _collect(directory: Path, plan: Plan) -> tuple[Tables, Frontend]:
             f"the jobs of {directory} used different encoders; run the stage again with "
             "--force true"
         )
-    return tables, Frontend(**frontends[0])
+    try:
+        frontend: Frontend = fit(Frontend, frontends[0])
+    except ShapeError as error:
+        raise UserError(
+            f"the journal of job 1 of {directory} is of another version of cfia ({error}); run the "
+            "stage again with --force true"
+        ) from None
+    return tables, frontend
 
 
 def _finished(files: journal.JobFiles, plan: Plan) -> tuple[dict[str, Any], list[journal.Batch]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import shutil
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
@@ -279,3 +280,27 @@ def test_usage_of_publish(tmp_path: Path) -> None:
         assert wrong.returncode == 2, argv
         assert "Usage: " in wrong.stderr
     assert publish(str(tmp_path / "none")).returncode == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "left_out"),
+    [
+        ("utt2spk", "speaker"), ("utt2session", "session"), ("utt2type", "type"),
+        ("utt2dialogue", "dialogue"), ("utt2microphone.txt", "microphone"), ("mine", "cluster"),
+    ],
+)  # fmt: skip
+def test_an_interval_is_named_after_what_is_left_out(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, left_out: str
+) -> None:
+    path, table = run_fold(tmp_path) / "fold1_seed1" / "posteriors.tsv", tmp_path / name
+    if name != "utt2spk":
+        shutil.copy(tmp_path / "data" / "all" / "utt2spk", table)
+    else:
+        table = tmp_path / "data" / "all" / "utt2spk"
+    score([str(path), "--clusters", str(table), "--json", str(tmp_path / "out.json")])
+    assert f"delete-one-{left_out} jackknife" in capsys.readouterr().out
+    assert json.loads((tmp_path / "out.json").read_text())["protocol"]["clusters"] == left_out
+    compare([str(path), str(path), "--clusters", str(table)])
+    shown = capsys.readouterr().out
+    assert f"over the {left_out}s' contributions" in shown
+    assert left_out == "speaker" or "speaker" not in shown

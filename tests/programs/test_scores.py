@@ -262,7 +262,9 @@ def test_an_experiment_that_was_edited_or_lacks_a_key_is_named(tmp_path: Path) -
     with pytest.raises(UserError, match=r"experiment.yaml was cut or edited, .*; run stage 5"):
         score(["--expdir", str(tmp_path / "exp")])
     seal(path, read_yaml(path))
-    with pytest.raises(UserError, match=r"experiment.yaml is not as cfia writes it \('protocol'"):
+    with pytest.raises(
+        UserError, match=r"experiment.yaml is not as cfia writes it \(it lacks protocol"
+    ):
         score(["--expdir", str(tmp_path / "exp")])
 
 

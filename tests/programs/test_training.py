@@ -58,7 +58,7 @@ def test_the_selected_epoch_has_the_best_validation_ua(trained: Path) -> None:
     assert len(selected) == 1
     best = max(rows, key=lambda row: (row["valid_ua"], -row["valid_loss"]))
     assert selected[0]["epoch"] == best["epoch"]
-    assert checkpoint.load(trained / "best.pt")["epoch"] == best["epoch"]
+    assert checkpoint.load(trained / "best.pt", checkpoint.Network)["epoch"] == best["epoch"]
 
 
 def test_posteriors_are_those_of_the_selected_weights(trained: Path, experiment: Path) -> None:
@@ -292,7 +292,7 @@ def own_lists(root: Path) -> Path:
 
 def test_a_network_that_was_edited_or_lacks_a_key_is_named(trained: Path, tmp_path: Path) -> None:
     copy = copied(trained, tmp_path / "cfia_net_a_t" / "session")
-    content = checkpoint.load(copy / "best.pt")
+    content = checkpoint.load(copy / "best.pt", checkpoint.Network)
     del content["model"]["classifier.2.weight"]
     checkpoint.save(copy / "best.pt", content)
     for program in (train, posteriors):
@@ -312,7 +312,7 @@ def test_audio_alone_and_text_alone(experiment: Path, tmp_path: Path, modality: 
     training = plan(experiment, tmp_path / "a", dumps=[modality])
     train.main(command(training))
     assert list(read(tmp_path / "a").dumps()) == [modality]
-    weights = checkpoint.load(training / "best.pt")["model"]
+    weights = checkpoint.load(training / "best.pt", checkpoint.Network)["model"]
     assert {name.split(".")[1] for name in weights if name.startswith("encoders.")} == {modality}
 
 

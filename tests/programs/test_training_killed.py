@@ -82,7 +82,7 @@ def position(directory: Path) -> tuple[int, int]:
     found = []
     for name in ("checkpoint.pt", WITHIN_EPOCH):
         if (directory / name).exists():
-            state = checkpoint.load(directory / name)
+            state = checkpoint.load(directory / name, checkpoint.State)
             found.append((len(state["history"]), state.get("totals", {}).get("batches", 0)))
     return max(found)
 
@@ -111,7 +111,7 @@ def test_a_kill_before_the_epochs_file_was_removed(
     """The state of an epoch that checkpoint.pt has already: it must not be trained again."""
     directory = planned(experiment, tmp_path)
     shutil.copytree(undisturbed, directory)
-    state = checkpoint.load(directory / "checkpoint.pt")
+    state = checkpoint.load(directory / "checkpoint.pt", checkpoint.State)
     early = {**state, "history": state["history"][:-1], "totals": {}, "random": {}}
     checkpoint.save(directory / WITHIN_EPOCH, early)
     (directory / f".{WITHIN_EPOCH}.tmp.1").write_bytes(b"half")

@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -72,6 +73,9 @@ def test_help_shows_the_recipes_values_and_the_users() -> None:
         (["--nj", "0"], "--nj is '0'"),
         (["--train_args", "epochs"], "--train_args: expected key=value, not 'epochs'"),
         (["--train_args", "epoch=3"], "--train_args: unknown key 'epoch'; the keys are align"),
+        (["--train_args", "lr='"], "expected words such as lr=5e-4, every quotation mark closed"),
+        (["--train_args", "lr=.inf"], "--train_args: lr is '.inf'; expected a number, above 0"),
+        (["--train_args", "consistency=[1e-3]"], "3 CFIA modules have 3 pairs"),
         (["--force", "yes"], "--force"),
         (["--seeds", "a b"], "--seeds is 'a b'"),
         (["--study", "all"], "--study is 'all'; there is paper readings smoke"),
@@ -106,6 +110,27 @@ def test_usage_errors_exit_2_with_one_sentence(
     assert done.returncode == 2, done.stderr
     assert message in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_values_of_a_configuration_are_checked_before_anything_is_made(tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text("epochs: .inf\n")
+    made = ("--datadir", "data", "--dumpdir", "dump", "--expdir", "exp")
+    arguments = [word if word.startswith("-") else str(tmp_path / word) for word in made]
+    done = run("--train_config", "mine.yaml", *arguments, cwd=tmp_path)
+    assert done.returncode == 2, done.stderr
+    wanted = f"run.sh: {tmp_path}/mine.yaml: epochs is inf; expected a whole number, above 0\n"
+    assert done.stderr == wanted
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.yaml"]
+
+
+@pytest.mark.parametrize("text", ["lr=.inf", "consistency=[-1,0,0]", "epochs=true", "align=cut"])
+def test_a_python_without_packages_checks_the_values_of_train_args(text: str) -> None:
+    recipe = ROOT / "egs" / "mini_iemocap"
+    command = [sys.executable, "-S", "-m", "cfia.bin.plan", "check", "--recipe", str(recipe)]
+    environment = {"PYTHONPATH": str(ROOT), "train_args": text, "stage": "5"}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.startswith(f"run.sh: --train_args: {text.partition('=')[0]} is ")
 
 
 def test_no_environment_is_made_or_looked_for_before_the_command_line_is_right(

@@ -33,8 +33,8 @@ from cfia.bin import (
     score,
     train,
 )
+from cfia.cli import explain
 from cfia.corpus import prepare
-from cfia.errors import UserError
 from cfia.options import EVERY
 from tests.support import tiny_models
 from tests.support.data_files import RATE, ROOT
@@ -134,13 +134,12 @@ def outcome(work: Callable[[], None], errors: _Errors) -> Outcome:
     """How some work ended, as `cfia.cli.run` would report it."""
     try:
         work()
-    except UserError as error:
-        return Outcome(1, str(error))
     except SystemExit as error:
         code = error.code if isinstance(error.code, int) else 1
         return Outcome(code, "\n".join(errors.lines)) if code else Outcome(0)
-    except Exception:
-        return Outcome(FAULT, traceback.format_exc())
+    except Exception as error:
+        sentence = explain(error)
+        return Outcome(FAULT, traceback.format_exc()) if sentence is None else Outcome(1, sentence)
     return Outcome(0)
 
 

@@ -60,7 +60,7 @@ def legal(key: str) -> str:
     elif hint is str:
         names = tuple(refusal({key: "no such"}).split(", "))
     else:  # a list, whose length the number of modules decides
-        return "list of numbers: one per pair of modules, or none"
+        return "list of numbers, 0 and more: one per pair of modules, or none"
     return ", ".join(f"`{name}`" for name in names)
 
 

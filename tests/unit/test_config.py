@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from cfia.config import NETWORKS, build, load
+from cfia.config import NETWORKS, as_override, build, load, override
 from cfia.errors import UserError
 from cfia.files import read_yaml, write_yaml
 
@@ -91,6 +91,18 @@ def test_flat_configuration_reads_back(tmp_path: Path) -> None:
             "momentum_min is 0.8, above momentum 0.5",
         ),
         ({"consistency": 0.1}, "consistency is 0.1; expected a list"),
+        ({"consistency": [-1e-4, 0, 0]}, "consistency is -0.0001; legal values are 0 and more"),
+        ({"consistency": [float("nan"), 0, 0]}, "consistency is nan; expected a number, 0 and"),
+        ({"consistency": [True, 0, 0]}, "consistency is True; expected a number, 0 and more"),
+        ({"epochs": float("inf")}, "epochs is inf; expected a whole number, above 0"),
+        ({"epochs": "2.5"}, "epochs is '2.5'; expected a whole number, above 0"),
+        ({"lr": float("inf")}, "lr is inf; expected a number, above 0"),
+        ({"frame_rate": ".inf"}, "frame_rate is '.inf'; expected a number, 0 and more"),
+        ({"hidden": True}, "hidden is True; expected a whole number, 1 and more"),
+        ({"hidden": 1e30}, "hidden is 1e+30; the largest legal value is 1000000000"),
+        ({"patience": 10**400}, "expected a whole number, above 0"),
+        ({"lr": None}, "lr is None; expected a number, above 0"),
+        ({"mask": False}, "mask is False; legal values are full, none"),
         ({"n_modules": 2}, "2 CFIA modules have 1 pairs for the consistency loss"),
         ({"network": "concat"}, "0 CFIA modules have 0 pairs"),
     ],
@@ -98,6 +110,40 @@ def test_flat_configuration_reads_back(tmp_path: Path) -> None:
 def test_mistakes_are_named(values: dict[str, object], expected: str) -> None:
     with pytest.raises(UserError, match="the configuration: ") as error:
         build(values)
+    assert expected in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("lr=5e-4", 5e-4), ("epochs=1e2", 100), ("epochs=010", 10), ("align=pad", "pad"),
+        ("mask=none", "none"), ("consistency=[]", []),
+        ("consistency=[ .5, 1e-3,0 ]", [0.5, 1e-3, 0]),
+    ],
+)  # fmt: skip
+def test_a_word_of_train_args_is_read(text: str, value: object) -> None:
+    key, read = override(text)
+    assert read == value
+    assert override(as_override(key, read)) == (key, read)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("lr", "expected key=value, not 'lr'"),
+        ("=1", "expected key=value, not '=1'"),
+        ("lr=", "lr is ''; expected a number, above 0"),
+        ("lr=true", "lr is 'true'; expected a number"),
+        ("lr='", 'lr is "\'"; expected a number'),
+        ("lr=1:30", "lr is '1:30'; expected a number"),  # 90 to YAML
+        ("lr=[1e-3]", "lr is ['1e-3']; expected a number"),
+        ("consistency=none", "consistency is 'none'; expected a list"),
+        ("consistency=[1e-3,,0]", "consistency is ''; expected a number, 0 and more"),
+    ],
+)
+def test_mistakes_in_a_word_of_train_args_are_named(text: str, expected: str) -> None:
+    with pytest.raises(UserError, match=r"^--train_args: ") as error:
+        override(text)
     assert expected in str(error.value)
 
 
@@ -111,6 +157,10 @@ def test_mistakes_name_their_file(tmp_path: Path) -> None:
     path.write_text("- a\n")
     with pytest.raises(UserError, match="must hold `key: value` lines"):
         load([path])
+    for text in ("a: [\n", "lr: 2024-13-01\n", f"lr: {'1' * 5000}\n", "[" * 999, "a: !!int ''\n"):
+        path.write_text(text)
+        with pytest.raises(UserError, match="is not valid YAML"):
+            load([path])
     path.write_text("a: [\n")
     with pytest.raises(UserError, match="is not valid YAML"):
         load([path])

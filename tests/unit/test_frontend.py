@@ -40,5 +40,5 @@ def test_the_file_and_the_key_are_named(tmp_path: Path) -> None:
     BERT.write(tmp_path)
     path = tmp_path / "frontend.yaml"
     path.write_text(path.read_text().replace("frame_shift: null\n", ""))
-    with pytest.raises(UserError, match=r"frontend\.yaml lacks frame_shift; run the stage"):
+    with pytest.raises(UserError, match=r"frontend\.yaml: it lacks frame_shift; run the stage"):
         Frontend.read(tmp_path)

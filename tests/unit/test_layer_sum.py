@@ -98,7 +98,7 @@ def trained(experiment: Path) -> Path:
 
 
 def test_it_is_trained_kept_and_used_for_posteriors(trained: Path, experiment: Path) -> None:
-    best = checkpoint.load(trained / "best.pt")["model"]
+    best = checkpoint.load(trained / "best.pt", checkpoint.Network)["model"]
     assert best[KEY].shape == (3,)
     assert best[KEY].abs().min() > 0
     assert best["encoders.audio.gru.weight_ih_l0"].shape[1] == 2

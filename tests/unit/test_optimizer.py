@@ -116,7 +116,7 @@ def test_it_resumes_exactly(optimizer: str, schedule: str, tmp_path: Path) -> No
         moved = make_optimizer([weight], build(options).train)
         scheduler = make_scheduler(moved, build(options).train)
         if first:
-            state = checkpoint.load(tmp_path / f"{first}.pt")
+            state = checkpoint.load(tmp_path / f"{first}.pt", dict[str, Any])
             weight.data = state["weight"]
             moved.load_state_dict(state["optimizer"])
             if scheduler is not None:

@@ -129,7 +129,7 @@ def test_seeds_of_a_row_of_the_study_and_of_the_user(recipe: Recipe) -> None:
 @pytest.mark.parametrize("seeds", ["[99999999999999999999]", "[one]", "3", "[true]", "[-1]"])
 def test_seeds_of_a_row_are_numbers(seeds: str, tmp_path: Path) -> None:
     study = TOY.replace("{under: session,", f"{{seeds: {seeds}, under: session,")
-    with pytest.raises(UserError, match=r"toy.yaml: table1: seeds is .*; expected a list such as"):
+    with pytest.raises(UserError, match=r"toy.yaml: table1: seeds(\[0\])? is "):
         Recipe(tmp_path, study, data=False).plan()
 
 
