@@ -186,6 +186,17 @@ def test_segments_of_what_a_decoder_writes_into_a_pipe(tmp_path: Path) -> None:
     assert same(features(tmp_path / "x"), features(tmp_path / "y"))
 
 
+def test_silence_is_said_when_the_stage_ends(
+    data: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for utterance in ("s0-03", "s0-08"):
+        soundfile.write(wav(data, utterance), np.zeros(8000), 16000, subtype="PCM_16")
+    run_dump(tmp_path / "dump", data, plan(tmp_path / "dump", data))
+    said = "odd is s0-03 (the audio is silent: all of its samples are 0), and 1 more; see the logs"
+    assert f"{tmp_path / 'dump'}: {said}" in caplog.messages
+    assert "s0-08: the audio is silent: all of its samples are 0" in caplog.messages
+
+
 # Faults.
 
 
