@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -47,7 +46,7 @@ def load(model: Path) -> Any:
 
 
 def without(*names: str) -> Callable[[Path], object]:
-    return lambda model: [os.unlink(model / name) for name in names]
+    return lambda model: [(model / name).rename(model / f"{name}.old") for name in names]
 
 
 def vocabulary(*words: str) -> Callable[[Path], None]:
