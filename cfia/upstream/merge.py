@@ -48,8 +48,8 @@ def merge(directory: Path) -> None:
     remove_unfinished(directory)
     if remarks:
         first = min(remarks)
-        more = f", and {len(remarks) - 1} more; see the logs" if len(remarks) > 1 else ""
-        _log.warning("%s: odd is %s (%s)%s", directory, first, remarks[first], more)
+        more = f"; {len(remarks) - 1} more are in its logs" if len(remarks) > 1 else ""
+        _log.warning("%s: %s: %s%s", directory, first, remarks[first], more)
     _log.info("%s: %d utterances", directory, len(tables["feats.scp"]))
 
 

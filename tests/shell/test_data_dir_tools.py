@@ -33,8 +33,10 @@ def test_fix_removes_what_windows_adds(data: Path, mark: str) -> None:
     before = (data / "text").read_bytes()
     text = mark + before.decode().replace("\n", "\r\n").removesuffix("\r\n")
     (data / "text").write_bytes(text.encode())
+    assert "fix_data_dir.sh removes it" in error("validate_data_dir", data) or not mark
     assert tool("fix_data_dir", data).returncode == 0
     assert (data / "text").read_bytes() == before
+    assert tool("validate_data_dir", "--no-feats", data).returncode == 0
 
 
 def test_combine_says_that_the_utterances_of_others_are_unique(data: Path, tmp_path: Path) -> None:

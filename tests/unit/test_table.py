@@ -71,6 +71,15 @@ def test_columns_may_be_parted_by_tabs_and_lines_end_in_crlf(tmp_path: Path) -> 
     assert read_table(path) == {"a": "one  two", "b": "\xa0three"}
 
 
+def test_a_newline_that_was_missing_may_be_added(tmp_path: Path) -> None:
+    path = tmp_path / "text"
+    path.write_text("a one\nb two")
+    with pytest.raises(UserError, match="make it again, or add the newline where nothing is"):
+        read_table(path)
+    path.write_text(path.read_text() + "\n")
+    assert read_table(path) == {"a": "one", "b": "two"}
+
+
 def test_a_byte_order_mark_is_no_part_of_the_first_key(tmp_path: Path) -> None:
     path = tmp_path / "text"
     path.write_bytes("\ufeffa one\r\nb می\u200cدانم\r\n".encode())
