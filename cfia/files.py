@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import hashlib
 import json
 import os
@@ -99,12 +100,36 @@ def stat_digest(paths: list[Path], root: Path) -> str:
 _FAULTS = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 
 
+@functools.cache
+def _loader() -> Any:
+    """Make a safe loader that refuses a key twice, of which PyYAML's own takes the last."""
+    import yaml  # late: what needs Python alone reads no YAML
+
+    class Loader(yaml.SafeLoader):
+        def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+            node = super().compose_mapping_node(anchor)
+            seen = set()
+            for key, _ in node.value:
+                if isinstance(key, yaml.ScalarNode) and (key.tag, key.value) in seen:
+                    line = key.start_mark.line + 1
+                    raise yaml.YAMLError(f"the key {key.value} is there again in line {line}")
+                seen.add((key.tag, key.value) if isinstance(key, yaml.ScalarNode) else key)
+            return node
+
+    return Loader
+
+
 def read_yaml(path: Path) -> dict[str, Any]:
-    """Read a YAML mapping, safely; an empty file is an empty mapping."""
+    """Read a YAML mapping, safely; an empty file is an empty mapping.
+
+    Raises:
+        UserError: there is no such file; it is not YAML, or no mapping; a mapping in it has a key
+            twice.
+    """
     import yaml
 
     try:
-        value = yaml.safe_load(path.read_text(encoding="utf-8"))
+        value = yaml.load(path.read_text(encoding="utf-8"), _loader())
     except FileNotFoundError:
         raise UserError(
             f"{path}: no such file; give the name of a file in conf/ or a path"

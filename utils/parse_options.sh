@@ -78,8 +78,17 @@ for ((_po_i = 0; _po_i < ${#_po_options[@]}; _po_i++)); do
         */*) ;;
         *) _po_config=./${_po_config} ;;
     esac
-    # shellcheck source=/dev/null
-    . "${_po_config}"
+    # A file from Windows has carriage returns and a byte order mark, which bash takes for words.
+    _po_text=
+    [ ! -f "${_po_config}" ] || _po_text=$(< "${_po_config}") # a pipe can be read but once
+    if [[ ${_po_text} == *$'\r'* || ${_po_text} == $'\xef\xbb\xbf'* ]]; then
+        _po_text=${_po_text#$'\xef\xbb\xbf'}
+        _po_text=${_po_text//$'\r\n'/$'\n'}
+        eval "${_po_text%$'\r'}"
+    else
+        # shellcheck source=/dev/null
+        . "${_po_config}"
+    fi
     for _po_name in ${_po_booleans}; do
         _po_is_boolean "${!_po_name-}" || _po_fail "${_po_name} is '${!_po_name-}' in the config \
 file '${_po_config}'; it takes true or false"
@@ -110,5 +119,5 @@ if ${_po_help}; then
     exit 0
 fi
 
-unset _po_script _po_help _po_option _po_options _po_name _po_value _po_values _po_i _po_booleans _po_config
+unset _po_script _po_help _po_option _po_options _po_name _po_value _po_values _po_i _po_booleans _po_config _po_text
 unset -f _po_fail _po_exists _po_is_boolean

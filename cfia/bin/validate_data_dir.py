@@ -23,7 +23,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = p.parse_args(argv)
     checks = Checks(**{flag.check: getattr(args, flag.check) for flag in FLAGS.values()})
     try:
-        validate(args.data_dir, checks)
+        validate(args.data_dir, checks, flags=True)
     except UserError as error:  # Kaldi's own words, without the prefix that `run` would add
         print(error, file=sys.stderr)
         sys.exit(1)

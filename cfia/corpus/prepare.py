@@ -8,7 +8,9 @@ read, and the data directory written.
 from __future__ import annotations
 
 import argparse
+import inspect
 import logging
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -95,6 +97,7 @@ def prepare(reader: Reader, args: argparse.Namespace) -> None:
     _check_enough(present, args)
     texts = transcripts([u for u, _ in present], args.text_file, strip=args.text_tags == "strip")
     options, inputs = _marker(args, root, corpus, selected)
+    inputs |= _code(reader)
     if marker.check(args.data_dir, options, inputs, force=args.force) is marker.State.DONE:
         log.info("%s: already made, skipping", args.data_dir)
         return
@@ -188,7 +191,7 @@ def _marker(
         "corpus_dir": _place(args.data_dir, root),
         "labels": args.labels,
         "text_tags": args.text_tags,
-        "skip_bad": args.skip_bad,
+        "skip_bad": _skip_bad(args),
         "allow_partial": args.allow_partial,
     }
     audio = [u.audio for u, _ in selected if u.audio.is_file()]
@@ -200,6 +203,26 @@ def _marker(
     if args.text_file:
         inputs["text_file"] = sha256(args.text_file)
     return options, inputs
+
+
+def _skip_bad(args: argparse.Namespace) -> bool:
+    """Name --skip_bad for the marker: as it was, where nothing was skipped and it is the same.
+
+    So stage 1 takes its data directory for made when a later stage asks for --skip_bad true.
+    """
+    there = marker.read(args.data_dir)
+    if there is None or args.force or (args.data_dir / "skipped").exists():
+        return bool(args.skip_bad)
+    return bool(there.options.get("skip_bad", args.skip_bad))
+
+
+def _code(reader: Reader) -> dict[str, str]:
+    """Digest the recipe's own code that reads the corpus: the script, and modules beside it."""
+    script = Path(inspect.getfile(reader)).resolve()
+    named = [getattr(module, "__file__", None) for module in list(sys.modules.values())]
+    files = {Path(name).resolve() for name in named if name} | {script}
+    own = sorted(file for file in files if file.is_relative_to(script.parent))
+    return {str(file.relative_to(script.parents[1])): sha256(file) for file in own}
 
 
 def _place(data_dir: Path, root: Path) -> str:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 import re
+import unicodedata
 from collections.abc import Iterable
 
 from cfia.corpus.utterances import Utterance
 from cfia.errors import UserError
-from cfia.kaldi.table import read_table
+from cfia.kaldi.table import UNSEEN, ZERO_WIDTH_SPACE, read_table
 
 log = logging.getLogger(__name__)
 
@@ -21,12 +22,18 @@ _TAG = re.compile(r"\[[^\[\]]*\]|\[[A-Z]+\b|\b[A-Z]+\]")
 def tidy(transcript: str, *, strip: bool) -> str:
     """Make a transcript one printable line with single blanks, and without tags if `strip`.
 
-    A transcript that has no words left becomes `...`.
+    What is invisible within a word goes, but for the joiners that Persian and Indic words are spelt
+    with; a zero-width space parts words. A transcript that has no words left becomes `...`.
     """
     if strip:
         transcript = _TAG.sub(" ", transcript)
-    printable = "".join(c if c.isprintable() or c.isspace() else " " for c in transcript)
-    return " ".join(printable.split()) or NO_WORDS
+    seen = UNSEEN.sub("", transcript).replace(ZERO_WIDTH_SPACE, " ")
+    printable = "".join(c if c.isprintable() or _is_format(c) else " " for c in seen)
+    return " ".join(w for w in printable.split() if not all(map(_is_format, w))) or NO_WORDS
+
+
+def _is_format(character: str) -> bool:
+    return unicodedata.category(character) == "Cf"
 
 
 def has_tag(transcript: str) -> bool:

@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import io
 import textwrap
+import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
+
+from cfia.figures.fonts import use_fonts
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -83,9 +86,12 @@ def plain_axes(*axes: Axes, grid: Literal["both", "x", "y"] = "both") -> None:
 
 def finish(figure: Figure) -> Drawing:
     """Render a figure as PNG and SVG."""
+    use_fonts(figure)
     png, svg = io.BytesIO(), io.BytesIO()
-    # Matplotlib would write its version and the date, which change the bytes.
-    figure.savefig(png, format="png", metadata={"Software": None})
-    figure.set_layout_engine("none")  # it is laid out already, and that takes time
-    figure.savefig(svg, format="svg", metadata={"Creator": None, "Date": None})
+    with warnings.catch_warnings():  # of glyphs that no font has, which `use_fonts` tells
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")
+        # Matplotlib would write its version and the date, which change the bytes.
+        figure.savefig(png, format="png", metadata={"Software": None})
+        figure.set_layout_engine("none")  # it is laid out already, and that takes time
+        figure.savefig(svg, format="svg", metadata={"Creator": None, "Date": None})
     return Drawing(png.getvalue(), svg.getvalue())

@@ -27,6 +27,17 @@ _LENGTH_UNKNOWN = 0x7F000000
 # A size that is off by a few bytes is a careless header; this share of the data, a lost end.
 _CUT_TOLERANCE = 0.01
 
+# Rates of speech and music, in Hz; others come from damaged headers.
+_RATES = (4000, 768000)
+# Floating-point audio lies in [-1, 1], or a little over it where it was mixed too loud. Beyond
+# this it was written without being scaled, from integers say.
+_LOUDEST = 10.0
+# The mean of two channels that have nothing in common has half their power; of one and its
+# inversion, as of a balanced line, none.
+_CANCELLED = 0.01
+# Two steps of 16 bits.
+_SILENT = 2 / 32768
+
 
 def load(
     spec: str, start: float | None = None, end: float | None = None
@@ -40,22 +51,51 @@ def load(
 
     Raises:
         UserError: the file is missing, empty or unreadable, the command fails, there are no
-            samples, a sample is not finite, or the segment lies outside the recording.
+            samples, a sample is not finite or far out of range, channels cancel out, the rate is
+            none of audio, or the segment lies outside the recording.
     """
     with _open(spec) as sound:
         rate = int(sound.samplerate)
         first, last = _bounds(spec, sound.frames, rate, start, end)
+        # GSM and some others cannot be sought in, and are read from their beginning.
+        skipped = 0 if sound.seekable() else first
         try:
-            sound.seek(first)
-            samples = sound.read(last - first, dtype="float32", always_2d=True)
+            if not skipped and first:
+                sound.seek(first)
+            samples = sound.read(skipped + last - first, dtype="float32", always_2d=True)[skipped:]
         except soundfile.LibsndfileError as error:
             raise _unreadable(spec, error.error_string) from None
     if len(samples) < last - first:
         raise _unreadable(spec, "it ends before its header says")
+    return _mono(spec, samples), rate
+
+
+def _mono(spec: str, samples: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Average the channels (samples, channels) to (samples,), and check the values."""
     mono = samples[:, 0] if samples.shape[1] == 1 else samples.mean(axis=1, dtype=np.float32)
     if not np.isfinite(mono).all():
         raise _unreadable(spec, "a sample is not a finite number")
-    return np.ascontiguousarray(mono), rate
+    peak = float(np.abs(samples).max())
+    if peak > _LOUDEST:
+        raise _unreadable(
+            spec,
+            f"it has floating-point samples of up to {peak:.6g}, where 1 is the loudest, as if "
+            "they were integers: divide them by the largest integer, 32768 for 16 bits",
+        )
+    if samples.shape[1] > 1 and np.square(mono).mean() < _CANCELLED * np.square(samples).mean():
+        raise _unreadable(
+            spec, "its channels cancel out where they are averaged: keep one of them alone"
+        )
+    return np.ascontiguousarray(mono)
+
+
+def remark(samples: NDArray[np.float32]) -> str | None:
+    """Say so, in a clause for a warning, if samples (samples,) are no sound at all."""
+    if np.ptp(samples) > _SILENT:
+        return None
+    constant = float(np.median(samples))
+    value = "0" if abs(constant) <= _SILENT else f"{constant:.3g}, a constant voltage"
+    return f"the audio is silent: all of its samples are {value}"
 
 
 class Header(NamedTuple):
@@ -93,9 +133,15 @@ def _open(spec: str) -> Iterator[soundfile.SoundFile]:
     source = _run(spec) if is_pipe(spec) else _existing(spec)
     try:
         sound = soundfile.SoundFile(source)
+        if sound.frames == 0 and (whole := _streamed(source)):
+            sound.close()
+            sound = soundfile.SoundFile(whole)
     except soundfile.LibsndfileError as error:
         raise _unreadable(spec, error.error_string) from None
     with sound:
+        if not _RATES[0] <= sound.samplerate <= _RATES[1]:
+            rate = f"its header says {sound.samplerate} Hz, which is no sampling rate of speech"
+            raise _unreadable(spec, rate)
         if sound.frames <= 0:
             raise _unreadable(spec, "it holds no samples")
         if _is_cut(sound):
@@ -112,15 +158,53 @@ def _is_cut(sound: soundfile.SoundFile) -> bool:
     return promised < _LENGTH_UNKNOWN and promised - present > _CUT_TOLERANCE * promised
 
 
+def _streamed(source: str | io.BytesIO) -> io.BytesIO | None:
+    """Take for audio what follows a data chunk of size 0, to the end, as Kaldi does.
+
+    A recorder that writes WAV into a pipe, or is killed, cannot go back to write the size. A
+    chunk that is really empty has the end of the file, or other chunks, behind it.
+
+    Returns:
+        The file, with a size that libsndfile takes for unknown; None if it is not such a file.
+    """
+    data = bytearray(Path(source).read_bytes() if isinstance(source, str) else source.getvalue())
+    if data[:4] != b"RIFF" or data[8:12] != b"WAVE":
+        return None
+    at = 12
+    while data[at : at + 4] != b"data":
+        at = _next_chunk(data, at)
+        if at >= len(data):
+            return None
+    behind = at + 8
+    while behind < len(data) and data[behind : behind + 4].decode("latin-1").isprintable():
+        behind = _next_chunk(data, behind)
+    if any(data[at + 4 : at + 8]) or behind in (len(data), len(data) + 1):
+        return None
+    data[at + 4 : at + 8] = b"\xff" * 4
+    return io.BytesIO(bytes(data))
+
+
+def _next_chunk(data: bytearray, at: int) -> int:
+    """Give the place of the chunk behind the one at `at`; sizes are even in the file."""
+    size = int.from_bytes(data[at + 4 : at + 8], "little")
+    return at + 8 + size + size % 2
+
+
 def _existing(spec: str) -> str:
-    path = Path(spec)
     try:
-        if path.stat().st_size == 0:
-            raise _unreadable(spec, "the file is empty")
+        with open(spec, "rb") as file:
+            if not file.read(1):
+                raise _unreadable(spec, "the file is empty")
     except (FileNotFoundError, NotADirectoryError):
         raise UserError(f"no such audio file {spec}; correct wav.scp or the corpus") from None
-    if path.is_dir():
-        raise UserError(f"{spec} is a directory, not an audio file; correct wav.scp")
+    except IsADirectoryError:
+        raise UserError(f"{spec} is a directory, not an audio file; correct wav.scp") from None
+    except PermissionError:
+        raise UserError(
+            f"you may not read the audio file {spec}; change its permissions or its directory's"
+        ) from None
+    except OSError as error:
+        raise _unreadable(spec, error.strerror or str(error)) from None
     return spec
 
 

@@ -22,7 +22,8 @@ def combine(
 ) -> int:
     """Write the tables that all sources have; returns the number of utterances.
 
-    Where some sources have segments, those without get segments that are whole recordings.
+    Where some sources have segments, those without get segments that are whole recordings; where
+    some have utt2uniq, those without get one that says that all their utterances are unique.
 
     Raises:
         UserError: two sources have different lines for one key, or the result is not valid and
@@ -35,6 +36,9 @@ def combine(
         for tables in all_tables.values():
             # An end of -1 is the end of the recording.
             tables.setdefault("segments", {u: f"{u} 0 -1" for u in tables["utt2spk"]})
+    if any("utt2uniq" in tables for tables in all_tables.values()):
+        for tables in all_tables.values():
+            tables.setdefault("utt2uniq", {u: u for u in tables["utt2spk"]})
     merged: Tables = {}
     for name in kinds:
         lacking = [source for source in sources if name not in all_tables[source]]

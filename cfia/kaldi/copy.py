@@ -55,7 +55,7 @@ def copy(
     )
     names = [*layout.COPIED, *(name for name in extra_files if name not in TABLES)]
     copied = [source / name for name in names]
-    edit.write_new(destination, rename(tables, affixes), checks, copied)
+    edit.write_new(destination, rename(tables, affixes), checks, copied, flags=True)
 
 
 def rename(tables: Tables, affixes: Affixes) -> Tables:

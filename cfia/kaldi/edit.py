@@ -63,7 +63,12 @@ def restrict(tables: Tables, utterances: Collection[str], kinds: Mapping[str, Ke
 
 
 def write_new(
-    destination: Path, tables: Tables, checks: Checks | None = LAX, copied: Iterable[Path] = ()
+    destination: Path,
+    tables: Tables,
+    checks: Checks | None = LAX,
+    copied: Iterable[Path] = (),
+    *,
+    flags: bool = False,
 ) -> None:
     """Write a data directory whole or not at all; it replaces one that is there.
 
@@ -73,6 +78,7 @@ def write_new(
         destination: seen to be free by `check_destination`.
         tables: without spk2utt, which is made from utt2spk.
         checks: what to validate; None for no validation.
+        flags: as for `cfia.kaldi.validate.validate`.
         copied: files of which a copy is put beside the tables, where they exist.
 
     Raises:
@@ -88,14 +94,14 @@ def write_new(
             if path.is_file():
                 shutil.copyfile(path, temporary / path.name)
         if checks is not None:
-            check(temporary, checks, destination)
+            check(temporary, checks, destination, flags=flags)
         marker.finish(temporary, {}, {}, located=destination)
 
 
-def check(directory: Path, checks: Checks, shown: Path) -> None:
+def check(directory: Path, checks: Checks, shown: Path, *, flags: bool = False) -> None:
     """Validate as `cfia.kaldi.validate.validate`, without its script's name in the message."""
     try:
-        validate(directory, checks, shown=shown)
+        validate(directory, checks, shown=shown, flags=flags)
     except UserError as error:
         raise UserError(str(error).split(": ", 1)[1]) from None
 

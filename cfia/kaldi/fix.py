@@ -18,7 +18,7 @@ from cfia.errors import UserError
 from cfia.kaldi import layout
 from cfia.kaldi.edit import Tables, check, restrict
 from cfia.kaldi.layout import Key, write_tables
-from cfia.kaldi.table import split_row
+from cfia.kaldi.table import read_text, split_row
 from cfia.kaldi.validate import Checks
 
 # In .backup while the tables are being replaced: who finds it goes on where a killed process
@@ -129,11 +129,8 @@ def _requirements(tables: Tables) -> Iterator[tuple[str, set[str]]]:
 
 
 def _read(path: Path, notes: list[str]) -> dict[str, str]:
-    """Read a table in any order, with repeated lines, empty lines and CRs."""
-    try:
-        text = path.read_bytes().decode("utf-8")
-    except UnicodeDecodeError:
-        raise UserError(f"{path} is not UTF-8; convert it with iconv") from None
+    """Read a table in any order, with repeated lines, empty lines, CRs and a byte order mark."""
+    text = read_text(path)
     if text and not text.endswith("\n"):
         notes.append(f"{path} did not end in a newline; see that its last line was not cut")
     rows: dict[str, str] = {}

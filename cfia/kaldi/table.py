@@ -1,12 +1,14 @@
 """Read and write Kaldi's text tables: one line per key, first the key, then its value.
 
-Lines end in a newline and nothing else, so characters such as U+2028 that Python's
-`splitlines` breaks at may be part of a transcript. Columns are separated by spaces or tabs only:
-a no-break space is part of a value.
+Lines end in a newline, as Windows or Unix write it, and nothing else, so characters such as U+2028
+that Python's `splitlines` breaks at may be part of a transcript. Columns are separated by spaces or
+tabs only: a no-break space is part of a value. A byte order mark, with which Windows begins UTF-8,
+is no part of the first key.
 """
 
 from __future__ import annotations
 
+import codecs
 import os
 import re
 from collections.abc import Mapping
@@ -16,8 +18,16 @@ from cfia.errors import UserError
 from cfia.files import atomic_write
 
 BLANKS = " \t\r"
+# What is not seen and has no meaning within a word: soft hyphens, marks of direction, byte order
+# marks amid a file. Not the joiners U+200C and U+200D, with which Persian and Indic words
+# are spelt.
+UNSEEN = re.compile(
+    "[\u00ad\u061c\u200e\u200f\u202a-\u202e\u2060-\u2064\u2066-\u206f\ufeff\ufff9-\ufffb]"
+)
+ZERO_WIDTH_SPACE = "\u200b"
 _COLUMNS = re.compile(r"[ \t]+")
 _NOT_IN_KEY = re.compile(r"[ \t\r\n]")
+_UNSEEN_IN_KEY = re.compile(f"{UNSEEN.pattern}|{ZERO_WIDTH_SPACE}")
 
 
 def read_table(path: str | os.PathLike[str], *, allow_empty: bool = False) -> dict[str, str]:
@@ -28,7 +38,8 @@ def read_table(path: str | os.PathLike[str], *, allow_empty: bool = False) -> di
 
     Raises:
         UserError: the file is missing, empty, not UTF-8, lacks its final newline (it was
-            cut), or has an empty line, a key without a value, or a key twice.
+            cut), or has an empty line, a key without a value, with a character that nobody sees,
+            or twice.
     """
     table: dict[str, str] = {}
     for number, line in enumerate(read_lines(path), start=1):
@@ -37,10 +48,20 @@ def read_table(path: str | os.PathLike[str], *, allow_empty: bool = False) -> di
             raise UserError(f"{path}, line {number}: the line is empty; delete it")
         if not value and not allow_empty:
             raise UserError(f"{path}, line {number}: {key} has no value; add it or delete the line")
+        if fault := unseen(key):
+            raise UserError(f"{path}, line {number}: {fault}; delete it there")
         if key in table:
             raise UserError(f"{path}, line {number}: {key} is there twice; delete one line")
         table[key] = value
     return table
+
+
+def unseen(key: str) -> str | None:
+    """Say so if a key has a character that nobody sees, by which it differs from the same key."""
+    found = _UNSEEN_IN_KEY.search(key)
+    if found is None:
+        return None
+    return f"the id {_UNSEEN_IN_KEY.sub('', key)} has the invisible character U+{ord(found[0]):04X}"
 
 
 def split_row(line: str) -> tuple[str, str]:
@@ -55,32 +76,51 @@ def read_lines(path: str | os.PathLike[str]) -> list[str]:
     Raises:
         UserError: the file is missing, empty, not UTF-8, or lacks its final newline.
     """
+    text = read_text(path)
+    if not text:
+        raise UserError(f"{path} is empty; run the stage that makes it")
+    if not text.endswith("\n"):
+        raise UserError(
+            f"{path} does not end in a newline, so it may have been cut; make it again, or add the "
+            "newline where nothing is missing"
+        )
+    return text[:-1].split("\n")
+
+
+def read_text(path: str | os.PathLike[str], shown: str | os.PathLike[str] | None = None) -> str:
+    """Read a UTF-8 text file without its byte order mark; messages call it `shown`.
+
+    Raises:
+        UserError: the file is missing or not UTF-8.
+    """
+    where = path if shown is None else shown
     try:
         data = Path(path).read_bytes()
     except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
-        raise UserError(f"no such file {path}; run the stage that makes it") from None
+        raise UserError(f"no such file {where}; run the stage that makes it") from None
     except OSError as error:
         raise UserError(
-            f"{path} cannot be read ({error.strerror}); change its permissions"
+            f"{where} cannot be read ({error.strerror}); change its permissions"
         ) from None
-    if not data:
-        raise UserError(f"{path} is empty; run the stage that makes it")
     try:
-        text = data.decode("utf-8")
+        return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
-        raise UserError(f"{path}, line {line}: not UTF-8; convert the file with iconv") from None
-    if not text.endswith("\n"):
-        raise UserError(f"{path} does not end in a newline, so it may have been cut; make it again")
-    return text[:-1].split("\n")
+        raise UserError(f"{where}, line {line}: not UTF-8; convert the file with iconv") from None
+
+
+def has_mark(path: str | os.PathLike[str]) -> bool:
+    """Whether a file begins with a byte order mark."""
+    with open(path, "rb") as handle:
+        return handle.read(len(codecs.BOM_UTF8)) == codecs.BOM_UTF8
 
 
 def write_table(path: str | os.PathLike[str], rows: Mapping[str, str]) -> None:
     """Write a table, keys in C-locale order, whole or not at all.
 
     Raises:
-        UserError: a key is empty or has white space in it, or a value is empty or spans lines,
-            so that the table could not be read back.
+        UserError: a key is empty, has white space or unseen characters in it, or a value is empty
+            or spans lines, so that the table could not be read back.
     """
     for key, value in rows.items():
         _check_row(path, key, value)
@@ -91,6 +131,8 @@ def write_table(path: str | os.PathLike[str], rows: Mapping[str, str]) -> None:
 def _check_row(path: str | os.PathLike[str], key: str, value: str) -> None:
     if not key or _NOT_IN_KEY.search(key):
         raise UserError(f"{path}: {key!r} cannot be an id in a table; rename it without blanks")
+    if fault := unseen(key):
+        raise UserError(f"{path}: {fault}; rename it without")
     if not value.strip(BLANKS) or value.strip(BLANKS) != value or "\n" in value:
         raise UserError(
             f"{path}: {key} has the value {value!r}, which cannot be written to a table; it must "

@@ -7,6 +7,7 @@ positive, and an utterance id that does not start with its speaker's id are erro
 from __future__ import annotations
 
 import os
+import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import NamedTuple
 from cfia import marker
 from cfia.errors import UserError
 from cfia.kaldi.layout import TABLES, Key, Segment, positive, spk2utt
-from cfia.kaldi.table import split_row
+from cfia.kaldi.table import has_mark, read_text, split_row, unseen
 
 PROGRAM = "validate_data_dir.sh"
 
@@ -52,14 +53,23 @@ FLAGS = {
 
 
 def validate(
-    path: str | os.PathLike[str], checks: Checks, *, shown: str | os.PathLike[str] | None = None
+    path: str | os.PathLike[str],
+    checks: Checks,
+    *,
+    shown: str | os.PathLike[str] | None = None,
+    flags: bool = False,
 ) -> None:
-    """Check the data directory `path`; messages call it `shown` if that is given.
+    """Check the data directory `path`.
+
+    Args:
+        checks: what must be there, and what is checked.
+        shown: the directory's name in messages, if another.
+        flags: messages name those of validate_data_dir.sh, which the user has called or can give.
 
     Raises:
         UserError: the first fault, in the words of Kaldi's script where it has any.
     """
-    _Validator(Path(path), str(path if shown is None else shown), checks).run()
+    _Validator(Path(path), str(path if shown is None else shown), checks, flags).run()
 
 
 def success(shown: str | os.PathLike[str]) -> str:
@@ -70,10 +80,11 @@ def success(shown: str | os.PathLike[str]) -> str:
 class _Validator:
     """One data directory: its name in messages and the tables read so far."""
 
-    def __init__(self, path: Path, shown: str, checks: Checks) -> None:
+    def __init__(self, path: Path, shown: str, checks: Checks, flags: bool) -> None:
         self.path = path
         self.shown = shown.rstrip("/") or shown
         self.checks = checks
+        self.flags = flags
         self.tables: dict[str, dict[str, str]] = {}
 
     def run(self) -> None:
@@ -94,6 +105,12 @@ class _Validator:
 
     # Reading
 
+    def _advise(self, flag: str, otherwise: str = "") -> str:
+        """Name the flag by which a fault is accepted; where there is none, what to do."""
+        if self.flags:
+            return f" (if this is by design, specify {flag})" if flag else ""
+        return f"; {otherwise}" if otherwise else ""
+
     def _read(self, name: str, *, needed: bool = False, flag: str = "") -> dict[str, str]:
         """Read a table; {} if there is none. If it is needed, `flag` is named that leaves it out.
 
@@ -102,10 +119,9 @@ class _Validator:
         file, where = self.path / name, f"{self.shown}/{name}"
         if not file.is_file():
             if needed:
-                hint = f" (if this is by design, specify {flag})" if flag else ""
-                raise _invalid(f"no such file {where}{hint}")
+                raise _invalid(f"no such file {where}{self._advise(flag)}")
             return {}
-        lines = _lines(file.read_bytes(), where)
+        lines = _lines(file, where)
         rows = [split_row(line) for line in lines]
         one_value = name in TABLES and TABLES[name].one_value
         for line, (key, value) in zip(lines, rows, strict=True):
@@ -113,6 +129,10 @@ class _Validator:
                 raise _invalid(f"file {where} has an empty line")
             if not value and name != "text":  # of text, the check of transcripts says more
                 raise _invalid(f"file {where} has a line without a value: {line}")
+            if fault := unseen(key):
+                raise _invalid(f"file {where}: {fault}; delete it there")
+            if one_value and (fault := unseen(value)):
+                raise _invalid(f"file {where}: {fault}; delete it there")
             if one_value and len(value.split()) != 1:
                 raise _invalid(f"file {where} has a line that is not two columns: {line}")
         self.tables[name] = dict(rows)
@@ -125,18 +145,19 @@ class _Validator:
     def _check_speakers(self) -> None:
         utt2spk = self.tables["utt2spk"]
         if self.checks.spk_sort:
+            begin = "begin utterance ids with the speaker's, such as <speaker>-<name>"
+            advice = self._advise("--no-spk-sort", begin)
             for utterance, speaker in utt2spk.items():
                 if not utterance.startswith(speaker):
                     raise _invalid(
                         f"in {self.shown}/utt2spk, the utterance-id {utterance} does not start "
-                        f"with its speaker-id {speaker} (if this is by design, specify "
-                        "--no-spk-sort)"
+                        f"with its speaker-id {speaker}{advice}"
                     )
             speakers = list(utt2spk.values())
             if speakers != sorted(speakers):
                 raise _invalid(
-                    f"{self.shown}/utt2spk is not in sorted order when sorted first on speaker-id "
-                    "(if this is by design, specify --no-spk-sort)"
+                    f"{self.shown}/utt2spk is not in sorted order when sorted first on speaker-id"
+                    + self._advise("--no-spk-sort", "let no speaker's id begin with another's")
                 )
         listed = {s: " ".join(utts.split()) for s, utts in self.tables["spk2utt"].items()}
         if listed != spk2utt(utt2spk):
@@ -162,10 +183,11 @@ class _Validator:
             if not transcript.strip():
                 raise _invalid(f"{self.shown}/text has an empty transcript: {utterance}")
         odd = [u for u, transcript in text.items() if not _is_printable(transcript)]
+        advice = self._advise("--non-print", "delete them there")
         if odd and self.checks.printable:
             raise _invalid(
                 f"{self.shown}/text contains {len(odd)} lines with non-printable characters, "
-                f"the first of {odd[0]} (if this is by design, specify --non-print)"
+                f"the first of {odd[0]}{advice}"
             )
 
     def _check_lengths(self) -> None:
@@ -223,21 +245,26 @@ def _invalid(message: str) -> UserError:
     return UserError(f"{PROGRAM}: {message}")
 
 
-def _lines(data: bytes, where: str) -> list[str]:
-    if not data:
-        raise _invalid(f"empty file {where}")
+def _lines(file: Path, where: str) -> list[str]:
     try:
-        text = data.decode("utf-8")
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        raise _invalid(f"file {where} is not UTF-8: line {line}") from None
+        text = read_text(file, shown=f"file {where}")
+    except UserError as error:
+        raise _invalid(str(error)) from None
+    if not text:
+        raise _invalid(f"empty file {where}")
+    if has_mark(file):
+        raise _invalid(
+            f"file {where} begins with a byte order mark, which Kaldi takes for a part of the "
+            "first id; utils/fix_data_dir.sh removes it"
+        )
     if not text.endswith("\n"):
         raise _invalid(f"file {where} does not end in a newline")
     return text[:-1].split("\n")
 
 
 def _is_printable(text: str) -> bool:
-    return all(char.isprintable() or char.isspace() for char in text)
+    """Whether grep's [:print:] and [:space:] hold it, as in Kaldi: joiners and the like do."""
+    return all(c.isprintable() or c.isspace() or unicodedata.category(c) == "Cf" for c in text)
 
 
 def check_unedited(directory: Path) -> None:

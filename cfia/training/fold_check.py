@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from cfia.errors import UserError
-from cfia.kaldi.table import read_lines, read_table
+from cfia.kaldi.table import read_lines, read_table, split_row
 
 
 def check(
@@ -54,7 +54,7 @@ def check(
 
 
 def _read(path: Path) -> list[str]:
-    utterances = [line.split(" ")[0] for line in read_lines(path)]
+    utterances = [split_row(line)[0] for line in read_lines(path)]
     if utterances != sorted(set(utterances)):
         raise _wrong(path, "it is not sorted or has duplicates")
     return utterances

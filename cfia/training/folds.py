@@ -19,7 +19,7 @@ from cfia.errors import UserError
 from cfia.experiment import PARTS
 from cfia.files import sha256
 from cfia.kaldi.data_dir import DataDir
-from cfia.kaldi.table import read_lines
+from cfia.kaldi.table import read_lines, split_row
 from cfia.training.fold_check import check
 
 log = logging.getLogger(__name__)
@@ -129,7 +129,7 @@ def read_folds(directory: Path) -> dict[int, Fold]:
 
 def _read(path: Path) -> list[str]:
     """Read the utterance ids of a list, the first word of each line."""
-    return [line.split(" ")[0] for line in read_lines(path)]
+    return [split_row(line)[0] for line in read_lines(path)]
 
 
 def _write(directory: Path, folds: Iterable[Fold]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -58,9 +58,12 @@ class Loader(Generic[F]):
         check: refuses a layer or a design that it has not, without loading the model.
         build: loads the encoder, for a number of threads and the device "cpu" or "cuda".
         files: the class of what `find` gives.
+        survey: looks at the transcripts before they are encoded, and says what is remarkable;
+            None for encoders of audio.
     """
 
     find: Callable[[Choice, str | None], F]
     check: Callable[[Choice, F], object]
     build: Callable[[Choice, F, int, str], Upstream]
     files: type[Checkpoint] = Checkpoint
+    survey: Callable[[F, Iterable[str]], str | None] | None = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import logging
 import pickle
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,8 @@ SAFE_WEIGHTS = ("model.safetensors", "model-*-of-*.safetensors")
 PICKLED_WEIGHTS = ("pytorch_model*.bin",)
 # Configuration, tokenizer and feature extractor.
 SETTINGS = ("*.json", "vocab.txt", "merges.txt", "*.model")
+
+_POINTER = b"version https://git-lfs.github.com/spec/"
 
 # What transformers raises for files that are missing, cut, or of another kind of model.
 _FAULTS = (OSError, EOFError, ImportError, LookupError, RuntimeError, TypeError, ValueError)
@@ -107,9 +109,14 @@ class Checkpoint:
 
     def digest(self) -> str:
         """Digest all that can change a feature: weights, configuration, tokenizer."""
-        settings = {path for pattern in SETTINGS for path in self.directory.glob(pattern)}
-        small = {path.name: sha256(path) for path in settings if path.is_file()}
+        small = {path.name: sha256(path) for path in _settings(self.directory)}
         return digest({"settings": small, "weights": self.weights_digest()})
+
+
+def _settings(directory: Path) -> set[Path]:
+    """List the files of configuration, tokenizer and feature extractor."""
+    paths = {path for pattern in SETTINGS for path in directory.glob(pattern)}
+    return {path for path in paths if path.is_file()}
 
 
 def weights_sha256(path: Path) -> str:
@@ -168,8 +175,25 @@ def _fetch(source: Source) -> Path:
                 f"{source.model} has weights for TensorFlow or Flax alone ({others[0]}); give a "
                 "model with safetensors, such as transformers' save_pretrained writes"
             )
-    Checkpoint(source.model, directory, source.revision).weights()
+    files = Checkpoint(source.model, directory, source.revision)
+    refuse_pointers(_settings(directory))  # an index of weights is among them
+    refuse_pointers(files.weights())
     return directory
+
+
+def refuse_pointers(paths: Iterable[Path]) -> None:
+    """Refuse files of a clone that Git LFS has not fetched: three lines of text in their place.
+
+    Raises:
+        UserError: it names the first.
+    """
+    for path in paths:
+        with path.open("rb") as handle:
+            if handle.read(len(_POINTER)) == _POINTER:
+                raise UserError(
+                    f"{path} is a pointer of Git LFS, which has not fetched the file itself; run "
+                    "`git lfs install` and `git lfs pull` there, or download the file"
+                )
 
 
 def load(model_class: Any, checkpoint: Checkpoint, unused: str) -> Any:
@@ -282,7 +306,7 @@ def load_part(part_class: Any, files: Checkpoint, **options: Any) -> Any:
     """
     try:
         return part_class.from_pretrained(str(files.directory), local_files_only=True, **options)
-    except (OSError, ValueError, TypeError, KeyError) as error:
+    except Exception as error:  # tokenizers, in Rust, has no other class for its errors
         raise unloadable(files, error) from None
 
 

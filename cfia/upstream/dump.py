@@ -43,6 +43,7 @@ class _Batch:
     number: int
     items: dict[str, Any] = field(default_factory=dict)
     skipped: dict[str, str] = field(default_factory=dict)  # utterance -> why
+    remarks: dict[str, str] = field(default_factory=dict)  # utterance -> what is odd
 
 
 def run_job(directory: Path, data: DataDir, job: int, device: str = "cpu") -> None:
@@ -118,7 +119,9 @@ def _dump_batch(plan: Plan, batch: _Batch, upstream: Upstream, begun: journal.Jo
         _log.warning("skipping %s: %s", utterance, reason)
     for utterance, item in batch.items.items():
         if clause := upstream.left_out(item):
-            _log.warning("%s: %s", utterance, clause)
+            batch.remarks.setdefault(utterance, clause)
+    for utterance, clause in batch.remarks.items():
+        _log.warning("%s: %s", utterance, clause)
     matrices = upstream.extract(list(batch.items.values())) if batch.items else []
     entries, offsets, frames = b"", {}, {}
     for utterance, matrix in zip(batch.items, matrices, strict=True):
@@ -128,7 +131,8 @@ def _dump_batch(plan: Plan, batch: _Batch, upstream: Upstream, begun: journal.Jo
         frames[utterance] = len(matrix)
         entries += entry
     end = begun.end + len(entries)
-    begun.append(entries, journal.Batch(batch.number, end, offsets, frames, batch.skipped))
+    done = journal.Batch(batch.number, end, offsets, frames, batch.skipped, batch.remarks)
+    begun.append(entries, done)
 
 
 def _load_batch(
@@ -143,7 +147,10 @@ def _load_batch(
             batch.items[utterance] = data.text[utterance]
             continue
         try:
-            batch.items[utterance] = load_audio(data, utterance, upstream)
+            samples, rate = audio.load(*data.audio(utterance))
+            batch.items[utterance] = _resample(samples, rate, upstream)
+            if clause := audio.remark(samples):
+                batch.remarks[utterance] = clause
         except UserError as error:
             if not plan.settings.skip_bad:
                 raise UserError(f"utterance {utterance}: {error}") from None
@@ -151,13 +158,12 @@ def _load_batch(
     return batch
 
 
-def load_audio(data: DataDir, utterance: str, upstream: Upstream) -> Features:
-    """Load an utterance's waveform, float32 (samples,) in [-1, 1], at the upstream's rate.
+def _resample(samples: Features, rate: int, upstream: Upstream) -> Features:
+    """Bring a waveform, float32 (samples,), to the upstream's rate.
 
     Raises:
-        UserError: as `cfia.kaldi.audio.load`; it is shorter than a frame of the upstream.
+        UserError: it is shorter than a frame of the upstream.
     """
-    samples, rate = audio.load(*data.audio(utterance))
     target = upstream.sample_rate or rate
     if rate != target:
         samples = np.asarray(soxr.resample(samples, rate, target), dtype=np.float32)

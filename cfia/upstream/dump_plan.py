@@ -328,6 +328,9 @@ def _plan(data: DataDir, settings: Settings, nj: int) -> Plan:
     if settings.choice.modality == "audio":
         lengths, budget = durations(data, skip_bad=settings.skip_bad), BATCH_SECONDS
     else:
+        remark = registry.survey(settings.choice, settings.checkpoint(), data.text.values())
+        if remark:
+            _log.warning("%s", remark)
         lengths, budget = {u: float(len(t)) for u, t in data.text.items()}, BATCH_CHARACTERS
     batches = make_batches(lengths, budget)
     # `sum` rounds otherwise from Python 3.12 on, and batches would be dealt to other jobs.

@@ -126,8 +126,7 @@ def _fetch(source: Source) -> Path:
         if any(directory.glob(pattern)):
             break
     try:
-        files.settings()
-        files.weights()
+        checkpoint.refuse_pointers([files.settings(), *files.weights()])
     except UserError:
         source.names()  # where a hub is out of reach, that is the reason
         raise

@@ -14,7 +14,7 @@ import json
 import logging
 import os
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, TypedDict
 
@@ -34,6 +34,7 @@ class Batch:
     offsets: dict[str, int]
     frames: dict[str, int]
     skipped: dict[str, str]  # utterance -> reason
+    remarks: dict[str, str] = field(default_factory=dict)  # utterance -> what is odd
 
 
 class _Header(TypedDict):

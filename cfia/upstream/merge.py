@@ -38,7 +38,7 @@ def merge(directory: Path) -> None:
         remove_unfinished(directory)
         _log.info("%s: already made, skipping", directory)
         return
-    tables, frontend = _collect(directory, plan)
+    tables, frontend, remarks = _collect(directory, plan)
     _check_count(directory, plan, tables)
     (directory / "skipped").unlink(missing_ok=True)
     for name, rows in tables.items():
@@ -47,13 +47,20 @@ def merge(directory: Path) -> None:
     with_facts(frontend, plan.settings).write(directory)
     marker.finish(directory, recorded.options, recorded.inputs)
     remove_unfinished(directory)
+    if remarks:
+        first = min(remarks)
+        more = f"; {len(remarks) - 1} more are in its logs" if len(remarks) > 1 else ""
+        _log.warning("%s: %s: %s%s", directory, first, remarks[first], more)
     _log.info("%s: %d utterances", directory, len(tables["feats.scp"]))
 
 
-def _collect(directory: Path, plan: Plan) -> tuple[Tables, Frontend]:
-    """Join the rows of all jobs, by the file that they go to; check that they had one encoder."""
+def _collect(directory: Path, plan: Plan) -> tuple[Tables, Frontend, dict[str, str]]:
+    """Join the rows of all jobs, by the file that they go to; check that they had one encoder.
+
+    The last are the remarks: utterance -> what is odd about it.
+    """
     tables: Tables = {"feats.scp": {}, "utt2num_frames": {}, "skipped": {}}
-    frontends = []
+    frontends, remarks = [], dict[str, str]()
     for job in range(1, len(plan.jobs) + 1):
         files = journal.JobFiles(directory, plan.settings.name, job)
         header, batches = _finished(files, plan)
@@ -63,6 +70,7 @@ def _collect(directory: Path, plan: Plan) -> tuple[Tables, Frontend]:
         for batch in batches:
             tables["utt2num_frames"] |= {utterance: str(n) for utterance, n in batch.frames.items()}
             tables["skipped"] |= batch.skipped
+            remarks |= batch.remarks
     if any(not journal.same_encoder(frontend, frontends[0]) for frontend in frontends):
         raise UserError(
             f"the jobs of {directory} used different encoders; run the stage again with "
@@ -75,7 +83,7 @@ def _collect(directory: Path, plan: Plan) -> tuple[Tables, Frontend]:
             f"the journal of job 1 of {directory} is of another version of cfia ({error}); run the "
             "stage again with --force true"
         ) from None
-    return tables, frontend
+    return tables, frontend, remarks
 
 
 def _finished(files: journal.JobFiles, plan: Plan) -> tuple[dict[str, Any], list[journal.Batch]]:

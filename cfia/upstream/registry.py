@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -192,6 +192,16 @@ def model_digest(choice: Choice, files: Checkpoint | None = None) -> str | None:
     files = files or find(choice)
     _loader(choice).check(choice, files)
     return files.digest() if files else None
+
+
+def survey(choice: Choice, files: Checkpoint | None, texts: Iterable[str]) -> str | None:
+    """Say what is remarkable in how an encoder's tokenizer takes transcripts, if anything.
+
+    Raises:
+        UserError: it has no tokenizer that belongs to its weights, or one for other words.
+    """
+    look = _loader(choice).survey
+    return look(files, texts) if look else None
 
 
 def identify(choice: Choice, files: Checkpoint | None) -> Identity | None:

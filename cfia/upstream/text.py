@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from cfia.errors import UserError
-from cfia.upstream import checkpoint
+from cfia.upstream import checkpoint, tokenizer
 from cfia.upstream.base import Features, Loader, Upstream
 from cfia.upstream.choice import Choice
 from cfia.upstream.registry import FAMILIES
@@ -72,11 +72,11 @@ def build(choice: Choice, files: checkpoint.Checkpoint, num_threads: int, device
     from transformers import AutoModel
 
     torch.set_num_threads(num_threads)
-    tokenizer = _tokenizer(files)
+    words = _tokenizer(files)
     encoder = checkpoint.load(AutoModel, files, unused="pooler")
     layers = encoder.config.num_hidden_layers
     layer = checkpoint.check_layer(choice, layers, files)
-    return TextEncoder(choice.name, files, checkpoint.place(encoder, device), tokenizer, layer)
+    return TextEncoder(choice.name, files, checkpoint.place(encoder, device), words, layer)
 
 
 def find(choice: Choice, revision: str | None) -> checkpoint.Checkpoint:
@@ -94,7 +94,16 @@ def check(choice: Choice, files: checkpoint.Checkpoint) -> None:
         checkpoint.check_layer(choice, blocks, files)
 
 
-LOADER = Loader(find, check, build)
+def survey(files: checkpoint.Checkpoint, texts: Iterable[str]) -> str | None:
+    """Say what is remarkable in how transcripts are encoded; see `Loader.survey`.
+
+    Raises:
+        UserError: the tokenizer is not that of the weights, or does not know most of the words.
+    """
+    return tokenizer.remark(tokenizer.survey(_tokenizer(files), texts), files.model)
+
+
+LOADER = Loader(find, check, build, survey=survey)
 
 
 def _packaged_minilm() -> checkpoint.Checkpoint:
@@ -121,12 +130,4 @@ def _tokenizer(files: checkpoint.Checkpoint) -> Any:
             f"{files.model} is a model of the type {config.get('model_type')}, not a text encoder "
             "such as BERT; give another --text_model"
         )
-    from transformers import AutoTokenizer
-
-    tokenizer = checkpoint.load_part(AutoTokenizer, files, trust_remote_code=False)
-    if tokenizer.pad_token is None:
-        raise UserError(
-            f"the tokenizer of {files.model} has no padding token; add one to its files"
-        )
-    tokenizer.padding_side = "right"
-    return tokenizer
+    return tokenizer.load(files)

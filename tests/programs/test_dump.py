@@ -126,7 +126,8 @@ def test_a_transcript_over_the_limit_is_named(
     flags = ["--model", str(tmp_path / "bert"), "--layer", "1"]
     run_dump(tmp_path / "dump", mine, plan(tmp_path / "dump", mine, *flags, upstream="bert"))
     warnings = [record.message for record in caplog.records if record.levelname == "WARNING"]
-    assert warnings == [f"{UTTERANCES[4]}: only the first 40 of its 62 tokens are encoded"]
+    said = f"{UTTERANCES[4]}: only the first 40 of its 62 tokens are encoded"
+    assert warnings == [said, f"{tmp_path / 'dump'}: {said}"]
     assert (tmp_path / "dump" / "raw_bert_l1.1.ark").exists()
 
 

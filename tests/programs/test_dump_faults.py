@@ -186,6 +186,17 @@ def test_segments_of_what_a_decoder_writes_into_a_pipe(tmp_path: Path) -> None:
     assert same(features(tmp_path / "x"), features(tmp_path / "y"))
 
 
+def test_silence_is_said_when_the_stage_ends(
+    data: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for utterance in ("s0-03", "s0-08"):
+        soundfile.write(wav(data, utterance), np.zeros(8000), 16000, subtype="PCM_16")
+    run_dump(tmp_path / "dump", data, plan(tmp_path / "dump", data))
+    said = "the audio is silent: all of its samples are 0"
+    assert f"s0-08: {said}" in caplog.messages  # in the job's log
+    assert f"{tmp_path / 'dump'}: s0-03: {said}; 1 more are in its logs" in caplog.messages
+
+
 # Faults.
 
 

@@ -22,7 +22,7 @@ from cfia.corpus.transcripts import tidy
 from cfia.errors import UserError
 from cfia.kaldi.data_dir import DataDir
 from tests.support.data_files import ROOT, tree, write_audio
-from tests.support.iemocap_tree import FIRST, RECIPE, SmallIemocap, edit
+from tests.support.iemocap_tree import FIRST, RECIPE, SCRIPT, SmallIemocap, edit
 
 
 @pytest.fixture
@@ -40,6 +40,9 @@ def small(tmp_path: Path) -> SmallIemocap:
         ("", "..."),
         ("I AM NOT A TAG", "I AM NOT A TAG"),
         ("a\u00a0b\u2028c\td\u0007e", "a b c d e"),
+        ("\ufeffEis\u00adschrank\u200b und\u200e so", "Eisschrank und so"),
+        ("می\u200cدانم क्\u200dष", "می\u200cدانم क्\u200dष"),  # other words without the joiners
+        ("\u200d \u200c", "..."),
     ],
 )
 def test_tags_and_blanks(transcript: str, stripped: str) -> None:
@@ -56,6 +59,9 @@ def test_expected_counts_and_digest(small: SmallIemocap) -> None:
     sessions = {"Ses01": 12, "Ses02": 12}
     expect = {"total": 24, "sessions": sessions, "sha256": digest(found)}
     (small.conf / "corpus.yaml").write_text(yaml.safe_dump({"expect": {4: expect}}))
+    with pytest.raises(UserError, match=r"corpus\.yaml: the key 4 of expect is 4, not text"):
+        small.prepare()  # not in quotes, and so a number, it was believed of no label set
+    (small.conf / "corpus.yaml").write_text(yaml.safe_dump({"expect": {"4": expect}}))
     small.prepare()
     for key, value, message in [
         ("total", 25, "total: 25 expected, 24 found"),
@@ -110,6 +116,60 @@ def test_unreadable_audio_may_be_left_out(
     assert "--skip_bad" not in data.skipped[f"Ses01F-{FIRST}"]
     assert "the file is empty" in data.skipped[f"Ses01F-{FIRST}"]
     assert f"left out Ses01F-{FIRST}" in "\n".join(caplog.messages)
+
+
+def test_who_follows_the_advice_to_skip_bad_audio_need_not_prepare_again(
+    small: SmallIemocap, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = small.prepare()
+    before = tree(path)
+    caplog.set_level(logging.INFO)
+    small.prepare("--skip_bad", "true")  # what stage 3 says, of audio whose header is sound
+    assert caplog.messages[-1] == f"{path}: already made, skipping"
+    small.wav_file().write_bytes(b"")
+    small.prepare("--skip_bad", "true", "--force", "true")
+    assert tree(path) != before
+    with pytest.raises(UserError, match="--skip_bad was true, now false"):
+        small.prepare()
+
+
+@pytest.mark.parametrize("name", ["text", "label", "map"])
+def test_tables_from_windows(small: SmallIemocap, tmp_path: Path, name: str) -> None:
+    """With a byte order mark and carriage returns, as Notepad and Excel write them."""
+    text = {u: f"so {u}" for u in DataDir.load(small.prepare()).utterances}
+    mine = Path(write_text_file(tmp_path / "mine.txt", text))
+    options = ["--force", "true", *(["--text_file", str(mine)] if name == "text" else [])]
+    before = tree(small.prepare(*options))
+    path = {"text": mine, "label": small.labels_file, "map": small.conf / "labels" / "4.yaml"}[name]
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes().replace(b"\n", b"\r\n"))
+    after = tree(small.prepare(*options))
+    assert {**after, ".done.json": b""} == {**before, ".done.json": b""}
+
+
+def test_a_change_of_the_recipes_reader_is_noticed(small: SmallIemocap, tmp_path: Path) -> None:
+    """As of any other input: stage 1 stops, and --force true makes it again."""
+    local = tmp_path / "local"
+    local.mkdir()
+    (local / "names.py").write_text("SPEAKER = 'Ses01F'\n")
+    script = local / "prepare_mine.py"
+    future = "from __future__ import annotations\n"
+    old = Path(str(SCRIPT.__file__)).read_text().replace(future, f"{future}\nimport names\n")
+    script.write_text(old)
+    command = [sys.executable, str(script), "--conf", str(small.conf), str(small.corpus)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"}
+
+    def prepare(*options: str) -> str:
+        made = [*command, str(small.data), *options]
+        return subprocess.run(made, env=environment, capture_output=True, text=True).stderr
+
+    assert "Successfully validated" in prepare()
+    script.write_text(old.replace("transcript=texts.get(turn)", "transcript='Well.'"))
+    said = prepare()
+    assert "was made differently (its input local/prepare_mine.py has changed)" in said
+    assert "Successfully validated" in prepare("--force", "true")
+    assert set(DataDir.load(small.data).text.values()) == {"Well."}
+    (local / "names.py").write_text("SPEAKER = 'Ses02F'\n")
+    assert "its input local/names.py has changed" in prepare()
 
 
 def test_too_much_unreadable_audio_stops(small: SmallIemocap) -> None:
@@ -177,7 +237,6 @@ def test_a_second_run_says_so_and_touches_nothing(
     [
         (lambda c: None, ["--labels", "6"], "--labels was 4, now 6"),
         (lambda c: None, ["--text_tags", "keep"], "--text_tags was strip, now keep"),
-        (lambda c: None, ["--skip_bad", "true"], "--skip_bad was false, now true"),
         (lambda c: None, ["--allow_partial", "true"], "--allow_partial was false, now true"),
         (lambda c: write_audio(c.wav_file(), 0.2), [], "its input corpus has changed"),
         (
@@ -234,6 +293,7 @@ def test_usage_errors(small: SmallIemocap, capsys: pytest.CaptureFixture[str]) -
         ("ang: ang\nneu: true\n", "'neu': True is not a label and its class"),
         ("ang: ang\nexc: hap py\n", "'exc': 'hap py' is not"),
         ("ang: ang\nneu: '-'\n", "names fewer than two classes"),
+        ("ang: ang\nexc: hap\nneu: neu\nexc: ang\n", "the key exc is there again in line 4"),
         ("- ang\n", "must hold `key: value` lines"),
         ("ang: [\n", "is not valid YAML"),
     ],

@@ -28,6 +28,24 @@ def tables(utterances: list[str]) -> dict[str, dict[str, str]]:
     }
 
 
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+def test_fix_removes_what_windows_adds(data: Path, mark: str) -> None:
+    before = (data / "text").read_bytes()
+    text = mark + before.decode().replace("\n", "\r\n").removesuffix("\r\n")
+    (data / "text").write_bytes(text.encode())
+    assert "fix_data_dir.sh removes it" in error("validate_data_dir", data) or not mark
+    assert tool("fix_data_dir", data).returncode == 0
+    assert (data / "text").read_bytes() == before
+    assert tool("validate_data_dir", "--no-feats", data).returncode == 0
+
+
+def test_combine_says_that_the_utterances_of_others_are_unique(data: Path, tmp_path: Path) -> None:
+    said("copy_data_dir", "--utt-suffix", "-noisy", data, tmp_path / "noisy")
+    said("combine_data", tmp_path / "both", data, tmp_path / "noisy")
+    unique = (tmp_path / "both" / "utt2uniq").read_text("utf-8").splitlines()
+    assert unique == sorted(f"{u}{end} {u}" for u in UTTS for end in ("", "-noisy"))
+
+
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
     directory = write_tables(tmp_path / "data of Zoë" / "all", tables(UTTS))

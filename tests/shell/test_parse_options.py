@@ -159,6 +159,32 @@ def test_the_command_line_wins_over_a_config_file(script: Path, tmp_path: Path, 
     assert values(script, *options, "x") == ("9", "from a file", "true", "false", "x")
 
 
+def test_a_config_file_from_windows(script: Path, tmp_path: Path) -> None:
+    config = tmp_path / "windows.conf"
+    config.write_bytes("\ufeffnj=7\r\n# von Zoë\r\nsome_name='a file'\r\nforce=true\r".encode())
+    assert values(script, "--config", str(config))[:3] == ("7", "a file", "true")
+
+
+def test_a_config_file_may_be_a_pipe(script: Path, tmp_path: Path) -> None:
+    command = f"bash '{script}' --config <(echo nj=7)"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("7\0")
+
+
+def test_a_clone_with_autocrlf_has_scripts_that_bash_reads(tmp_path: Path) -> None:
+    root, source, clone = PARSE_OPTIONS.parents[1], tmp_path / "source", tmp_path / "clone"
+    source.mkdir()
+    for name in (".gitattributes", "utils/parse_options.sh", "utils/run.py"):
+        (source / name).parent.mkdir(exist_ok=True)
+        shutil.copyfile(root / name, source / name)
+    git = ["git", "-c", "user.name=x", "-c", "user.email=x@y", "-c", "core.autocrlf=true"]
+    for command in (["init", "-q"], ["add", "."], ["commit", "-qm", "x"]):
+        subprocess.run([*git, *command], cwd=source, check=True, capture_output=True)
+    subprocess.run([*git, "clone", "-q", source, clone], check=True, capture_output=True)
+    for name in ("utils/parse_options.sh", "utils/run.py"):
+        assert (clone / name).read_bytes() == (root / name).read_bytes()
+
+
 def test_config_files_are_those_of_the_directory_and_come_in_order(script: Path) -> None:
     (script.parent / "first.conf").write_text("nj=2 some_name=first\n")
     (script.parent / "second.conf").write_text("some_name=second\n")

@@ -7,6 +7,9 @@ from typing import Any
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "the", "cat", "sat", "on", "a", "mat"]
 WORDS += ["and", "then", "it", "ran", "off", "##s", ".", ","]
+# Any other word of English is spelt.
+LETTERS = [*"abcdefghijklmnopqrstuvwxyz", *(f"##{x}" for x in "abcdefghijklmnopqrstuvwxyz")]
+WORDS += [letter for letter in LETTERS if letter not in WORDS]
 
 
 def save_whisper(directory: Path, seed: int = 0) -> Any:

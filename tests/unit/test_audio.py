@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import struct
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 import soundfile
 
 from cfia.errors import UserError
-from cfia.kaldi.audio import duration, is_pipe, load
+from cfia.kaldi.audio import duration, is_pipe, load, remark
 
 RATE = 16000
 
@@ -71,7 +72,7 @@ def test_a_command_is_run(wav: Path, samples: np.ndarray) -> None:
     assert duration(f"{spec} ") == 1.0
 
 
-@pytest.mark.parametrize("length", [0x7FFFFFFF, 0x7FFFF000, 0xFFFFFFFF])
+@pytest.mark.parametrize("length", [0x7FFFFFFF, 0x7FFFF000, 0xFFFFFFFF, 0])
 def test_a_command_need_not_know_the_length_of_its_output(
     wav: Path, samples: np.ndarray, length: int
 ) -> None:
@@ -79,7 +80,93 @@ def test_a_command_need_not_know_the_length_of_its_output(
     at = data.index(b"data") + 4
     data[at : at + 4] = data[4:8] = struct.pack("<I", length)
     wav.write_bytes(data)
-    np.testing.assert_array_equal(load(f"cat '{wav}' |")[0], samples)
+    for spec in (f"cat '{wav}' |", str(wav)):
+        np.testing.assert_array_equal(load(spec)[0], samples)
+        np.testing.assert_array_equal(load(spec, 0.25, 0.5)[0], samples[4000:8000])
+        assert duration(spec) == 1.0
+
+
+def test_an_empty_recording_with_a_title_is_not_read_to_its_end(wav: Path) -> None:
+    soundfile.write(wav, np.zeros(0, np.float32), RATE)
+    title = b"LIST" + struct.pack("<I", 8) + b"INFOINAM"
+    wav.write_bytes(wav.read_bytes() + title)
+    with pytest.raises(UserError, match="it holds no samples"):
+        load(str(wav))
+
+
+@pytest.mark.parametrize("subtype", ["GSM610", "G721_32", "NMS_ADPCM_16"])
+def test_a_coding_that_cannot_be_sought_in(
+    tmp_path: Path, samples: np.ndarray, subtype: str
+) -> None:
+    path = tmp_path / "telephone.wav"
+    soundfile.write(path, samples, 8000, subtype=subtype)
+    whole, rate = load(str(path))
+    assert (len(whole), rate) == (round(duration(str(path)) * 8000), 8000)
+    assert np.corrcoef(whole[:RATE], samples)[0, 1] > 0.5
+    np.testing.assert_array_equal(load(str(path), 0.5, 0.75)[0], whole[4000:6000])
+
+
+def test_floating_point_samples_that_were_not_scaled(tmp_path: Path, samples: np.ndarray) -> None:
+    path = tmp_path / "float.wav"
+    soundfile.write(path, 1.5 * samples, RATE, subtype="FLOAT")  # too loud, as mixes are
+    np.testing.assert_array_equal(load(str(path))[0], 1.5 * samples)
+    for subtype, factor in (("FLOAT", 32768), ("DOUBLE", 2**31), ("FLOAT", 128)):
+        soundfile.write(path, factor * samples, RATE, subtype=subtype)
+        with pytest.raises(UserError, match=r"as if they were integers.* or leave it out with"):
+            load(str(path))
+
+
+@pytest.mark.parametrize("rate", [1, 100, 4_000_000])
+def test_a_rate_that_is_none(wav: Path, rate: int) -> None:
+    data = bytearray(wav.read_bytes())
+    data[24:28] = struct.pack("<I", rate)
+    wav.write_bytes(data)
+    for function in (load, duration):
+        with pytest.raises(UserError, match=f"its header says {rate} Hz, which is no sampling"):
+            function(str(wav))
+
+
+def test_channels_that_cancel_out(tmp_path: Path, samples: np.ndarray) -> None:
+    path = tmp_path / "balanced.wav"
+    soundfile.write(path, np.stack([samples, -samples], axis=1), RATE)
+    with pytest.raises(UserError, match="its channels cancel out where they are averaged"):
+        load(str(path))
+    soundfile.write(path, np.zeros((100, 2)), RATE)  # silence, which is something else
+    assert not load(str(path))[0].any()
+
+
+@pytest.mark.parametrize(
+    ("value", "noise", "said"),
+    [(0, 0, "are 0"), (0, 1, "are 0"), (8192, 0, "are 0.25, a constant"), (0, 3, None)],
+)
+def test_silence_is_remarked(tmp_path: Path, value: int, noise: int, said: str | None) -> None:
+    path = tmp_path / "silence.wav"
+    steps = value + np.random.default_rng(0).integers(-noise, noise + 1, 1000)
+    soundfile.write(path, steps.astype(np.int16), RATE)
+    found = remark(load(str(path))[0])
+    assert (said is None) == (found is None)
+    assert said is None or said in str(found)
+
+
+def test_a_file_that_may_not_be_read(wav: Path) -> None:
+    wav.chmod(0)
+    user = os.geteuid()
+    if user == 0:
+        os.seteuid(65534)  # nobody
+    try:
+        for function in (load, duration):
+            with pytest.raises(UserError, match=r"you may not read the audio file .*permissions"):
+                function(str(wav))
+    finally:
+        os.seteuid(user)
+
+
+def test_names_that_the_system_refuses(tmp_path: Path) -> None:
+    loop = tmp_path / "loop.wav"
+    loop.symlink_to(loop)
+    for spec in (str(loop), str(tmp_path / ("x" * 300))):
+        with pytest.raises(UserError, match="cannot be read"):
+            load(spec)
 
 
 @pytest.mark.parametrize(

@@ -114,6 +114,13 @@ def test_the_weights_are_those_that_configuration_json_names(directory: Path) ->
         find(choice(directory))
 
 
+@pytest.mark.parametrize("name", ["emotion2vec_base.pt", "config.yaml"])
+def test_a_pointer_of_git_lfs_is_no_model(directory: Path, name: str) -> None:
+    (directory / name).write_text("version https://git-lfs.github.com/spec/v1\noid sha256:4f\n")
+    with pytest.raises(UserError, match=rf"{name} is a pointer of Git LFS"):
+        find(choice(directory))
+
+
 @pytest.mark.parametrize("name", ["../emotion2vec_base.pt", "/etc/passwd", "a/b.pt", 3, ["x"]])
 def test_configuration_json_does_not_lead_out(directory: Path, name: object) -> None:
     (directory / "configuration.json").write_text(

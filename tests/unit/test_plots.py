@@ -13,11 +13,15 @@ import matplotlib as mpl
 import numpy as np
 import numpy.typing as npt
 import pytest
+from fontTools.fontBuilder import FontBuilder
+from fontTools.pens.ttGlyphPen import TTGlyphPen
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from matplotlib import font_manager
 from PIL import Image
 
 from cfia.errors import UserError
+from cfia.figures import fonts
 from cfia.figures.calibration import plot_reliability, reliability
 from cfia.figures.dots import Dots, plot_dots
 from cfia.figures.plots import plot_confusion, plot_consistency, plot_learning_curves
@@ -224,3 +228,47 @@ def test_dots_have_room_for_every_row() -> None:
         whole(drawing)
     assert plot_dots("One row", rows[1:2]) == few
     assert len(pixels(many)) > 3 * len(pixels(few))
+
+
+def test_names_in_chinese_are_drawn_in_a_font_that_has_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Without such a font, boxes and a warning; who installs one, as it says, has the names."""
+    monkeypatch.setattr(font_manager, "X11FontDirectories", [str(tmp_path / "fonts")])
+    fonts._families.cache_clear()
+    fonts._warn.cache_clear()
+    run = make(tmp_path, ["快乐", "sad"], [[3, 1], [1, 3]])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        boxes = plot_confusion(run, load(run))
+    (said,) = caplog.messages
+    assert "no font on this machine has the characters 乐快" in said
+    (tmp_path / "fonts").mkdir()
+    write_font(tmp_path / "fonts" / "chinese.ttf", "快乐")
+    fonts._families.cache_clear()
+    names = plot_confusion(run, load(run))
+    assert len(caplog.messages) == 1
+    assert names is not None
+    assert boxes is not None
+    assert names.png != boxes.png
+    assert names.svg != boxes.svg
+
+
+def write_font(path: Path, characters: str) -> None:
+    """A font in which each of the characters is a diamond."""
+    builder = FontBuilder(1000, isTTF=True)
+    glyphs = [".notdef", *(f"uni{ord(c):04X}" for c in characters)]
+    builder.setupGlyphOrder(glyphs)
+    builder.setupCharacterMap(dict(zip(map(ord, characters), glyphs[1:], strict=True)))
+    pen = TTGlyphPen(None)
+    pen.moveTo((500, 0))
+    for corner in ((900, 400), (500, 800), (100, 400)):
+        pen.lineTo(corner)
+    pen.closePath()
+    builder.setupGlyf(dict.fromkeys(glyphs, pen.glyph()))
+    builder.setupHorizontalMetrics(dict.fromkeys(glyphs, (1000, 0)))
+    builder.setupHorizontalHeader(ascent=800, descent=-200)
+    builder.setupNameTable({"familyName": "TestChinese", "styleName": "Regular"})
+    builder.setupOS2(sTypoAscender=800, sTypoDescender=-200)
+    builder.setupPost()
+    builder.save(path)

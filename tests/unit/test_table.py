@@ -9,11 +9,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cfia.errors import UserError
-from cfia.kaldi.table import read_table, write_table
+from cfia.kaldi.table import read_table, unseen, write_table
 
 # Whatever UTF-8 can hold; a key has no blanks, a value no newline and no blanks around it.
 CHARACTERS = st.characters(exclude_categories=["Cs"], exclude_characters="\n\r")
-KEYS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters=" \t\r\n"), min_size=1)
+KEYS = st.text(
+    st.characters(exclude_categories=["Cs"], exclude_characters=" \t\r\n"), min_size=1
+).filter(lambda key: not unseen(key))
 VALUES = st.text(CHARACTERS, min_size=1).filter(lambda text: text == text.strip(" \t") != "")
 
 
@@ -41,6 +43,8 @@ def test_what_is_written_is_read_and_sorted_by_bytes(rows: dict[str, str], tmp_p
         (b"a 1\nb \t\n", "line 2: b has no value"),
         (b"a 1\nb 2\na 3\n", "line 3: a is there twice"),
         (b"a 1\nb caf\xe9\n", "line 2: not UTF-8"),
+        (b"a 1\nb\xc2\xad 2\n", "line 2: the id b has the invisible character U+00AD; delete it"),
+        (b"a 1\n\xef\xbb\xbfb 2\n", "line 2: the id b has the invisible character U+FEFF"),
     ],
 )
 def test_a_malformed_table_is_named_with_its_line(
@@ -67,6 +71,21 @@ def test_columns_may_be_parted_by_tabs_and_lines_end_in_crlf(tmp_path: Path) -> 
     assert read_table(path) == {"a": "one  two", "b": "\xa0three"}
 
 
+def test_a_newline_that_was_missing_may_be_added(tmp_path: Path) -> None:
+    path = tmp_path / "text"
+    path.write_text("a one\nb two")
+    with pytest.raises(UserError, match="make it again, or add the newline where nothing is"):
+        read_table(path)
+    path.write_text(path.read_text() + "\n")
+    assert read_table(path) == {"a": "one", "b": "two"}
+
+
+def test_a_byte_order_mark_is_no_part_of_the_first_key(tmp_path: Path) -> None:
+    path = tmp_path / "text"
+    path.write_bytes("\ufeffa one\r\nb می\u200cدانم\r\n".encode())
+    assert read_table(path) == {"a": "one", "b": "می\u200cدانم"}
+
+
 def test_keys_without_values_where_they_are_allowed(tmp_path: Path) -> None:
     path = tmp_path / "text"
     path.write_text("a one\nb\n")
@@ -74,7 +93,16 @@ def test_keys_without_values_where_they_are_allowed(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "rows", [{"": "x"}, {"a b": "x"}, {"a": ""}, {"a": " x"}, {"a": "x\ny"}, {"a": "\udcff"}]
+    "rows",
+    [
+        {"": "x"},
+        {"a b": "x"},
+        {"a": ""},
+        {"a": " x"},
+        {"a": "x\ny"},
+        {"a": "\udcff"},
+        {"a\u200b": "x"},
+    ],
 )
 def test_rows_that_could_not_be_read_back_are_not_written(
     tmp_path: Path, rows: dict[str, str]

@@ -36,7 +36,7 @@ def data(tmp_path: Path) -> Path:
 def problem(data: Path, checks: Checks | None = None) -> str:
     """The message about a directory that is not valid."""
     with pytest.raises(UserError) as error:
-        validate(data, checks or Checks())
+        validate(data, checks or Checks(), flags=True)
     return str(error.value)
 
 
@@ -133,9 +133,11 @@ def test_every_file_is_sorted_without_duplicates(data: Path, name: str) -> None:
     ("damage", "message"),
     [
         (lambda b: b[:-1], "does not end in a newline"),
-        (lambda b: b + b"\xff\xfe x\n", "is not UTF-8: line"),
+        (lambda b: b + b"\xff\xfe x\n", ": not UTF-8; convert the file with iconv"),
         (lambda b: b + b"\n", "has an empty line"),
         (lambda b: b"", "empty file"),
+        (lambda b: b"\xef\xbb\xbf" + b, "a byte order mark, which Kaldi takes for a part of the"),
+        (lambda b: "\u200e".encode() + b, "has the invisible character U+200E"),
     ],
 )
 def test_every_file_is_text(
@@ -229,6 +231,24 @@ def test_characters_that_do_not_print(data: Path) -> None:
     assert "contains 1 lines with non-printable characters, the first of s1-b" in problem(data)
     validate(data, Checks(printable=False))
     assert script("--non-print", str(data)).returncode == 0
+
+
+def test_the_joiners_of_persian_and_indic_words_are_printed(data: Path) -> None:
+    write_tables(data, {"text": {**TABLES["text"], "s1-b": "می\u200cدانم क्\u200dष"}})
+    validate(data, Checks())
+
+
+def test_a_value_that_looks_like_another(data: Path) -> None:
+    write_tables(data, {"utt2emo": {**TABLES["utt2emo"], "s1-b": "neu\u200b"}})
+    assert "utt2emo: the id neu has the invisible character U+200B" in problem(data)
+
+
+def test_flags_are_advised_to_those_who_can_give_them(data: Path) -> None:
+    write_tables(data, {"utt2spk": {u: u[1] for u in UTTS}, "spk2utt": {"1": "s1-a s1-b"}})
+    assert "specify --no-spk-sort" in problem(data)
+    with pytest.raises(UserError, match="begin utterance ids with the speaker's") as error:
+        validate(data, Checks())
+    assert "--no-spk-sort" not in str(error.value)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import yaml
+
+from cfia.files import read_yaml
 
 SOURCE = Path(__file__).with_name("sentences.yaml")
 
@@ -25,7 +26,7 @@ class Session:
     """
 
     def __init__(self, rng: np.random.Generator):
-        content = yaml.safe_load(SOURCE.read_text(encoding="utf-8"))
+        content = read_yaml(SOURCE)
         self._fillers: dict[str, list[str]] = content["fillers"]
         self._carriers: list[str] = content["carriers"]
         self._coloured: dict[str, list[str]] = content["coloured"]
