@@ -24,7 +24,7 @@ CASED = [*tiny_models.WORDS[:5], "die", "tur", "Die", "Tür", "##en", "Er", "ist
 
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    directory = tmp_path_factory.mktemp("models") / "tiny bert ü"
+    directory = tmp_path_factory.mktemp("my models ü") / "tiny_bert"
     tiny_models.save_bert(directory)
     return directory
 

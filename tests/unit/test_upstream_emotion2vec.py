@@ -37,7 +37,7 @@ def noise(n: int, seed: int = 0) -> NDArray[np.float32]:
 
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny_emotion2vec.save(tmp_path_factory.mktemp("models") / "tiny emotion2vec ü")
+    return tiny_emotion2vec.save(tmp_path_factory.mktemp("my models ü") / "tiny_emotion2vec")
 
 
 @pytest.fixture(scope="module")

@@ -102,7 +102,7 @@ def test_an_unknown_upstream_is_refused() -> None:
         (Choice("audio", "fbank"), "fbank"),
         (Choice("text", "bert", ""), "bert"),
         (Choice("audio", "wavlm", "microsoft/wavlm-large"), "wavlm-large"),
-        (Choice("audio", "whisper", "/models/whisper tiny/", 3), "whisper tiny_l3"),
+        (Choice("audio", "whisper", "/my models/whisper-tiny/", 3), "whisper-tiny_l3"),
         (Choice("text", "bert", None, 0), "bert_l0"),
         (
             Choice("audio", "wavlm", "/c/models--microsoft--wavlm-large/snapshots/0a/"),

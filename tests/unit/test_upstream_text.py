@@ -21,7 +21,7 @@ TEXTS = ["the cat sat on a mat .", "...", "and then it ran off , the cats", "zeb
 
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Any]:
-    directory = tmp_path_factory.mktemp("models") / "tiny bert ü"
+    directory = tmp_path_factory.mktemp("my models ü") / "tiny_bert"
     return directory, tiny_models.save_bert(directory)
 
 

@@ -32,7 +32,7 @@ def noise(n: int, seed: int = 0) -> NDArray[np.float32]:
 
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Any]:
-    directory = tmp_path_factory.mktemp("models") / "tiny whisper ü"
+    directory = tmp_path_factory.mktemp("my models ü") / "tiny_whisper"
     return directory, tiny_models.save_whisper(directory)
 
 
