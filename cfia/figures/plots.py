@@ -133,11 +133,11 @@ def _histories(trained: TrainedExperiment) -> list[History]:
 
 
 def _history(path: Path) -> History:
-    with open(path, encoding="utf-8", newline="") as handle:
-        rows = list(csv.DictReader(handle))
     try:
+        with open(path, encoding="utf-8", newline="") as handle:
+            rows = list(csv.DictReader(handle))
         return {name: np.array([float(row[name]) for row in rows]) for name in _COLUMNS}
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, csv.Error):
         raise UserError(
             f"{path} must have the columns {', '.join(_COLUMNS)}, all numbers; train again"
         ) from None

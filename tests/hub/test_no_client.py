@@ -75,8 +75,6 @@ def test_of_a_model_that_is_not_cached_the_reason_is_said(
 def test_a_number_that_the_client_cannot_read_is_named(cache: Path) -> None:
     done = dump_plan(cache, "owner/small", HF_HUB_DOWNLOAD_TIMEOUT="ten")
     assert done.returncode == 1
-    assert (
-        "error: the client of the Hugging Face hub does not take HF_HUB_DOWNLOAD_TIMEOUT=ten"
-        in (done.stderr)
-    )
+    assert "error: the client of the Hugging Face hub does not take" in done.stderr
+    assert "HF_HUB_DOWNLOAD_TIMEOUT=ten of the environment" in done.stderr
     assert "Traceback" not in done.stderr

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import resource
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable, Sequence
 
 import pytest
@@ -21,8 +25,9 @@ from cfia.bin import (
     train,
     validate_data_dir,
 )  # fmt: skip
+from tests.support.data_files import ROOT
 from tests.support.stages import FAULT, Toy
-from tests.support.wrong_kinds import contents, put, remove, vouch
+from tests.support.wrong_kinds import CONTENTS, contents, put, remove, vouch
 
 Program = Callable[[Sequence[str]], None]
 
@@ -97,7 +102,7 @@ def test_a_file_of_the_wrong_kind_gets_a_sentence(finished: Toy, name: str) -> N
     whole = path.read_bytes() if path.exists() else b""
     faults = []
     for way, content in (("a directory", None), *contents(path.name, whole)):
-        for vouched in (False, True):
+        for vouched in (False, True) if way in CONTENTS else (True,):
             for program in FILES[name]:
                 put(path, content)
                 if vouched:
@@ -126,3 +131,40 @@ def restore(toy: Toy) -> None:
     for path in toy.directory.rglob("*"):
         if not (before / path.relative_to(toy.directory)).exists():
             remove(path)
+
+
+SOCKS = {"ALL_PROXY": "socks5://localhost:9", "HF_ENDPOINT": "hf-mirror.com"}
+NOTEBOOK = {"MPLBACKEND": "module://matplotlib_inline.backend_inline"}
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_an_environment_that_is_not_as_it_should_be(finished: Toy, program: str) -> None:
+    """The programs are started as the stages start them, with little memory, no space, ..."""
+    main, arguments = PROGRAMS[program]
+    command = [sys.executable, "-m", main.__module__, *arguments]
+    foreign = finished.directory.parents[2] / "foreign"
+    for package in ("numpy", "torch", "yaml", "kaldiio", "soundfile"):
+        (foreign / package).mkdir(parents=True, exist_ok=True)
+        (foreign / package / "__init__.py").write_text("raise ImportError('\\nanother\\nPython')")
+    limits = {
+        "little memory": (resource.RLIMIT_AS, 600 << 20),
+        "small files": (resource.RLIMIT_FSIZE, 64),
+        "few open files": (resource.RLIMIT_NOFILE, 12),
+    }
+    variables = [SOCKS, NOTEBOOK, {"PYTHONPATH": f"{ROOT}{os.pathsep}{foreign}"}]
+    said = {}
+    with finished.environment():
+        for setting in variables:
+            env = os.environ | {"PYTHONPATH": str(ROOT)} | setting
+            said[str(setting)] = subprocess.run(command, capture_output=True, text=True, env=env)
+        for name, (kind, most) in limits.items():
+            env = os.environ | {"PYTHONPATH": str(ROOT)}
+            said[name] = subprocess.run(
+                command, capture_output=True, text=True, env=env,
+                preexec_fn=lambda k=kind, m=most: resource.setrlimit(k, (m, m)),
+            )  # fmt: skip
+    restore(finished)
+    for name, done in said.items():
+        assert "Traceback" not in done.stderr, f"{name}: {done.stderr}"
+        assert done.returncode in (0, 1, 2), f"{name}: {done.returncode}, {done.stderr}"
+    assert said[str(SOCKS)].returncode == said[str(NOTEBOOK)].returncode == 0
