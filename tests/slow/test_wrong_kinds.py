@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import pytest
 
@@ -161,7 +162,7 @@ def test_an_environment_that_is_not_as_it_should_be(finished: Toy, program: str)
             env = os.environ | {"PYTHONPATH": str(ROOT)}
             said[name] = subprocess.run(
                 command, capture_output=True, text=True, env=env,
-                preexec_fn=lambda k=kind, m=most: resource.setrlimit(k, (m, m)),
+                preexec_fn=partial(resource.setrlimit, kind, (most, most)),
             )  # fmt: skip
     restore(finished)
     for name, done in said.items():
