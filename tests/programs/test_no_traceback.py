@@ -36,7 +36,8 @@ def started(
     *arguments: object, limit: tuple[int, int] | None = None, stdout: IO[Any] | int = -1, **env: str
 ) -> subprocess.CompletedProcess[str]:
     """Start a program as the stages do, where a resource may be limited."""
-    command = [sys.executable, "-m", *map(str, arguments)]
+    # -B: under a limit of file sizes Python itself leaves a cut .pyc, for all tests that follow.
+    command = [sys.executable, "-B", "-m", *map(str, arguments)]
     return subprocess.run(
         command, stdout=stdout, stderr=subprocess.PIPE, text=True, env=os.environ | env,
         preexec_fn=limit and (lambda: resource.setrlimit(limit[0], (limit[1], limit[1]))),

@@ -142,7 +142,7 @@ NOTEBOOK = {"MPLBACKEND": "module://matplotlib_inline.backend_inline"}
 def test_an_environment_that_is_not_as_it_should_be(finished: Toy, program: str) -> None:
     """The programs are started as the stages start them, with little memory, no space, ..."""
     main, arguments = PROGRAMS[program]
-    command = [sys.executable, "-m", main.__module__, *arguments]
+    command = [sys.executable, "-B", "-m", main.__module__, *arguments]
     foreign = finished.directory.parents[2] / "foreign"
     for package in ("numpy", "torch", "yaml", "kaldiio", "soundfile"):
         (foreign / package).mkdir(parents=True, exist_ok=True)
