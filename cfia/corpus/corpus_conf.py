@@ -27,13 +27,13 @@ class CorpusConf(TypedDict, total=False):
 
     Attributes:
         audio: what every header must say, by the fields of `cfia.kaldi.audio.Header`.
-        expect: by the label set.
+        expect: by the label set, whose name may look like a number.
     """
 
     title: str
     note: str | None
     audio: dict[str, Any] | None
-    expect: dict[str, Expected | None] | None
+    expect: dict[str | int, Expected | None] | None
 
 
 def read_corpus_conf(path: Path) -> CorpusConf:

@@ -86,7 +86,8 @@ def _label_map(path: Path) -> dict[str, str]:
 
 def expectations(path: Path) -> dict[str, Any]:
     """Read the expectations in a corpus.yaml of each label set; none if there is no such file."""
-    return dict(read_corpus_conf(path).get("expect") or {})
+    expected = read_corpus_conf(path).get("expect") or {}
+    return {str(name): value for name, value in expected.items()}
 
 
 def differences(selected: Sequence[tuple[Utterance, str]], path: Path, labels: str) -> list[str]:
