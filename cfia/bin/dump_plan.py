@@ -22,7 +22,7 @@ EXAMPLE = "cfia dump_plan --modality audio --upstream fbank --data data/all --di
 def main(argv: Sequence[str] | None = None) -> None:
     """Plan a dump; see `cfia.upstream.dump_plan.make`. Prints the number of jobs."""
     args = _parse(argv)
-    if imported.is_imported(args.dir, args.modality, args.upstream):
+    if args.is_imported:
         imported.check(args.dir, args.modality, args.data)
         print(0)
         return
@@ -85,8 +85,8 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     args = p.parse_args(argv)
     upstreams = names(args.modality)
-    its_own = imported.is_imported(args.dir, args.modality, args.upstream)
-    if args.upstream not in upstreams and not its_own:
+    args.is_imported = imported.is_imported(args.dir, args.modality, args.upstream)
+    if args.upstream not in upstreams and not args.is_imported:
         p.error(
             f"--upstream {args.upstream}: the {args.modality} upstreams are "
             f"{', '.join(upstreams)}, and {args.dir} holds no features that were imported under "

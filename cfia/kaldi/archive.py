@@ -158,8 +158,8 @@ def read_entry(utterance: str, value: str) -> NDArray[np.float32]:
         if mark != b"\0B" or kind not in (*_MATRICES, *_VECTORS):
             raise ValueError
         handle.seek(offset)
-        return np.atleast_2d(np.asarray(read_matrix_or_vector(handle), dtype=np.float32))
-    raise AssertionError  # `_damage` raises; mypy does not know
+        values = read_matrix_or_vector(handle)
+    return np.atleast_2d(np.asarray(values, dtype=np.float32))
 
 
 _MATRICES = (b"FM ", b"DM ", b"CM ", b"CM2", b"CM3")

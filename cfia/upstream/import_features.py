@@ -188,9 +188,8 @@ def write_dump(
     Raises:
         UserError: a matrix is empty, not finite, or not as wide as the first.
     """
-    frames: dict[str, int] = {}
-    widths: dict[str, int] = {}
-    checked = _checked(matrices, frames, widths)
+    shapes: dict[str, tuple[int, int]] = {}
+    checked = _checked(matrices, shapes)
     name = options.get("audio_upstream") or options["text_upstream"]
     with atomic_directory(directory) as temporary:
         if links is None:
@@ -201,30 +200,32 @@ def write_dump(
             places = _link(links, temporary, f"raw_{name}")
         where = directory.resolve()
         write_table(temporary / "feats.scp", {utt: f"{where}/{p}" for utt, p in places.items()})
+        frames = {utt: n for utt, (n, _) in shapes.items()}
         write_table(temporary / "utt2num_frames", {utt: str(n) for utt, n in frames.items()})
         if skipped:
             write_table(temporary / "skipped", skipped)
-        describe(next(iter(widths.values())), frames).write(temporary)
+        dim = next(iter(shapes.values()))[1]
+        describe(dim, frames).write(temporary)
         marker.finish(temporary, options, inputs)
     log.info("%s: %d utterances, %d frames", directory, len(frames), sum(frames.values()))
 
 
 def _checked(
-    matrices: Iterable[tuple[str, Matrix]], frames: dict[str, int], widths: dict[str, int]
+    matrices: Iterable[tuple[str, Matrix]], shapes: dict[str, tuple[int, int]]
 ) -> Iterator[tuple[str, Matrix]]:
-    """Check each matrix and note its size in `frames` and `widths`, on its way."""
+    """Check each matrix and note its shape in `shapes`, on its way."""
     for utterance, values in matrices:
         matrix = np.ascontiguousarray(values, dtype=np.float32)
         if not matrix.size:
             raise UserError(f"the features of {utterance} are empty; make them again")
         if not np.isfinite(matrix).all():
             raise UserError(f"a frame of {utterance} is not finite; make its features again")
-        frames[utterance], widths[utterance] = matrix.shape
-        first = next(iter(widths))
-        if widths[utterance] != widths[first]:
+        _, width = shapes[utterance] = matrix.shape
+        first, (_, expected) = next(iter(shapes.items()))
+        if width != expected:
             raise UserError(
-                f"frames of {utterance} have {widths[utterance]} dimensions and those of {first} "
-                f"{widths[first]}; make all with one encoder"
+                f"frames of {utterance} have {width} dimensions and those of {first} "
+                f"{expected}; make all with one encoder"
             )
         yield utterance, matrix
 
