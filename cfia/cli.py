@@ -124,7 +124,12 @@ def _is_lack_of_memory(error: Exception) -> bool:
     See c10/core/impl/alloc_cpu.cpp.
     """
     name = type(error).__name__
-    words = ("can't allocate memory", "not enough memory", "Storage size calculation overflowed")
+    words = (
+        "can't allocate memory",
+        "not enough memory",
+        "Storage size calculation overflowed",
+        "can't start new thread",  # Python's own, for want of room for its stack
+    )
     lacks = isinstance(error, RuntimeError) and any(word in str(error) for word in words)
     return name == "OutOfMemoryError" or lacks
 

@@ -50,6 +50,14 @@ class Part:
     dumps: Mapping[str, Dump]
 
 
+class _Run(TypedDict):
+    """What `run` in experiment.yaml has at least, of what was trained here."""
+
+    ngpu: int
+    num_threads: int
+    feature_cache: str
+
+
 class _Parts(TypedDict):
     """The parts in experiment.yaml, by PARTS."""
 
@@ -204,6 +212,7 @@ def read(directory: Path) -> Experiment:
         config = values.pop("config", None)
         if config is not None:  # of posteriors from elsewhere it is
             config = build(fit(dict[str, Any], config, "config"), str(path))
+            fit(_Run, values.get("run"), "run")
         values |= {"directory": directory, "trained_with": config}
         experiment: Experiment = fit(Experiment, values)
     except ShapeError as error:

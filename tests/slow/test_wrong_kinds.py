@@ -52,12 +52,12 @@ PROGRAMS: dict[str, tuple[Program, list[str]]] = {
     "score a file": (score.main, [SCORED, "--clusters", "data/all/utt2spk"]),
     "report": (report.main, ["--expdir", "exp", "--corpus_conf", "conf/corpus.yaml"]),
     "compare": (compare.main, [EXPERIMENT, EXPERIMENT]),
-    "gates": (gates.main, [*ONE, "--utts", "Ses01F-impro01-000"]),
+    "gates": (gates.main, [*ONE, "--utts", "Ses01F-Ses01F_impro01_F000"]),
     "names": (plan.main, ["names"]),
     "describe": (plan.main, ["describe"]),
     "plan train": (plan.main, ["train"]),
     "plan posteriors": (plan.main, ["posteriors"]),
-    "validate": (validate_data_dir.main, ["data/all"]),
+    "validate": (validate_data_dir.main, ["--no-feats", "data/all"]),
 }
 FILES = {
     f"{TRAINING}/best.pt": ("train", "posteriors again", "gates", "score"),
@@ -86,6 +86,9 @@ FILES = {
     "conf/labels/4.yaml": ("names",),
     "conf/train.yaml": ("names", "plan train"),
 }  # fmt: skip
+
+
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
