@@ -37,14 +37,17 @@ class Corpus:
     """All labelled utterances of a corpus.
 
     Attributes:
-        spk2gender: speaker -> m or f.
+        speakers: what the corpus says of its speakers: table (`spk2gender`, `spk2age`) ->
+            speaker -> value; of gender m or f.
+        has_text: whether it has transcripts at all.
         files: those that were read apart from the audio: labels and transcripts.
         inputs: digests of anything else that was read, for the marker.
         missing: paths in the corpus that were looked for and are not there.
     """
 
     utterances: Sequence[Utterance]
-    spk2gender: Mapping[str, str]
+    speakers: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    has_text: bool = True
     files: Sequence[Path] = ()
     inputs: Mapping[str, str] = field(default_factory=dict)
     missing: Sequence[str] = ()
@@ -107,7 +110,8 @@ def prepare(reader: Reader, args: argparse.Namespace) -> None:
     kept = [(utterance, label) for utterance, label in present if utterance.id in durations]
     rows = tables(kept, texts, durations) | {"skipped": {**absent, **unreadable}}
     speakers = set(rows["utt2spk"].values())
-    rows["spk2gender"] = {s: g for s, g in corpus.spk2gender.items() if s in speakers}
+    for name, table in corpus.speakers.items():
+        rows[name] = {speaker: value for speaker, value in table.items() if speaker in speakers}
     write_data_dir(args.data_dir, rows, options, inputs)
     _report(args.data_dir, corpus.utterances, [u for u, _ in selected], rows)
 

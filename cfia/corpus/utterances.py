@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +24,15 @@ class Utterance:
     Attributes:
         id: starts with the speaker id; name: its name in the corpus.
         label: as the corpus has it; source: the file that says so.
+        speaker: "" where nobody knows; each such utterance is then its own speaker.
+        audio: the file, or where there are `start` and `end` (seconds) the recording that they
+            are a part of; `end` None is the recording's own.
         transcript: None where the corpus has none.
         session, type, dialogue: "" where the corpus knows no such thing.
+        split: the official parts, "" where there are none: a word for each official fold, `train`,
+            `valid` or `test`, or `-` for not used; the table utt2split.
+        columns: what else the corpus says of utterances, by the name of the column: `level` is
+            written to utt2level.
     """
 
     id: str
@@ -38,6 +45,10 @@ class Utterance:
     session: str = ""
     type: str = ""
     dialogue: str = ""
+    split: str = ""
+    start: float | None = None
+    end: float | None = None
+    columns: Mapping[str, str] = field(default_factory=dict)
 
 
 def select(utterances: Iterable[Utterance], path: Path) -> list[tuple[Utterance, str]]:

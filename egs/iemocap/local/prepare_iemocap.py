@@ -93,7 +93,7 @@ def read(corpus_dir: Path, conf: Path) -> Corpus:
         )
     return Corpus(
         utterances,
-        spk2gender={u.speaker: u.speaker[-1].lower() for u in utterances},
+        {"spk2gender": {u.speaker: u.speaker[-1].lower() for u in utterances}},
         files=files,
         missing=missing,
     )
