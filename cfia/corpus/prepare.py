@@ -11,7 +11,6 @@ import argparse
 import inspect
 import logging
 import sys
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,12 +19,12 @@ from typing import Any
 from cfia import marker
 from cfia.cli import boolean, parser
 from cfia.corpus.corpus_conf import read_corpus_conf
-from cfia.corpus.transcripts import NO_WORDS, some, transcripts
-from cfia.corpus.utterances import NO_AUDIO, Utterance, differences, expectations, select
+from cfia.corpus.tables import report, tables
+from cfia.corpus.transcripts import some, transcripts
+from cfia.corpus.utterances import Utterance, differences, expectations, select
 from cfia.errors import UserError
 from cfia.files import sha256, stat_digest
 from cfia.kaldi.data_dir import write_data_dir
-from cfia.kaldi.validate import success
 
 log = logging.getLogger(__name__)
 
@@ -108,12 +107,10 @@ def prepare(reader: Reader, args: argparse.Namespace) -> None:
     utterances = [utterance for utterance, _ in present]
     durations, unreadable = _durations(utterances, audio_format, skip_bad=args.skip_bad)
     kept = [(utterance, label) for utterance, label in present if utterance.id in durations]
-    rows = tables(kept, texts, durations) | {"skipped": {**absent, **unreadable}}
-    speakers = set(rows["utt2spk"].values())
-    for name, table in corpus.speakers.items():
-        rows[name] = {speaker: value for speaker, value in table.items() if speaker in speakers}
+    rows = tables(kept, texts, durations, corpus.speakers)
+    rows["skipped"] = {**absent, **unreadable}
     write_data_dir(args.data_dir, rows, options, inputs)
-    _report(args.data_dir, corpus.utterances, [u for u, _ in selected], rows)
+    report(args.data_dir, corpus.utterances, [u for u, _ in selected], rows)
 
 
 def _present(
@@ -288,57 +285,3 @@ def _check_format(
                 f"corpus have {value} (conf/corpus.yaml); replace it, or leave it out with "
                 "--skip_bad true"
             )
-
-
-def tables(
-    selected: Iterable[tuple[Utterance, str]],
-    texts: Mapping[str, str],
-    durations: Mapping[str, float],
-) -> dict[str, dict[str, str]]:
-    """Make the tables of a data directory: file name -> utterance id -> value.
-
-    There is no table of things that the corpus does not know, such as sessions, or audio.
-    """
-    rows: dict[str, dict[str, str]] = {}
-    for u, label in selected:
-        values = {
-            "wav.scp": "" if u.audio == NO_AUDIO else str(u.audio),
-            "text": texts[u.id],
-            "utt2spk": u.speaker,
-            "utt2dur": f"{durations[u.id]:.6g}",
-            "utt2emo": label,
-            "utt2session": u.session,
-            "utt2type": u.type,
-            "utt2dialogue": u.dialogue,
-        }
-        for name, value in values.items():
-            if value:
-                rows.setdefault(name, {})[u.id] = value
-    return rows
-
-
-def _report(
-    path: Path,
-    labelled: Sequence[Utterance],
-    selected: Sequence[Utterance],
-    tables: Mapping[str, Mapping[str, str]],
-) -> None:
-    left_out = Counter(u.label for u in labelled) - Counter(u.label for u in selected)
-    if left_out:
-        log.info("left out by their label: %s", _counts(left_out))
-    log.info(
-        "%s: %d of %d labelled utterances (%s), %d speakers, %.2f hours",
-        path, len(tables["utt2emo"]), len(labelled),
-        _counts(Counter(tables["utt2emo"].values())), len(set(tables["utt2spk"].values())),
-        sum(map(float, tables["utt2dur"].values())) / 3600,
-    )  # fmt: skip
-    wordless = sum(text == NO_WORDS for text in tables["text"].values())
-    if wordless:
-        log.info("transcripts without words, whose text is %s: %d", NO_WORDS, wordless)
-    if tables["skipped"]:
-        log.warning("left out: %d utterances, see %s/skipped", len(tables["skipped"]), path)
-    log.info("%s", success(path))
-
-
-def _counts(counter: Counter[str]) -> str:
-    return ", ".join(f"{name} {n}" for name, n in sorted(counter.items()))
