@@ -22,18 +22,29 @@ class Expected(TypedDict, total=False):
     sha256: str
 
 
+class MinClass(TypedDict, total=False):
+    """Which classes are rare, by their number of utterances, and what becomes of them."""
+
+    count: int
+    into: str
+
+
 class CorpusConf(TypedDict, total=False):
     """The keys of corpus.yaml, all of which may be missing.
 
     Attributes:
         audio: what every header must say, by the fields of `cfia.kaldi.audio.Header`.
         expect: by the label set, whose name may look like a number.
+        transcripts: false where the corpus has none.
+        min_class: see `cfia.corpus.rare`.
     """
 
     title: str
     note: str | None
     audio: dict[str, Any] | None
     expect: dict[str | int, Expected | None] | None
+    transcripts: bool | None
+    min_class: MinClass | None
 
 
 def read_corpus_conf(path: Path) -> CorpusConf:
@@ -47,3 +58,8 @@ def read_corpus_conf(path: Path) -> CorpusConf:
     except ShapeError as error:
         raise UserError(f"{path}: {error}; see egs/iemocap/conf/corpus.yaml") from None
     return conf
+
+
+def has_text(conf: CorpusConf) -> bool:
+    """Whether the corpus has transcripts, as far as its page says."""
+    return conf.get("transcripts") is not False

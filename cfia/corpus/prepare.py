@@ -19,7 +19,8 @@ from typing import Any
 from cfia import marker
 from cfia.cli import boolean, parser
 from cfia.corpus.corpus_conf import read_corpus_conf
-from cfia.corpus.tables import report, tables
+from cfia.corpus.rare import without_rare
+from cfia.corpus.tables import report, seconds_spoken, tables
 from cfia.corpus.transcripts import some, transcripts
 from cfia.corpus.utterances import Utterance, differences, expectations, select
 from cfia.errors import UserError
@@ -95,21 +96,28 @@ def prepare(reader: Reader, args: argparse.Namespace) -> None:
     root = args.corpus_dir.resolve()
     corpus = reader(root, args.conf)
     selected = select(corpus.utterances, args.label_map)
+    conf = read_corpus_conf(args.conf / "corpus.yaml")
     present, absent = _present(corpus, selected, args, root)
+    present, merged = without_rare(present, conf.get("min_class"))
     _check_enough(present, args)
-    texts = transcripts([u for u, _ in present], args.text_file, strip=args.text_tags == "strip")
+    texts = {}
+    if corpus.has_text or args.text_file:
+        strip = args.text_tags == "strip"
+        texts = transcripts([u for u, _ in present], args.text_file, strip=strip)
     options, inputs = _marker(args, root, corpus, selected)
-    inputs |= _code(reader)
+    inputs |= _code(reader) | ({"min_class": merged} if merged else {})
     if marker.check(args.data_dir, options, inputs, force=args.force) is marker.State.DONE:
         log.info("%s: already made, skipping", args.data_dir)
         return
-    audio_format = read_corpus_conf(args.conf / "corpus.yaml").get("audio") or {}
+    audio_format = conf.get("audio") or {}
     utterances = [utterance for utterance, _ in present]
     durations, unreadable = _durations(utterances, audio_format, skip_bad=args.skip_bad)
     kept = [(utterance, label) for utterance, label in present if utterance.id in durations]
     rows = tables(kept, texts, durations, corpus.speakers)
     rows["skipped"] = {**absent, **unreadable}
-    write_data_dir(args.data_dir, rows, options, inputs)
+    write_data_dir(args.data_dir, rows, options, inputs, text=bool(texts))
+    if merged:
+        log.info("%s", merged)
     report(args.data_dir, corpus.utterances, [u for u, _ in selected], rows)
 
 
@@ -129,7 +137,7 @@ def _present(
     without: dict[str, list[Utterance]] = {}
     if args.allow_partial or not args.skip_bad:  # else missing audio is bad audio
         without["no audio file"] = [u for u in utterances if not u.audio.is_file()]
-    if not args.text_file:
+    if corpus.has_text and not args.text_file:
         without["no transcript"] = [u for u in utterances if u.transcript is None]
     faults = [f"there is no {path}" for path in corpus.missing]
     faults += _release_differences(corpus, selected, args)
@@ -258,7 +266,7 @@ def _durations(
         try:
             header = audio.header(str(utterance.audio))
             _check_format(utterance, header._asdict(), audio_format)
-            durations[utterance.id] = header.seconds
+            durations[utterance.id] = seconds_spoken(utterance, header.seconds)
         except UserError as error:
             if not skip_bad:
                 raise

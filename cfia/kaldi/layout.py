@@ -50,7 +50,6 @@ TABLES = {
     "utt2num_frames": Table(Key.UTTERANCE, one_value=True),
     **dict.fromkeys(FURTHER, Table(Key.UTTERANCE, one_value=True)),
     "utt2split": Table(Key.UTTERANCE),  # a word for each fold
-    "utt2lang": Table(Key.UTTERANCE),
     "utt2uniq": Table(Key.UTTERANCE, one_value=True),
     "wav.scp": Table(Key.RECORDING),
     "reco2file_and_channel": Table(Key.RECORDING),

@@ -12,6 +12,7 @@ from cfia.metrics import HEADLINES, METRICS, Metric, confusion
 from cfia.report.table import Column, Table
 from cfia.scoring.cells import Cell, Estimate, Spread
 from cfia.scoring.scores_file import Scored, interval_in_words, one_answer
+from cfia.scoring.significance import INDEPENDENT
 from cfia.scoring.subsets import TAGGED, UNSEEN
 from cfia.scoring.subsets import TITLES as SUBSETS
 from cfia.scoring.trained import TrainedExperiment
@@ -210,14 +211,20 @@ def _notes(rows: Sequence[Scored]) -> list[str]:
 
 def interval_notes(rows: Sequence[Scored]) -> list[str]:
     """Explain the brackets behind pooled scores, and name the systems that have none."""
-    speakers = sorted({len(row.outputs.speakers) for row in rows})
-    how = " or ".join(interval_in_words(n, "speaker", 1) for n in speakers)
+    speakers = sorted({(len(row.outputs.speakers), row.outputs.cluster) for row in rows})
+    how = " or ".join(interval_in_words(n, cluster, 1) for n, cluster in speakers)
     several = (
-        "; with several seeds it is that of their mean, and what speakers of a fold share of their "
-        "networks' luck is in it"
+        f"; with several seeds it is that of their mean, and what {speakers[0][1]}s of a fold "
+        "share of their networks' luck is in it"
     )
     more = several if any(len(row.outputs.seeds) > 1 for row in rows) else ""
-    return [f"In brackets: {how}{more}.", *no_interval_notes(rows)]
+    notes = [f"In brackets: {how}{more}."]
+    if any(row.outputs.independent for row in rows):
+        notes.append(
+            f"No speakers are known: the interval {INDEPENDENT}, and is too short where a speaker "
+            "says several."
+        )
+    return [*notes, *no_interval_notes(rows)]
 
 
 def no_interval_notes(rows: Sequence[Scored]) -> list[str]:
@@ -236,7 +243,7 @@ def seed_notes(rows: Sequence[Scored]) -> list[str]:
             "seeds: that mean ± the standard deviation of single seeds.",
             "Ensemble of k: the posteriors of the k seeds averaged, another system than a single "
             "network and mostly a better one; no published number of one network goes with it. "
-            "Its interval is over the speakers alone.",
+            f"Its interval is over the {rows[0].outputs.cluster}s alone.",
         ]
     if ones:
         which = f" ({', '.join(ones)})" if notes else ""

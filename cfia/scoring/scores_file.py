@@ -19,7 +19,7 @@ from cfia.posteriors import same_utterances, select
 from cfia.scoring.cells import Estimate, show
 from cfia.scoring.intervals import answers_one_class, intervals
 from cfia.scoring.outputs import Outputs, load
-from cfia.scoring.significance import Comparison, compare
+from cfia.scoring.significance import INDEPENDENT, Comparison, compare
 from cfia.scoring.subsets import subsets
 from cfia.scoring.trained import TrainedExperiment, find_trained
 
@@ -159,8 +159,8 @@ def _protocol(trained: TrainedExperiment, outputs: Outputs) -> dict[str, Any]:
         "classes": outputs.classes,
         "folds": list(outputs.folds),
         "seeds": sorted(outputs.seeds),
-        "clusters": "speaker",
-        "interval": describe_interval(outputs, "speaker"),
+        "clusters": outputs.cluster,
+        "interval": describe_interval(outputs),
         "oracle": trained.oracle,
         "partial": trained.partial,
         "exposure": trained.exposure,
@@ -168,14 +168,15 @@ def _protocol(trained: TrainedExperiment, outputs: Outputs) -> dict[str, Any]:
     }
 
 
-def describe_interval(outputs: Outputs, cluster: str) -> str:
+def describe_interval(outputs: Outputs) -> str:
     """Describe in words how the pooled interval of some outputs was made, or why there is none."""
     constant = one_answer(outputs)
-    return (
+    words = (
         f"no interval: {constant}"
         if constant
-        else interval_in_words(len(outputs.speakers), cluster, len(outputs.seeds))
+        else interval_in_words(len(outputs.speakers), outputs.cluster, len(outputs.seeds))
     )
+    return f"{words}; {INDEPENDENT}" if outputs.independent else words
 
 
 def one_answer(outputs: Outputs) -> str:
@@ -213,16 +214,18 @@ def score_all(expdir: Path, *, partial: bool = False) -> None:
         if not trained.finished:
             path.unlink(missing_ok=True)
             continue
-        scores = score(trained).scores
+        scored = score(trained)
+        scores, independent = scored.scores, scored.outputs.independent
         unchanged = _holds(path, scores)
         if not unchanged:
             write_json(path, scores)
         pooled, seeds = scores["pooled"], scores["seeds"]
         log.info(
-            "%s%s: UA %s, WA %.2f, %d utterances%s%s",
+            "%s%s: UA %s, WA %.2f, %d utterances%s%s%s",
             trained.directory, trained.words,
             show(Estimate.of(pooled, "ua")), pooled["wa"], pooled["n"],
             f", mean of {len(seeds)} seeds" if len(seeds) > 1 else "",
+            f"; the interval {INDEPENDENT}" if independent else "",
             " (nothing changed)" if unchanged else "",
         )  # fmt: skip
     if not any(trained.finished for trained in experiments):
@@ -263,4 +266,5 @@ def compare_systems(a: Outputs, b: Outputs) -> Comparison | None:
         return None
     first, second = (select(side.first, common) for side in (a, b))
     same_utterances(first, second)
-    return compare(first.refs, a.answers(common), b.answers(common), a.groups[a.rows(common)])
+    groups = a.groups[a.rows(common)]
+    return compare(first.refs, a.answers(common), b.answers(common), groups, a.cluster)
