@@ -13,7 +13,8 @@ from cfia.files import write_json
 from cfia.metrics import METRICS
 from cfia.posteriors import Posteriors, in_order, read_posteriors, same_utterances
 from cfia.report.comparison_table import comparison_cells, comparison_columns, comparison_notes
-from cfia.report.score_tables import class_table, counted, ensemble_name, metric_columns
+from cfia.report.part_tables import class_table
+from cfia.report.score_tables import counted, ensemble_name, metric_columns
 from cfia.report.table import Column, Table, plain
 from cfia.scoring.arrange import arrange
 from cfia.scoring.cells import Cell, Estimate

@@ -16,14 +16,9 @@ from cfia.files import write_if_changed
 from cfia.metrics import HEADLINES
 from cfia.report.comparison_table import comparison_table
 from cfia.report.html import page
+from cfia.report.part_tables import class_table, subset_tables
 from cfia.report.provenance_section import commits, origin
-from cfia.report.score_tables import (
-    ON_SCREEN,
-    class_table,
-    flat_table,
-    score_table,
-    subset_table,
-)
+from cfia.report.score_tables import ON_SCREEN, flat_table, score_table
 from cfia.report.sections import Heading, Items, Links, Section, Text, to_markdown
 from cfia.report.studies import of_studies_alone, study_sections
 from cfia.report.table import Table, latex, markdown, plain, to_csv
@@ -125,13 +120,13 @@ def _introduction(rows: Sequence[Scored], corpus: dict[str, Any]) -> list[Sectio
 
 
 def _scheme(rows: Sequence[Scored], table: Table, figure: FigureFiles) -> list[Section]:
-    compared, subsets = comparison_table(rows), subset_table(rows)
+    compared = comparison_table(rows)
     return [
         Heading(table.title),
         table,
         *figure.pictures,
         compared or Text("One system: there is nothing to compare."),
-        *([subsets] if subsets else []),
+        *subset_tables(rows),
     ]
 
 

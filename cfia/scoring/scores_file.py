@@ -17,6 +17,7 @@ from cfia.files import read_json, write_json
 from cfia.metrics import METRICS, Counts, f1, precision, recall
 from cfia.posteriors import same_utterances, select
 from cfia.scoring.cells import Estimate, show
+from cfia.scoring.columns import column_groups
 from cfia.scoring.intervals import answers_one_class, intervals
 from cfia.scoring.outputs import Outputs, load
 from cfia.scoring.significance import INDEPENDENT, Comparison, compare
@@ -119,8 +120,15 @@ def _pooled(outputs: Outputs, subsets: Mapping[str, Sequence[str]]) -> dict[str,
     return {
         **_with_intervals(outputs, outputs.utts),
         **by_class(outputs.confusions(outputs.utts).sum(1), outputs.classes),
-        "subsets": {name: _with_intervals(outputs, utts) for name, utts in subsets.items()},
+        "subsets": {name: _subset(outputs, utts) for name, utts in subsets.items()},
     }
+
+
+def _subset(outputs: Outputs, utts: Sequence[str]) -> dict[str, Any]:
+    """Score a subset; name the classes, if any, that it lacks: its UA is over the others."""
+    present = set(outputs.refs[outputs.rows(utts)])
+    absent = [outputs.classes[i] for i in sorted(set(outputs.refs) - present)]
+    return {**_with_intervals(outputs, utts), **({"absent": absent} if absent else {})}
 
 
 def _with_intervals(outputs: Outputs, utts: Sequence[str]) -> dict[str, Any]:
@@ -228,6 +236,9 @@ def score_all(expdir: Path, *, partial: bool = False) -> None:
             f"; the interval {INDEPENDENT}" if independent else "",
             " (nothing changed)" if unchanged else "",
         )  # fmt: skip
+    for data in sorted({trained.data for trained in experiments if trained.finished}):
+        for sentence in column_groups(data, ())[1]:
+            log.warning("%s", sentence)
     if not any(trained.finished for trained in experiments):
         first = experiments[0]
         raise UserError(
