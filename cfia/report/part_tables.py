@@ -14,6 +14,7 @@ from cfia.scoring.subsets import TAGGED, UNSEEN
 from cfia.scoring.subsets import TITLES as SUBSETS
 
 MOST_CLASSES = 10  # whose confusions a page has room for; of more the largest are named
+MOST_NAMED = 5  # classes that a subset lacks
 
 
 def class_table(title: str, pooled: Mapping[str, Any]) -> Table:
@@ -74,7 +75,9 @@ def _subset_notes(rows: Sequence[Scored], names: Sequence[str]) -> list[str]:
         n = sorted({subset["n"] for subset in subsets})
         sizes.append(f"{SUBSETS.get(name, name)} {n[0]}{f' to {n[-1]}' if n[1:] else ''}")
         absent = sorted({c for subset in subsets for c in subset.get("absent", ())})
-        lacking += [f"{SUBSETS.get(name, name)} lacks {', '.join(absent)}"] if absent else []
+        few = len(absent) <= MOST_NAMED
+        which = ", ".join(absent) if few else f"{len(absent)} of {len(rows[0].outputs.classes)}"
+        lacking += [f"{SUBSETS.get(name, name)} lacks {which}"] if absent else []
     notes = [f"Utterances: {', '.join(sizes)}. Other scores are in scores.json."]
     if lacking:
         notes.append(f"UA is over the classes that there are: {'; '.join(lacking)}.")

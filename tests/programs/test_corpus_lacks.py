@@ -22,7 +22,7 @@ from cfia.kaldi.table import read_table, write_table
 from cfia.options import EVERY
 from cfia.study.request import Request, read_request
 from cfia.study.study_plan import StudyPlan
-from cfia.training.folds import ImpossibleError, make_folds
+from cfia.training.folds import ImpossibleError, make_folds, make_scheme
 from tests.support.data_files import RATE, tree, write_audio
 from tests.support.dump_data import features, noise, plan, run_dump
 
@@ -150,6 +150,16 @@ def test_a_study_leaves_out_its_rows_with_text(recipe: Recipe) -> None:
         request(recipe.root, study="mine", audio_upstream="fbank", text_upstream="minilm")
     ).entries
     assert [e.reason for e in both] == ["", "the corpus has no transcripts (conf/corpus.yaml)"]
+
+
+def test_folds_share_no_transcripts_that_there_are_not(
+    recipe: Recipe, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    recipe.corpus = replace(recipe.corpus, has_text=False)
+    folds = recipe.root / "data" / "folds" / "speaker"
+    make_scheme(recipe.prepare(), folds, "speaker", "random20")
+    assert f"{folds} fold 1 (tests s0): train 5, valid 1, test 3" in caplog.messages
 
 
 # Speakers
