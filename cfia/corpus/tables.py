@@ -12,8 +12,6 @@ from cfia.corpus.transcripts import NO_WORDS, some
 from cfia.corpus.utterances import LEFT_OUT, NO_AUDIO, Utterance
 from cfia.errors import UserError
 from cfia.kaldi import layout
-from cfia.kaldi.audio import OVERSHOOT
-from cfia.kaldi.data_dir import speakers_known
 from cfia.kaldi.validate import success
 
 log = logging.getLogger(__name__)
@@ -152,6 +150,8 @@ def seconds_spoken(utterance: Utterance, recorded: float) -> float:
     Raises:
         UserError: its part of the recording does not lie in it.
     """
+    from cfia.kaldi.audio import OVERSHOOT  # late: soundfile takes a while
+
     start, end = utterance.start or 0, recorded if utterance.end is None else utterance.end
     if end > recorded + OVERSHOOT or not 0 <= start < min(end, recorded):
         raise UserError(
@@ -169,6 +169,8 @@ def report(
     tables: Mapping[str, Mapping[str, str]],
 ) -> None:
     """Say what is in the data directory `path`, of what the corpus had and what was selected."""
+    from cfia.kaldi.data_dir import speakers_known  # late, as above
+
     left_out = Counter(u.label for u in labelled) - Counter(u.label for u in selected)
     if left_out:
         log.info("left out by their label: %s", _counts(left_out))
