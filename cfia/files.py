@@ -8,11 +8,16 @@ import functools
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 
 from cfia.errors import UserError
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 
 @contextlib.contextmanager
@@ -93,6 +98,24 @@ def stat_digest(paths: list[Path], root: Path) -> str:
         status = path.stat()
         rows.append([os.path.relpath(path, root), status.st_size, status.st_mtime_ns])
     return digest(rows)
+
+
+def content_digest(paths: list[Path], root: Path) -> str:
+    """Digest names and bytes of files."""
+    paths = sorted(paths)
+    digests = in_threads(sha256, paths)
+    return digest([[os.path.relpath(p, root), d] for p, d in zip(paths, digests, strict=True)])
+
+
+def in_threads(function: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
+    """Give the function's value of each item, in their order, computed in several threads.
+
+    For what waits, or lets other threads run, as reading and hashing do.
+    """
+    items = iter(items)
+    with ThreadPoolExecutor() as pool:
+        while some := list(islice(items, 1000)):  # a task waits in memory
+            yield from pool.map(function, some)
 
 
 # What the yaml package raises, besides its own errors, of a date such as 2024-13-01, a number of

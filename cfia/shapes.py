@@ -109,6 +109,30 @@ def _needed(hint: Any) -> list[str]:
     ]
 
 
+def check_keys(hint: Any, value: Any, where: str = "it") -> None:
+    """Require that mappings have no key that their TypedDict lacks, where a person wrote them.
+
+    Args:
+        hint: as for `fit`, whose values these are; what is in a `dict[...]` is not looked at.
+
+    Raises:
+        ShapeError: there is such a key; it names the legal ones.
+    """
+    args = typing.get_args(hint)
+    if typing.get_origin(hint) in (typing.Union, types.UnionType):
+        for arg in args:
+            check_keys(arg, value, where)
+    elif typing.get_origin(hint) is list and isinstance(value, list):
+        for i, item in enumerate(value):
+            check_keys(args[0], item, f"{where}[{i}]")
+    elif typing.is_typeddict(hint) and isinstance(value, Mapping):
+        hints = typing.get_type_hints(hint)
+        for key in value:
+            if key not in hints:
+                raise ShapeError(f"{where} has the key {key}; it may have {', '.join(hints)}")
+            check_keys(hints[key], value[key], _inside(where, key))
+
+
 def _inside(where: str, key: Any) -> str:
     return f"{where}.{key}".removeprefix("it.")
 
