@@ -16,6 +16,9 @@ from typing import IO, Any, TypeVar
 
 from cfia.errors import UserError
 
+# How the text begins that Git LFS leaves in the place of a file that was not fetched.
+LFS_POINTER = b"version https://git-lfs.github.com/spec/"
+
 T = TypeVar("T")
 R = TypeVar("R")
 
@@ -94,17 +97,28 @@ def digest(value: Any) -> str:
 def stat_digest(paths: list[Path], root: Path) -> str:
     """Digest names, sizes and times of files whose bytes are too many to read, such as audio."""
     rows = []
-    for path in sorted(paths):
+    for path, name in _sorted(paths, root):
         status = path.stat()
-        rows.append([os.path.relpath(path, root), status.st_size, status.st_mtime_ns])
+        rows.append([name, status.st_size, status.st_mtime_ns])
     return digest(rows)
+
+
+def _sorted(paths: list[Path], root: Path) -> list[tuple[Path, str]]:
+    """Sort paths as paths are sorted, but faster, and give their names below `root`."""
+    front = f"{root}/"
+    named = []
+    for path in sorted(paths, key=lambda path: path.parts):
+        name = str(path)
+        inside = name.startswith(front) and ".." not in name
+        named.append((path, name.removeprefix(front) if inside else os.path.relpath(path, root)))
+    return named
 
 
 def content_digest(paths: list[Path], root: Path) -> str:
     """Digest names and bytes of files."""
-    paths = sorted(paths)
-    digests = in_threads(sha256, paths)
-    return digest([[os.path.relpath(p, root), d] for p, d in zip(paths, digests, strict=True)])
+    named = _sorted(paths, root)
+    digests = in_threads(sha256, [path for path, _ in named])
+    return digest([[name, value] for (_, name), value in zip(named, digests, strict=True)])
 
 
 def in_threads(function: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
@@ -113,9 +127,11 @@ def in_threads(function: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
     For what waits, or lets other threads run, as reading and hashing do.
     """
     items = iter(items)
+    # A task for each would take longer than what it does.
+    tasks = iter(lambda: list(islice(items, 64)), [])
     with ThreadPoolExecutor() as pool:
-        while some := list(islice(items, 1000)):  # a task waits in memory
-            yield from pool.map(function, some)
+        for values in pool.map(lambda task: [function(item) for item in task], tasks):
+            yield from values
 
 
 # What the yaml package raises, besides its own errors, of a date such as 2024-13-01, a number of

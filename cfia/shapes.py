@@ -11,7 +11,7 @@ import types
 import typing
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NotRequired
+from typing import Any, NotRequired, Required
 
 _WORDS = {
     str: "text", int: "a whole number", float: "a number", bool: "true or false", Path: "a path",
@@ -81,7 +81,8 @@ def _fit_one_of(hints: tuple[Any, ...], value: Any, where: str) -> Any:
             return fit(hint, value, where)
         except ShapeError as error:
             errors.append(error)
-    raise errors[0]
+    # What is wrong inside says more than that the value is of another kind.
+    raise next((e for e in errors if not str(e).startswith(f"{where} is ")), errors[0])
 
 
 def _fit_keys(hint: Any, value: Any, where: str) -> Any:
@@ -100,7 +101,8 @@ def _needed(hint: Any) -> list[str]:
     """List the keys that must be there, of a dataclass or a TypedDict."""
     if typing.is_typeddict(hint):
         hints = typing.get_type_hints(hint, include_extras=True).items()
-        return [k for k, h in hints if hint.__total__ and typing.get_origin(h) is not NotRequired]
+        other = NotRequired if hint.__total__ else Required
+        return [k for k, h in hints if hint.__total__ != (typing.get_origin(h) is other)]
     missing = dataclasses.MISSING
     return [
         field.name

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Sequence
 
 from cfia.cli import run
@@ -15,4 +16,5 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
+    gc.disable()  # what is read has no cycles and lives to the end; looking for some takes a third
     run(main)

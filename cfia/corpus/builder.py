@@ -53,7 +53,7 @@ class Builder:
             root: the directory below which audio is.
             ignore: globs of audio that is left out, below `root`.
         """
-        self.audio: set[Path] = set()  # of all rows, also of those that are left out
+        self.audio: dict[str, set[str]] = {}  # folder -> names, also of what is left out
         self._root, self._columns, self._ignore = root, columns, ignore
         self._utterances: list[Utterance] = []
         self._folds: list[str] = []
@@ -72,18 +72,20 @@ class Builder:
         """
         try:
             values = self._columns.read(row)
-            audio = self._root / values["audio"]
-            self.audio.add(audio)
-            if not any(fnmatch(values["audio"], pattern) for pattern in self._ignore):
-                self._utterances.append(self._utterance(row, values, audio))
+            file = values["audio"]
+            folder, _, name = file.rpartition("/")
+            self.audio.setdefault(folder, set()).add(name)
+            if not any(fnmatch(file, pattern) for pattern in self._ignore):
+                self._utterances.append(self._utterance(row, values))
                 self._folds.append(values.get("fold", ""))
         except RowError as error:
             self._bad[f"row-{len(self._bad) + 1}"] = str(error)
 
-    def _utterance(self, row: Row, values: Mapping[str, str], audio: Path) -> Utterance:
+    def _utterance(self, row: Row, values: Mapping[str, str]) -> Utterance:
+        audio = self._root / values["audio"]
         name = values.get("name") or audio.stem
         speaker = self._speaker(values.get("speaker", UNKNOWN), row)
-        start, end = (_seconds(values.get(column, ""), row) for column in ("start", "end"))
+        start, end = _seconds(values.get("start", ""), row), _seconds(values.get("end", ""), row)
         if end is not None and end <= (start or 0):
             raise RowError(f"{row.source}: the end, {end:g} s, is not behind the start")
         utterance = Utterance(

@@ -23,7 +23,6 @@ _RESERVED = {"spk", "dur", "emo", "num_frames", "uniq"}  # utt2spk is made of `s
 _FURTHER = re.compile(r"[a-z][a-z0-9_]*")
 _ANY = "*"
 _PARITY = {"odd", "even"}
-_BLANKS = re.compile(r"\s+")
 
 
 class Codes:
@@ -82,6 +81,7 @@ class Columns:
         """
         given = conf.get("columns") or {}
         self.templates = {c: Template(text) for c, text in {**defaults, **given}.items()}
+        self._named = list(self.templates.items())
         codes = conf.get("codes") or {}
         self.codes = {column: Codes(column, value, conf_dir) for column, value in codes.items()}
         self.further = [column for column in self.templates if column not in OWN]
@@ -115,11 +115,7 @@ class Columns:
         """
         if row.fault:
             raise RowError(f"{row.source}: {row.fault}")
-        return {column: self._value(column, template, row) for column, template in self._items}
-
-    @property
-    def _items(self) -> list[tuple[str, Template]]:
-        return list(self.templates.items())
+        return {name: self._value(name, template, row) for name, template in self._named}
 
     def _value(self, column: str, template: Template, row: Row) -> str:
         value = template.fill(row)
@@ -134,4 +130,4 @@ class Columns:
 
 def one_word(value: str) -> str:
     """Make a value one word, as a table of one value needs."""
-    return _BLANKS.sub("_", value.strip())
+    return "_".join(value.split())

@@ -46,7 +46,7 @@ class Table(TypedDict, total=False):
         header: the names of the columns, where the file itself does not say them.
         encoding: a codec of Python's; if not given, it is found.
         name: a regular expression over the file's path, whose named groups are fields of all rows.
-        speaker ... fold: a column that is the same in all rows.
+        speaker ... fold: a column that is the same in all rows; fields: fields that are.
     """
 
     file: Required[Some]
@@ -64,13 +64,14 @@ class Table(TypedDict, total=False):
     gender: str
     split: str
     fold: str
+    fields: dict[str, str]
 
 
-class Join(Table):
-    """A table that says more of each row: that whose `key` is what the template `on` gives."""
+class Join(Table, total=False):
+    """A table that says more of each row: that whose `key` is what the template `value` gives."""
 
     key: Required[str]
-    on: str
+    value: str
 
 
 class CorpusConf(TypedDict, total=False):
@@ -90,13 +91,14 @@ class CorpusConf(TypedDict, total=False):
     files: Files
     table: str | Table | list[str | Table]
     data_dir: str
+    match: dict[str, str]
     join: Join | list[Join]
     columns: dict[str, str]
     codes: dict[str, str | dict[str, str]]
 
 
 WAYS_IN = ("files", "table", "data_dir")
-READING = (*WAYS_IN, "root", "ignore", "join", "columns", "codes")
+READING = (*WAYS_IN, "root", "ignore", "match", "join", "columns", "codes")
 """The keys that decide what is read."""
 
 

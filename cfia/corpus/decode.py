@@ -8,6 +8,7 @@ import re
 from pathlib import Path
 
 from cfia.errors import UserError
+from cfia.files import LFS_POINTER
 
 log = logging.getLogger(__name__)
 
@@ -16,7 +17,6 @@ _MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
-_POINTER = b"version https://git-lfs.github.com/spec/"
 # Quotes and dashes of Windows-1252 that somebody has taken for Latin-1: no text has these controls.
 _CONTROLS = re.compile("[\x80-\x9f]")
 _SAY_IT = "say its encoding in corpus.yaml (encoding: gb18030), or convert it with iconv"
@@ -39,15 +39,10 @@ def read_text(path: Path, encoding: str = "") -> str:
         raise UserError(
             f"no such file {path}; complete the corpus or correct corpus.yaml"
         ) from None
-    if is_pointer(data):
+    if data.startswith(LFS_POINTER):
         raise UserError(f"{path} is a pointer of Git LFS and not the file; run `git lfs pull`")
     text = _decode_as(path, data, encoding) if encoding else _decode(path, data)
     return _CONTROLS.sub(_as_windows, text)
-
-
-def is_pointer(data: bytes) -> bool:
-    """Whether the beginning of a file is that of a pointer of Git LFS."""
-    return data.startswith(_POINTER)
 
 
 def _decode_as(path: Path, data: bytes, encoding: str) -> str:

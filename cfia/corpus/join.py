@@ -18,15 +18,15 @@ def join(rows: Iterable[Row], root: Path, conf: Join, used: Collection[str]) -> 
 
     Args:
         root: where the table's files are.
-        used: the fields that are asked for later, which must not be in both.
+        used: the fields that are asked for later, of which both must not say different things.
 
     Raises:
-        UserError: the table has a key twice, or no such column; a used column is in both.
+        UserError: the table has a key twice, or no such column; they differ in a used one.
     """
     table = _by_key(root, conf)
-    on = Template(conf.get("on") or f"{{{conf['key']}}}")
+    template = Template(conf.get("value") or f"{{{conf['key']}}}")
     for row in rows:
-        value = on.fill(row)
+        value = template.fill(row)
         found = table.get(value)
         if found is None:
             row.fault = row.fault or f"{conf['file']} has no row whose {conf['key']} is {value!r}"
@@ -52,9 +52,10 @@ def _by_key(root: Path, conf: Join) -> dict[str, Row]:
 
 
 def _check_clash(row: Row, found: Row, key: str, used: Collection[str]) -> None:
-    clash = (row.fields.keys() & found.fields.keys() & set(used)) - {key}
+    both = (row.fields.keys() & found.fields.keys() & set(used)) - {key}
+    clash = [field for field in both if row.fields[field] != found.fields[field]]
     if clash:
         raise UserError(
-            f"the column {min(clash)} is in {row.source} and in {found.source}; name it otherwise "
-            "in one of them (header: in corpus.yaml), so that it is known which is meant"
+            f"the column {min(clash)} has other values in {row.source} and {found.source}; name it "
+            "otherwise in one of them (header: in corpus.yaml), so that it is known which is meant"
         )

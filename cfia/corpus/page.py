@@ -7,6 +7,7 @@ templates and codes make columns of them (`columns`), and columns become utteran
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain
@@ -17,10 +18,9 @@ from cfia.corpus.columns import OWN, Columns
 from cfia.corpus.corpus_conf import READING, WAYS_IN, CorpusConf, listed, read_corpus_conf
 from cfia.corpus.join import join
 from cfia.corpus.prepare import Corpus
-from cfia.corpus.read_data_dir import read_data_dir
 from cfia.corpus.read_files import find, read_files
 from cfia.corpus.read_table import CONSTANTS, entries, files_of, read_table
-from cfia.corpus.rows import Row, groups
+from cfia.corpus.rows import Row, add_groups, groups
 from cfia.errors import UserError
 from cfia.files import digest, sha256
 
@@ -57,7 +57,11 @@ def read(corpus_dir: Path, conf_dir: Path) -> Corpus:
     if way == "files":
         defaults["audio"] = "{file}"
     columns = Columns(conf, defaults, conf_dir)
-    rows, files = source.rows, source.files
+    patterns = {
+        field: groups(pattern, f"match.{field}") for field, pattern in conf.get("match", {}).items()
+    }
+    rows = (add_groups(row, patterns) for row in source.rows) if patterns else source.rows
+    files = source.files
     for table in listed(conf.get("join")):
         rows = join(rows, source.root, table, columns.fields)
         files += [source.root / file for file in files_of(source.root, table)]
@@ -65,7 +69,7 @@ def read(corpus_dir: Path, conf_dir: Path) -> Corpus:
     for row in rows:
         builder.add(row)
     if way == "table":
-        _warn_unlisted(builder)
+        _warn_unlisted(source.root, builder)
     inputs = {PAGE: digest({key: conf[key] for key in READING if key in conf})}  # type: ignore[literal-required]
     inputs |= {c.file.name: sha256(c.file) for c in columns.codes.values() if c.file}
     return builder.corpus(files, inputs)
@@ -118,6 +122,8 @@ def _of_tables(corpus_dir: Path, conf: CorpusConf) -> Source:
 
 
 def _of_data_dir(corpus_dir: Path, conf: CorpusConf) -> Source:
+    from cfia.corpus.read_data_dir import read_data_dir  # reads audio, which takes long to import
+
     root = _root(corpus_dir, conf, [f"{conf['data_dir']}/utt2spk"])
     directory = root / conf["data_dir"]
     rows = list(read_data_dir(directory))
@@ -130,9 +136,9 @@ def _of_data_dir(corpus_dir: Path, conf: CorpusConf) -> Source:
 _SOURCES = {"files": _of_files, "table": _of_tables, "data_dir": _of_data_dir}
 
 
-def _warn_unlisted(builder: Builder) -> None:
+def _warn_unlisted(root: Path, builder: Builder) -> None:
     """Say which audio is there, beside that of the table, and not listed in it."""
-    found = sorted(_unlisted(builder))
+    found = sorted(_unlisted(root, builder))
     if found:
         log.warning(
             "%s: no table names it; such files are not used (%d of them in the directories of "
@@ -141,11 +147,11 @@ def _warn_unlisted(builder: Builder) -> None:
         )  # fmt: skip
 
 
-def _unlisted(builder: Builder) -> Iterator[Path]:
-    endings = {path.suffix for path in builder.audio}
-    for directory in {path.parent for path in builder.audio}:
-        if directory.is_dir():
-            for path in directory.iterdir():
-                ours = path.suffix in endings and not path.name.startswith(".")
-                if ours and path not in builder.audio:
-                    yield path
+def _unlisted(root: Path, builder: Builder) -> Iterator[Path]:
+    for folder, known in builder.audio.items():
+        directory = root / folder
+        endings = {name.rpartition(".")[2] for name in known}
+        found = os.listdir(directory) if directory.is_dir() else []  # noqa: PTH208
+        for name in set(found) - known:
+            if name.rpartition(".")[2] in endings and not name.startswith("."):
+                yield directory / name

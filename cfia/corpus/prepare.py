@@ -24,7 +24,6 @@ from cfia.corpus.transcripts import NO_WORDS, some, transcripts
 from cfia.corpus.utterances import NO_AUDIO, Utterance, differences, expectations, select
 from cfia.errors import UserError
 from cfia.files import in_threads
-from cfia.kaldi.data_dir import write_data_dir
 from cfia.kaldi.validate import success
 
 if TYPE_CHECKING:
@@ -114,6 +113,8 @@ def prepare(reader: Reader, args: argparse.Namespace) -> None:
     _check_enough(present, args)
     texts = transcripts([u for u, _ in present], args.text_file, strip=args.text_tags == "strip")
     audio = {u.audio for u, _ in selected if u.audio.is_file()}
+    from cfia.kaldi.data_dir import write_data_dir  # late: --show needs no audio
+
     options, inputs = recorded(args, root, corpus, audio, reader)
     if marker.check(args.data_dir, options, inputs, force=args.force) is marker.State.DONE:
         log.info("%s: already made, skipping", args.data_dir)
@@ -172,7 +173,7 @@ def _present(
     faults += _release_differences(corpus, selected, args)
     faults += [
         f"{len(lacking)} of {len(utterances)} utterances have {fault} "
-        f"({some(u.name for u in lacking)})"
+        f"({some(u.name for u in lacking)}{_said_by(lacking[0])})"
         for fault, lacking in without.items()
         if lacking
     ]
@@ -184,6 +185,10 @@ def _present(
     log.warning("%s; going on with what is there", message)
     absent = {u.id: f"{fault} in the corpus" for fault, lacking in without.items() for u in lacking}
     return [(u, label) for u, label in selected if u.id not in absent], absent
+
+
+def _said_by(utterance: Utterance) -> str:
+    return f"; {utterance.source} names the first" if isinstance(utterance.source, str) else ""
 
 
 def _release_differences(

@@ -39,7 +39,7 @@ def read_data_dir(root: Path) -> Iterator[Row]:
     }
     tables.setdefault(root / "wav.scp", {})
     for line, (utterance, speaker) in enumerate(speakers.items(), start=1):
-        row = Row({}, root / "utt2spk", line)
+        row = Row({}, str(root / "utt2spk"), line)
         fields = {"name": utterance}
         for path, table in tables.items():
             if path.name not in ("wav.scp", "segments"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import glob
 import re
 from collections.abc import Iterator, Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from cfia.corpus.corpus_conf import Files, listed
 from cfia.corpus.rows import Row, groups, match
@@ -47,6 +47,7 @@ def read_files(root: Path, conf: Files) -> Iterator[Row]:
                 f"{root / file} is not named as corpus.yaml says (files.name: {conf['name']}); "
                 "rename it, move it away, or correct the pattern"
             )
-        pure = PurePosixPath(file)
-        fields = {"file": file, "folder": str(pure.parent), "name": pure.stem, **named}
-        yield Row(fields, root / file)
+        folder, _, last = file.rpartition("/")
+        stem, dot, _ = last.rpartition(".")
+        fields = {"file": file, "folder": folder or ".", "name": stem if dot else last, **named}
+        yield Row(fields, f"{root}/{file}")

@@ -64,7 +64,7 @@ def read_table(root: Path, conf: Table) -> Iterator[Row]:
     constants = {name: str(conf[name]) for name in CONSTANTS if name in conf}  # type: ignore[literal-required]
     for file in files_of(root, conf):
         path = root / file
-        fixed = constants | _named(path, file, conf)
+        fixed = conf.get("fields", {}) | constants | _named(path, file, conf)
         text = read_text(path, conf.get("encoding", ""))
         kind = conf.get("format") or _ENDINGS.get(path.suffix.lower(), "csv")
         if kind not in ("csv", "jsonl"):
@@ -72,7 +72,7 @@ def read_table(root: Path, conf: Table) -> Iterator[Row]:
         lines = _objects(path, text) if kind == "jsonl" else _cells(path, text, conf)
         number = 0
         for number, fields in lines:
-            yield Row({**fixed, **fields}, path, number)
+            yield Row({**fixed, **fields}, str(path), number)
         if not number:
             raise UserError(f"{path} has no rows; complete the corpus or correct corpus.yaml")
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 from cfia.errors import UserError
 
@@ -26,14 +25,14 @@ class Row:
     """
 
     fields: Mapping[str, str]
-    path: Path
+    path: str
     line: int = 0
     fault: str = ""
 
     @property
     def source(self) -> str:
         """Where it stands, for messages."""
-        return f"{self.path}, line {self.line}" if self.line else str(self.path)
+        return f"{self.path}, line {self.line}" if self.line else self.path
 
 
 class Template:
@@ -44,6 +43,8 @@ class Template:
         # Text and fields by turns.
         self._parts = _FIELD.split(text)
         self.fields = self._parts[1::2]
+        # Most are one field and nothing more.
+        self._alone = self.fields[0] if self._parts == ["", *self.fields, ""] else None
 
     def fill(self, row: Row) -> str:
         """Put a row's values in the place of their fields.
@@ -51,16 +52,17 @@ class Template:
         Raises:
             UserError: the row has no such field.
         """
-        parts = self._parts
         try:
-            filled = [row.fields[part] if i % 2 else part for i, part in enumerate(parts)]
+            if self._alone is not None:
+                return row.fields[self._alone]
+            pairs = enumerate(self._parts)
+            return "".join([row.fields[part] if i % 2 else part for i, part in pairs])
         except KeyError as error:
             known = ", ".join(row.fields) or "none"
             raise UserError(
                 f"{row.source}: corpus.yaml asks for {{{error.args[0]}}} and there is no such "
                 f"column; the columns are {known}"
             ) from None
-        return "".join(filled)
 
 
 def groups(pattern: str, where: str) -> re.Pattern[str]:
@@ -75,6 +77,24 @@ def groups(pattern: str, where: str) -> re.Pattern[str]:
         raise UserError(
             f"corpus.yaml: {where} is no regular expression ({error}): {pattern}; correct it"
         ) from None
+
+
+def add_groups(row: Row, patterns: Mapping[str, re.Pattern[str]]) -> Row:
+    """Add to a row the named groups of patterns over its fields: a speaker in the middle of a key.
+
+    Raises:
+        UserError: there is no such field, or it does not match.
+    """
+    for field, pattern in patterns.items():
+        value = Template(f"{{{field}}}").fill(row)
+        found = pattern.fullmatch(value)
+        if found is None:
+            raise UserError(
+                f"{row.source}: its {field} {value!r} is not as corpus.yaml says (match: "
+                f"{pattern.pattern}); correct it or the pattern"
+            )
+        row.fields = {**row.fields, **found.groupdict(default="")}
+    return row
 
 
 def match(pattern: re.Pattern[str], path: str) -> dict[str, str] | None:

@@ -41,7 +41,7 @@ def show(corpus: Corpus, labels: Path, n: int) -> str:
     if missing:
         lines.append(f"without their audio file: {len(missing):,}, such as {missing[0].audio}")
     without = sum(u.transcript is None for u in utterances)
-    if without:
+    if without and corpus.has_text:
         lines.append(f"without a transcript: {without:,}")
     return "\n".join([*lines, f"utterances: {len(utterances):,}"])
 
