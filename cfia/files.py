@@ -8,11 +8,19 @@ import functools
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 
 from cfia.errors import UserError
+
+# How the text begins that Git LFS leaves in the place of a file that was not fetched.
+LFS_POINTER = b"version https://git-lfs.github.com/spec/"
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 
 @contextlib.contextmanager
@@ -89,10 +97,41 @@ def digest(value: Any) -> str:
 def stat_digest(paths: list[Path], root: Path) -> str:
     """Digest names, sizes and times of files whose bytes are too many to read, such as audio."""
     rows = []
-    for path in sorted(paths):
+    for path, name in _sorted(paths, root):
         status = path.stat()
-        rows.append([os.path.relpath(path, root), status.st_size, status.st_mtime_ns])
+        rows.append([name, status.st_size, status.st_mtime_ns])
     return digest(rows)
+
+
+def _sorted(paths: list[Path], root: Path) -> list[tuple[Path, str]]:
+    """Sort paths as paths are sorted, but faster, and give their names below `root`."""
+    front = f"{root}/"
+    named = []
+    for path in sorted(paths, key=lambda path: path.parts):
+        name = str(path)
+        inside = name.startswith(front) and ".." not in name
+        named.append((path, name.removeprefix(front) if inside else os.path.relpath(path, root)))
+    return named
+
+
+def content_digest(paths: list[Path], root: Path) -> str:
+    """Digest names and bytes of files."""
+    named = _sorted(paths, root)
+    digests = in_threads(sha256, [path for path, _ in named])
+    return digest([[name, value] for (_, name), value in zip(named, digests, strict=True)])
+
+
+def in_threads(function: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
+    """Give the function's value of each item, in their order, computed in several threads.
+
+    For what waits, or lets other threads run, as reading and hashing do.
+    """
+    items = iter(items)
+    # A task for each would take longer than what it does.
+    tasks = iter(lambda: list(islice(items, 64)), [])
+    with ThreadPoolExecutor() as pool:
+        for values in pool.map(lambda task: [function(item) for item in task], tasks):
+            yield from values
 
 
 # What the yaml package raises, besides its own errors, of a date such as 2024-13-01, a number of

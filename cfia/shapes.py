@@ -11,7 +11,7 @@ import types
 import typing
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NotRequired
+from typing import Any, NotRequired, Required
 
 _WORDS = {
     str: "text", int: "a whole number", float: "a number", bool: "true or false", Path: "a path",
@@ -81,7 +81,8 @@ def _fit_one_of(hints: tuple[Any, ...], value: Any, where: str) -> Any:
             return fit(hint, value, where)
         except ShapeError as error:
             errors.append(error)
-    raise errors[0]
+    # What is wrong inside says more than that the value is of another kind.
+    raise next((e for e in errors if not str(e).startswith(f"{where} is ")), errors[0])
 
 
 def _fit_keys(hint: Any, value: Any, where: str) -> Any:
@@ -100,13 +101,38 @@ def _needed(hint: Any) -> list[str]:
     """List the keys that must be there, of a dataclass or a TypedDict."""
     if typing.is_typeddict(hint):
         hints = typing.get_type_hints(hint, include_extras=True).items()
-        return [k for k, h in hints if hint.__total__ and typing.get_origin(h) is not NotRequired]
+        other = NotRequired if hint.__total__ else Required
+        return [k for k, h in hints if hint.__total__ != (typing.get_origin(h) is other)]
     missing = dataclasses.MISSING
     return [
         field.name
         for field in dataclasses.fields(hint)
         if field.default is missing and field.default_factory is missing
     ]
+
+
+def check_keys(hint: Any, value: Any, where: str = "it") -> None:
+    """Require that mappings have no key that their TypedDict lacks, where a person wrote them.
+
+    Args:
+        hint: as for `fit`, whose values these are; what is in a `dict[...]` is not looked at.
+
+    Raises:
+        ShapeError: there is such a key; it names the legal ones.
+    """
+    args = typing.get_args(hint)
+    if typing.get_origin(hint) in (typing.Union, types.UnionType):
+        for arg in args:
+            check_keys(arg, value, where)
+    elif typing.get_origin(hint) is list and isinstance(value, list):
+        for i, item in enumerate(value):
+            check_keys(args[0], item, f"{where}[{i}]")
+    elif typing.is_typeddict(hint) and isinstance(value, Mapping):
+        hints = typing.get_type_hints(hint)
+        for key in value:
+            if key not in hints:
+                raise ShapeError(f"{where} has the key {key}; it may have {', '.join(hints)}")
+            check_keys(hints[key], value[key], _inside(where, key))
 
 
 def _inside(where: str, key: Any) -> str:

@@ -1,15 +1,16 @@
-"""Read a recipe's conf/corpus.yaml: the corpus's title and note, and what to expect of it."""
+"""Read a recipe's conf/corpus.yaml: what the corpus is called, where things are, what to expect."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any, Required, TypedDict
 
 from cfia.errors import UserError
 from cfia.files import read_yaml
-from cfia.shapes import ShapeError, fit
+from cfia.shapes import ShapeError, check_keys, fit
 
 Counts = dict[str, int]
+Some = str | list[str]  # one, or several
 
 
 class Expected(TypedDict, total=False):
@@ -29,8 +30,59 @@ class MinClass(TypedDict, total=False):
     into: str
 
 
+class Files(TypedDict):
+    """Utterances are files whose names say everything.
+
+    Attributes:
+        glob: which files, below `root`; endings are of either case.
+        name: a regular expression over the path, whose named groups are the fields of the row.
+    """
+
+    glob: Some
+    name: str
+
+
+class Table(TypedDict, total=False):
+    """A CSV, TSV or JSONL file, or several of the same columns.
+
+    Attributes:
+        file: names or globs, below `root`.
+        format: `jsonl`, or `csv` for everything that has a separator; by the ending if not given.
+        separator: of cells; a blank stands for any white space, and the last column has the rest.
+        quotes: whether a cell may be in double quotes; if not given, unless tabs separate.
+        header: the names of the columns, where the file itself does not say them.
+        encoding: a codec of Python's; if not given, it is found.
+        name: a regular expression over the file's path, whose named groups are fields of all rows.
+        speaker ... fold: a column that is the same in all rows; fields: fields that are.
+    """
+
+    file: Required[Some]
+    format: str
+    separator: str
+    quotes: bool
+    header: list[str]
+    encoding: str
+    name: str
+    speaker: str
+    label: str
+    session: str
+    dialogue: str
+    type: str
+    gender: str
+    split: str
+    fold: str
+    fields: dict[str, str]
+
+
+class Join(Table, total=False):
+    """A table that says more of each row: that whose `key` is what the template `value` gives."""
+
+    key: Required[str]
+    value: str
+
+
 class CorpusConf(TypedDict, total=False):
-    """The keys of corpus.yaml, all of which may be missing.
+    """The keys of corpus.yaml, all of which may be missing; conf/README.md describes them.
 
     Attributes:
         audio: what every header must say, by the fields of `cfia.kaldi.audio.Header`.
@@ -45,21 +97,50 @@ class CorpusConf(TypedDict, total=False):
     expect: dict[str | int, Expected | None] | None
     transcripts: bool | None
     min_class: MinClass | None
+    root: Some
+    ignore: Some
+    files: Files
+    table: str | Table | list[str | Table]
+    data_dir: str
+    match: dict[str, str]
+    join: Join | list[Join]
+    columns: dict[str, str]
+    codes: dict[str, str | dict[str, str]]
+
+
+WAYS_IN = ("files", "table", "data_dir")
+READING = (*WAYS_IN, "root", "ignore", "match", "join", "columns", "codes")
+"""The keys that decide what is read."""
 
 
 def read_corpus_conf(path: Path) -> CorpusConf:
     """Read corpus.yaml; empty where there is none.
 
     Raises:
-        UserError: it is no YAML, or a value is of another kind.
+        UserError: it is no YAML, has a key of no meaning, or a value is of another kind.
     """
     try:
-        conf: CorpusConf = fit(CorpusConf, read_yaml(path) if path.exists() else {})
+        values = read_yaml(path) if path.exists() else {}
+        conf: CorpusConf = fit(CorpusConf, values)
+        check_keys(CorpusConf, values)
     except ShapeError as error:
-        raise UserError(f"{path}: {error}; see egs/iemocap/conf/corpus.yaml") from None
+        raise UserError(f"{path}: {error}; conf/README.md lists the keys") from None
     return conf
 
 
 def has_text(conf: CorpusConf) -> bool:
-    """Whether the corpus has transcripts, as far as its page says."""
-    return conf.get("transcripts") is not False
+    """Whether the corpus has transcripts; where its page cannot tell, it may."""
+    if conf.get("transcripts") is False:
+        return False
+    if not conf.keys() & {"files", "table"}:
+        return True
+    groups = conf["files"]["name"] if "files" in conf else ""
+    columns = ("text", "text_file")
+    return any(c in conf.get("columns", {}) or f"(?P<{c}>" in groups for c in columns)
+
+
+def listed(value: Any) -> list[Any]:
+    """Give one or several as a list; None as none."""
+    if value is None:
+        return []
+    return list(value) if isinstance(value, list) else [value]

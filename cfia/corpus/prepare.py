@@ -1,31 +1,33 @@
 """Make a Kaldi data directory of a corpus: the steps that are the same for all corpora.
 
-The recipe's local/prepare_*.py says where the utterances are, in a function that returns a
-`Corpus`, and calls `main`. Here labels are mapped, utterances selected and checked, durations
-read, and the data directory written.
+The recipe says where the utterances are: its conf/corpus.yaml (`cfia.corpus.page`), or a function
+in its local/prepare_*.py. Both return a `Corpus`, and are given to `main`. Here labels are mapped,
+utterances selected and checked, durations read, and the data directory written.
 """
 
 from __future__ import annotations
 
 import argparse
-import inspect
 import logging
-import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cfia import marker
 from cfia.cli import boolean, parser
 from cfia.corpus.corpus_conf import read_corpus_conf
+from cfia.corpus.inputs import recorded
 from cfia.corpus.rare import without_rare
+from cfia.corpus.show import show
 from cfia.corpus.tables import report, seconds_spoken, tables
 from cfia.corpus.transcripts import some, transcripts
 from cfia.corpus.utterances import Utterance, differences, expectations, select
 from cfia.errors import UserError
-from cfia.files import sha256, stat_digest
-from cfia.kaldi.data_dir import write_data_dir
+from cfia.files import in_threads
+
+if TYPE_CHECKING:
+    from cfia.kaldi.audio import Header
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +45,7 @@ class Corpus:
         files: those that were read apart from the audio: labels and transcripts.
         inputs: digests of anything else that was read, for the marker.
         missing: paths in the corpus that were looked for and are not there.
+        bad: what cannot be used and may be left out, such as rows with an empty cell -> why.
     """
 
     utterances: Sequence[Utterance]
@@ -51,6 +54,7 @@ class Corpus:
     files: Sequence[Path] = ()
     inputs: Mapping[str, str] = field(default_factory=dict)
     missing: Sequence[str] = ()
+    bad: Mapping[str, str] = field(default_factory=dict)
 
 
 Reader = Callable[[Path, Path], Corpus]
@@ -70,9 +74,14 @@ def main(name: str, reader: Reader, argv: Sequence[str] | None = None) -> None:
         "--allow_partial", type=boolean, default=False, help="go on without what is missing"
     )
     p.add_argument("--force", type=boolean, default=False, help="make it again")
+    p.add_argument(
+        "--show", type=int, default=0, help="print so many utterances as understood; write nothing"
+    )
     p.add_argument("corpus_dir", type=Path, help="the corpus, as it is distributed")
-    p.add_argument("data_dir", type=Path, help="the data directory to write")
+    p.add_argument("data_dir", type=Path, nargs="?", help="the data directory to write")
     args = p.parse_args(argv)
+    if (args.data_dir is None) != bool(args.show):
+        p.error("give a data directory to write, or --show and none")
     args.label_map = args.conf / "labels" / f"{args.labels}.yaml"
     if not args.label_map.is_file():
         known = ", ".join(sorted(path.stem for path in (args.conf / "labels").glob("*.yaml")))
@@ -95,6 +104,10 @@ def prepare(reader: Reader, args: argparse.Namespace) -> None:
         raise UserError(f"no such directory {args.corpus_dir}; give the corpus by --corpus_dir")
     root = args.corpus_dir.resolve()
     corpus = reader(root, args.conf)
+    bad = _bad(corpus, skip_bad=args.skip_bad)
+    if args.show:
+        print(show(corpus, args.label_map, args.show))
+        return
     selected = select(corpus.utterances, args.label_map)
     conf = read_corpus_conf(args.conf / "corpus.yaml")
     present, absent = _present(corpus, selected, args, root)
@@ -104,8 +117,11 @@ def prepare(reader: Reader, args: argparse.Namespace) -> None:
     if corpus.has_text or args.text_file:
         strip = args.text_tags == "strip"
         texts = transcripts([u for u, _ in present], args.text_file, strip=strip)
-    options, inputs = _marker(args, root, corpus, selected)
-    inputs |= _code(reader) | ({"min_class": merged} if merged else {})
+    audio = {u.audio for u, _ in selected if u.audio.is_file()}
+    from cfia.kaldi.data_dir import write_data_dir  # late: --show needs no audio
+
+    options, inputs = recorded(args, root, corpus, audio, reader)
+    inputs |= {"min_class": merged} if merged else {}
     if marker.check(args.data_dir, options, inputs, force=args.force) is marker.State.DONE:
         log.info("%s: already made, skipping", args.data_dir)
         return
@@ -114,11 +130,31 @@ def prepare(reader: Reader, args: argparse.Namespace) -> None:
     durations, unreadable = _durations(utterances, audio_format, skip_bad=args.skip_bad)
     kept = [(utterance, label) for utterance, label in present if utterance.id in durations]
     rows = tables(kept, texts, durations, corpus.speakers)
-    rows["skipped"] = {**absent, **unreadable}
+    rows["skipped"] = {**bad, **absent, **unreadable}
     write_data_dir(args.data_dir, rows, options, inputs, text=bool(texts))
     if merged:
         log.info("%s", merged)
     report(args.data_dir, corpus.utterances, [u for u, _ in selected], rows)
+
+
+def _bad(corpus: Corpus, *, skip_bad: bool) -> Mapping[str, str]:
+    """Give what the corpus has that cannot be used, and why, where it may be left out.
+
+    Raises:
+        UserError: `skip_bad` is false, or it is too much.
+    """
+    n_bad, why = len(corpus.bad), next(iter(corpus.bad.values()), "")
+    if n_bad and not skip_bad:
+        more = f" ({n_bad - 1:,} more rows cannot be used)" if n_bad > 1 else ""
+        raise UserError(f"{why}{more}; correct it, or leave it out with --skip_bad true")
+    if n_bad > (1 - SMALLEST_SHARE) * (n_bad + len(corpus.utterances)):
+        raise UserError(
+            f"{n_bad:,} of {n_bad + len(corpus.utterances):,} rows cannot be used (the first: "
+            f"{why}), more than --skip_bad true may leave out; repair the corpus"
+        )
+    for why in corpus.bad.values():
+        log.warning("left out: %s", why)
+    return corpus.bad
 
 
 def _present(
@@ -143,7 +179,7 @@ def _present(
     faults += _release_differences(corpus, selected, args)
     faults += [
         f"{len(lacking)} of {len(utterances)} utterances have {fault} "
-        f"({some(u.name for u in lacking)})"
+        f"({some(u.name for u in lacking)}{_said_by(lacking[0])})"
         for fault, lacking in without.items()
         if lacking
     ]
@@ -155,6 +191,10 @@ def _present(
     log.warning("%s; going on with what is there", message)
     absent = {u.id: f"{fault} in the corpus" for fault, lacking in without.items() for u in lacking}
     return [(u, label) for u, label in selected if u.id not in absent], absent
+
+
+def _said_by(utterance: Utterance) -> str:
+    return f"; {utterance.source} names the first" if isinstance(utterance.source, str) else ""
 
 
 def _release_differences(
@@ -189,63 +229,6 @@ def _check_enough(present: Sequence[tuple[Utterance, str]], args: argparse.Names
             )
 
 
-def _marker(
-    args: argparse.Namespace,
-    root: Path,
-    corpus: Corpus,
-    selected: Iterable[tuple[Utterance, str]],
-) -> tuple[dict[str, Any], dict[str, str]]:
-    """List the options and inputs that decide on the bytes of the data directory."""
-    options = {
-        "corpus_dir": _place(args.data_dir, root),
-        "labels": args.labels,
-        "text_tags": args.text_tags,
-        "skip_bad": _skip_bad(args),
-        "allow_partial": args.allow_partial,
-    }
-    audio = [u.audio for u, _ in selected if u.audio.is_file()]
-    inputs = {
-        "corpus": stat_digest([*corpus.files, *audio], root),
-        "label map": sha256(args.label_map),
-        **corpus.inputs,
-    }
-    if args.text_file:
-        inputs["text_file"] = sha256(args.text_file)
-    return options, inputs
-
-
-def _skip_bad(args: argparse.Namespace) -> bool:
-    """Name --skip_bad for the marker: as it was, where nothing was skipped and it is the same.
-
-    So stage 1 takes its data directory for made when a later stage asks for --skip_bad true.
-    """
-    there = marker.read(args.data_dir)
-    if there is None or args.force or (args.data_dir / "skipped").exists():
-        return bool(args.skip_bad)
-    return bool(there.options.get("skip_bad", args.skip_bad))
-
-
-def _code(reader: Reader) -> dict[str, str]:
-    """Digest the recipe's own code that reads the corpus: the script, and modules beside it."""
-    script = Path(inspect.getfile(reader)).resolve()
-    named = [getattr(module, "__file__", None) for module in list(sys.modules.values())]
-    files = {Path(name).resolve() for name in named if name} | {script}
-    own = sorted(file for file in files if file.is_relative_to(script.parent))
-    return {str(file.relative_to(script.parents[1])): sha256(file) for file in own}
-
-
-def _place(data_dir: Path, root: Path) -> str:
-    """Name the corpus for the marker, so that it and the data directory may move together.
-
-    One that lies in the recipe is named from there; one that moved with it, as it was named before.
-    """
-    there, here = marker.read(data_dir), Path.cwd().resolve()
-    before = str(there.options.get("corpus_dir", "")) if there else ""
-    if before and marker.finder(data_dir)(before) == str(root):
-        return before
-    return str(root.relative_to(here) if root.is_relative_to(here) else root)
-
-
 def _durations(
     utterances: Sequence[Utterance], audio_format: Mapping[str, Any], *, skip_bad: bool
 ) -> tuple[dict[str, float], dict[str, str]]:
@@ -258,13 +241,15 @@ def _durations(
         UserError: an utterance is unreadable, or of another format, and `skip_bad` is false, or
             too many are.
     """
-    from cfia.kaldi import audio
-
     durations: dict[str, float] = {}
     skipped: dict[str, str] = {}
+    paths = list({utterance.audio: None for utterance in utterances})
+    headers = dict(zip(paths, in_threads(_header, paths), strict=True))
     for utterance in utterances:
+        header = headers[utterance.audio]
         try:
-            header = audio.header(str(utterance.audio))
+            if isinstance(header, UserError):
+                raise header
             _check_format(utterance, header._asdict(), audio_format)
             durations[utterance.id] = seconds_spoken(utterance, header.seconds)
         except UserError as error:
@@ -279,6 +264,15 @@ def _durations(
             f"{min(skipped)}), more than --skip_bad true may leave out; repair the corpus"
         )
     return durations, skipped
+
+
+def _header(path: Path) -> Header | UserError:
+    from cfia.kaldi import audio
+
+    try:
+        return audio.header(str(path))
+    except UserError as error:
+        return error
 
 
 def _check_format(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ class Utterance:
 
     Attributes:
         id: starts with the speaker id; name: its name in the corpus.
-        label: as the corpus has it; source: the file that says so.
+        label: as the corpus has it; source: the file that says so, and its line if it has some.
         speaker: "" where nobody knows; each such utterance is then its own speaker.
         audio: the file, or where there are `start` and `end` (seconds) the recording that they
             are a part of; `end` None is the recording's own.
@@ -39,7 +39,7 @@ class Utterance:
     name: str
     speaker: str
     label: str
-    source: Path
+    source: Path | str
     audio: Path
     transcript: str | None
     session: str = ""
@@ -61,20 +61,9 @@ def select(utterances: Iterable[Utterance], path: Path) -> list[tuple[Utterance,
         UserError: a label that the map does not list, an utterance that is there twice, a label
             map that is not one, or no utterance left.
     """
-    classes = _label_map(path)
-    seen: dict[str, Utterance] = {}
-    for utterance in utterances:
-        if utterance.label not in classes:
-            raise UserError(
-                f"{utterance.name} has the label {utterance.label!r} in {utterance.source}, which "
-                f"{path} does not list; add it there, with a class or {LEFT_OUT!r}"
-            )
-        other = seen.setdefault(utterance.id, utterance)
-        if other is not utterance:
-            raise UserError(
-                f"{utterance.name} is in {other.source} and again in {utterance.source}; "
-                "keep one of them"
-            )
+    classes = label_map(path)
+    seen = unique(utterances)
+    _check_labels(seen.values(), classes, path)
     labelled = [(seen[key], classes[seen[key].label]) for key in sorted(seen)]
     selected = [(utterance, label) for utterance, label in labelled if label != LEFT_OUT]
     if not selected:
@@ -82,7 +71,52 @@ def select(utterances: Iterable[Utterance], path: Path) -> list[tuple[Utterance,
     return selected
 
 
-def _label_map(path: Path) -> dict[str, str]:
+def unique(utterances: Iterable[Utterance]) -> dict[str, Utterance]:
+    """Map ids to utterances.
+
+    Raises:
+        UserError: two have one id.
+    """
+    seen: dict[str, Utterance] = {}
+    for utterance in utterances:
+        other = seen.setdefault(utterance.id, utterance)
+        if other is utterance:
+            continue
+        if other.name == utterance.name:
+            raise UserError(
+                f"{utterance.name} is in {other.source} and again in {utterance.source}; "
+                "keep one of them"
+            )
+        raise UserError(
+            f"{other.name} ({other.source}) and {utterance.name} ({utterance.source}) become one "
+            f"id, {utterance.id}; rename one of them"
+        )
+    return seen
+
+
+def _check_labels(
+    utterances: Collection[Utterance], classes: Mapping[str, str], path: Path
+) -> None:
+    """Require that the label map at `path` lists all labels."""
+    strange = Counter(u.label for u in utterances if u.label not in classes)
+    if not strange:
+        return
+    label, n = strange.most_common(1)[0]
+    first = next(u for u in utterances if u.label == label)
+    others = ", ".join(f"{other!r} ({n})" for other, n in strange.most_common()[1:])
+    raise UserError(
+        f"{n:,} of {len(utterances):,} utterances have the label {label!r} (the first is "
+        f"{first.name} in {first.source}), which {path} does not list"
+        f"{f', nor {others}' if others else ''}; add it there, with a class or {LEFT_OUT!r}"
+    )
+
+
+def label_map(path: Path) -> dict[str, str]:
+    """Read a label map: label of the corpus -> class, or `-`.
+
+    Raises:
+        UserError: it is none, or names fewer than two classes.
+    """
     classes = read_yaml(path)
     for label, value in classes.items():
         if not isinstance(label, str) or not isinstance(value, str) or len(value.split()) != 1:

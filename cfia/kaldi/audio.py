@@ -15,6 +15,7 @@ import soundfile
 from numpy.typing import NDArray
 
 from cfia.errors import UserError
+from cfia.files import LFS_POINTER
 
 # How far a segment may reach beyond the end of its recording, in seconds: Kaldi's
 # extract-segments has the same default, for times that were rounded.
@@ -193,8 +194,7 @@ def _next_chunk(data: bytearray, at: int) -> int:
 def _existing(spec: str) -> str:
     try:
         with open(spec, "rb") as file:
-            if not file.read(1):
-                raise _unreadable(spec, "the file is empty")
+            begin = file.read(len(LFS_POINTER))
     except (FileNotFoundError, NotADirectoryError):
         raise UserError(f"no such audio file {spec}; correct wav.scp or the corpus") from None
     except IsADirectoryError:
@@ -205,6 +205,13 @@ def _existing(spec: str) -> str:
         ) from None
     except OSError as error:
         raise _unreadable(spec, error.strerror or str(error)) from None
+    if not begin:
+        raise _unreadable(spec, "the file is empty")
+    if begin == LFS_POINTER:
+        raise UserError(
+            f"{spec} is a pointer of Git LFS and no audio; run `git lfs pull` in the corpus, or "
+            "leave it out with --skip_bad true"
+        )
     return spec
 
 

@@ -8,19 +8,19 @@ from pathlib import Path
 import pytest
 import yaml
 
+from cfia.corpus import page
 from cfia.corpus.prepare import main
 from cfia.errors import UserError
 from cfia.kaldi.data_dir import DataDir
-from tests.support.data_files import ROOT, load_script, write_audio
+from tests.support.data_files import ROOT, write_audio
 
 CONF = ROOT / "egs" / "emodb" / "conf"
-SCRIPT = load_script("egs/emodb/local/prepare_emodb.py")
 NAMES = ("03a01Fa", "03a02Wc", "08b10Nb", "08b03Td", "16a05La", "16b01Ed", "10a07Ab")
 
 
 def prepare(corpus: Path, *options: str) -> DataDir:
     data = corpus.parent / "data"
-    main("EmoDB", SCRIPT.read, ["--conf", str(CONF), *options, str(corpus), str(data)])
+    main("EmoDB", page.read, ["--conf", str(CONF), *options, str(corpus), str(data)])
     return DataDir.load(data)
 
 
@@ -67,11 +67,15 @@ def test_the_ten_sentences() -> None:
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("03a01Xa", r"03a01Xa has the label 'X' in .*03a01Xa\.wav, which .*4\.yaml does not list"),
-        ("3a01Fa", r"3a01Fa\.wav is not named as in EmoDB"),
-        ("03a01F", r"03a01F\.wav is not named as in EmoDB"),
-        ("04a01Fa", r"04a01Fa\.wav names the speaker 04"),
-        ("03c01Fa", r"03c01Fa\.wav names the text c01"),
+        (
+            "03a01Xa",
+            r"1 of 2 utterances have the label 'X' \(the first is 03a01Xa in .*03a01Xa\.wav\), "
+            r"which .*4\.yaml does not list",
+        ),
+        ("3a01Fa", r"3a01Fa\.wav is not named as corpus\.yaml says"),
+        ("03a01F", r"03a01F\.wav is not named as corpus\.yaml says"),
+        ("04a01Fa", r"04a01Fa\.wav: its gender is the code '04', which corpus\.yaml .* lacks"),
+        ("03c01Fa", r"03c01Fa\.wav: its text is the code 'c01', which .*texts\.yaml lacks"),
     ],
 )
 def test_a_wrong_name(tmp_path: Path, name: str, message: str) -> None:
@@ -86,7 +90,7 @@ def test_a_wrong_name(tmp_path: Path, name: str, message: str) -> None:
     ("make", "message"),
     [
         (lambda c: None, "no such directory"),
-        (lambda c: c.mkdir(), "is not EmoDB"),
+        (lambda c: c.mkdir(), r"has no \*\.wav and no \*\.flac in wav or flac or \."),
         (lambda c: write_audio(c / "wav" / "16a05La.wav"), "no utterance has a label with a class"),
         (
             lambda c: [write_audio(c / f"03a01Fa.{ending}") for ending in ("wav", "flac")],

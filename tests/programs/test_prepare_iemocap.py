@@ -90,7 +90,8 @@ DAMAGE: list[tuple[str, Callable[[SmallIemocap], object], str]] = [
     (
         "a label outside the map",
         lambda c: edit(c.labels_file, "F000\tang", "F000\tjoy"),
-        rf"{FIRST} has the label 'joy' in .*Ses01F_impro01\.txt, which .*4\.yaml does not list",
+        rf"1 of 36 utterances have the label 'joy' \(the first is {FIRST} in .*_impro01\.txt\), "
+        r"which .*4\.yaml does not list",
     ),
     (
         "no transcript",

@@ -1,0 +1,99 @@
+"""What makes a data directory, for its marker: options, and digests of the corpus and of code."""
+
+from __future__ import annotations
+
+import argparse
+import inspect
+import logging
+import sys
+from collections.abc import Collection
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cfia import marker
+from cfia.files import content_digest, sha256, stat_digest
+
+if TYPE_CHECKING:
+    from cfia.corpus.prepare import Corpus, Reader
+
+log = logging.getLogger(__name__)
+
+TIMES, CONTENTS = "corpus", "corpus's bytes"
+
+
+def recorded(
+    args: argparse.Namespace, root: Path, corpus: Corpus, audio: Collection[Path], reader: Reader
+) -> tuple[dict[str, Any], dict[str, str]]:
+    """List the options and inputs that decide on the bytes of the data directory.
+
+    Args:
+        args: the options of local/data.sh; root: the corpus's directory.
+        audio: the files of the selected utterances; reader: what has read the corpus.
+    """
+    options = {
+        "corpus_dir": _place(args.data_dir, root),
+        "labels": args.labels,
+        "text_tags": args.text_tags,
+        "skip_bad": _skip_bad(args),
+        "allow_partial": args.allow_partial,
+    }
+    inputs = {
+        **_corpus_digests(args, [*corpus.files, *audio], root),
+        "label map": sha256(args.label_map),
+        **corpus.inputs,
+    }
+    if args.text_file:
+        inputs["text_file"] = sha256(args.text_file)
+    return options, inputs | _code(reader)
+
+
+def _corpus_digests(args: argparse.Namespace, files: list[Path], root: Path) -> dict[str, str]:
+    """Digest the corpus: by sizes and times, and by what is in the files.
+
+    Where times alone are others, as of a copy, what was recorded of them stands. So the files are
+    read when a data directory is made, and when times differ.
+    """
+    there = marker.read(args.data_dir)
+    before = there.inputs if there and not args.force else {}
+    times = stat_digest(files, root)
+    if before.get(TIMES) == times or (before and CONTENTS not in before):
+        return {**{name: before[name] for name in (CONTENTS,) if name in before}, TIMES: times}
+    contents = content_digest(files, root)
+    if before.get(CONTENTS) != contents:
+        return {TIMES: times, CONTENTS: contents}
+    log.info("%s: files have other times than before, and the same bytes", root)
+    return {name: before[name] for name in (TIMES, CONTENTS)}
+
+
+def _skip_bad(args: argparse.Namespace) -> bool:
+    """Name --skip_bad for the marker: as it was, where nothing was skipped and it is the same.
+
+    So stage 1 takes its data directory for made when a later stage asks for --skip_bad true.
+    """
+    there = marker.read(args.data_dir)
+    if there is None or args.force or (args.data_dir / "skipped").exists():
+        return bool(args.skip_bad)
+    return bool(there.options.get("skip_bad", args.skip_bad))
+
+
+def _code(reader: Reader) -> dict[str, str]:
+    """Digest the recipe's own code that reads the corpus: the script, and modules beside it."""
+    script = Path(inspect.getfile(reader)).resolve()
+    if script.parent == Path(__file__).resolve().parent:  # no recipe's
+        return {}
+    named = [getattr(module, "__file__", None) for module in list(sys.modules.values())]
+    files = {Path(name).resolve() for name in named if name} | {script}
+    own = sorted(file for file in files if file.is_relative_to(script.parent))
+    return {str(file.relative_to(script.parents[1])): sha256(file) for file in own}
+
+
+def _place(data_dir: Path, root: Path) -> str:
+    """Name the corpus for the marker, so that it and the data directory may move together.
+
+    One that lies in the recipe is named from there; one that moved with it, as it was named before.
+    """
+    there, here = marker.read(data_dir), Path.cwd().resolve()
+    before = str(there.options.get("corpus_dir", "")) if there else ""
+    if before and marker.finder(data_dir)(before) == str(root):
+        return before
+    return str(root.relative_to(here) if root.is_relative_to(here) else root)

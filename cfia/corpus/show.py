@@ -1,0 +1,97 @@
+"""Print how a corpus was understood: some utterances, and counts by label, speaker and split."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cfia.corpus.utterances import LEFT_OUT, NO_AUDIO, Utterance, label_map, unique
+
+if TYPE_CHECKING:
+    from cfia.corpus.prepare import Corpus
+
+_MOST = 30  # values of a count that are printed
+
+
+def show(corpus: Corpus, labels: Path, n: int) -> str:
+    """Describe a corpus, and `n` utterances that are spread over it.
+
+    Args:
+        labels: the label map, for the classes.
+
+    Raises:
+        UserError: two utterances have one id, or the label map is none.
+    """
+    utterances = [u for _, u in sorted(unique(corpus.utterances).items())]
+    classes = label_map(labels)
+    n = min(n, len(utterances))
+    chosen = [utterances[i * len(utterances) // n] for i in range(n)]
+    lines = [line for u in chosen for line in (*_utterance(u, corpus, classes), "")]
+    lines += _counts("utterances by label", (_label(u.label, classes, labels) for u in utterances))
+    speakers = [u.speaker for u in utterances]
+    lines += _counts("by speaker", (speaker or "not known" for speaker in speakers))
+    for name, table in corpus.speakers.items():
+        lines += _counts(f"speakers by {name.removeprefix('spk2')}", table.values())
+    for name in ("session", "type"):
+        lines += _counts(f"by {name}", (getattr(u, name) for u in utterances))
+    lines += _splits(utterances)
+    missing = [u for u in utterances if u.audio != NO_AUDIO and not u.audio.is_file()]
+    if missing:
+        lines.append(f"without their audio file: {len(missing):,}, such as {missing[0].audio}")
+    without = sum(u.transcript is None for u in utterances)
+    if without and corpus.has_text:
+        lines.append(f"without a transcript: {without:,}")
+    return "\n".join([*lines, f"utterances: {len(utterances):,}"])
+
+
+def _utterance(u: Utterance, corpus: Corpus, classes: Mapping[str, str]) -> Iterator[str]:
+    of_speaker = {name: table.get(u.speaker or u.id, "") for name, table in corpus.speakers.items()}
+    values = {
+        "from": u.source,
+        "audio": u.audio,
+        "speaker": u.speaker or "not known",
+        **{name.removeprefix("spk2"): value for name, value in of_speaker.items()},
+        "label": f"{u.label} ({classes.get(u.label, 'not in the label set')})",
+        "text": u.transcript,
+        "session": u.session,
+        "type": u.type,
+        "dialogue": u.dialogue,
+        "split": u.split,
+        "start": u.start,
+        "end": u.end,
+        **u.columns,
+    }
+    yield u.id
+    for name, value in values.items():
+        if value not in ("", None):
+            yield f"  {name:<9} {value}"
+
+
+def _label(label: str, classes: Mapping[str, str], path: Path) -> str:
+    known = classes.get(label, f"not in {path}")
+    return f"{label} ({'left out' if known == LEFT_OUT else known})"
+
+
+def _counts(title: str, values: Iterable[str]) -> list[str]:
+    """Count values in a line, the names sorted; nothing of what nobody knows."""
+    counts = Counter(values)
+    if not counts or counts.keys() == {""}:
+        return []
+    shown = [f"{name} {counts[name]:,}" for name in sorted(counts)[:_MOST]]
+    more = [f"and {len(counts) - _MOST:,} more"] if len(counts) > _MOST else []
+    return [f"{title} ({len(counts):,}): {', '.join(shown + more)}"]
+
+
+def _splits(utterances: Iterable[Utterance]) -> Iterator[str]:
+    """Count the parts of each official fold."""
+    parts = Counter(u.split for u in utterances if u.split)
+    n_folds = max((len(split.split()) for split in parts), default=0)
+    for fold in range(n_folds):
+        counts: Counter[str] = Counter()
+        for split, count in parts.items():
+            words = split.split()
+            counts[words[fold] if fold < len(words) else LEFT_OUT] += count
+        shown = ", ".join(f"{part} {counts[part]:,}" for part in sorted(counts))
+        yield f"by official split{f', fold {fold + 1}' if n_folds > 1 else ''}: {shown}"
