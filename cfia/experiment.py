@@ -22,6 +22,7 @@ from cfia.shapes import ShapeError, fit
 
 NAME = directories.EXPERIMENT
 PARTS = ("train", "valid", "test")
+SPEAKERS_SHARED = "speakers in training and test"  # said with every score of such folds
 ELSEWHERE = "elsewhere"  # the selection of an experiment that was not trained here
 SCORES = "scores.json"  # beside it, of its trainings
 _SHA256 = "sha256"

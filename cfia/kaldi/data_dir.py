@@ -106,6 +106,11 @@ class DataDir:
                 )
 
 
+def speakers_known(utt2spk: Mapping[str, str]) -> bool:
+    """Whether anybody knows the speakers: else, as in Kaldi, each utterance is its own."""
+    return any(utterance != speaker for utterance, speaker in utt2spk.items())
+
+
 def write_data_dir(
     path: str | os.PathLike[str],
     tables: Mapping[str, Mapping[str, str]],

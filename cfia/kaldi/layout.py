@@ -31,8 +31,8 @@ class Table(NamedTuple):
     one_value: bool = False
 
 
-FURTHER = ("utt2emo", "utt2session", "utt2type", "utt2dialogue")
-"""Tables that Kaldi does not know: one value for each utterance; callers know its meaning."""
+FURTHER = ("utt2emo", "utt2session", "utt2type", "utt2dialogue", "utt2split")
+"""Tables that Kaldi does not know, of all utterances; callers know their meaning."""
 
 TABLES = {
     "utt2spk": Table(Key.UTTERANCE, one_value=True),
@@ -43,6 +43,7 @@ TABLES = {
     "utt2dur": Table(Key.UTTERANCE, one_value=True),
     "utt2num_frames": Table(Key.UTTERANCE, one_value=True),
     **dict.fromkeys(FURTHER, Table(Key.UTTERANCE, one_value=True)),
+    "utt2split": Table(Key.UTTERANCE),  # a word for each fold
     "utt2lang": Table(Key.UTTERANCE),
     "utt2uniq": Table(Key.UTTERANCE, one_value=True),
     "wav.scp": Table(Key.RECORDING),

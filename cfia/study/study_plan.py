@@ -7,7 +7,6 @@ directory are one experiment, whatever tables they are in.
 from __future__ import annotations
 
 import dataclasses
-import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property
@@ -24,8 +23,9 @@ from cfia.naming import MODALITIES, checked, folds_scheme, names
 from cfia.study.models import Models, read_models
 from cfia.study.request import Request
 from cfia.study.study_file import ROW_OPTIONS, Row, Study, plain_study, read_study
-from cfia.training.folds import ImpossibleError, MissingClassError, make_folds
+from cfia.training.folds import MissingClassError, make_folds
 from cfia.training.inputs import check_encoder, classes, measure_folds, measure_part
+from cfia.training.schemes import ImpossibleError
 
 
 @dataclass(frozen=True)
@@ -180,7 +180,11 @@ class StudyPlan:
         schemes = [folds_scheme(row["cv"], row["validation"]) for row in rows]
         if not self.study.name:
             validation = self.request.options["validation"]
-            schemes += [folds_scheme(cv, validation) for cv in options.SCHEMES]
+            schemes += [
+                folds_scheme(cv, validation)
+                for cv in options.SCHEMES
+                if not options.not_together(cv, validation)
+            ]
         return list(dict.fromkeys(schemes))
 
     def describe(self, row: Row) -> str:
@@ -278,16 +282,12 @@ def _study(request: Request) -> Study:
 
 def _count_folds(data: Path, cv: str, validation: str) -> tuple[int, str]:
     """Count the folds that there can be; 0 where nobody knows yet, or with the reason for none."""
-    log_of_folds = logging.getLogger(make_folds.__module__)
-    log_of_folds.disabled = True  # stage 2 says what is to be said, once
     try:
         return len(make_folds(DataDir.load(data, needed=()), cv, validation)), ""
     except (ImpossibleError, MissingClassError) as error:
         return 0, str(error)
     except UserError:  # no data directory yet, or one that stage 1 has to make again
         return 0, ""
-    finally:
-        log_of_folds.disabled = False
 
 
 def setting_tag(changed: Mapping[str, Any]) -> str:

@@ -19,7 +19,7 @@ from cfia.upstream import imported
 
 MADE_BY = {"audio": "stage 3", "text": "stage 4"}
 FEATURE_TABLES = ("wav.scp", "segments", "utt2dur", "text")  # those that features are made from
-FOLD_TABLES = ("utt2spk", "utt2emo", "utt2session")  # those that folds are made from
+FOLD_TABLES = ("utt2spk", "utt2emo", "utt2session", "utt2split")  # those that folds are made from
 SCORE_TABLES = ("utt2emo", "utt2spk")  # those that scores, too, are made from
 
 
