@@ -129,7 +129,7 @@ def experiment_figures(row: Scored) -> FigureFiles:
     names = ("posteriors.tsv", "history.csv")
     read = [training.directory / name for training in trained.trainings for name in names]
     inputs = {f"{p.parent.name}/{p.name}": sha256(p) for p in read if p.exists()}
-    made_of = [trained.label, trained.scheme, inputs]
+    made_of = [trained.label, trained.scheme, trained.validation_shared, inputs]
     return draw_if_stale(trained.directory / ".figures.json", made_of, specs)
 
 

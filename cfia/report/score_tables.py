@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from cfia.experiment import ELSEWHERE
+from cfia.experiment import ELSEWHERE, ORACLE, SHARES_SPEAKERS, SPEAKERS_SHARED
 from cfia.metrics import HEADLINES, METRICS, Metric, confusion
+from cfia.options import scheme_kind
 from cfia.report.table import Column, Table
 from cfia.scoring.cells import Cell, Estimate, Spread
 from cfia.scoring.scores_file import Scored, interval_in_words, one_answer
@@ -16,10 +17,18 @@ from cfia.scoring.subsets import TAGGED, UNSEEN
 from cfia.scoring.subsets import TITLES as SUBSETS
 from cfia.scoring.trained import TrainedExperiment
 
+# What is said of how scores were made, by the columns of results.csv.
+STAMPS = {ORACLE: ORACLE, "speakers_shared": SPEAKERS_SHARED}
 # The columns that the screen has room for.
 ON_SCREEN = ("system", *HEADLINES, "ua_folds", "ua_seeds")
 
-_CV = {"session": "leave one session out", "speaker": "leave one speaker out"}
+_CV = {
+    "session": "leave one session out",
+    "speaker": "leave one speaker out",
+    "kfold": "groups of speakers",
+    "given": "official parts",
+    "utterance": "utterances at random",
+}
 _SELECTION = {
     "valid": "epoch selected on the validation part",
     "last": "last epoch",
@@ -36,8 +45,11 @@ def counted(n: int, noun: str) -> str:
 def describe_protocol(trained: TrainedExperiment) -> str:
     """Describe how an experiment was trained and tested: `leave one speaker out, 10 folds; ...`."""
     protocol = trained.protocol
+    kind = scheme_kind(protocol["cv"])
+    shared = [SPEAKERS_SHARED] * trained.experiment.speakers_shared
     words = [
-        f"{_CV.get(protocol['cv'], protocol['cv'])}, {counted(protocol['folds'], 'fold')}",
+        f"{_CV.get(kind, protocol['cv'])}, {counted(protocol['folds'], 'fold')}",
+        *shared,
         f"validation {protocol['validation']}",
         _SELECTION.get(protocol["selection"], f"selection {protocol['selection']}"),
     ]
@@ -128,14 +140,15 @@ def _subset_notes(rows: Sequence[Scored], names: Sequence[str]) -> list[str]:
 def flat_table(rows: Sequence[Scored]) -> Table:
     """List all systems of all schemes, and ensembles of their seeds, for results.csv."""
     facts = ("scheme", "cv", "validation", "selection", "labels", "text_tags", "corpus")
-    columns = [Column("system", ""), Column("scheme", ""), Column("oracle", "")]
+    columns = [Column(key, "") for key in ("system", "scheme", *STAMPS)]
     columns += [Column(key, "") for key in ("input", "exposure", *facts[1:], "seeds", "n")]
     columns += [Column(f"{name}{end}", "") for end in ("", "_folds", "_seeds") for name in METRICS]
     flat: list[dict[str, Cell]] = []
     for row in rows:
         protocol = row.scores["protocol"]
         same: dict[str, Cell] = {key: str(protocol[key] or "") for key in facts}
-        same["oracle"] = "oracle" if row.trained.oracle else ""
+        words = row.trained.experiment.words
+        same |= {key: word if word in words else "" for key, word in STAMPS.items()}
         same["seeds"] = " ".join(str(seed) for seed in protocol["seeds"])
         flat += [{**cells, **same} for cells in _cells(row, row.trained.system)]
     return Table("", columns, flat)
@@ -204,7 +217,19 @@ def _notes(rows: Sequence[Scored]) -> list[str]:
         "Over folds: mean of the folds' scores ± their standard deviation.",
         "Encoders saw: what their own training had of this corpus: none of it, its audio without "
         "labels, its labels, or unknown (conf/exposure.yaml).",
+        *_validation_notes(rows),
         *seed_notes(rows),
+    ]
+
+
+def _validation_notes(rows: Sequence[Scored]) -> list[str]:
+    """Say why scores on validation parts, which train.log has, are better than these."""
+    apart = [row.trained for row in rows if not row.trained.experiment.speakers_shared]
+    if not any(trained.validation_shared for trained in apart):
+        return []
+    return [
+        f"Validation {SHARES_SPEAKERS}, the test does not: UA on it, as in train.log and in the "
+        "learning curves, is higher than the test's, and no estimate of it."
     ]
 
 

@@ -21,10 +21,16 @@ from cfia.files import digest
 from cfia.kaldi.data_dir import DataDir
 from cfia.naming import MODALITIES, checked, folds_scheme, names
 from cfia.study.models import Models, read_models
-from cfia.study.request import Request
+from cfia.study.request import Request, read_config
 from cfia.study.study_file import ROW_OPTIONS, Row, Study, plain_study, read_study
 from cfia.training.folds import MissingClassError, make_folds
-from cfia.training.inputs import check_encoder, classes, measure_folds, measure_part
+from cfia.training.inputs import (
+    check_encoder,
+    classes,
+    measure_folds,
+    measure_part,
+    speakers_shared,
+)
 from cfia.training.schemes import ImpossibleError
 
 
@@ -91,7 +97,10 @@ class PlannedExperiment:
             system=self.system,
             scheme=self.scheme,
             corpus=corpus,
-            protocol=options.recorded(options.PROTOCOL, self.options),
+            protocol={
+                **options.recorded(options.PROTOCOL, self.options),
+                **speakers_shared(self.options["cv"], self.data, self.folds),
+            },
             run=self.run_options(),
             classes=classes(self.data),
             folds=folds,
@@ -133,7 +142,7 @@ class StudyPlan:
                 self.entries.append(self._entry(row))
         if self.study.name:  # of a plain run they are read with its options
             for planned in self.experiments:
-                load(planned.files, planned.overrides)
+                read_config(planned.files, planned.overrides, planned.options)
 
     @property
     def tag(self) -> str:

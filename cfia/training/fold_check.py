@@ -43,6 +43,7 @@ def check(
     tested: dict[str, int] = {}
     reports = []
     for number, parts in enumerate(_read_folds(folds), start=1):
+        _check_sorted(parts, folds / str(number))
         where = f"fold {number} of {shown}"
         _check_utterances(parts, known, where)
         if cv == "given":
@@ -72,7 +73,9 @@ def shares_speakers(data: Path, folds: Path, part: str, other: str) -> bool:
     """
     utt2spk = read_table(data / "utt2spk")
     return any(
-        not _values(parts[part], utt2spk).isdisjoint(_values(parts[other], utt2spk))
+        not {utt2spk.get(utterance) for utterance in parts[part]}.isdisjoint(
+            utt2spk[utterance] for utterance in parts[other] if utterance in utt2spk
+        )
         for parts in _read_folds(folds)
     )
 
@@ -88,10 +91,13 @@ def _read_folds(folds: Path) -> Iterable[Parts]:
 def _read(path: Path) -> list[str]:
     if path.name == "valid" and path.is_file() and path.stat().st_size == 0:
         return []  # legal with `none`, which `_check_disjoint` knows
-    utterances = [split_row(line)[0] for line in read_lines(path)]
-    if utterances != sorted(set(utterances)):
-        raise _wrong(path, "it is not sorted or has duplicates")
-    return utterances
+    return [split_row(line)[0] for line in read_lines(path)]
+
+
+def _check_sorted(parts: Parts, directory: Path) -> None:
+    for part, utterances in parts.items():
+        if utterances != sorted(set(utterances)):
+            raise _wrong(directory / part, "it is not sorted or has duplicates")
 
 
 def _check_utterances(parts: Parts, known: set[str], where: str) -> None:
