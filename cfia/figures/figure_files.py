@@ -153,5 +153,6 @@ def dots_row(row: Scored) -> Dots:
         label=row.trained.label,
         pooled=Estimate.of(row.scores["pooled"], "ua"),
         folds=[fold["ua"] for fold in row.scores["folds"].values()],
+        tested=[f"{k}: {whom}" for k, whom in row.outputs.whom_tests().items()],
         seeds=[seed["pooled"]["ua"] for seed in row.scores["seeds"].values()],
     )

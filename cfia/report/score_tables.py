@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from cfia.corpus.corpus_conf import Standard, is_standard
 from cfia.experiment import ELSEWHERE, ORACLE, SHARES_SPEAKERS, SPEAKERS_SHARED
 from cfia.metrics import HEADLINES, METRICS, Metric, confusion
 from cfia.options import scheme_kind
@@ -42,15 +43,20 @@ def counted(n: int, noun: str) -> str:
     return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
 
 
-def describe_protocol(trained: TrainedExperiment) -> str:
-    """Describe how an experiment was trained and tested: `leave one speaker out, 10 folds; ...`."""
+def describe_protocol(trained: TrainedExperiment, standard: Standard) -> str:
+    """Describe how an experiment was trained and tested: `leave one speaker out, 10 folds; ...`.
+
+    Args:
+        standard: of the corpus; empty where it names none.
+    """
     protocol = trained.protocol
     kind = scheme_kind(protocol["cv"])
     shared = [SPEAKERS_SHARED] * trained.experiment.speakers_shared
     words = [
         f"{_CV.get(kind, protocol['cv'])}, {counted(protocol['folds'], 'fold')}",
         *shared,
-        f"validation {protocol['validation']}",
+        f"validation {protocol['validation']}"
+        + " (the corpus's standard)" * is_standard(standard, protocol),
         _SELECTION.get(protocol["selection"], f"selection {protocol['selection']}"),
     ]
     labels = [f"label set {protocol['labels']}"] if protocol["labels"] else []
@@ -66,10 +72,11 @@ def describe_input(trained: TrainedExperiment) -> str:
     return " + ".join(names) or "unknown"
 
 
-def score_table(rows: Sequence[Scored]) -> Table:
+def score_table(rows: Sequence[Scored], standard: Standard) -> Table:
     """List the scores of the systems of one scheme, and of always the most frequent class.
 
-    Below a system of several seeds stands the ensemble of its networks.
+    Below a system of several seeds stands the ensemble of its networks. `standard` is as for
+    `describe_protocol`.
     """
     several = any(len(row.outputs.seeds) > 1 for row in rows)
     columns = [Column("system", "system"), Column("input", "input")]
@@ -80,7 +87,8 @@ def score_table(rows: Sequence[Scored]) -> Table:
     columns += [Column("n", "n")]
     # What was trained here comes first, for what was not says less of the protocol.
     trained = min((row.trained for row in rows), key=lambda trained: trained.experiment.imported)
-    title = f"Scheme {trained.scheme}: {describe_protocol(trained)}{if_one_seed(rows)}"
+    how = describe_protocol(trained, standard)
+    title = f"Scheme {trained.scheme}: {how}{if_one_seed(rows)}"
     cells = [cells for row in rows for cells in _cells(row, row.trained.label)]
     return Table(title, columns, [*cells, _chance(rows[0])], _notes(rows))
 
@@ -229,7 +237,7 @@ def _validation_notes(rows: Sequence[Scored]) -> list[str]:
         return []
     return [
         f"Validation {SHARES_SPEAKERS}, the test does not: UA on it, as in train.log and in the "
-        "learning curves, is higher than the test's, and no estimate of it."
+        "learning curves, stands above the test's, and is no estimate of it."
     ]
 
 

@@ -90,7 +90,8 @@ def _experiment(request: Request) -> Experiment:
     divided = marker.read(request.folds)  # a directory of a user's own tells by its name
     cv, validation = split_folds_scheme(request.folds.name)
     if divided:
-        cv, validation = (str(divided.options[key]) for key in ("cv", "validation"))
+        cv = str(divided.options.get("cv", cv))
+        validation = str(divided.options.get("validation", validation))
     return Experiment(
         directory=request.directory,
         system=request.directory.parent.name,

@@ -15,6 +15,7 @@ from typing import Any
 
 from cfia import options
 from cfia.config import as_override, load
+from cfia.corpus.corpus_conf import Standard, read_corpus_conf
 from cfia.errors import UserError
 from cfia.experiment import PARTS, Experiment
 from cfia.files import digest
@@ -148,6 +149,11 @@ class StudyPlan:
     def tag(self) -> str:
         """The suffix of the study's own directories and tables; "" for none."""
         return "_".join(filter(None, [self.study.tag, self.request.options["tag"]]))
+
+    @cached_property
+    def standard(self) -> Standard:
+        """The standard protocol of the corpus; empty where its page names none."""
+        return read_corpus_conf(self.request.recipe / "conf" / "corpus.yaml").get("standard", {})
 
     @property
     def directory(self) -> Path:
