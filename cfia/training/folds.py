@@ -65,10 +65,11 @@ def make_folds(data: DataDir, cv: str, validation: str) -> dict[str, Fold]:
     wrong = not_together(cv, validation)
     if wrong:
         raise ImpossibleError(wrong)
-    folds, every = {}, set(labels.values())
+    folds, every, utterances = {}, set(labels.values()), data.utterances
     for number, division in enumerate(divisions(data, cv), start=1):
         valid = validation_part(data, validation, division)
-        fold = Fold(sorted(division.rest - valid), sorted(valid), sorted(division.test))
+        parts = (division.rest - valid, valid, division.test)
+        fold = Fold(*([u for u in utterances if u in part] for part in parts))
         where = f"fold {number} ({division.words})"
         for part in PARTS:
             if not getattr(fold, part) and (part, validation) != ("valid", "none"):

@@ -98,12 +98,12 @@ def _of_groups(groups: Mapping[str, str], words: Mapping[str, str]) -> list[Divi
 
 def _way_out(data: DataDir) -> str:
     """Name the schemes that the corpus offers, as the end of a sentence."""
-    offered = []
+    offered: list[str] = []
     if speakers_known(data.utt2spk) and len(set(data.utt2spk.values())) > 1:
         offered += ["speaker", "kfold<k>"]
     if data.table("utt2split"):
         offered.append("given")
-    return f"; use --cv {' or '.join([*offered, 'utterance<k>'])}"
+    return f"; use --cv {', '.join(offered)}{' or ' if offered else ''}utterance<k>"
 
 
 def _held_out(data: DataDir, cv: str) -> Mapping[str, str]:

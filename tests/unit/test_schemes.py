@@ -254,8 +254,8 @@ def test_another_number_of_groups_is_another_scheme(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("labels", "split", "cv", "message"),
     [
-        (LABELS, None, "given", r"has no official splits \(utt2split\); use --cv speaker or kfold"),
-        (LABELS, None, "session", "has no sessions .*; use --cv speaker or kfold<k> or utterance<"),
+        (LABELS, None, "given", r"has no official splits \(utt2split\); use --cv speaker, kfold"),
+        (LABELS, None, "session", "has no sessions .*; use --cv speaker, kfold<k> or utterance<"),
         (LABELS, SPLIT, "kfold4", "--cv kfold4 needs 4 speakers at least, and data/all has 3"),
         ({u[3:]: e for u, e in LABELS.items()}, None, "speaker",
          "--cv speaker needs speakers, .* not known: its utt2spk names each utterance itself; use "
