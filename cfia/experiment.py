@@ -7,7 +7,7 @@ names no fold and no seed: these make a training of an experiment.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypedDict
@@ -22,6 +22,9 @@ from cfia.shapes import ShapeError, fit
 
 NAME = directories.EXPERIMENT
 PARTS = ("train", "valid", "test")
+ORACLE = "oracle"  # said with every score of an epoch that was selected on the test fold
+SPEAKERS_SHARED = "speakers in training and test"  # said with every score of such folds
+SHARES_SPEAKERS = "shares speakers with training"  # of validation, where its scores are read
 ELSEWHERE = "elsewhere"  # the selection of an experiment that was not trained here
 SCORES = "scores.json"  # beside it, of its trainings
 _SHA256 = "sha256"
@@ -81,7 +84,8 @@ class Experiment:
 
     Attributes:
         directory: exp/<system>/<scheme>; not in the file.
-        protocol: options of run.sh that say how it is trained and tested: cv, selection, ...
+        protocol: options of run.sh that say how it is trained and tested: cv, selection, ...; and
+            `speakers_shared`, true, where speakers of a fold's test stand in its training.
         run: options that say how it is computed, such as num_threads.
         classes: in the order of the network's outputs.
         parts: by their names, PARTS.
@@ -93,7 +97,7 @@ class Experiment:
     system: str
     scheme: str
     corpus: str
-    protocol: Mapping[str, str]
+    protocol: Mapping[str, str | bool]
     run: Mapping[str, Any]
     classes: tuple[str, ...]
     folds: Folds
@@ -132,6 +136,27 @@ class Experiment:
     def oracle(self) -> bool:
         """Whether the epoch is selected on the test fold."""
         return self.protocol["selection"] == "test"
+
+    @property
+    def speakers_shared(self) -> bool:
+        """Whether speakers of a fold's test stand in its training."""
+        return bool(self.protocol.get("speakers_shared"))
+
+    @property
+    def validated(self) -> bool:
+        """Whether every epoch is scored on utterances that it is not trained on."""
+        return self.oracle or self.protocol["validation"] != "none"
+
+    @property
+    def scheme_words(self) -> list[str]:
+        """What must be said with every score of its scheme, since it makes scores look better."""
+        said = {ORACLE: self.oracle, SPEAKERS_SHARED: self.speakers_shared}
+        return [word for word, holds in said.items() if holds]
+
+    @property
+    def words(self) -> list[str]:
+        """What must be said with every score of it."""
+        return [*self.scheme_words, *(["imported"] if self.imported else [])]
 
     def dumps(self, part: str = "train") -> dict[str, Path]:
         """Give the dump directories of a part, by modality."""
@@ -181,6 +206,12 @@ class Experiment:
         values["config"] = _plain(self.trained_with.flat()) if self.trained_with else None
         self.directory.mkdir(parents=True, exist_ok=True)
         write_yaml(self.directory / NAME, {**values, _SHA256: digest(values)})
+
+
+def in_brackets(words: Iterable[str]) -> str:
+    """Put words behind a name: ` (oracle, imported)`; "" where there are none."""
+    said = ", ".join(words)
+    return f" ({said})" if said else ""
 
 
 def _plain(value: Any) -> Any:

@@ -15,11 +15,23 @@ from pathlib import Path
 from cfia import config
 from cfia.directories import obstacle
 from cfia.errors import UserError
-from cfia.naming import mistake
+from cfia.naming import DEFAULT_VALIDATION, mistake
 
 BOOLEAN = ("false", "true")
-VALIDATIONS = ("random20", "partner", "next_speaker", "next_session")
-SCHEMES = ("session", "speaker")
+SCHEMES = ("session", "speaker")  # those whose fold lists stage 2 makes for every corpus
+_CV = re.compile("session|speaker|given|(kfold|utterance)(?P<k>[1-9][0-9]{0,3})")
+_VALIDATION = re.compile(
+    "random(?P<percent>[1-9][0-9]?)|partner|next_speaker|next_session|given|none"
+)
+LARGEST_PERCENT = 50  # of the utterances outside the test part that validation may draw
+# What validates beside `random<percent>` and `none`, by the kind of scheme.
+_VALIDATIONS = {
+    "session": ("next_speaker", "next_session"),
+    "speaker": ("partner", "next_speaker", "next_session"),
+    "kfold": ("next_speaker", "next_session"),
+    "given": ("given",),
+    "utterance": (),
+}
 
 PROTOCOL, RUN = "protocol", "run"  # sections of experiment.yaml
 
@@ -61,6 +73,41 @@ def name_part(value: str) -> str:
     """Check a word that becomes part of a directory's name."""
     wrong = "but that hides it or leads elsewhere" if re.match(r"\.|.*/", value) else mistake(value)
     return f"it becomes part of a directory's name, {wrong}" if wrong else ""
+
+
+def cv(value: str) -> str:
+    """Check how folds are made."""
+    match = _CV.fullmatch(value)
+    if match and match["k"] != "1":
+        return ""
+    return "expected session, speaker, kfold<k>, given or utterance<k>, k from 2 on: kfold5"
+
+
+def validation(value: str) -> str:
+    """Check what validates."""
+    match = _VALIDATION.fullmatch(value)
+    if match and int(match["percent"] or 1) <= LARGEST_PERCENT:
+        return ""
+    return (
+        f"expected random<percent>, from random1 to random{LARGEST_PERCENT}, partner, "
+        "next_speaker, next_session, given or none"
+    )
+
+
+def scheme_kind(cv: str) -> str:
+    """Name the kind of a scheme: `kfold` of `kfold5`."""
+    return cv.rstrip("0123456789")
+
+
+def not_together(cv: str, validation: str) -> str:
+    """Say why a validation does not go with a scheme; "" if it does. Both are legal."""
+    kind = scheme_kind(cv)
+    if validation in ("none", *_VALIDATIONS[kind]) or validation.startswith("random"):
+        return ""
+    if validation == "partner" and kind == "session":
+        return "--validation partner needs --cv speaker: with --cv session both speakers are tested"
+    may_be = ", ".join(("random<percent>", *_VALIDATIONS[kind]))
+    return f"--validation {validation} does not go with --cv {cv}; there it is {may_be} or none"
 
 
 def directory(value: str) -> str:
@@ -144,10 +191,11 @@ OPTIONS: dict[str, tuple[Option, ...]] = {
         _o("text_file", "", "a Kaldi text (of a recogniser, say) to use as transcripts"),
     ),
     "Folds": (
-        _o("cv", "session", "what is held out for the test: session or speaker", SCHEMES,
-           recorded=PROTOCOL),
-        _o("validation", "random20", "random20, partner, next_speaker or next_session",
-           VALIDATIONS, recorded=PROTOCOL),
+        _o("cv", "session", "what is tested: session, speaker, kfold<k>, given or utterance<k>",
+           check=cv, recorded=PROTOCOL),
+        _o("validation", DEFAULT_VALIDATION,
+           "random<percent>, partner, next_speaker, next_session, given or none",
+           check=validation, recorded=PROTOCOL),
         _o("folds", "", 'train and score these alone, such as "1 2", and make no tables',
            check=numbers("1 2", 9999)),
     ),
@@ -265,10 +313,10 @@ def check(values: Mapping[str, str], legal: Mapping[str, Sequence[str]]) -> None
         raise UserError("stage 9 (pack) is not built yet")
     if stage > stop_stage:
         raise UserError(f"--stage {stage} is after --stop_stage {stop_stage}: nothing to run")
-    if values["cv"] == "session" and values["validation"] == "partner":
-        raise UserError(
-            "--validation partner needs --cv speaker: with --cv session both speakers are tested"
-        )
+    wrong = not_together(values["cv"], values["validation"])
+    if wrong:
+        raise UserError(wrong)
+    _check_selection(values)
     if values["folds"] and values["study"]:
         raise UserError("--folds is for a plain run; the tables of a study need all folds")
     skipped = values["skip_stages"].replace(",", " ").split()
@@ -289,6 +337,15 @@ def check_protocol(values: Mapping[str, str]) -> None:
     for option in EVERY:
         if option.recorded == PROTOCOL:
             _check_value(option, values[option.name], option.legal)
+    _check_selection(values)
+
+
+def _check_selection(values: Mapping[str, str]) -> None:
+    if values["validation"] == "none" and values["selection"] not in ("last", "test"):
+        raise UserError(
+            "--validation none needs --selection last or test: without a validation part no epoch "
+            "can be selected on it"
+        )
 
 
 def _check_value(option: Option, value: str, legal: Sequence[str]) -> None:

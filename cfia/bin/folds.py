@@ -8,9 +8,9 @@ from pathlib import Path
 
 from cfia.cli import boolean, parser, run
 from cfia.naming import split_folds_scheme
-from cfia.options import LEGAL, SCHEMES
+from cfia.options import SCHEMES, cv, validation
 
-EXAMPLE = "cfia folds --data data/all --out data/folds session speaker-partner"
+EXAMPLE = "cfia folds --data data/all --out data/folds session speaker-partner kfold5-random10"
 
 log = logging.getLogger(__name__)
 
@@ -28,19 +28,21 @@ def main(argv: Sequence[str] | None = None) -> None:
     p.add_argument("--force", type=boolean, default=False, help="make them again")
     args = p.parse_args(argv)
     for scheme in args.schemes:
-        for option, value in zip(("cv", "validation"), split_folds_scheme(scheme), strict=True):
-            if value not in LEGAL[option]:
-                p.error(f"{scheme}: {option} may be {', '.join(LEGAL[option])}, not {value!r}")
+        for check, value in zip((cv, validation), split_folds_scheme(scheme), strict=True):
+            if wrong := check(value):
+                p.error(f"{scheme}: {value!r}; {wrong}")
 
     from cfia.kaldi.data_dir import DataDir
-    from cfia.training.folds import ImpossibleError, MissingClassError, make_scheme
+    from cfia.training.folds import MissingClassError, make_scheme
+    from cfia.training.schemes import ImpossibleError, refuse_many_folds
 
     data = DataDir.load(args.data, needed=())
     for scheme in args.schemes:
-        cv, validation = split_folds_scheme(scheme)
         directory = args.out / f"{scheme}{args.suffix}"
         try:
-            make_scheme(data, directory, cv, validation, force=args.force)
+            if args.need and scheme != args.need:
+                refuse_many_folds(data, split_folds_scheme(scheme)[0])
+            make_scheme(data, directory, *split_folds_scheme(scheme), force=args.force)
         except ImpossibleError as error:
             if scheme == args.need:
                 p.error(str(error))

@@ -24,12 +24,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     if not utts:
         p.error("--utts names no utterance")
     from cfia import experiment
+    from cfia.experiment import in_brackets
     from cfia.figures.gates import draw_all
     from cfia.training.audio_weights import audio_weights
     from cfia.training.training import Training
 
     training = Training(experiment.read(args.experiment), args.fold, args.seed)
     system, scheme = training.experiment.system, training.experiment.scheme
+    system += in_brackets(training.experiment.words)
     title = f"{system}, {scheme}, fold {args.fold}, seed {args.seed}"
     data, out = training.experiment.parts["train"].data, args.out or training.directory / "gates"
     for path in draw_all(data, audio_weights(training, utts), title, out):

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Required, TypedDict
 
+from cfia import options
 from cfia.errors import UserError
 from cfia.files import read_yaml
+from cfia.naming import DEFAULT_VALIDATION
 from cfia.shapes import ShapeError, check_keys, fit
 
 Counts = dict[str, int]
@@ -81,6 +84,13 @@ class Join(Table, total=False):
     value: str
 
 
+class Standard(TypedDict, total=False):
+    """The protocol under which numbers on a corpus are mostly published, by options of run.sh."""
+
+    cv: str
+    validation: str
+
+
 class CorpusConf(TypedDict, total=False):
     """The keys of corpus.yaml, all of which may be missing; conf/README.md describes them.
 
@@ -89,6 +99,7 @@ class CorpusConf(TypedDict, total=False):
         expect: by the label set, whose name may look like a number.
         transcripts: false where the corpus has none.
         min_class: see `cfia.corpus.rare`.
+        standard: how the corpus is mostly divided; what was made so is marked in tables.
     """
 
     title: str
@@ -97,6 +108,7 @@ class CorpusConf(TypedDict, total=False):
     expect: dict[str | int, Expected | None] | None
     transcripts: bool | None
     min_class: MinClass | None
+    standard: Standard
     root: Some
     ignore: Some
     files: Files
@@ -125,7 +137,29 @@ def read_corpus_conf(path: Path) -> CorpusConf:
         check_keys(CorpusConf, values)
     except ShapeError as error:
         raise UserError(f"{path}: {error}; conf/README.md lists the keys") from None
+    _check_standard(path, conf.get("standard", {}))
     return conf
+
+
+def _check_standard(path: Path, standard: Standard) -> None:
+    cv, validation = standard.get("cv", ""), standard.get("validation", DEFAULT_VALIDATION)
+    wrong = standard and (
+        options.cv(cv) or options.validation(validation) or options.not_together(cv, validation)
+    )
+    if wrong:
+        raise UserError(f"{path}: standard is {cv!r} with validation {validation!r}; {wrong}")
+
+
+def is_standard(standard: Standard, protocol: Mapping[str, Any]) -> bool:
+    """Whether an experiment was trained and tested as is the standard of its corpus.
+
+    Args:
+        standard: empty where the corpus names none.
+        protocol: of its experiment.yaml.
+    """
+    cv, validation = standard.get("cv"), standard.get("validation", DEFAULT_VALIDATION)
+    same = (protocol["cv"], protocol["validation"]) == (cv, validation)
+    return same and protocol["selection"] != "test"
 
 
 def has_text(conf: CorpusConf) -> bool:

@@ -129,7 +129,7 @@ def experiment_figures(row: Scored) -> FigureFiles:
     names = ("posteriors.tsv", "history.csv")
     read = [training.directory / name for training in trained.trainings for name in names]
     inputs = {f"{p.parent.name}/{p.name}": sha256(p) for p in read if p.exists()}
-    made_of = [trained.label, trained.scheme, inputs]
+    made_of = [trained.label, trained.scheme, trained.validation_shared, inputs]
     return draw_if_stale(trained.directory / ".figures.json", made_of, specs)
 
 
@@ -153,5 +153,6 @@ def dots_row(row: Scored) -> Dots:
         label=row.trained.label,
         pooled=Estimate.of(row.scores["pooled"], "ua"),
         folds=[fold["ua"] for fold in row.scores["folds"].values()],
+        tested=[f"{k}: {whom}" for k, whom in row.outputs.whom_tests().items()],
         seeds=[seed["pooled"]["ua"] for seed in row.scores["seeds"].values()],
     )

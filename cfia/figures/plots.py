@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cfia.errors import UserError
+from cfia.experiment import ORACLE, SHARES_SPEAKERS, in_brackets
 from cfia.figures.style import BLUE, VERMILION, Drawing, finish, new_figure, plain_axes, style
 from cfia.metrics import Counts, ua, wa
 from cfia.scoring.outputs import Outputs
@@ -83,14 +84,17 @@ def _cell(share: float, count: int, *, known: bool, k: int) -> tuple[str, int]:
 def plot_learning_curves(trained: TrainedExperiment) -> Drawing | None:
     """Draw loss and UA by epoch, a dot at the epoch selected; None without a history.csv.
 
-    A thin line for each fold and seed, a thick one for the median of those that still train.
+    A thin line for each fold and seed, a thick one for the median of those that still train. Where
+    no part validates, there is the training's loss alone.
     """
     histories = _histories(trained)
     if not histories:
         return None
     with style():
         figure = new_figure(9, 4.1, trained.title, _folds_and_seeds(trained))
-        _draw_curves(figure, histories, "test (oracle)" if trained.oracle else "validation")
+        part = f"test ({ORACLE})" if trained.oracle else "validation"
+        words = in_brackets([SHARES_SPEAKERS] if trained.validation_shared else [])
+        _draw_curves(figure, histories, part if trained.experiment.validated else "", words)
         return finish(figure)
 
 
@@ -139,21 +143,24 @@ History = dict[str, npt.NDArray[np.float64]]
 _COLUMNS = (
     "epoch", "train_loss", "train_con", "con_grad_ratio", "valid_loss", "valid_ua", "selected",
 )  # fmt: skip
+_VALIDATED = ("valid_loss", "valid_ua")  # not there where no part validates
 
 
 def _histories(trained: TrainedExperiment) -> list[History]:
     paths = [training.directory / "history.csv" for training in trained.trainings]
-    return [_history(path) for path in paths if path.exists()]
+    left_out = () if trained.experiment.validated else _VALIDATED
+    columns = [name for name in _COLUMNS if name not in left_out]
+    return [_history(path, columns) for path in paths if path.exists()]
 
 
-def _history(path: Path) -> History:
+def _history(path: Path, columns: Sequence[str]) -> History:
     try:
         with open(path, encoding="utf-8", newline="") as handle:
             rows = list(csv.DictReader(handle))
-        return {name: np.array([float(row[name]) for row in rows]) for name in _COLUMNS}
+        return {name: np.array([float(row[name]) for row in rows]) for name in columns}
     except (KeyError, TypeError, ValueError, csv.Error):
         raise UserError(
-            f"{path} must have the columns {', '.join(_COLUMNS)}, all numbers; train again"
+            f"{path} must have the columns {', '.join(columns)}, all numbers; train again"
         ) from None
 
 
@@ -171,20 +178,20 @@ def _epochs_on_x(*axes: Axes) -> None:
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
 
 
-def _draw_curves(figure: Figure, histories: Sequence[History], part: str) -> None:
-    loss, score = figure.subplots(1, 2)
+def _draw_curves(figure: Figure, histories: Sequence[History], part: str, words: str) -> None:
+    """Draw loss and UA; `part` is what they are of beside the training, "" for nothing."""
+    loss, *others = figure.subplots(1, 2 if part else 1, squeeze=False)[0]
     loss.set(xlabel="epoch", ylabel="loss")
-    score.set(xlabel="epoch", ylabel=f"UA on {part}, %")
-    _epochs_on_x(loss, score)
+    _epochs_on_x(loss, *others)
     _draw_lines(loss, histories, "train_loss", TRAINING)
-    for axes, name in ((loss, "valid_loss"), (score, "valid_ua")):
-        _draw_lines(axes, histories, name, VALIDATION)
-        for history in histories:
-            chosen = history["selected"] > 0
-            axes.plot(history["epoch"][chosen], history[name][chosen], **SELECTED)
-    handles = [
-        *loss.plot([], [], **TRAINING, **THICK, label="training"),
-        *loss.plot([], [], **VALIDATION, **THICK, label=part),
-        *loss.plot([], [], **SELECTED, label="epoch selected"),
-    ]
+    handles = loss.plot([], [], **TRAINING, **THICK, label="training")
+    for score in others:
+        score.set(xlabel="epoch", ylabel=f"UA on {part}, %")
+        for axes, name in ((loss, "valid_loss"), (score, "valid_ua")):
+            _draw_lines(axes, histories, name, VALIDATION)
+            for history in histories:
+                chosen = history["selected"] > 0
+                axes.plot(history["epoch"][chosen], history[name][chosen], **SELECTED)
+        handles += loss.plot([], [], **VALIDATION, **THICK, label=f"{part}{words}")
+        handles += loss.plot([], [], **SELECTED, label="epoch selected")
     figure.legend(handles=handles, loc="outside lower center", ncols=3, frameon=False)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 
+from cfia.experiment import in_brackets
 from cfia.report.score_tables import counted, if_one_seed
 from cfia.report.table import Column, Table
 from cfia.scoring.cells import Cell, Difference, Estimate, PValue
@@ -33,7 +34,7 @@ def comparison_table(rows: Sequence[Scored]) -> Table | None:
         for (a, b, c), p in zip(compared, corrected, strict=True)
     ]
     title = f"Differences between systems, scheme {rows[0].trained.scheme}"
-    title += " (oracle)" if rows[0].trained.oracle else ""
+    title += in_brackets(rows[0].trained.experiment.scheme_words)
     notes = comparison_notes(comparisons)
     notes.insert(
         2, f"p (Holm): corrected for {counted(len(compared), 'comparison')}, those of this table."

@@ -60,7 +60,7 @@ def _row(name: str, directory: Path) -> dict[str, Cell]:
 
 
 def _scored(experiment: Experiment) -> dict[str, Cell]:
-    words = ["oracle"] * experiment.oracle + ["imported"] * experiment.imported
+    words = experiment.words
     ua: Cell = None
     with contextlib.suppress(UserError, KeyError, TypeError):
         scores = read_json(experiment.directory / SCORES)

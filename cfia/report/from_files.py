@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from cfia.errors import UserError
+from cfia.experiment import NAME, in_brackets
+from cfia.experiment import read as read_experiment
 from cfia.files import write_json
 from cfia.metrics import METRICS
 from cfia.posteriors import Posteriors, in_order, read_posteriors, same_utterances
 from cfia.report.comparison_table import comparison_cells, comparison_columns, comparison_notes
 from cfia.report.part_tables import class_table
-from cfia.report.score_tables import counted, ensemble_name, metric_columns
+from cfia.report.score_tables import STAMPS, counted, ensemble_name, metric_columns
 from cfia.report.table import Column, Table, plain
 from cfia.scoring.arrange import arrange
 from cfia.scoring.cells import Cell, Estimate
@@ -38,12 +40,19 @@ class System:
         sources: all files, as named.
         seeds: posteriors by seed and fold.
         speakers: the table of speakers that goes with it, where one is known.
+        words: what must be said with its scores, where experiment.yaml tells.
     """
 
     name: str
     sources: Sequence[str]
     seeds: Mapping[int, Mapping[int, Posteriors]]
     speakers: Path | None = None
+    words: Sequence[str] = ()
+
+    @property
+    def label(self) -> str:
+        """Its name, with the words that must go with its scores."""
+        return self.name + in_brackets(self.words)
 
 
 def read_system(paths: Sequence[Path]) -> System:
@@ -62,10 +71,18 @@ def read_system(paths: Sequence[Path]) -> System:
             raise UserError(f"{paths[0]}: {trained.lacks}; run stage 6 (posteriors) again")
         if trained.missing:
             log.warning("%s: %s", paths[0], trained.lacks)
-        return System(sources[0], sources, read_seeds(trained), speakers_table(trained))
+        seeds, speakers = read_seeds(trained), speakers_table(trained)
+        return System(sources[0], sources, seeds, speakers, trained.experiment.words)
     more = f" and {len(paths) - 1} more" if paths[1:] else ""
     files = [read_posteriors(path) for path in paths]
-    return System(f"{paths[0]}{more}", sources, arrange(files))
+    return System(f"{paths[0]}{more}", sources, arrange(files), words=_words(paths))
+
+
+def _words(paths: Sequence[Path]) -> list[str]:
+    """List what must be said with scores of files that lie where stage 6 writes them."""
+    directories = dict.fromkeys(path.absolute().parent.parent for path in paths)
+    found = [read_experiment(d) for d in directories if (d / NAME).exists()]
+    return list(dict.fromkeys(word for experiment in found for word in experiment.words))
 
 
 def score_files(paths: Sequence[Path], utt2cluster: Path | None, json: Path | None) -> str:
@@ -88,7 +105,7 @@ def score_files(paths: Sequence[Path], utt2cluster: Path | None, json: Path | No
     notes = [f"In brackets: {scores['protocol']['interval']}."]
     if one_answer(outputs):
         notes = [f"{scores['protocol']['interval']}."]
-    shown = _table(_title(outputs), "file", _rows(system.name, scores), [*notes, *_ties(outputs)])
+    shown = _table(_title(outputs), "file", _rows(system.label, scores), [*notes, *_ties(outputs)])
     summed = "; counts are sums over the seeds, scores means" if len(outputs.seeds) > 1 else ""
     title = f"By class: references down, recognised as across{summed}"
     return plain(shown) + "\n" + plain(class_table(title, scores["pooled"]))
@@ -103,6 +120,7 @@ def _scores(system: System, outputs: Outputs) -> dict[str, Any]:
         "seeds": list(outputs.seeds),
         "clusters": outputs.cluster,
         "interval": describe_interval(outputs),
+        **{key: True for key, word in STAMPS.items() if word in system.words},
     }
     return score_outputs(outputs, protocol, {})
 
@@ -170,7 +188,7 @@ def compare_files(
     pooled: dict[str, Any] = {}
     constant = []
     for (letter, system), outputs in zip(systems.items(), (a, b), strict=True):
-        pooled |= _rows(f"{letter}: {system.name}", _scores(system, outputs))
+        pooled |= _rows(f"{letter}: {system.label}", _scores(system, outputs))
         if answer := one_answer(outputs):
             constant.append(f"{letter}: no interval: {answer}.")
     notes = comparison_notes([comparison])

@@ -15,6 +15,7 @@ from cfia.figures.figure_files import FIGURES, FigureFiles, experiment_figures, 
 from cfia.files import write_if_changed
 from cfia.metrics import HEADLINES
 from cfia.report.comparison_table import comparison_table
+from cfia.report.fold_table import fold_table
 from cfia.report.html import page
 from cfia.report.part_tables import class_table, subset_tables
 from cfia.report.provenance_section import commits, origin
@@ -75,8 +76,8 @@ def report(expdir: Path, corpus_conf: Path | None) -> str:
              if row.trained.directory not in others]  # fmt: skip
     in_full = [row for row, _ in shown]
     schemes = [list(g) for _, g in itertools.groupby(in_full, key=lambda r: r.trained.scheme)]
-    tables = [score_table(group) for group in schemes]
     corpus = _corpus(corpus_conf, rows)
+    tables = [score_table(group, corpus.get("standard", {})) for group in schemes]
     (expdir / "tables").mkdir(exist_ok=True)
     dots = [scheme_figure(expdir, t.title, g) for t, g in zip(tables, schemes, strict=True)]
     title = f"{corpus['title']}: results"
@@ -120,12 +121,13 @@ def _introduction(rows: Sequence[Scored], corpus: dict[str, Any]) -> list[Sectio
 
 
 def _scheme(rows: Sequence[Scored], table: Table, figure: FigureFiles) -> list[Section]:
-    compared = comparison_table(rows)
+    compared, folds = comparison_table(rows), fold_table(rows)
     return [
         Heading(table.title),
         table,
         *figure.pictures,
         compared or Text("One system: there is nothing to compare."),
+        *([folds] if folds else []),
         *subset_tables(rows),
     ]
 

@@ -8,19 +8,29 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from cfia.experiment import ELSEWHERE
+from cfia.corpus.corpus_conf import Standard, is_standard
+from cfia.experiment import ELSEWHERE, ORACLE, SHARES_SPEAKERS, SPEAKERS_SHARED
 from cfia.metrics import HEADLINES, METRICS, UNBALANCED, Metric, confusion, unbalanced
+from cfia.options import scheme_kind
 from cfia.report.table import Column, Table
 from cfia.scoring.cells import Cell, Estimate, Spread
 from cfia.scoring.scores_file import Scored, interval_in_words, one_answer
 from cfia.scoring.significance import INDEPENDENT
 from cfia.scoring.trained import TrainedExperiment
 
+# What is said of how scores were made, by the columns of results.csv.
+STAMPS = {ORACLE: ORACLE, "speakers_shared": SPEAKERS_SHARED}
 # The columns that the screen has room for.
 ON_SCREEN = ("system", *HEADLINES, "ua_folds", "ua_seeds")
 
 _MACRO = "macro_f1"
-_CV = {"session": "leave one session out", "speaker": "leave one speaker out"}
+_CV = {
+    "session": "leave one session out",
+    "speaker": "leave one speaker out",
+    "kfold": "groups of speakers",
+    "given": "official parts",
+    "utterance": "utterances at random",
+}
 _SELECTION = {
     "valid": "epoch selected on the validation part",
     "last": "last epoch",
@@ -34,12 +44,20 @@ def counted(n: int, noun: str) -> str:
     return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
 
 
-def describe_protocol(trained: TrainedExperiment) -> str:
-    """Describe how an experiment was trained and tested: `leave one speaker out, 10 folds; ...`."""
+def describe_protocol(trained: TrainedExperiment, standard: Standard) -> str:
+    """Describe how an experiment was trained and tested: `leave one speaker out, 10 folds; ...`.
+
+    Args:
+        standard: of the corpus; empty where it names none.
+    """
     protocol = trained.protocol
+    kind = scheme_kind(protocol["cv"])
+    shared = [SPEAKERS_SHARED] * trained.experiment.speakers_shared
     words = [
-        f"{_CV.get(protocol['cv'], protocol['cv'])}, {counted(protocol['folds'], 'fold')}",
-        f"validation {protocol['validation']}",
+        f"{_CV.get(kind, protocol['cv'])}, {counted(protocol['folds'], 'fold')}",
+        *shared,
+        f"validation {protocol['validation']}"
+        + " (the corpus's standard)" * is_standard(standard, protocol),
         _SELECTION.get(protocol["selection"], f"selection {protocol['selection']}"),
     ]
     labels = [f"label set {protocol['labels']}"] if protocol["labels"] else []
@@ -55,10 +73,11 @@ def describe_input(trained: TrainedExperiment) -> str:
     return " + ".join(names) or "unknown"
 
 
-def score_table(rows: Sequence[Scored]) -> Table:
+def score_table(rows: Sequence[Scored], standard: Standard) -> Table:
     """List the scores of the systems of one scheme, and of always the most frequent class.
 
-    Below a system of several seeds stands the ensemble of its networks.
+    Below a system of several seeds stands the ensemble of its networks. `standard` is as for
+    `describe_protocol`.
     """
     several = any(len(row.outputs.seeds) > 1 for row in rows)
     columns = [Column("system", "system"), Column("input", "input")]
@@ -69,7 +88,8 @@ def score_table(rows: Sequence[Scored]) -> Table:
     columns += [Column("n", "n")]
     # What was trained here comes first, for what was not says less of the protocol.
     trained = min((row.trained for row in rows), key=lambda trained: trained.experiment.imported)
-    title = f"Scheme {trained.scheme}: {describe_protocol(trained)}{if_one_seed(rows)}"
+    how = describe_protocol(trained, standard)
+    title = f"Scheme {trained.scheme}: {how}{if_one_seed(rows)}"
     cells = [cells for row in rows for cells in _cells(row, row.trained.label)]
     return Table(title, columns, [*cells, _chance(rows[0])], _notes(rows))
 
@@ -112,14 +132,15 @@ def metric_columns(metrics: Mapping[str, Metric]) -> list[Column]:
 def flat_table(rows: Sequence[Scored]) -> Table:
     """List all systems of all schemes, and ensembles of their seeds, for results.csv."""
     facts = ("scheme", "cv", "validation", "selection", "labels", "text_tags", "corpus")
-    columns = [Column("system", ""), Column("scheme", ""), Column("oracle", "")]
+    columns = [Column(key, "") for key in ("system", "scheme", *STAMPS)]
     columns += [Column(key, "") for key in ("input", "exposure", *facts[1:], "seeds", "n")]
     columns += [Column(f"{name}{end}", "") for end in ("", "_folds", "_seeds") for name in METRICS]
     flat: list[dict[str, Cell]] = []
     for row in rows:
         protocol = row.scores["protocol"]
         same: dict[str, Cell] = {key: str(protocol[key] or "") for key in facts}
-        same["oracle"] = "oracle" if row.trained.oracle else ""
+        words = row.trained.experiment.words
+        same |= {key: word if word in words else "" for key, word in STAMPS.items()}
         same["seeds"] = " ".join(str(seed) for seed in protocol["seeds"])
         flat += [{**cells, **same} for cells in _cells(row, row.trained.system)]
     return Table("", columns, flat)
@@ -189,7 +210,19 @@ def _notes(rows: Sequence[Scored]) -> list[str]:
         "Over folds: mean of the folds' scores ± their standard deviation.",
         "Encoders saw: what their own training had of this corpus: none of it, its audio without "
         "labels, its labels, or unknown (conf/exposure.yaml).",
+        *_validation_notes(rows),
         *seed_notes(rows),
+    ]
+
+
+def _validation_notes(rows: Sequence[Scored]) -> list[str]:
+    """Say why scores on validation parts, which train.log has, are better than these."""
+    apart = [row.trained for row in rows if not row.trained.experiment.speakers_shared]
+    if not any(trained.validation_shared for trained in apart):
+        return []
+    return [
+        f"Validation {SHARES_SPEAKERS}, the test does not: UA on it, as in train.log and in the "
+        "learning curves, stands above the test's, and is no estimate of it."
     ]
 
 

@@ -29,7 +29,7 @@ from cfia.posteriors import (
 from cfia.provenance import commit
 from cfia.scoring.outputs import check_utterances
 from cfia.training.folds import read_folds
-from cfia.training.inputs import classes, measure_folds, measure_part
+from cfia.training.inputs import classes, measure_folds, measure_part, speakers_shared
 from cfia.training.training import POSTERIORS, POSTERIORS_MARKER, Training, posteriors_marked
 
 PROVENANCE = "provenance.yaml"
@@ -87,7 +87,11 @@ def import_posteriors(request: Request, *, force: bool) -> None:
 def _experiment(request: Request) -> Experiment:
     made = marker.read(request.data)
     options = made.options if made else {}
+    divided = marker.read(request.folds)  # a directory of a user's own tells by its name
     cv, validation = split_folds_scheme(request.folds.name)
+    if divided:
+        cv = str(divided.options.get("cv", cv))
+        validation = str(divided.options.get("validation", validation))
     return Experiment(
         directory=request.directory,
         system=request.directory.parent.name,
@@ -99,6 +103,7 @@ def _experiment(request: Request) -> Experiment:
             "cv": cv,
             "validation": validation,
             "selection": ELSEWHERE,
+            **speakers_shared(cv, request.data, request.folds),
         },
         run={},
         classes=classes(request.data),

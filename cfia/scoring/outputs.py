@@ -24,6 +24,7 @@ from cfia.training.training import POSTERIORS
 
 # What the tables of Kaldi and of this project are of, where their names are no words.
 _CLUSTERS = {"spk": "speaker", "emo": "emotion", "dur": "duration", "uniq": "original"}
+MOST_NAMES = 6  # of the speakers that a fold tests, where they are named
 
 
 @dataclass(frozen=True)
@@ -77,6 +78,21 @@ class Outputs:
         """The utterances of each fold, sorted, by its number."""
         one_seed = next(iter(self.seeds.values()))
         return {fold: posteriors.utts for fold, posteriors in one_seed.items()}
+
+    @property
+    def tested(self) -> dict[int, list[str]]:
+        """The speakers whose utterances each fold tests, sorted, by its number."""
+        of_fold = {fold: np.unique(self.groups[self.rows(u)]) for fold, u in self.folds.items()}
+        return {fold: [self.speakers[i] for i in found] for fold, found in of_fold.items()}
+
+    def whom_tests(self) -> dict[int, str]:
+        """Name in words whom each fold tests, as far as there is room: `Ses01F, Ses01M`."""
+        if len(self.speakers) == len(self.utts):  # nobody knows the speakers
+            return {fold: f"{len(utts)} utterances" for fold, utts in self.folds.items()}
+        return {
+            fold: ", ".join(names) if len(names) <= MOST_NAMES else f"{len(names)} speakers"
+            for fold, names in self.tested.items()
+        }
 
     @cached_property
     def fold_of(self) -> Indices:

@@ -9,12 +9,12 @@ from typing import Any, NotRequired, TypedDict
 
 from cfia import marker
 from cfia.errors import UserError
-from cfia.experiment import NAME, Experiment
+from cfia.experiment import NAME, Experiment, in_brackets
 from cfia.experiment import read as read_experiment
 from cfia.files import read_yaml
 from cfia.naming import training_name
 from cfia.shapes import ShapeError, fit
-from cfia.training.inputs import check_tested
+from cfia.training.inputs import check_tested, validation_shared
 from cfia.training.training import Training, has_posteriors
 
 log = logging.getLogger(__name__)
@@ -99,6 +99,11 @@ class TrainedExperiment:
         return self.experiment.oracle
 
     @property
+    def validation_shared(self) -> bool:
+        """Whether the scores of epochs are of validation parts that have speakers of training."""
+        return validation_shared(self.experiment)
+
+    @property
     def label(self) -> str:
         """The system's name, with the words that must go with every score of it."""
         return self.system + self.words
@@ -107,13 +112,8 @@ class TrainedExperiment:
     def words(self) -> str:
         """What must be said with every score of it: ` (oracle, partial: folds 1 2 of 5)`."""
         folds = " ".join(str(fold) for fold in sorted({t.fold for t in self.trainings}))
-        words = {
-            "oracle": self.oracle,
-            "imported": self.experiment.imported,
-            f"partial: folds {folds} of {self.experiment.folds.number}": self.partial,
-        }
-        said = ", ".join(word for word, holds in words.items() if holds)
-        return f" ({said})" if said else ""
+        partial = [f"partial: folds {folds} of {self.experiment.folds.number}"] * self.partial
+        return in_brackets([*self.experiment.words, *partial])
 
     @property
     def title(self) -> str:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from cfia.experiment import in_brackets
 from cfia.figures.style import BLUE, VERMILION, Drawing, finish, new_figure, plain_axes, style
 from cfia.study.readings import Sweep, moved
 
@@ -51,7 +52,7 @@ def points(sweep: Sweep) -> list[Point]:
             oracle = result.scored.trained.oracle
             marker = ORACLE if oracle else BEYOND if sweep.beyond(result) else WITHIN
             line = ", ".join(f"{key}: {value}" for key, value in moved(result).items())
-            line += " (oracle)" if oracle else ""
+            line += in_brackets(result.scored.trained.experiment.scheme_words)
             points.append(Point(float(np.mean(result.per_seed("ua"))), line, marker))
     return sorted(points, key=lambda point: point.value)
 

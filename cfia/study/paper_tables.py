@@ -147,7 +147,7 @@ def _our_cells(plan: StudyPlan, result: Result, above: Mapping[str, Any]) -> Cel
     seeds = list(scored.outputs.seeds)
     of_seeds = f"{'seeds' if seeds[1:] else 'seed'} {' '.join(map(str, seeds))}"
     cells["system"] = scored.trained.label
-    cells["protocol"] = f"{describe_protocol(scored.trained)}; {of_seeds}"
+    cells["protocol"] = f"{describe_protocol(scored.trained, plan.standard)}; {of_seeds}"
     cells["exposure"] = scored.trained.exposure_text
     # The paper's way to average stands in the paper's columns, ours beside it.
     for name in METRICS:

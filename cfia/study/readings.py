@@ -92,7 +92,7 @@ def readings_table(plan: StudyPlan, results: Sequence[Result], corpus: Corpus) -
         # The base first, then its choices; p-values are corrected within the sweep.
         headings[len(rows)] = sweep.heading
         ours = compared([(result, _against_base(sweep, result)) for result in sweep.moved])
-        rows += [_cells(sweep, result) for result in (sweep.base, *ours)]
+        rows += [_cells(plan, sweep, result) for result in (sweep.base, *ours)]
         choices += ours
         n = sum(result.comparison is not None for result in ours)
         families.append(f"{sweep.heading}, {n}")
@@ -120,7 +120,7 @@ def _against_base(sweep: Sweep, result: Result) -> Comparison | None:
     return compare_systems(ours.outputs.only(common), base.outputs.only(common))
 
 
-def _cells(sweep: Sweep, result: Result) -> dict[str, Cell]:
+def _cells(plan: StudyPlan, sweep: Sweep, result: Result) -> dict[str, Cell]:
     changes = moved(result)
     cells: dict[str, Cell] = {
         "point": ", ".join(changes) or "the base",
@@ -137,7 +137,7 @@ def _cells(sweep: Sweep, result: Result) -> dict[str, Cell]:
     trained = result.scored.trained
     cells |= {
         "system": trained.label,
-        "protocol": describe_protocol(trained),
+        "protocol": describe_protocol(trained, plan.standard),
         "exposure": trained.exposure_text,
         "ua": Spread.of(result.per_seed("ua")),
         "wa": Spread.of(result.per_seed("wa")),

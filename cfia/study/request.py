@@ -10,7 +10,7 @@ import importlib.util
 import os
 import re
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -205,7 +205,27 @@ def _check_configurations(request: Request) -> None:
     systems = request.systems()
     if request.study is None and importlib.util.find_spec("yaml") is not None:
         for system in systems:
-            config.load(request.config_files(system.config), request.overrides())
+            files = request.config_files(system.config)
+            read_config(files, request.overrides(), request.options)
+
+
+def read_config(
+    files: Iterable[Path], overrides: Iterable[str], values: Mapping[str, str]
+) -> config.Config:
+    """Read a configuration, and check that it goes with the options that it is trained under.
+
+    Raises:
+        UserError: as `cfia.config.load`; or its schedule needs a validation part, and there is
+            none.
+    """
+    loaded = config.load(files, overrides)
+    not_scored = values["validation"] == "none" and values["selection"] != "test"
+    if loaded.train.schedule == "plateau" and not_scored:
+        raise UserError(
+            "`schedule: plateau` needs validation scores, and with --validation none there are "
+            "none; choose another schedule"
+        )
+    return loaded
 
 
 def _check_text(request: Request) -> None:

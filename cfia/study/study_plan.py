@@ -7,7 +7,6 @@ directory are one experiment, whatever tables they are in.
 from __future__ import annotations
 
 import dataclasses
-import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property
@@ -16,16 +15,24 @@ from typing import Any
 
 from cfia import options
 from cfia.config import as_override, load
+from cfia.corpus.corpus_conf import Standard, read_corpus_conf
 from cfia.errors import UserError
 from cfia.experiment import PARTS, Experiment
 from cfia.files import digest
 from cfia.kaldi.data_dir import DataDir
 from cfia.naming import MODALITIES, checked, folds_scheme, names
 from cfia.study.models import Models, read_models
-from cfia.study.request import Request
+from cfia.study.request import Request, read_config
 from cfia.study.study_file import ROW_OPTIONS, Row, Study, plain_study, read_study
-from cfia.training.folds import ImpossibleError, MissingClassError, make_folds
-from cfia.training.inputs import check_encoder, classes, measure_folds, measure_part
+from cfia.training.folds import MissingClassError, make_folds
+from cfia.training.inputs import (
+    check_encoder,
+    classes,
+    measure_folds,
+    measure_part,
+    speakers_shared,
+)
+from cfia.training.schemes import ImpossibleError
 
 
 @dataclass(frozen=True)
@@ -91,7 +98,10 @@ class PlannedExperiment:
             system=self.system,
             scheme=self.scheme,
             corpus=corpus,
-            protocol=options.recorded(options.PROTOCOL, self.options),
+            protocol={
+                **options.recorded(options.PROTOCOL, self.options),
+                **speakers_shared(self.options["cv"], self.data, self.folds),
+            },
             run=self.run_options(),
             classes=classes(self.data),
             folds=folds,
@@ -133,12 +143,17 @@ class StudyPlan:
                 self.entries.append(self._entry(row))
         if self.study.name:  # of a plain run they are read with its options
             for planned in self.experiments:
-                load(planned.files, planned.overrides)
+                read_config(planned.files, planned.overrides, planned.options)
 
     @property
     def tag(self) -> str:
         """The suffix of the study's own directories and tables; "" for none."""
         return "_".join(filter(None, [self.study.tag, self.request.options["tag"]]))
+
+    @cached_property
+    def standard(self) -> Standard:
+        """The standard protocol of the corpus; empty where its page names none."""
+        return read_corpus_conf(self.request.recipe / "conf" / "corpus.yaml").get("standard", {})
 
     @property
     def directory(self) -> Path:
@@ -180,7 +195,11 @@ class StudyPlan:
         schemes = [folds_scheme(row["cv"], row["validation"]) for row in rows]
         if not self.study.name:
             validation = self.request.options["validation"]
-            schemes += [folds_scheme(cv, validation) for cv in options.SCHEMES]
+            schemes += [
+                folds_scheme(cv, validation)
+                for cv in options.SCHEMES
+                if not options.not_together(cv, validation)
+            ]
         return list(dict.fromkeys(schemes))
 
     def describe(self, row: Row) -> str:
@@ -281,16 +300,12 @@ def _study(request: Request) -> Study:
 
 def _count_folds(data: Path, cv: str, validation: str) -> tuple[int, str]:
     """Count the folds that there can be; 0 where nobody knows yet, or with the reason for none."""
-    log_of_folds = logging.getLogger(make_folds.__module__)
-    log_of_folds.disabled = True  # stage 2 says what is to be said, once
     try:
         return len(make_folds(DataDir.load(data, needed=()), cv, validation)), ""
     except (ImpossibleError, MissingClassError) as error:
         return 0, str(error)
     except UserError:  # no data directory yet, or one that stage 1 has to make again
         return 0, ""
-    finally:
-        log_of_folds.disabled = False
 
 
 def setting_tag(changed: Mapping[str, Any]) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from cfia.experiment import in_brackets
 from cfia.scoring.cells import Spread
 from cfia.scoring.scores_file import Scored, score
 from cfia.scoring.significance import Comparison, holm
@@ -43,7 +44,7 @@ class Result:
         """The column `numbers`: ours, and which seeds are missing; or why there are none."""
         if self.scored is None:
             return self.status
-        ours = "ours (oracle)" if self.scored.trained.oracle else "ours"
+        ours = f"ours{in_brackets(self.scored.trained.experiment.scheme_words)}"
         return f"{ours}; {self.status}" if self.status else ours
 
     def per_seed(self, metric: str) -> list[float]:

@@ -6,10 +6,18 @@ that somebody edited, must show here.
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from cfia.errors import UserError
 from cfia.kaldi.table import read_lines, read_table, split_row
+
+PARTS = ("train", "valid", "test")
+MOST_NAMES = 12  # that the description of a fold lists
+
+Parts = dict[str, list[str]]
+Tables = dict[str, dict[str, str]]
 
 
 def check(
@@ -19,49 +27,81 @@ def check(
 
     Args:
         data: the data directory; folds: the scheme's directory, with 1/, 2/, ... in it.
-        cv: `session` or `speaker`; validation: `random20`, `partner`, `next_speaker` or
-            `next_session`; shown: what messages call `folds`.
+        cv: `session`, `speaker`, `kfold<k>`, `given` or `utterance<k>`; validation:
+            `random<percent>`, `partner`, `next_speaker`, `next_session`, `given` or `none`;
+            shown: what messages call `folds`.
 
     Raises:
         UserError: a fold shares an utterance, a speaker, a session or (with `partner`) a dialogue
-            that it must not share, or a list is missing, unsorted or incomplete.
+            that it must not share, or is not the official one; a list is missing, unsorted or
+            incomplete; or there are not as many folds as the scheme has.
     """
-    tables = {
-        name: read_table(data / name)
-        for name in ("utt2spk", "utt2session", "utt2dialogue", "text")
-        if (data / name).exists()
-    }
-    n_folds = sum(1 for path in folds.glob("[0-9]*") if path.is_dir())
-    if n_folds == 0:
-        raise UserError(f"{folds} holds no folds; run stage 2 (folds)")
+    names = ("utt2spk", "utt2session", "utt2dialogue", "text", "utt2split")
+    tables = {name: read_table(data / name) for name in names if (data / name).exists()}
     shown = shown or folds
+    known = set(tables["utt2spk"])
     tested: dict[str, int] = {}
     reports = []
-    for number in range(1, n_folds + 1):
-        parts = {part: _read(folds / str(number) / part) for part in ("train", "valid", "test")}
+    for number, parts in enumerate(_read_folds(folds), start=1):
+        _check_sorted(parts, folds / str(number))
         where = f"fold {number} of {shown}"
-        _check_utterances(parts, set(tables["utt2spk"]), where)
+        _check_utterances(parts, known, where)
+        if cv == "given":
+            _check_official(parts, tables.get("utt2split", {}), number, validation, where)
+        elif missing := known.difference(*parts.values()):
+            raise _wrong(where, f"no part has {min(missing)}")
         _check_disjoint(parts, tables, cv, validation, where)
         for utterance in parts["test"]:
             if utterance in tested:
                 raise _wrong(shown, f"folds {tested[utterance]} and {number} both test {utterance}")
             tested[utterance] = number
         reports.append(_report(number, parts, tables, cv))
-    untested = tables["utt2spk"].keys() - tested.keys()
-    if untested:
+    untested = known - tested.keys()
+    if untested and cv != "given":
         raise _wrong(shown, f"no fold tests {min(untested)}")
+    _check_number(len(reports), tables, cv, shown)
     return reports
 
 
+def shares_speakers(data: Path, folds: Path, part: str, other: str) -> bool:
+    """Whether two parts of a fold, of any, have a common speaker, by the lists of a scheme.
+
+    Where nobody knows the speakers, utt2spk names each utterance itself, and this is false.
+
+    Raises:
+        UserError: a list is missing or damaged.
+    """
+    utt2spk = read_table(data / "utt2spk")
+    return any(
+        not {utt2spk.get(utterance) for utterance in parts[part]}.isdisjoint(
+            utt2spk[utterance] for utterance in parts[other] if utterance in utt2spk
+        )
+        for parts in _read_folds(folds)
+    )
+
+
+def _read_folds(folds: Path) -> Iterable[Parts]:
+    n_folds = sum(1 for path in folds.glob("[0-9]*") if path.is_dir())
+    if n_folds == 0:
+        raise UserError(f"{folds} holds no folds; run stage 2 (folds)")
+    for number in range(1, n_folds + 1):
+        yield {part: _read(folds / str(number) / part) for part in PARTS}
+
+
 def _read(path: Path) -> list[str]:
-    utterances = [split_row(line)[0] for line in read_lines(path)]
-    if utterances != sorted(set(utterances)):
-        raise _wrong(path, "it is not sorted or has duplicates")
-    return utterances
+    if path.name == "valid" and path.is_file() and path.stat().st_size == 0:
+        return []  # legal with `none`, which `_check_disjoint` knows
+    return [split_row(line)[0] for line in read_lines(path)]
 
 
-def _check_utterances(parts: dict[str, list[str]], known: set[str], where: str) -> None:
-    """Refuse parts that are not a partition of the data directory's utterances."""
+def _check_sorted(parts: Parts, directory: Path) -> None:
+    for part, utterances in parts.items():
+        if utterances != sorted(set(utterances)):
+            raise _wrong(directory / part, "it is not sorted or has duplicates")
+
+
+def _check_utterances(parts: Parts, known: set[str], where: str) -> None:
+    """Refuse an utterance in two parts, or one that the data directory does not have."""
     seen: dict[str, str] = {}
     for part, utterances in parts.items():
         for utterance in utterances:
@@ -70,22 +110,48 @@ def _check_utterances(parts: dict[str, list[str]], known: set[str], where: str) 
             if utterance in seen:
                 raise _wrong(where, f"{utterance} stands in {seen[utterance]} and in {part}")
             seen[utterance] = part
-    if known - seen.keys():
-        raise _wrong(where, f"no part has {min(known - seen.keys())}")
 
 
-def _check_disjoint(
-    parts: dict[str, list[str]],
-    tables: dict[str, dict[str, str]],
-    cv: str,
-    validation: str,
-    where: str,
+def _check_official(
+    parts: Parts, split: Mapping[str, str], number: int, validation: str, where: str
 ) -> None:
+    """Compare a fold with the n-th words of utt2split; others than `given` divide what is trained.
+
+    These draw the validation part from the official training and validation parts together.
+    """
+    one = {"train": "train", "valid": "valid" if validation == "given" else "train"}
+    here = {u: one.get(part, part) for part, utterances in parts.items() for u in utterances}
+    for utterance, words in sorted(split.items()):
+        of_fold = words.split()[number - 1 : number]
+        official = of_fold[0] if of_fold else "-"
+        found = here.pop(utterance, "-")
+        if found != one.get(official, official):
+            raise _wrong(where, f"{utterance} stands in {found}, officially in {official}")
+    if here:
+        raise _wrong(where, f"{min(here)} has no official part (utt2split)")
+
+
+def _check_number(n_folds: int, tables: Tables, cv: str, shown: Path) -> None:
+    """Refuse other folds than the scheme's name, or the official split, says."""
+    match = re.fullmatch("[a-z]+([0-9]+)", cv)
+    wanted = int(match[1]) if match else n_folds
+    if cv == "given":
+        wanted = len(next(iter(tables["utt2split"].values())).split())
+    if n_folds != wanted:
+        raise _wrong(shown, f"it has {n_folds} folds where --cv {cv} has {wanted}")
+
+
+def _check_disjoint(parts: Parts, tables: Tables, cv: str, validation: str, where: str) -> None:
     """Refuse a speaker or session in two parts that the scheme keeps apart."""
-    rules = [("utt2spk", "test", "train"), ("utt2spk", "test", "valid")]
+    if (validation == "none") != (not parts["valid"]):
+        is_empty = "is not empty" if parts["valid"] else "is empty"
+        raise _wrong(where, f"its validation part {is_empty}, with --validation {validation}")
+    rules: list[tuple[str, str, str]] = []
+    if cv != "given" and not cv.startswith("utterance"):
+        rules += [("utt2spk", "test", "train"), ("utt2spk", "test", "valid")]
     if cv == "session":
         rules += [("utt2session", "test", "train"), ("utt2session", "test", "valid")]
-    if validation != "random20":
+    if validation in ("partner", "next_speaker", "next_session"):
         rules.append(("utt2spk", "valid", "train"))
     if validation == "next_session":
         rules += [("utt2session", "valid", "train"), ("utt2session", "test", "valid")]
@@ -104,22 +170,25 @@ def _values(utterances: list[str], table: dict[str, str]) -> set[str]:
     return {table[utterance] for utterance in utterances}
 
 
-def _report(
-    number: int, parts: dict[str, list[str]], tables: dict[str, dict[str, str]], cv: str
-) -> str:
+def _report(number: int, parts: Parts, tables: Tables, cv: str) -> str:
     """Describe a sound fold in a line: who is tested, and what the test shares with other parts."""
     tested = sorted(_values(parts["test"], tables["utt2session" if cv == "session" else "utt2spk"]))
+    names = ", ".join(tested) if len(tested) <= MOST_NAMES else f"{len(tested)} speakers"
     sizes = ", ".join(f"{part} {len(utterances)}" for part, utterances in parts.items())
+    counted = {"utt2dialogue": "dialogues", "text": "transcripts"}
+    if cv == "given" or cv.startswith("utterance"):
+        counted = {"utt2spk": "speakers", **counted}
     shared = []
     for part in ("train", "valid"):
         counts = [
             f"{len(_values(parts[part], tables[table]) & _values(parts['test'], tables[table]))} "
             f"{values}"
-            for table, values in (("utt2dialogue", "dialogues"), ("text", "transcripts"))
+            for table, values in counted.items()
             if table in tables
         ]
-        shared += [f"{part} and test share {', '.join(counts)}"] if counts else []
-    return "; ".join([f"fold {number} (tests {', '.join(tested)}): {sizes}", *shared])
+        if counts:
+            shared.append(f"{part} and test share {', '.join(counts)}")
+    return "; ".join([f"fold {number} (tests {names}): {sizes}", *shared])
 
 
 def _wrong(where: str | Path, what: str) -> UserError:

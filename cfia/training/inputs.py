@@ -13,13 +13,14 @@ from cfia.files import digest, sha256
 from cfia.frontend import Frontend
 from cfia.kaldi.table import read_table
 from cfia.kaldi.validate import check_unedited
+from cfia.options import scheme_kind
 from cfia.training import fold_check
 from cfia.training.folds import class_advice, read_folds
 from cfia.upstream import imported
 
 MADE_BY = {"audio": "stage 3", "text": "stage 4"}
 FEATURE_TABLES = ("wav.scp", "segments", "utt2dur", "text")  # those that features are made from
-FOLD_TABLES = ("utt2spk", "utt2emo", "utt2session")  # those that folds are made from
+FOLD_TABLES = ("utt2spk", "utt2emo", "utt2session", "utt2split")  # those that folds are made from
 SCORE_TABLES = ("utt2emo", "utt2spk")  # those that scores, too, are made from
 
 
@@ -145,8 +146,8 @@ def check_lists(experiment: Experiment) -> None:
         UserError: it names the fold and the way out.
     """
     part, folds = experiment.parts["train"], experiment.folds.directory
-    protocol = experiment.protocol
-    fold_check.check(part.data, folds, protocol["cv"], protocol["validation"])
+    cv, validation = (str(experiment.protocol[key]) for key in ("cv", "validation"))
+    fold_check.check(part.data, folds, cv, validation)
     labels, left_out = read_table(part.data / "utt2emo"), skipped(experiment.dumps())
     for number, fold in read_folds(folds).items():
         present, valid = (
@@ -159,6 +160,27 @@ def check_lists(experiment: Experiment) -> None:
                 f"{folds / str(number) / 'train'} has no utterance of the class "
                 f"{', '.join(sorted(missing))}; {class_advice(missing, valid)}"
             )
+
+
+def speakers_shared(cv: str, data: Path, folds: Path) -> dict[str, bool]:
+    """Give what the protocol says besides its options: whether test speakers stand in training.
+
+    Of utterances at random they do, whoever they are; of official parts the fold lists tell; all
+    other schemes keep them apart.
+    """
+    kind = scheme_kind(cv)
+    shared = kind == "utterance" or (
+        kind == "given" and fold_check.shares_speakers(data, folds, "train", "test")
+    )
+    return {"speakers_shared": True} if shared else {}
+
+
+def validation_shared(experiment: Experiment) -> bool:
+    """Whether validation parts, on which epochs are scored, have speakers of the training parts."""
+    if experiment.imported or experiment.oracle or not experiment.validated:
+        return False
+    data, folds = experiment.parts["train"].data, experiment.folds.directory
+    return fold_check.shares_speakers(data, folds, "train", "valid")
 
 
 def skipped(dumps: Mapping[str, Path]) -> dict[str, str]:

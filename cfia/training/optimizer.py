@@ -44,9 +44,13 @@ def make_scheduler(optimizer: Optimizer, config: TrainConfig) -> LRScheduler | N
     return None
 
 
-def step_epoch(scheduler: LRScheduler | None, ua: float) -> None:
-    """Move a schedule on after an epoch whose validation UA was `ua`."""
+def step_epoch(scheduler: LRScheduler | None, ua: float | None) -> None:
+    """Move a schedule on after an epoch whose validation UA was `ua`, where there is a part for it.
+
+    "plateau" does not go without (`cfia.study.request.read_config`).
+    """
     if isinstance(scheduler, ReduceLROnPlateau):
+        assert ua is not None
         scheduler.step(ua)
     elif scheduler is not None:
         scheduler.step()

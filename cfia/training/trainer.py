@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from cfia.config import Config
 from cfia.errors import UserError
+from cfia.experiment import ORACLE, SHARES_SPEAKERS
 from cfia.files import atomic_write
 from cfia.model import registry
 from cfia.training import batches, checkpoint
@@ -43,9 +44,11 @@ class TrainerInputs:
         directory: where checkpoint.pt, best.pt, history.csv and tensorboard/ go.
         identity: what tells this training from all others; its checkpoints bear it.
         selection: "valid" or "test": the epoch with the best UA on `select`; "last": the last.
-        select: the utterances that `selection` looks at; the test fold for "test" alone.
+        select: the utterances that `selection` looks at; the test fold for "test" alone, and None
+            where no part validates, for "last" alone.
         checkpoint_seconds: how often a checkpoint is written within an epoch.
         layers: how many layers are side by side in the features of each modality.
+        validation_shared: whether `select` has speakers of `train`.
     """
 
     directory: Path
@@ -55,10 +58,11 @@ class TrainerInputs:
     selection: str
     classes: list[str]
     train: Dataset
-    select: Dataset
+    select: Dataset | None
     device: torch.device
     checkpoint_seconds: float = 60.0
     layers: dict[str, int] = field(default_factory=dict)
+    validation_shared: bool = False
 
 
 class Trainer:
@@ -101,12 +105,7 @@ class Trainer:
             seconds = (time.monotonic() - started) / (epoch - first)
             self._report(seconds, (epochs[-1] - epoch) * seconds)
         board.close()
-        best = self.history[self._best() - 1]
-        log.info(
-            "best epoch %d of %d by %s: WA %.2f, UA %.2f on %s",
-            best["epoch"], len(self.history), self.inputs.selection, best["valid_wa"],
-            best["valid_ua"], "the test fold (oracle)" if self.oracle else "validation",
-        )  # fmt: skip
+        log.info("%s", self._outcome())
 
     def _epoch(self, epoch: int, board: Any) -> None:
         # 1. Seed dropout from the seed and the epoch alone, so that no epoch depends on how many
@@ -119,15 +118,21 @@ class Trainer:
         row: Row = {"epoch": epoch, "lr": lr, **self._train_epoch(epoch)}
         # 3. Score the utterances that select the epoch. The columns are called valid_ with
         #    `selection: test` too; the log says then that they are of the test fold.
-        scores = evaluate(self.model, self.inputs.select, self.inputs.config, self.inputs.device)
-        row.update(valid_loss=scores.loss, valid_wa=scores.wa, valid_ua=scores.ua)
+        #    Without a validation part there are no such columns.
+        row |= self._scores()
         self.history.append(row)
         # 4. Move the schedule on, before the checkpoint, which holds its state for the next epoch.
-        step_epoch(self.scheduler, scores.ua)
+        step_epoch(self.scheduler, row.get("valid_ua"))
         # 5. Write the checkpoints: a job that is killed after this does not repeat the epoch.
         self._write()
         for name, value in row.items():
             board.add_scalar(name.replace("_", "/", 1), value, epoch)
+
+    def _scores(self) -> Row:
+        if self.inputs.select is None:
+            return {}
+        scores = evaluate(self.model, self.inputs.select, self.inputs.config, self.inputs.device)
+        return {"valid_loss": scores.loss, "valid_wa": scores.wa, "valid_ua": scores.ua}
 
     def _train_epoch(self, epoch: int) -> Row:
         """Train on all batches of an epoch, or on those that a killed job has left."""
@@ -190,13 +195,31 @@ class Trainer:
 
     def _report(self, seconds: float, left: float) -> None:
         row = self.history[-1]
+        scores = ""
+        if self.inputs.select is not None:
+            part = f"test ({ORACLE})" if self.oracle else "valid"
+            scores = f"{part} loss {row['valid_loss']:.4f} WA {row['valid_wa']:.2f} "
+            scores += f"UA {row['valid_ua']:.2f}  best UA at epoch {self._best()}  "
         log.info(
-            "epoch %d/%d  loss %.4f  consistency %.1e of the gradient  %s loss %.4f WA %.2f UA %.2f"
-            "  best UA at epoch %d  %.1f s an epoch, at most %s left",
+            "epoch %d/%d  loss %.4f  consistency %.1e of the gradient  %s%.1f s an epoch, at most "
+            "%s left",
             row["epoch"], self.inputs.config.train.epochs, row["train_loss"], row["con_grad_ratio"],
-            "test (oracle)" if self.oracle else "valid", row["valid_loss"], row["valid_wa"],
-            row["valid_ua"], self._best(), seconds, tqdm.format_interval(left),
+            scores, seconds, tqdm.format_interval(left),
         )  # fmt: skip
+
+    def _outcome(self) -> str:
+        """Say which epoch was taken, and how good it was on what selected it."""
+        if self.inputs.select is None:
+            return f"epoch {len(self.history)}, the last, is taken; no part validated"
+        best, part = self.history[self._best() - 1], "validation"
+        if self.oracle:
+            part = f"the test fold ({ORACLE})"
+        elif self.inputs.validation_shared:
+            part += f", which {SHARES_SPEAKERS}, so that the test's will be lower"
+        return (
+            f"best epoch {best['epoch']} of {len(self.history)} by {self.inputs.selection}: WA "
+            f"{best['valid_wa']:.2f}, UA {best['valid_ua']:.2f} on {part}"
+        )
 
     def _write(self) -> None:
         """Write best.pt, then checkpoint.pt: a job killed between the two repeats the epoch."""

@@ -18,7 +18,7 @@ from cfia.files import digest, write_yaml
 from cfia.frontend import Frontend
 from cfia.kaldi.table import read_table
 from cfia.training.folds import Fold, read_folds
-from cfia.training.inputs import check_lists, check_unchanged, skipped
+from cfia.training.inputs import check_lists, check_unchanged, skipped, validation_shared
 
 if TYPE_CHECKING:
     from torch import nn
@@ -155,13 +155,14 @@ def _fit(training: Training, checkpoint_seconds: float) -> None:
     from cfia.training.trainer import Trainer, TrainerInputs
 
     experiment = training.experiment
-    selection = experiment.protocol["selection"]
+    selection = str(experiment.protocol["selection"])
     device = set_up(experiment.run["num_threads"], experiment.run["ngpu"])
     origin = provenance(experiment.run["num_threads"], str(device))
     encoders = {name: frontend.values() for name, frontend in training.frontends().items()}
     values = {**origin, "audio": None, "text": None, **encoders}
     write_yaml(training.directory / "provenance.yaml", values)
-    parts = {part: training.dataset(part) for part in PARTS}
+    empty = ("valid",) if experiment.protocol["validation"] == "none" else ()
+    parts = {part: training.dataset(part) for part in PARTS if part not in empty}
     _check_parts(training, parts)
     inputs = TrainerInputs(
         directory=training.directory,
@@ -171,10 +172,11 @@ def _fit(training: Training, checkpoint_seconds: float) -> None:
         selection=selection,
         classes=list(experiment.classes),
         train=parts["train"],
-        select=parts["test" if selection == "test" else "valid"],
+        select=parts.get("test" if selection == "test" else "valid"),
         device=device,
         checkpoint_seconds=checkpoint_seconds,
         layers=training.layers(),
+        validation_shared=validation_shared(experiment),
     )
     Trainer(inputs).fit()
 

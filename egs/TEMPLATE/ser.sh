@@ -32,8 +32,8 @@ allow_partial=false        # go on although parts of the corpus are missing
 text_tags="strip"          # strip or keep annotators' tags such as [LAUGHTER] in transcripts
 text_file=                 # a Kaldi text (of a recogniser, say) to use as transcripts
 # Folds
-cv=session                 # what is held out for the test: session or speaker
-validation=random20        # random20, partner, next_speaker or next_session
+cv=session                 # what is tested: session, speaker, kfold<k>, given or utterance<k>
+validation=random20        # random<percent>, partner, next_speaker, next_session, given or none
 folds=                     # train and score these alone, such as "1 2", and make no tables
 # Features
 audio_upstream=emotion2vec # audio encoder, such as emotion2vec or wavlm

@@ -49,7 +49,7 @@ def test_a_class_of_one_speaker_asks_for_another_label_set(
 ) -> None:
     data = corpus.prepare("--labels", "6")
     message = said(lambda: divide(data, scheme))
-    assert "the class fea; the speakers that are not tested never say it" in message
+    assert "the class fea; no utterance that is not tested has it" in message
     assert "give --labels NAME with a label set conf/labels/NAME.yaml that leaves it" in message
     mine = corpus.conf / "labels" / "mine.yaml"
     shutil.copy(corpus.conf / "labels" / "6.yaml", mine)

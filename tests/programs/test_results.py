@@ -7,6 +7,7 @@ import csv
 import io
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,6 +17,9 @@ from cfia.bin.compare import main as compare
 from cfia.bin.experiments import main as experiments
 from cfia.bin.report import main as report
 from cfia.bin.score import main as score
+from cfia.corpus.corpus_conf import is_standard, read_corpus_conf
+from cfia.errors import UserError
+from cfia.experiment import read
 from cfia.files import read_json
 from cfia.kaldi.table import write_table
 from cfia.metrics import HEADLINES, METRICS, confusion
@@ -82,7 +86,8 @@ def reported(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     run(tmp, "weak_fbank", skill=0.3)
     run(tmp, "strong_fbank", skill=2.5)
     conf = tmp / "corpus.yaml"
-    conf.write_text("title: A made-up corpus\nnote: The speech is\n  synthetic.\n")
+    lines = ["title: A made-up corpus", "note: The speech is", "  synthetic."]
+    conf.write_text("\n".join([*lines, "standard: {cv: session}"]) + "\n")
     screen = io.StringIO()
     with contextlib.redirect_stdout(screen):
         score(["--expdir", str(tmp / "exp")])
@@ -94,7 +99,9 @@ def reported(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     "wanted",
     [
         "abc123+dirty",
-        "leave one session out, 3 folds; validation random20",
+        "leave one session out, 3 folds; validation random20 (the corpus's standard); epoch",
+        # The validation part has one utterance, of a speaker who is trained on.
+        "Validation shares speakers with training, the test does not",
         "| chance (always ",
         "| 25.00 |",
         "| strong_fbank | weak_fbank | +",
@@ -149,15 +156,22 @@ def test_folds_made_differently_are_told_apart(tmp_path: Path) -> None:
     assert "environment.python: 3.11.0\n" in results
 
 
-def test_every_number_selected_on_the_test_fold_is_called_an_oracle(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
-) -> None:
+@pytest.mark.parametrize(
+    ("key", "words", "scheme", "settings"),
+    [
+        ("oracle", "oracle", "session-test", {"selection": "test"}),
+        ("speakers_shared", "speakers in training and test", "utterance3", {"cv": "utterance3"}),
+    ],
+)
+def test_every_number_that_looks_better_than_it_is_says_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture,
+    key: str, words: str, scheme: str, settings: dict[str, Any],
+) -> None:  # fmt: skip
     caplog.set_level("INFO")
-    for system in ("x_fbank", "y_fbank"):
-        directory = run(tmp_path, system, scheme="session-test", selection="test")
-        assert directory.name == "session-test"
+    directories = [
+        run(tmp_path, system, scheme=scheme, **settings) for system in ("x_fbank", "y_fbank")
+    ]
     stages(tmp_path)
-    assert read_json(directory / "scores.json")["protocol"]["oracle"] is True
     exp = tmp_path / "exp"
     texts = {
         "screen": capsys.readouterr().out,
@@ -165,10 +179,67 @@ def test_every_number_selected_on_the_test_fold_is_called_an_oracle(
         **{name: (exp / name).read_text() for name in ("RESULTS.md", "tables/results.csv")},
         **{name: (exp / name).read_text() for name in ("tables/results.md", "tables/results.tex")},
     }
+    compare(list(map(str, directories)))
+    texts["compare"] = capsys.readouterr().out
+    score([str(directories[0]), "--json", str(tmp_path / "one.json")])
+    score([str(directories[0] / "fold1_seed1" / "posteriors.tsv")])
+    texts["score"] = capsys.readouterr().out
+    experiments(["--expdir", str(exp)])
+    texts["experiments"] = capsys.readouterr().out
     for name, text in texts.items():
         lines = [line for line in text.splitlines() if "_fbank" in line.replace("\\_", "_")]
         assert lines, name
-        assert all("oracle" in line for line in lines), name
+        assert all(words in line for line in lines), name
+    for path in (directories[0] / "scores.json", tmp_path / "one.json"):
+        assert read_json(path)["protocol"][key] is True
+    title = f"x_fbank ({words}), {scheme}"
+    assert title in (directories[0] / "confusion.svg").read_text().replace("-->", "")
+    assert f"UA in percent: x_fbank ({words})" in (exp / "report.html").read_text()
+    assert read(directories[0]).words == [words]
+
+
+@pytest.mark.parametrize(
+    ("protocol", "is_one"),
+    [
+        ({"cv": "session", "validation": "random20", "selection": "last"}, True),
+        ({"cv": "session", "validation": "next_session", "selection": "valid"}, False),
+        ({"cv": "speaker", "validation": "random20", "selection": "valid"}, False),
+        ({"cv": "session", "validation": "random20", "selection": "test"}, False),
+    ],
+)
+def test_what_is_the_corpus_standard(protocol: dict[str, str], is_one: bool) -> None:
+    assert is_standard({"cv": "session"}, protocol) == is_one
+    assert not is_standard({}, protocol)
+
+
+@pytest.mark.parametrize(
+    ("standard", "message"),
+    [
+        ("{cv: kfold}", "standard is 'kfold' with validation 'random20'; expected session, spea"),
+        ("{validation: random20}", "standard is '' with validation"),
+        ("{cv: speaker, validation: given}", "--validation given does not go with --cv speaker"),
+        ("speaker", "standard is 'speaker', not a mapping"),
+    ],
+)
+def test_a_standard_that_is_none_is_named(tmp_path: Path, standard: str, message: str) -> None:
+    path = tmp_path / "corpus.yaml"
+    path.write_text(f"standard: {standard}\n")
+    with pytest.raises(UserError, match=message):
+        read_corpus_conf(path)
+
+
+def test_folds_say_whom_they_test(reported: tuple[Path, str]) -> None:
+    exp = reported[0]
+    folds = read_json(exp / "strong_fbank" / "session" / "scores.json")["folds"]
+    _, _, table = (exp / "RESULTS.md").read_text().partition("**Folds, scheme session, one seed**")
+    head, _, *rows = table.strip().splitlines()[:5]
+    assert head == "| fold | tests | n | UA, strong_fbank | UA, weak_fbank |"
+    for k, row in enumerate(rows, start=1):
+        cells = [cell.strip() for cell in row.strip("|").split("|")]
+        assert cells[:3] == [str(k), f"Spk{2 * k - 1}, Spk{2 * k}", "60"]
+        assert cells[3] == f"{folds[str(k)]['ua']:.2f}"
+    svg = (exp / "tables" / "results_session.svg").read_text()
+    assert "folds test 1: Spk1, Spk2; 2: Spk3, Spk4; 3: Spk5, Spk6" in svg
 
 
 def test_tables_in_latex_and_csv(tmp_path: Path) -> None:
@@ -271,7 +342,7 @@ def test_unbalanced_classes_are_counted_and_have_macro_f1(tmp_path: Path) -> Non
     write_table(tmp_path / "data" / "all" / "utt2emo", refs)
     directory = run(tmp_path, "a_fbank")
     relabel(directory, refs)
-    table = score_table([score_one(read_trained(directory))])
+    table = score_table([score_one(read_trained(directory))], {})
     assert [column.title for column in table.columns[3:7]] == ["WA", "UA", "macro F1", "WF1"]
     assert "Unbalanced classes: ang 144, hap 0, neu 0, sad 36; the largest" in table.notes[1]
     system, chance = table.rows

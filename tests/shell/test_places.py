@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
+from cfia.corpus.corpus_conf import read_corpus_conf
 from tests.support.data_files import ROOT
 
 ENVIRONMENT = {"PATH": os.environ["PATH"], "HOME": "/nonexistent"}
@@ -59,6 +61,16 @@ def test_a_recipe_through_links_and_the_path(tmp_path: Path) -> None:
         code, out, err = call(*command, "--help", cwd=tmp_path, PATH=path)
         assert (code, err) == (0, ""), command
         assert "[speaker]" in out  # --cv, as this recipe sets it
+
+
+@pytest.mark.parametrize("recipe", ["emodb", "iemocap", "mini_iemocap"])
+def test_a_recipe_runs_the_standard_of_its_corpus(recipe: str) -> None:
+    directory = ROOT / "egs" / recipe
+    standard = read_corpus_conf(directory / "conf" / "corpus.yaml")["standard"]
+    code, out, _ = call(directory / "run.sh", "--help", cwd=directory)
+    assert code == 0
+    for option, value in standard.items():
+        assert re.search(rf"^  --{option} .*\[{value}\]$", out, re.MULTILINE)
 
 
 def test_a_recipe_whose_run_sh_is_a_link_is_itself(tmp_path: Path) -> None:

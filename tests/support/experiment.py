@@ -15,7 +15,7 @@ from cfia.files import digest, write_yaml
 from cfia.frontend import Frontend
 from cfia.kaldi.data_dir import DataDir
 from cfia.kaldi.table import write_table
-from cfia.naming import fold_and_seed
+from cfia.naming import fold_and_seed, folds_scheme
 from cfia.options import EVERY
 from cfia.study.study_plan import PlannedDump, PlannedExperiment
 from cfia.training.folds import make_scheme
@@ -118,7 +118,7 @@ def plan(
         overrides=tuple(train_args.split()),
         options=values,
         data=root / "data" / "all",
-        folds=root / "data" / "folds" / "session",
+        folds=root / "data" / "folds" / folds_scheme(values["cv"], values["validation"]),
         dumps=tuple(
             PlannedDump(name, Frontend.read(path).name, "", "", path)
             for name in dumps

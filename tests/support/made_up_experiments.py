@@ -19,7 +19,7 @@ from cfia.files import write_yaml
 from cfia.kaldi.table import write_table
 from cfia.naming import fold_and_seed
 from cfia.posteriors import write_posteriors
-from cfia.training.inputs import measure_folds, measure_part
+from cfia.training.inputs import measure_folds, measure_part, speakers_shared
 from cfia.training.training import (
     POSTERIORS,
     POSTERIORS_MARKER,
@@ -70,6 +70,9 @@ def write_experiment(directory: Path, data: Path, folds: Path, **settings: Any) 
         "text_tags": "strip",
     }  # fmt: skip
     config = {"lr": 1e-4, "consistency": [0.5, 0.25, 0.125]}
+    stated: dict[str, bool] = {}
+    if "cv" in settings:
+        stated = speakers_shared(settings["cv"], data, folds)
     for key, value in settings.items():
         (protocol if key in protocol else config)[key] = value
     Experiment(
@@ -77,7 +80,7 @@ def write_experiment(directory: Path, data: Path, folds: Path, **settings: Any) 
         system=directory.parent.name,
         scheme=directory.name,
         corpus="made_up",
-        protocol=protocol,
+        protocol={**protocol, **stated},
         run={"ngpu": 0, "num_threads": 1, "feature_cache": "auto"},
         classes=tuple(CLASSES),
         folds=measure_folds(folds, data),

@@ -17,9 +17,10 @@ from cfia.bin import folds as program
 from cfia.errors import UserError
 from cfia.kaldi.data_dir import DataDir
 from cfia.naming import folds_scheme
-from cfia.options import LEGAL
+from cfia.options import SCHEMES as MADE
 from cfia.training.fold_check import check
-from cfia.training.folds import Fold, ImpossibleError, make_folds, read_folds
+from cfia.training.folds import Fold, make_folds, read_folds
+from cfia.training.schemes import ImpossibleError
 from tests.support.data_files import dialogue_corpus, tree, write_tables
 
 CLASSES = ("ang", "hap", "neu")
@@ -119,9 +120,7 @@ def run(
 ) -> Path:
     """Run the program as ser.sh does, one scheme needed; the directory with the schemes."""
     out = data.parent / "folds"
-    schemes = [
-        folds_scheme(name, validation) for name in sorted(LEGAL["cv"], key=lambda n: n != cv)
-    ]
+    schemes = [folds_scheme(name, validation) for name in sorted(MADE, key=lambda n: n != cv)]
     needed = ["--need", schemes[0], "--force", force]
     program.main(["--data", str(data), "--out", str(out), *needed, *schemes])
     return out
@@ -154,9 +153,21 @@ def test_names_of_the_schemes_directories(data: Path) -> None:
 
 def test_the_fold_check_counts_what_is_shared(data: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
-    run(data, "speaker")
+    out = run(data, "speaker")
     run(data, "speaker", "partner")
-    lines = [m for m in caplog.messages if "(tests Ses01F)" in m]
+    lines = [
+        line
+        for scheme in ("speaker", "speaker-partner")
+        for line in (out / scheme / "folds.log").read_text().splitlines()
+        if "(tests Ses01F)" in line
+    ]
+    assert [m.removeprefix(f"{out}/") for m in caplog.messages] == [
+        "speaker: 10 folds, each tests 12; folds.log has more",
+        "session: 5 folds, each tests 24; folds.log has more",
+        "speaker-partner: 10 folds, each tests 12; folds.log has more",
+        "no folds by session-partner: --validation partner needs --cv speaker: with --cv session "
+        "both speakers are tested",
+    ]
     assert len(lines) == 2
     # Four of a speaker's twelve lines are spoken by everybody; the partner is in both dialogues.
     assert (
@@ -268,7 +279,9 @@ def test_a_class_that_one_scheme_lacks_does_not_stop_the_other(
     assert [p.name for p in out.iterdir()] == ["speaker"]
     text = "\n".join(caplog.messages)
     assert "no folds by session: fold 2 (Ses02 is tested)" in text
-    assert "fold 1 (Ses01F is tested): its test part has no utterance of the class sad" in text
+    (line,) = [m for m in caplog.messages if "speaker: 10 folds" in m]
+    assert "fold 1: its test part has no utterance of the class sad (and 7 more); folds" in line
+    assert "fold 10: its test part has no" in (out / "speaker" / "folds.log").read_text()
 
 
 def break_list(folds: Path, part: str, change: Callable[[list[str]], list[str]]) -> None:

@@ -18,7 +18,7 @@ from cfia.naming import (
     training_name,
     upstream_name,
 )
-from cfia.options import BOOLEAN, EVERY, LEGAL, OPTIONS
+from cfia.options import BOOLEAN, EVERY, OPTIONS
 from cfia.study.request import Request, read_request
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -149,7 +149,11 @@ def test_upstream_names() -> None:
     )
 
 
-@given(st.sampled_from(LEGAL["cv"]), st.sampled_from(LEGAL["validation"]))
+CVS = ["session", "speaker", "kfold5", "kfold10", "given", "utterance5", "utterance10"]
+VALIDATIONS = ["random1", "random20", "random50", "partner", "next_speaker", "given", "none"]
+
+
+@given(st.sampled_from(CVS), st.sampled_from(VALIDATIONS))
 def test_names_of_schemes_can_be_read_back(cv: str, validation: str) -> None:
     assert split_folds_scheme(folds_scheme(cv, validation)) == (cv, validation)
 
@@ -181,8 +185,23 @@ def test_a_users_own_file_gives_its_name(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
-        ({"cv": "dialogue"}, "--cv is 'dialogue'; legal values are session, speaker"),
+        ({"cv": "dialogue"}, "--cv is 'dialogue'; expected session, speaker, kfold<k>, given or"),
+        ({"cv": "kfold"}, "--cv is 'kfold'; expected"),
+        ({"cv": "kfold1"}, "k from 2 on: kfold5"),
+        ({"cv": "utterance٣"}, "--cv is 'utterance٣'; expected"),
+        ({"validation": "random"}, "--validation is 'random'; expected random<percent>"),
+        ({"validation": "random0"}, "from random1 to random50"),
+        ({"validation": "random51"}, "from random1 to random50"),
+        ({"validation": "random020"}, "from random1 to random50"),
         ({"validation": "partner"}, "--validation partner needs --cv speaker"),
+        (
+            {"cv": "kfold5", "validation": "partner"},
+            "--validation partner does not go with --cv kfold5; there it is random<percent>, next_",
+        ),
+        ({"cv": "speaker", "validation": "given"}, "given does not go with --cv speaker"),
+        ({"cv": "given", "validation": "next_speaker"}, "there it is random<percent>, given or"),
+        ({"cv": "utterance5", "validation": "given"}, "there it is random<percent> or none"),
+        ({"validation": "none"}, "--validation none needs --selection last or test"),
         ({"systems": "cfia_nets"}, "no system 'cfia_nets'"),
         ({"systems": " "}, "--systems is ' '; expected a name such as audio_text"),
         ({"systems": "train_audio"}, "no system 'train'"),
@@ -236,8 +255,8 @@ def test_the_help_of_an_option_names_all_its_legal_values() -> None:
 
 choices = st.fixed_dictionaries(
     {
-        "cv": st.sampled_from(["session", "speaker"]),
-        "validation": st.sampled_from(["random20", "next_speaker", "next_session"]),
+        "cv": st.sampled_from(["session", "speaker", "kfold5", "kfold6"]),
+        "validation": st.sampled_from(["random20", "random2", "next_speaker", "next_session"]),
         "selection": st.sampled_from(["valid", "last", "test"]),
         "labels": st.sampled_from(["4", "6"]),
         "text_tags": st.sampled_from(["strip", "keep"]),

@@ -52,10 +52,11 @@ def make(
     utts = [f"s{n % 3}-{n:04d}" for n in range(len(pairs))]
     refs = [classes[i] for i, _ in pairs]
     (tmp / "data").mkdir(exist_ok=True)
-    write_table(tmp / "data" / "utt2spk", {utt: utt[:2] for utt in utts})
+    others = ["t-1", "t-2"]  # of one speaker, who is trained and validated on
+    write_table(tmp / "data" / "utt2spk", {utt: utt.split("-")[0] for utt in [*utts, *others]})
     experiment = tmp / "exp" / system / "session"
     write_table(tmp / "data" / "utt2emo", dict(zip(utts, refs, strict=True)))
-    write_fold(tmp / "folds" / "1", [*utts, "t-1", "t-2"], ["s0", "s1", "s2"])
+    write_fold(tmp / "folds" / "1", [*utts, *others], ["s0", "s1", "s2"])
     write_experiment(experiment, tmp / "data", tmp / "folds", **settings)
     for seed in seeds:
         directory = experiment / f"fold1_seed{seed}"
@@ -172,6 +173,36 @@ def test_seeds_and_trainings_of_one_epoch(tmp_path: Path) -> None:
     for training in run.trainings:
         (training.directory / "history.csv").unlink()
     assert plot_learning_curves(run) is None
+
+
+def test_learning_curves_say_what_validates(tmp_path: Path) -> None:
+    run = make(tmp_path, FOUR, COUNTS)
+    curves = plot_learning_curves(run)
+    assert curves is not None
+    assert "validation (shares speakers with training)" in curves.svg.decode()
+    alone = make(tmp_path, FOUR, COUNTS, system="alone", validation="none", selection="last")
+    for path in (tmp_path / "exp" / "alone").rglob("history.csv"):
+        rows = [line.split(",") for line in path.read_text().splitlines()]
+        path.write_text("".join(f"{','.join([*row[:6], row[9]])}\n" for row in rows))
+    loss = plot_learning_curves(alone)
+    assert loss is not None
+    whole(loss)
+    assert "UA on" in curves.svg.decode()
+    assert not any(word in loss.svg.decode() for word in ("UA on", "validation"))
+
+
+def test_dots_that_tie_do_not_hide_each_other() -> None:
+    """As many dots are white inside as there are folds, tied or not."""
+
+    def white(folds: list[float], tested: list[str]) -> int:
+        image = pixels(plot_dots("", [Dots("a", Estimate(60, 40, 80), folds, tested=tested)]))
+        ring = (abs(image - 255 * 0.3) < 8).all(-1)
+        return int(ring.sum())
+
+    names = [f"{k}: s{k}" for k in range(1, 6)]
+    for tested in ([], names):
+        apart, tied = white([45, 50, 55, 65, 70], tested), white([50, 50.01, 50.02, 65, 65], tested)
+        assert tied == pytest.approx(apart, rel=0.1)
 
 
 def test_a_broken_history_is_named(tmp_path: Path) -> None:

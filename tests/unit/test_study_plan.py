@@ -184,7 +184,7 @@ def test_a_tag_keeps_a_study_apart(recipe: Recipe) -> None:
         ("input: audio", "input: video", "table2: input is 'video'; one of audio_text, audio, te"),
         ("systems: [cfia_net]", "set: {}", "table1: a row names no `systems`"),
         ("cv: session, ", "set: {epoch: 3}, ", "table1: unknown key 'epoch'; the keys are align"),
-        ("cv: session, ", "cv: dialogue, ", "--cv is 'dialogue'; legal values are session, speak"),
+        ("cv: session, ", "cv: dialogue, ", "--cv is 'dialogue'; expected session, speaker, kfold"),
         ("[cfia_net]", "[cfia_nets]", "no system 'cfia_nets'"),
         ("tables:", "rows:", "unknown key 'rows'; the keys are tag, note, encoders, train"),
     ],

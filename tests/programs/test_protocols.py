@@ -1,0 +1,132 @@
+"""Official parts, utterances at random, no validation: from fold lists to scores."""
+
+from __future__ import annotations
+
+import csv
+import re
+from pathlib import Path
+
+import pytest
+
+from cfia.bin import posteriors, train
+from cfia.errors import UserError
+from cfia.experiment import read
+from cfia.files import read_json
+from cfia.kaldi.data_dir import DataDir
+from cfia.kaldi.table import read_table, write_table
+from cfia.naming import folds_scheme
+from cfia.study.request import read_config
+from cfia.training.folds import make_scheme, read_folds
+from tests.support.experiment import SMALL, SYSTEMS, command, make, plan
+from tests.support.killed import killed_at_checkpoint
+from tests.support.made_up_experiments import stages
+
+
+def official(utt: str) -> str:
+    """The part of an utterance: session 2 is tested, but for one utterance, which is not used."""
+    if utt.startswith("Ses2"):
+        return "-" if utt == "Ses2F-004" else "test"
+    return "valid" if utt.startswith("Ses1") else "train"
+
+
+@pytest.fixture(scope="module")
+def experiment(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = make(tmp_path_factory.mktemp("protocols"), sessions=3)
+    data = root / "data" / "all"
+    write_table(data / "utt2split", {u: official(u) for u in read_table(data / "utt2spk")})
+    return root
+
+
+def planned(
+    root: Path, directory: Path, cv: str, validation: str, selection: str = "valid", epochs: int = 2
+) -> Path:
+    """The lists of a scheme, and the experiment.yaml of a training of its first fold."""
+    folds = root / "data" / "folds" / folds_scheme(cv, validation)
+    make_scheme(DataDir.load(root / "data" / "all"), folds, cv, validation)
+    args = f"{SMALL} epochs={epochs}"
+    return plan(root, directory, args, cv=cv, validation=validation, selection=selection)
+
+
+def test_one_official_fold_is_tested_alone(experiment: Path, tmp_path: Path) -> None:
+    training = planned(experiment, tmp_path / "exp" / "net" / "given-given", "given", "given")
+    train.main(command(training))
+    posteriors.main(command(training))
+    stages(tmp_path)
+    scores = read_json(training.parent / "scores.json")
+    utts = [u for u in read_table(experiment / "data/all/utt2spk") if official(u) == "test"]
+    assert (scores["pooled"]["n"], list(scores["folds"])) == (len(utts), ["1"])
+    assert "speakers_shared" not in scores["protocol"]
+    results = (tmp_path / "exp" / "RESULTS.md").read_text()
+    assert "official parts, 1 fold; validation given" in results
+    assert "shares speakers" not in results
+
+
+def test_official_parts_that_share_speakers_are_known(experiment: Path, tmp_path: Path) -> None:
+    root = make(tmp_path / "shared", sessions=3)
+    data = root / "data" / "all"
+    split = {u: official(u) for u in read_table(data / "utt2spk")}
+    split[next(u for u in split if u.startswith("Ses2F"))] = "train"
+    write_table(data / "utt2split", split)
+    training = planned(root, tmp_path / "given-given", "given", "given")
+    assert read(training.parent).words == ["speakers in training and test"]
+    training = planned(experiment, tmp_path / "utterance3", "utterance3", "random20")
+    assert read(training.parent).protocol["speakers_shared"] is True
+    training = planned(experiment, tmp_path / "kfold3", "kfold3", "random20")
+    assert "speakers_shared" not in read(training.parent).protocol
+
+
+def test_other_official_parts_stop_what_was_made_of_them(experiment: Path, tmp_path: Path) -> None:
+    training = planned(experiment, tmp_path / "a", "given", "none", "last")
+    table = experiment / "data" / "all" / "utt2split"
+    before = table.read_text()
+    table.write_text(before.replace("Ses2F-004 -", "Ses2F-004 train"))
+    with pytest.raises(UserError, match=r"made from another utt2split than .* run stage 2"):
+        train.main(command(training))
+    table.write_text(before)
+
+
+def test_without_a_validation_part_the_last_epoch_is_taken(
+    experiment: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    undisturbed, killed = (
+        planned(experiment, tmp_path / name, "session", "none", "last", epochs=3)
+        for name in ("undisturbed", "killed")
+    )
+    caplog.set_level("INFO")
+    train.main(command(undisturbed))
+    assert "epoch 3, the last, is taken; no part validated" in caplog.text
+    assert "valid loss" not in caplog.text
+    with killed_at_checkpoint(monkeypatch, 2):
+        train.main(command(killed))
+    train.main(command(killed))
+    for name in ("best.pt", "checkpoint.pt", "history.csv"):
+        assert (undisturbed / name).read_bytes() == (killed / name).read_bytes()
+    with open(undisturbed / "history.csv", newline="") as handle:
+        rows = list(csv.DictReader(handle))
+    assert [row["selected"] for row in rows] == ["0", "0", "1"]
+    assert not [name for name in rows[0] if name.startswith("valid")]
+    posteriors.main(command(undisturbed))
+    tested = read_folds(experiment / "data" / "folds" / "session-none")[1].test
+    lines = (undisturbed / "posteriors.tsv").read_text().splitlines()[1:]
+    assert [line.split("\t")[0] for line in lines] == tested
+
+
+def test_the_log_says_where_validation_shares_speakers(
+    experiment: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    words = r"UA [0-9.]+ on validation(, which shares speakers with training)?"
+    for validation, shares in (("random20", True), ("next_session", False)):
+        caplog.clear()
+        train.main(command(planned(experiment, tmp_path / validation, "session", validation)))
+        match = re.search(words, caplog.text)
+        assert match is not None
+        assert bool(match[1]) == shares
+
+
+def test_a_schedule_that_needs_validation_does_not_go_without() -> None:
+    files, overrides = [SYSTEMS / "cfia_net.yaml"], ["schedule=plateau"]
+    read_config(files, overrides, {"validation": "none", "selection": "test"})
+    with pytest.raises(UserError, match="`schedule: plateau` needs validation scores"):
+        read_config(files, overrides, {"validation": "none", "selection": "last"})
