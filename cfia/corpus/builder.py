@@ -11,6 +11,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from cfia.corpus.columns import UNKNOWN, Columns, one_word
+from cfia.corpus.corpus_conf import TEXT
 from cfia.corpus.decode import read_text
 from cfia.corpus.prepare import Corpus
 from cfia.corpus.rows import Row, RowError
@@ -169,7 +170,7 @@ class Builder:
         return Corpus(
             utterances=utterances,
             speakers=self._tables_of_speakers(),
-            has_text="text" in self._columns or "text_file" in self._columns,
+            has_text=any(column in self._columns for column in TEXT),
             files=[*files, *self._files],
             inputs=inputs,
             bad=self._bad,

@@ -80,12 +80,14 @@ class CorpusConf(TypedDict, total=False):
     Attributes:
         audio: what every header must say, by the fields of `cfia.kaldi.audio.Header`.
         expect: by the label set, whose name may look like a number.
+        transcripts: false where the corpus has none.
     """
 
     title: str
     note: str | None
     audio: dict[str, Any] | None
     expect: dict[str | int, Expected | None] | None
+    transcripts: bool | None
     root: Some
     ignore: Some
     files: Files
@@ -100,6 +102,8 @@ class CorpusConf(TypedDict, total=False):
 WAYS_IN = ("files", "table", "data_dir")
 READING = (*WAYS_IN, "root", "ignore", "match", "join", "columns", "codes")
 """The keys that decide what is read."""
+TEXT = ("text", "text_file")
+"""Columns that give the transcript."""
 
 
 def read_corpus_conf(path: Path) -> CorpusConf:
@@ -115,6 +119,15 @@ def read_corpus_conf(path: Path) -> CorpusConf:
     except ShapeError as error:
         raise UserError(f"{path}: {error}; conf/README.md lists the keys") from None
     return conf
+
+
+def has_text(conf: CorpusConf) -> bool:
+    """Whether the corpus has transcripts, as far as its page says."""
+    said = conf.get("transcripts")
+    if said is not None or not ("files" in conf or "table" in conf):
+        return said is not False
+    named = f"(?P<{TEXT[0]}>" in conf["files"]["name"] if "files" in conf else False
+    return named or any(column in conf.get("columns", {}) for column in TEXT)
 
 
 def listed(value: Any) -> list[Any]:
