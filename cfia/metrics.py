@@ -118,6 +118,15 @@ METRICS = {
 HEADLINES = {name: metric for name, metric in METRICS.items() if metric.headline}
 
 
+UNBALANCED = 2  # how many times the smallest class the largest may be, and be called balanced
+
+
+def unbalanced(references: npt.ArrayLike) -> bool:
+    """Whether classes with so many references, (K,), are unbalanced; those without do not count."""
+    n = np.asarray(references)
+    return bool(n.max(initial=0) > UNBALANCED * n[n > 0].min(initial=n.max(initial=0)))
+
+
 def _hits(n: Array) -> Array:
     return np.diagonal(n, axis1=-2, axis2=-1)
 

@@ -35,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         p.error(f"<num-utt> must be a number from 1, not {number!r}")
     with edit.errors_of(PROGRAM):
         edit.check_destination(destination, [source])
-        tables = edit.read_tables(source, layout.TABLES)
+        tables = edit.read_tables(source, layout.kinds(source))
         if by_list:
             by_speaker = args.spk_list is not None
             utterances, unknown = subset.listed(tables, by_list, speakers=by_speaker)

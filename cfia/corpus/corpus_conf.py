@@ -23,6 +23,13 @@ class Expected(TypedDict, total=False):
     sha256: str
 
 
+class MinClass(TypedDict, total=False):
+    """Which classes are rare, by their number of utterances, and what becomes of them."""
+
+    count: int
+    into: str
+
+
 class Files(TypedDict):
     """Utterances are files whose names say everything.
 
@@ -81,6 +88,7 @@ class CorpusConf(TypedDict, total=False):
         audio: what every header must say, by the fields of `cfia.kaldi.audio.Header`.
         expect: by the label set, whose name may look like a number.
         transcripts: false where the corpus has none.
+        min_class: see `cfia.corpus.rare`.
     """
 
     title: str
@@ -88,6 +96,7 @@ class CorpusConf(TypedDict, total=False):
     audio: dict[str, Any] | None
     expect: dict[str | int, Expected | None] | None
     transcripts: bool | None
+    min_class: MinClass | None
     root: Some
     ignore: Some
     files: Files

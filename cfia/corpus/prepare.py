@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import argparse
 import logging
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,12 +18,13 @@ from cfia import marker
 from cfia.cli import boolean, parser
 from cfia.corpus.corpus_conf import read_corpus_conf
 from cfia.corpus.inputs import recorded
+from cfia.corpus.rare import without_rare
 from cfia.corpus.show import show
-from cfia.corpus.transcripts import NO_WORDS, some, transcripts
-from cfia.corpus.utterances import NO_AUDIO, Utterance, differences, expectations, select
+from cfia.corpus.tables import report, seconds_spoken, tables
+from cfia.corpus.transcripts import some, transcripts
+from cfia.corpus.utterances import Utterance, differences, expectations, select
 from cfia.errors import UserError
 from cfia.files import in_threads
-from cfia.kaldi.validate import success
 
 if TYPE_CHECKING:
     from cfia.kaldi.audio import Header
@@ -109,26 +109,32 @@ def prepare(reader: Reader, args: argparse.Namespace) -> None:
         print(show(corpus, args.label_map, args.show))
         return
     selected = select(corpus.utterances, args.label_map)
+    conf = read_corpus_conf(args.conf / "corpus.yaml")
     present, absent = _present(corpus, selected, args, root)
+    present, merged = without_rare(present, conf.get("min_class"))
     _check_enough(present, args)
-    texts = transcripts([u for u, _ in present], args.text_file, strip=args.text_tags == "strip")
-    audio = {u.audio for u, _ in selected if u.audio.is_file()}
+    texts = {}
+    if corpus.has_text or args.text_file:
+        strip = args.text_tags == "strip"
+        texts = transcripts([u for u, _ in present], args.text_file, strip=strip)
     from cfia.kaldi.data_dir import write_data_dir  # late: --show needs no audio
 
+    audio = {u.audio for u, _ in selected if u.audio.is_file()}
     options, inputs = recorded(args, root, corpus, audio, reader)
+    inputs |= {"min_class": merged} if merged else {}
     if marker.check(args.data_dir, options, inputs, force=args.force) is marker.State.DONE:
         log.info("%s: already made, skipping", args.data_dir)
         return
-    audio_format = read_corpus_conf(args.conf / "corpus.yaml").get("audio") or {}
+    audio_format = conf.get("audio") or {}
     utterances = [utterance for utterance, _ in present]
     durations, unreadable = _durations(utterances, audio_format, skip_bad=args.skip_bad)
     kept = [(utterance, label) for utterance, label in present if utterance.id in durations]
-    rows = tables(kept, texts, durations) | {"skipped": {**bad, **absent, **unreadable}}
-    speakers = set(rows["utt2spk"].values())
-    for name, table in corpus.speakers.items():
-        rows[name] = {speaker: value for speaker, value in table.items() if speaker in speakers}
-    write_data_dir(args.data_dir, rows, options, inputs)
-    _report(args.data_dir, corpus.utterances, [u for u, _ in selected], rows)
+    rows = tables(kept, texts, durations, corpus.speakers)
+    rows["skipped"] = {**bad, **absent, **unreadable}
+    write_data_dir(args.data_dir, rows, options, inputs, text=bool(texts))
+    if merged:
+        log.info("%s", merged)
+    report(args.data_dir, corpus.utterances, [u for u, _ in selected], rows)
 
 
 def _bad(corpus: Corpus, *, skip_bad: bool) -> Mapping[str, str]:
@@ -167,7 +173,7 @@ def _present(
     without: dict[str, list[Utterance]] = {}
     if args.allow_partial or not args.skip_bad:  # else missing audio is bad audio
         without["no audio file"] = [u for u in utterances if not u.audio.is_file()]
-    if not args.text_file:
+    if corpus.has_text and not args.text_file:
         without["no transcript"] = [u for u in utterances if u.transcript is None]
     faults = [f"there is no {path}" for path in corpus.missing]
     faults += _release_differences(corpus, selected, args)
@@ -245,7 +251,7 @@ def _durations(
             if isinstance(header, UserError):
                 raise header
             _check_format(utterance, header._asdict(), audio_format)
-            durations[utterance.id] = header.seconds
+            durations[utterance.id] = seconds_spoken(utterance, header.seconds)
         except UserError as error:
             if not skip_bad:
                 raise
@@ -281,57 +287,3 @@ def _check_format(
                 f"corpus have {value} (conf/corpus.yaml); replace it, or leave it out with "
                 "--skip_bad true"
             )
-
-
-def tables(
-    selected: Iterable[tuple[Utterance, str]],
-    texts: Mapping[str, str],
-    durations: Mapping[str, float],
-) -> dict[str, dict[str, str]]:
-    """Make the tables of a data directory: file name -> utterance id -> value.
-
-    There is no table of things that the corpus does not know, such as sessions, or audio.
-    """
-    rows: dict[str, dict[str, str]] = {}
-    for u, label in selected:
-        values = {
-            "wav.scp": "" if u.audio == NO_AUDIO else str(u.audio),
-            "text": texts[u.id],
-            "utt2spk": u.speaker,
-            "utt2dur": f"{durations[u.id]:.6g}",
-            "utt2emo": label,
-            "utt2session": u.session,
-            "utt2type": u.type,
-            "utt2dialogue": u.dialogue,
-        }
-        for name, value in values.items():
-            if value:
-                rows.setdefault(name, {})[u.id] = value
-    return rows
-
-
-def _report(
-    path: Path,
-    labelled: Sequence[Utterance],
-    selected: Sequence[Utterance],
-    tables: Mapping[str, Mapping[str, str]],
-) -> None:
-    left_out = Counter(u.label for u in labelled) - Counter(u.label for u in selected)
-    if left_out:
-        log.info("left out by their label: %s", _counts(left_out))
-    log.info(
-        "%s: %d of %d labelled utterances (%s), %d speakers, %.2f hours",
-        path, len(tables["utt2emo"]), len(labelled),
-        _counts(Counter(tables["utt2emo"].values())), len(set(tables["utt2spk"].values())),
-        sum(map(float, tables["utt2dur"].values())) / 3600,
-    )  # fmt: skip
-    wordless = sum(text == NO_WORDS for text in tables["text"].values())
-    if wordless:
-        log.info("transcripts without words, whose text is %s: %d", NO_WORDS, wordless)
-    if tables["skipped"]:
-        log.warning("left out: %d utterances, see %s/skipped", len(tables["skipped"]), path)
-    log.info("%s", success(path))
-
-
-def _counts(counter: Counter[str]) -> str:
-    return ", ".join(f"{name} {n}" for name, n in sorted(counter.items()))

@@ -38,13 +38,13 @@ def draw_all(data: Path, weights: Iterable[AudioWeight], system: str, out: Path)
     Raises:
         UserError: the data directory is broken, or an audio missing or unreadable.
     """
-    tables = DataDir.load(data, needed=("text",))
+    tables = DataDir.load(data, needed=())
     out.mkdir(parents=True, exist_ok=True)
     for weight in weights:
         utt = weight.utt
         audio = load(*tables.audio(utt)) if tables.wav_scp else None
         title = f"{utt}: {tables.table('utt2emo')[utt]}\n{system}, {weight.part} part"
-        drawing = plot_gates(weight, title, tables.text[utt], audio)
+        drawing = plot_gates(weight, title, tables.text.get(utt, ""), audio)
         png, svg = (out / f"{utt.replace('/', '_')}{end}" for end in (".png", ".svg"))
         write_if_changed(svg, drawing.svg)
         write_if_changed(png, drawing.png)

@@ -25,6 +25,7 @@ VALIDATION: dict[str, Any] = {"color": VERMILION, "ls": "--"}
 SELECTED: dict[str, Any] = {
     "color": VERMILION, "ls": "", "marker": "o", "ms": 4, "mec": "black", "zorder": 3,
 }  # fmt: skip
+_ROOMY = 10  # classes that a confusion matrix has room for with counts
 _LONGEST = 16  # letters of a class's name that an axis has room for
 THIN: dict[str, Any] = {"lw": 0.8, "alpha": 0.35}
 THICK: dict[str, Any] = {"lw": 2.2, "zorder": 2.5}  # above all thin lines, below the dots
@@ -40,7 +41,8 @@ def plot_confusion(trained: TrainedExperiment, outputs: Outputs) -> Drawing:
     with style():
         scores = f"UA {float(ua(counts)):.2f} %, WA {float(wa(counts)):.2f} %, n = "
         scores += outputs.times_seeds
-        figure = new_figure(2.6 + 0.85 * k, 2.3 + 0.75 * k, trained.title, scores)
+        wide, high = (0.85, 0.75) if k <= _ROOMY else (0.46, 0.4)
+        figure = new_figure(2.6 + wide * k, 2.3 + high * k, trained.title, scores)
         _draw_confusion(figure, counts, outputs.classes)
         return finish(figure)
 
@@ -51,19 +53,31 @@ def _draw_confusion(figure: Figure, counts: Counts, classes: Sequence[str]) -> N
     share = 100 * counts / np.maximum(references, 1)
     image = axes.imshow(share, cmap="Blues", vmin=0, vmax=100)
     for i, j in np.ndindex(counts.shape):
-        text = f"{share[i, j]:.1f}\n({counts[i, j]})" if references[i, 0] else "–"
+        known, count = bool(references[i, 0]), int(counts[i, j])
+        text, size = _cell(share[i, j], count, known=known, k=len(classes))
         colour = "white" if share[i, j] > 70 else "black"
-        axes.text(j, i, text, ha="center", va="center", color=colour, fontsize=9)
+        axes.text(j, i, text, ha="center", va="center", color=colour, fontsize=size)
     names = [name if len(name) <= _LONGEST else f"{name[: _LONGEST - 1]}…" for name in classes]
     positions = np.arange(len(classes))
     rotation = 0 if max(len(name) for name in names) <= 6 else 35
+    rotation = 90 if len(classes) > _ROOMY else rotation
     anchor: dict[str, Any] = {"ha": "right", "rotation_mode": "anchor"} if rotation else {}
+    anchor |= {"va": "center"} if rotation == 90 else {}
     axes.set_xticks(positions, names, rotation=rotation, **anchor)
     axes.set_yticks(positions, names)
     axes.set(xlabel="recognised as", ylabel="reference")
     axes.tick_params(length=0)
     bar = figure.colorbar(image, ax=axes, fraction=0.046, pad=0.03)
     bar.set_label("% of the reference class")
+
+
+def _cell(share: float, count: int, *, known: bool, k: int) -> tuple[str, int]:
+    """Write a cell and choose the size of its letters: with many classes whole percents alone."""
+    if k <= _ROOMY:
+        return (f"{share:.1f}\n({count})" if known else "–"), 9
+    if not known:
+        return "–", 8
+    return (f"{share:.0f}" if share >= 1 else "<1" if count else ""), 8
 
 
 def plot_learning_curves(trained: TrainedExperiment) -> Drawing | None:

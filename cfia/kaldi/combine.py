@@ -30,7 +30,7 @@ def combine(
             `skip_fix` is false.
     """
     edit.check_destination(destination, sources, extra_files)
-    kinds = layout.kinds(extra_files)
+    kinds = layout.kinds(*sources, utterance_files=extra_files)
     all_tables = {source: edit.read_tables(source, kinds) for source in sources}
     if any("segments" in tables for tables in all_tables.values()):
         for tables in all_tables.values():

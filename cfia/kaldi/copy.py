@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cfia.kaldi import edit, layout
 from cfia.kaldi.edit import Tables
-from cfia.kaldi.layout import TABLES, Key
+from cfia.kaldi.layout import Key
 from cfia.kaldi.validate import Checks
 
 
@@ -46,27 +46,28 @@ def copy(
         UserError: the copy does not pass the `checks`.
     """
     edit.check_destination(destination, [source], extra_files)
-    tables = edit.read_tables(source, TABLES)
+    kinds = layout.kinds(source)
+    tables = edit.read_tables(source, kinds)
     checks = replace(
         checks,
         feats=checks.feats and "feats.scp" in tables,
         text=checks.text and "text" in tables,
         wav=checks.wav and "wav.scp" in tables,
     )
-    names = [*layout.COPIED, *(name for name in extra_files if name not in TABLES)]
+    names = [*layout.COPIED, *(name for name in extra_files if name not in kinds)]
     copied = [source / name for name in names]
-    edit.write_new(destination, rename(tables, affixes), checks, copied, flags=True)
+    edit.write_new(destination, rename(tables, affixes, kinds), checks, copied, flags=True)
 
 
-def rename(tables: Tables, affixes: Affixes) -> Tables:
-    """Put the tables under the new ids."""
+def rename(tables: Tables, affixes: Affixes, kinds: Mapping[str, Key]) -> Tables:
+    """Put the tables, keyed as `kinds` says, under the new ids."""
     new_id = {
         Key.UTTERANCE: affixes.utterance,
         Key.RECORDING: str if "segments" in tables else affixes.utterance,
         Key.SPEAKER: affixes.speaker,
     }
     renamed = {
-        name: {new_id[TABLES[name].key](key): value for key, value in rows.items()}
+        name: {new_id[kinds[name]](key): value for key, value in rows.items()}
         for name, rows in tables.items()
     }
     renamed["utt2spk"] = {u: affixes.speaker(s) for u, s in renamed["utt2spk"].items()}

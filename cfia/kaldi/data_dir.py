@@ -56,7 +56,10 @@ class DataDir:
         check_unedited(directory)
         for name in needed:
             if not (directory / name).is_file():
-                raise UserError(f"no such file {directory / name}; run stage 1, or add it")
+                way_out = "run stage 1, or add it"
+                if name == "text" and (directory / marker.NAME).exists():
+                    way_out = "the corpus has no transcripts; use audio alone, or --text_file"
+                raise UserError(f"no such file {directory / name}; {way_out}")
         segments = {u: _segment(directory, u, v) for u, v in _read(directory, "segments").items()}
         data = cls(
             path=directory,
@@ -106,6 +109,11 @@ class DataDir:
                 )
 
 
+def speakers_known(utt2spk: Mapping[str, str]) -> bool:
+    """Whether it is known who speaks: where nobody knows, each utterance is its own speaker."""
+    return any(utterance != speaker for utterance, speaker in utt2spk.items())
+
+
 def write_data_dir(
     path: str | os.PathLike[str],
     tables: Mapping[str, Mapping[str, str]],
@@ -113,11 +121,13 @@ def write_data_dir(
     inputs: dict[str, str],
     *,
     wav: bool = True,
+    text: bool = True,
 ) -> None:
     """Write `tables` (file name -> rows), spk2utt and the marker; whole or not at all.
 
     An empty table is not written, so that `skipped` exists only where something was skipped.
-    Without `wav` there need be no wav.scp: features from elsewhere have no audio.
+    Without `wav` there need be no wav.scp: features from elsewhere have no audio. Without `text`
+    there need be no transcripts.
     The files are validated before the directory gets its name.
 
     Raises:
@@ -126,7 +136,7 @@ def write_data_dir(
     """
     with atomic_directory(path) as temporary:
         write_tables(temporary, tables)
-        validate(temporary, Checks(feats=False, wav=wav), shown=path)
+        validate(temporary, Checks(feats=False, wav=wav, text=text), shown=path)
         marker.finish(temporary, options, inputs, located=Path(path))
 
 

@@ -209,7 +209,7 @@ def warn_of_other_files(
     program: str, source: Path, destination: Path, further: Iterable[str] = ()
 ) -> None:
     """Name the files of a source that the destination lacks; hidden ones do not count."""
-    known = {"spk2utt", "skipped", *layout.TABLES, *layout.COPIED, *further}
+    known = {"spk2utt", "skipped", *layout.kinds(source), *layout.COPIED, *further}
     names = {path.name for path in source.iterdir() if path.is_file()} - known
     others = sorted(name for name in names if not name.startswith("."))
     if others:

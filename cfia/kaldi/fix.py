@@ -64,7 +64,7 @@ def fix(
         raise UserError(f"no such directory {directory}")
     if not (directory / "utt2spk").is_file():
         raise UserError(f"no such file {directory}/utt2spk")
-    kinds = layout.kinds(utterance_files, speaker_files)
+    kinds = layout.kinds(directory, utterance_files=utterance_files, speaker_files=speaker_files)
     notes: list[str] = []
     tables = {
         name: _read(directory / name, notes) for name in kinds if (directory / name).is_file()
@@ -108,7 +108,8 @@ def _requirements(tables: Tables) -> Iterator[tuple[str, set[str]]]:
     """Give each fault that utterances of utt2spk may have, with those that do not have it."""
     utt2spk, segments = tables["utt2spk"], tables.get("segments")
     for name, rows in tables.items():
-        kind = layout.TABLES[name].key if name in layout.TABLES else None
+        table = layout.kind(name)
+        kind = table.key if table is not None and table.whole else None
         if kind is Key.UTTERANCE or (kind is Key.RECORDING and segments is None):
             yield f"utterances not in {name}", set(rows)
         elif kind is Key.RECORDING and segments is not None:

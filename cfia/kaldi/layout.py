@@ -25,14 +25,20 @@ class Key(enum.Enum):
 
 
 class Table(NamedTuple):
-    """The kind of a table; `one_value`: its lines have two columns and no more."""
+    """The kind of a table.
+
+    Attributes:
+        one_value: its lines have two columns and no more.
+        whole: it must have a row for each key; what it lacks is a fault, not merely unknown.
+    """
 
     key: Key
     one_value: bool = False
+    whole: bool = True
 
 
-FURTHER = ("utt2emo", "utt2session", "utt2type", "utt2dialogue")
-"""Tables that Kaldi does not know: one value for each utterance; callers know its meaning."""
+FURTHER = ("utt2emo", "utt2session", "utt2type", "utt2dialogue", "utt2split")
+"""Tables that Kaldi does not know, of all utterances; callers know their meaning."""
 
 TABLES = {
     "utt2spk": Table(Key.UTTERANCE, one_value=True),
@@ -43,7 +49,7 @@ TABLES = {
     "utt2dur": Table(Key.UTTERANCE, one_value=True),
     "utt2num_frames": Table(Key.UTTERANCE, one_value=True),
     **dict.fromkeys(FURTHER, Table(Key.UTTERANCE, one_value=True)),
-    "utt2lang": Table(Key.UTTERANCE),
+    "utt2split": Table(Key.UTTERANCE),  # a word for each fold
     "utt2uniq": Table(Key.UTTERANCE, one_value=True),
     "wav.scp": Table(Key.RECORDING),
     "reco2file_and_channel": Table(Key.RECORDING),
@@ -52,6 +58,12 @@ TABLES = {
     "cmvn.scp": Table(Key.SPEAKER),
 }
 """File name -> its kind. spk2utt is not among them: it is always made from utt2spk."""
+
+_COLUMNS = {
+    re.compile(r"utt2\w+"): Table(Key.UTTERANCE, whole=False),
+    re.compile(r"spk2(?!utt$)\w+"): Table(Key.SPEAKER, whole=False),
+}
+"""Names of what else a corpus says of utterances and speakers, such as their age, where it does."""
 
 COPIED = ("frame_shift",)
 """Files without keys, which hold for any subset of a data directory."""
@@ -64,11 +76,27 @@ _SIDE_FILES = {"spk2utt", "skipped", marker.NAME, BACKUP, *COPIED}
 _LIKE_A_TABLE = re.compile(r"(utt|spk|reco)2\w+|\w+\.scp")
 
 
-def kinds(utterance_files: Iterable[str] = (), speaker_files: Iterable[str] = ()) -> dict[str, Key]:
-    """Map file names to what keys them: the tables above and further ones that a user names."""
+def kind(name: str) -> Table | None:
+    """Tell the kind of a table by its name; None of another file."""
+    columns = (table for pattern, table in _COLUMNS.items() if pattern.fullmatch(name))
+    return TABLES.get(name) or next(columns, None)
+
+
+def kinds(
+    *directories: Path, utterance_files: Iterable[str] = (), speaker_files: Iterable[str] = ()
+) -> dict[str, Key]:
+    """Map file names to what keys them.
+
+    Args:
+        directories: data directories, of which the tables with further columns are added to those
+            of TABLES.
+        utterance_files, speaker_files: further tables that a user names.
+    """
     extra = dict.fromkeys(utterance_files, Key.UTTERANCE)
     extra |= dict.fromkeys(speaker_files, Key.SPEAKER)
-    return extra | {name: table.key for name, table in TABLES.items()}
+    found = {path.name for directory in directories for path in directory.glob("???2*")}
+    columns = {name: table.key for name in sorted(found) if (table := kind(name))}
+    return {**extra, **columns, **{name: table.key for name, table in TABLES.items()}}
 
 
 def belongs(name: str, further: Iterable[str] = ()) -> bool:

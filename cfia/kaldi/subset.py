@@ -110,7 +110,7 @@ def write(source: Path, tables: Tables, utterances: Collection[str], destination
     Raises:
         UserError: the tables of the source do not agree.
     """
-    subset = edit.restrict(tables, utterances, layout.kinds())
+    subset = edit.restrict(tables, utterances, layout.kinds(source))
     try:
         edit.write_new(destination, subset, copied=[source / name for name in layout.COPIED])
     except UserError as error:

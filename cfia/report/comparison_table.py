@@ -9,7 +9,14 @@ from cfia.report.score_tables import counted, if_one_seed
 from cfia.report.table import Column, Table
 from cfia.scoring.cells import Cell, Difference, Estimate, PValue
 from cfia.scoring.scores_file import Scored, compare_systems
-from cfia.scoring.significance import EXACT_UP_TO, INDEPENDENT, RESAMPLES, Comparison, holm
+from cfia.scoring.significance import (
+    EXACT_UP_TO,
+    INDEPENDENT,
+    RESAMPLES,
+    UTTERANCE,
+    Comparison,
+    holm,
+)
 
 
 def comparison_table(rows: Sequence[Scored]) -> Table | None:
@@ -27,10 +34,12 @@ def comparison_table(rows: Sequence[Scored]) -> Table | None:
     ]
     title = f"Differences between systems, scheme {rows[0].trained.scheme}"
     title += " (oracle)" if rows[0].trained.oracle else ""
-    notes = comparison_notes(comparisons, "speaker")
+    notes = comparison_notes(comparisons)
     notes.insert(
         2, f"p (Holm): corrected for {counted(len(compared), 'comparison')}, those of this table."
     )
+    if comparisons[0].cluster == UTTERANCE:
+        notes.append(f"No speakers are known: every p here {INDEPENDENT}.")
     if len(compared) < len(pairs):
         notes.append(
             f"Left out: {counted(len(pairs) - len(compared), 'pair')} without common utterances."
@@ -79,8 +88,9 @@ def seeds_cell(c: Comparison) -> Cell:
     return None if c.seeds is None else Estimate(c.seeds)
 
 
-def comparison_notes(comparisons: Sequence[Comparison], cluster: str) -> list[str]:
+def comparison_notes(comparisons: Sequence[Comparison]) -> list[str]:
     """Explain the columns of comparisons."""
+    cluster = comparisons[0].cluster
     most = max(c.clusters for c in comparisons)
     exact = all(c.p_ua.exact and c.p_wa.exact for c in comparisons)
     how = "all patterns of signs" if exact else f"{RESAMPLES} random patterns of signs, not all"
@@ -88,10 +98,11 @@ def comparison_notes(comparisons: Sequence[Comparison], cluster: str) -> list[st
     luck = f"; what {cluster}s of a fold share of their networks' luck counts against it"
     luck = luck if several else ""
     smallest = f"; with {counted(most, cluster)} it cannot be below {2 / 2**most:.4f}"
+    smallest = smallest if exact and most <= EXACT_UP_TO else ""
     return [
         "A−B: difference of the pooled scores, in points.",
         f"p: two-sided sign-flip test over the {cluster}s' contributions to the difference, "
-        f"{how}{smallest if exact else ''}{luck}.",
+        f"{how}{smallest}{luck}.",
         "detectable: the smallest difference of UA that a test at the level 0.05 would have found "
         f"four times in five, given how much the {cluster}s differ.",
         *seeds_notes(comparisons),
@@ -110,7 +121,7 @@ def seeds_notes(comparisons: Sequence[Comparison]) -> list[str]:
     here = found[0] if not found[1:] else f"{found[0]} to {found[-1]}"
     return [
         "seeds ±: how much of a UA difference is luck of the seeds: with other seeds, as many, of "
-        "the same systems on the same speakers, it would come out differently by this standard "
-        f"deviation (here {here} points). A difference of less than "
+        f"the same systems on the same {comparisons[0].cluster}s, it would come out differently by "
+        f"this standard deviation (here {here} points). A difference of less than "
         "twice that may be the seeds alone."
     ]

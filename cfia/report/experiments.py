@@ -12,6 +12,7 @@ from cfia.experiment import NAME, SCORES, Experiment, read
 from cfia.files import read_json
 from cfia.report.table import Column, Table, plain
 from cfia.scoring.cells import Cell, Estimate
+from cfia.scoring.significance import INDEPENDENT, UTTERANCE
 from cfia.training.training import POSTERIORS_MARKER
 
 COLUMNS = [
@@ -65,6 +66,7 @@ def _scored(experiment: Experiment) -> dict[str, Cell]:
         scores = read_json(experiment.directory / SCORES)
         ua = Estimate.of(scores["pooled"], "ua")
         words += ["partial"] * scores["protocol"]["partial"]
+        words += [INDEPENDENT] * (scores["protocol"]["clusters"] == UTTERANCE)
     return {"ua": ua, "note": ", ".join(words)}
 
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,8 @@ from cfia.files import write_json
 from cfia.metrics import METRICS
 from cfia.posteriors import Posteriors, in_order, read_posteriors, same_utterances
 from cfia.report.comparison_table import comparison_cells, comparison_columns, comparison_notes
-from cfia.report.score_tables import class_table, counted, ensemble_name, metric_columns
+from cfia.report.part_tables import class_table
+from cfia.report.score_tables import counted, ensemble_name, metric_columns
 from cfia.report.table import Column, Table, plain
 from cfia.scoring.arrange import arrange
 from cfia.scoring.cells import Cell, Estimate
@@ -24,9 +24,6 @@ from cfia.scoring.significance import INDEPENDENT
 from cfia.scoring.trained import read_trained
 
 log = logging.getLogger(__name__)
-
-# What the tables of Kaldi and of this project are of, where their names are no words.
-_CLUSTERS = {"spk": "speaker", "emo": "emotion", "dur": "duration", "uniq": "original"}
 
 Pooled = Mapping[str, Mapping[str, Any]]
 """Pooled scores, as in scores.json, by the names of their rows."""
@@ -85,7 +82,7 @@ def score_files(paths: Sequence[Path], utt2cluster: Path | None, json: Path | No
     system = read_system(paths)
     table = utt2cluster or system.speakers
     outputs = gather(system.seeds, table)
-    scores = _scores(system, outputs, table)
+    scores = _scores(system, outputs)
     if json is not None:
         write_json(json, scores)
     notes = [f"In brackets: {scores['protocol']['interval']}."]
@@ -97,27 +94,17 @@ def score_files(paths: Sequence[Path], utt2cluster: Path | None, json: Path | No
     return plain(shown) + "\n" + plain(class_table(title, scores["pooled"]))
 
 
-def _scores(system: System, outputs: Outputs, table: Path | None) -> dict[str, Any]:
-    unit = _cluster(table)
-    interval = describe_interval(outputs, unit)
+def _scores(system: System, outputs: Outputs) -> dict[str, Any]:
     one = len(system.sources) == 1
     protocol = {
         **({"file": system.sources[0]} if one else {"files": list(system.sources)}),
         "classes": outputs.classes,
         "folds": list(outputs.folds),
         "seeds": list(outputs.seeds),
-        "clusters": unit,
-        "interval": interval if table else f"{interval}; {INDEPENDENT}",
+        "clusters": outputs.cluster,
+        "interval": describe_interval(outputs),
     }
     return score_outputs(outputs, protocol, {})
-
-
-def _cluster(table: Path | None) -> str:
-    """Name what a table divides the utterances into: what an interval leaves out one by one."""
-    if table is None:
-        return "utterance"
-    kind = re.fullmatch("utt2([a-z]+)", table.stem)
-    return _CLUSTERS.get(kind[1], kind[1]) if kind else "cluster"
 
 
 def _title(outputs: Outputs) -> str:
@@ -183,15 +170,15 @@ def compare_files(
     pooled: dict[str, Any] = {}
     constant = []
     for (letter, system), outputs in zip(systems.items(), (a, b), strict=True):
-        pooled |= _rows(f"{letter}: {system.name}", _scores(system, outputs, table))
+        pooled |= _rows(f"{letter}: {system.name}", _scores(system, outputs))
         if answer := one_answer(outputs):
             constant.append(f"{letter}: no interval: {answer}.")
-    unit = _cluster(table)
-    notes = comparison_notes([comparison], unit)
-    if table is None:
-        notes.append(f"No --clusters: every p and interval here {INDEPENDENT}.")
+    notes = comparison_notes([comparison])
+    if a.independent:
+        why = "No speakers are known" if table else "No --clusters"
+        notes.append(f"{why}: every p and interval here {INDEPENDENT}.")
     title = counted(comparison.n, "utterance")
-    title += f", {counted(comparison.clusters, unit)}" if table else ""
+    title += "" if a.independent else f", {counted(comparison.clusters, a.cluster)}"
     columns, cells = comparison_columns([comparison]), [comparison_cells(comparison)]
     difference = Table("Difference", columns, cells, notes)
     return plain(_table(title, "", pooled, constant)) + "\n" + plain(difference)
@@ -203,4 +190,4 @@ def _in_order_of(a: Outputs, b: Outputs) -> Outputs:
         seed: {fold: in_order(posteriors, a.classes) for fold, posteriors in folds.items()}
         for seed, folds in b.seeds.items()
     }
-    return Outputs(seeds, b.speakers, b.groups)
+    return replace(b, seeds=seeds)

@@ -16,33 +16,37 @@ from cfia.files import write_if_changed
 from cfia.metrics import HEADLINES
 from cfia.report.comparison_table import comparison_table
 from cfia.report.html import page
+from cfia.report.part_tables import class_table, subset_tables
 from cfia.report.provenance_section import commits, origin
-from cfia.report.score_tables import (
-    ON_SCREEN,
-    class_table,
-    flat_table,
-    score_table,
-    subset_table,
-)
+from cfia.report.score_tables import ON_SCREEN, flat_table, score_table
 from cfia.report.sections import Heading, Items, Links, Section, Text, to_markdown
 from cfia.report.studies import of_studies_alone, study_sections
 from cfia.report.table import Table, latex, markdown, plain, to_csv
 from cfia.scoring.scores_file import Scored, check_scores, score
+from cfia.scoring.significance import INDEPENDENT
 from cfia.scoring.trained import TrainedExperiment, find_trained
 
 log = logging.getLogger(__name__)
 
 _FIRST, *_OTHERS = HEADLINES.values()
-READING = textwrap.fill(
+_READING = (
     f"How to read this. {_FIRST.title} is {_FIRST.meaning}"
     f"{''.join(f', {other.title} {other.meaning}' for other in _OTHERS)}; all in percent. The "
     "headline is pooled over the test utterances of all folds, each recognised by the model of its "
     "fold, which was not trained on it. Papers mostly print the mean over folds, which stands "
-    "beside it. With several seeds a score is the mean of single networks'. The interval says what "
-    "other speakers (and seeds, where there are several) could have given; with few speakers it is "
-    "wide.",
-    width=100,
+    "beside it. With several seeds a score is the mean of single networks'. The interval "
 )
+_OF_SPEAKERS = (
+    "says what other speakers (and seeds, where there are several) could have given; with few "
+    "speakers it is wide."
+)
+_OF_UTTERANCES = f"{INDEPENDENT}, for nobody knows who speaks: what other speakers could have "
+_OF_UTTERANCES += "given is not in it."
+
+
+def _reading(rows: Sequence[Scored]) -> str:
+    known = not any(row.outputs.independent for row in rows)
+    return textwrap.fill(f"{_READING}{_OF_SPEAKERS if known else _OF_UTTERANCES}", width=100)
 
 
 def report(expdir: Path, corpus_conf: Path | None) -> str:
@@ -111,18 +115,18 @@ def _introduction(rows: Sequence[Scored], corpus: dict[str, Any]) -> list[Sectio
     return [
         *([Text(note, quoted=True)] if note else []),
         Text(f"{trained}Stage 8 of run.sh makes this file; do not edit it."),
-        Text(READING),
+        Text(_reading(rows)),
     ]
 
 
 def _scheme(rows: Sequence[Scored], table: Table, figure: FigureFiles) -> list[Section]:
-    compared, subsets = comparison_table(rows), subset_table(rows)
+    compared = comparison_table(rows)
     return [
         Heading(table.title),
         table,
         *figure.pictures,
         compared or Text("One system: there is nothing to compare."),
-        *([subsets] if subsets else []),
+        *subset_tables(rows),
     ]
 
 

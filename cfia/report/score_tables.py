@@ -6,19 +6,20 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from cfia.experiment import ELSEWHERE
-from cfia.metrics import HEADLINES, METRICS, Metric, confusion
+from cfia.metrics import HEADLINES, METRICS, UNBALANCED, Metric, confusion, unbalanced
 from cfia.report.table import Column, Table
 from cfia.scoring.cells import Cell, Estimate, Spread
 from cfia.scoring.scores_file import Scored, interval_in_words, one_answer
-from cfia.scoring.subsets import TAGGED, UNSEEN
-from cfia.scoring.subsets import TITLES as SUBSETS
+from cfia.scoring.significance import INDEPENDENT
 from cfia.scoring.trained import TrainedExperiment
 
 # The columns that the screen has room for.
 ON_SCREEN = ("system", *HEADLINES, "ua_folds", "ua_seeds")
 
+_MACRO = "macro_f1"
 _CV = {"session": "leave one session out", "speaker": "leave one speaker out"}
 _SELECTION = {
     "valid": "epoch selected on the validation part",
@@ -62,7 +63,7 @@ def score_table(rows: Sequence[Scored]) -> Table:
     several = any(len(row.outputs.seeds) > 1 for row in rows)
     columns = [Column("system", "system"), Column("input", "input")]
     columns += [Column("exposure", "encoders saw")]
-    columns += metric_columns(HEADLINES)
+    columns += metric_columns(_metrics(rows))
     columns += [Column(f"{name}_folds", f"{m.title} over folds") for name, m in HEADLINES.items()]
     columns += [Column("ua_seeds", "UA over seeds")] if several else []
     columns += [Column("n", "n")]
@@ -73,56 +74,39 @@ def score_table(rows: Sequence[Scored]) -> Table:
     return Table(title, columns, [*cells, _chance(rows[0])], _notes(rows))
 
 
+def _metrics(rows: Sequence[Scored]) -> dict[str, Metric]:
+    """Choose the metrics of a table: macro F1 stands beside UA where classes are unbalanced."""
+    if not any(unbalanced(_references(row)) for row in rows):
+        return HEADLINES
+    metrics = {}
+    for name, metric in HEADLINES.items():
+        metrics[name] = metric
+        if name == "ua":
+            metrics[_MACRO] = METRICS[_MACRO]
+    return metrics
+
+
+def _references(row: Scored) -> npt.NDArray[np.int64]:
+    return np.bincount(row.outputs.refs, minlength=len(row.outputs.classes))
+
+
+def _class_counts(rows: Sequence[Scored]) -> list[str]:
+    """Name the classes and their utterances where they are unbalanced."""
+    said = dict.fromkeys(
+        ", ".join(f"{c} {n}" for c, n in zip(row.outputs.classes, _references(row), strict=True))
+        for row in rows
+        if unbalanced(_references(row))
+    )
+    return [
+        f"Unbalanced classes: {counts}; the largest is more than {UNBALANCED} times the smallest. "
+        f"{METRICS[_MACRO].title} is {METRICS[_MACRO].meaning}, all counting the same."
+        for counts in said
+    ]
+
+
 def metric_columns(metrics: Mapping[str, Metric]) -> list[Column]:
     """Make a column for each metric."""
     return [Column(name, metric.title) for name, metric in metrics.items()]
-
-
-def class_table(title: str, pooled: Mapping[str, Any]) -> Table:
-    """List the confusions and scores of each class, from the `pooled` of a scores.json."""
-    classes = list(pooled["classes"])
-    columns = [Column("ref", "reference")]
-    columns += [Column(f"as {name}", f"as {name}") for name in classes]
-    columns += [Column(key, key) for key in ("n", "precision", "recall")] + [Column("f1", "F1")]
-    rows: list[dict[str, Cell]] = []
-    for name, counts in zip(classes, pooled["confusion"], strict=True):
-        scores = pooled["classes"][name]
-        row: dict[str, Cell] = {"ref": name, "n": scores["n"]}
-        row |= {f"as {other}": n for other, n in zip(classes, counts, strict=True)}
-        row |= {key: Estimate(scores[key]) for key in ("precision", "recall", "f1")}
-        rows.append(row)
-    return Table(title, columns, rows)
-
-
-def subset_table(rows: Sequence[Scored]) -> Table | None:
-    """List UA of the systems of one scheme on each subset; None where there is no subset."""
-    names = list(dict.fromkeys(name for row in rows for name in row.subsets))
-    if not names:
-        return None
-    columns = [Column("system", "system")]
-    columns += [Column(name, f"UA, {SUBSETS.get(name, name)}") for name in names]
-    cells: list[dict[str, Cell]] = []
-    for row in rows:
-        scores = {name: Estimate.of(subset, "ua") for name, subset in row.subsets.items()}
-        cells.append({"system": row.trained.label, **scores})
-    title = f"Subsets of the test utterances, scheme {rows[0].trained.scheme}{if_one_seed(rows)}"
-    return Table(title, columns, cells, _subset_notes(rows, names))
-
-
-def _subset_notes(rows: Sequence[Scored], names: Sequence[str]) -> list[str]:
-    sizes = []
-    for name in names:
-        n = sorted({row.subsets[name]["n"] for row in rows if name in row.subsets})
-        sizes.append(f"{SUBSETS.get(name, name)} {n[0]}{f' to {n[-1]}' if n[1:] else ''}")
-    notes = [f"Utterances: {', '.join(sizes)}. Other scores are in scores.json."]
-    if UNSEEN in names:
-        notes.append(
-            "Text not seen in training: no training utterance of the fold has the same transcript, "
-            "word for word."
-        )
-    if TAGGED in names:
-        notes.append("With a tag: annotators wrote one, such as [LAUGHTER], in the transcript.")
-    return notes + no_interval_notes(rows)
 
 
 def flat_table(rows: Sequence[Scored]) -> Table:
@@ -197,9 +181,10 @@ def if_one_seed(rows: Sequence[Scored]) -> str:
 
 
 def _notes(rows: Sequence[Scored]) -> list[str]:
-    titles = ", ".join(metric.title for metric in HEADLINES.values())
+    titles = ", ".join(metric.title for metric in _metrics(rows).values())
     return [
         f"{titles}: pooled over the test utterances of all folds, in percent.",
+        *_class_counts(rows),
         *interval_notes(rows),
         "Over folds: mean of the folds' scores ± their standard deviation.",
         "Encoders saw: what their own training had of this corpus: none of it, its audio without "
@@ -210,14 +195,20 @@ def _notes(rows: Sequence[Scored]) -> list[str]:
 
 def interval_notes(rows: Sequence[Scored]) -> list[str]:
     """Explain the brackets behind pooled scores, and name the systems that have none."""
-    speakers = sorted({len(row.outputs.speakers) for row in rows})
-    how = " or ".join(interval_in_words(n, "speaker", 1) for n in speakers)
+    speakers = sorted({(len(row.outputs.speakers), row.outputs.cluster) for row in rows})
+    how = " or ".join(interval_in_words(n, cluster, 1) for n, cluster in speakers)
     several = (
-        "; with several seeds it is that of their mean, and what speakers of a fold share of their "
-        "networks' luck is in it"
+        f"; with several seeds it is that of their mean, and what {speakers[0][1]}s of a fold "
+        "share of their networks' luck is in it"
     )
     more = several if any(len(row.outputs.seeds) > 1 for row in rows) else ""
-    return [f"In brackets: {how}{more}.", *no_interval_notes(rows)]
+    notes = [f"In brackets: {how}{more}."]
+    if any(row.outputs.independent for row in rows):
+        notes.append(
+            f"No speakers are known: the interval {INDEPENDENT}, and is too short where a speaker "
+            "says several."
+        )
+    return [*notes, *no_interval_notes(rows)]
 
 
 def no_interval_notes(rows: Sequence[Scored]) -> list[str]:
@@ -236,7 +227,7 @@ def seed_notes(rows: Sequence[Scored]) -> list[str]:
             "seeds: that mean ± the standard deviation of single seeds.",
             "Ensemble of k: the posteriors of the k seeds averaged, another system than a single "
             "network and mostly a better one; no published number of one network goes with it. "
-            "Its interval is over the speakers alone.",
+            f"Its interval is over the {rows[0].outputs.cluster}s alone.",
         ]
     if ones:
         which = f" ({', '.join(ones)})" if notes else ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -10,15 +11,19 @@ from pathlib import Path
 import numpy as np
 
 from cfia.errors import UserError
+from cfia.kaldi.data_dir import speakers_known
 from cfia.kaldi.table import read_table
 from cfia.metrics import Counts, grouped_confusion
 from cfia.posteriors import Posteriors, average, concatenate, read_posteriors, same_utterances
 from cfia.scoring.luck import Indices, shared_networks
-from cfia.scoring.significance import Answers
+from cfia.scoring.significance import UTTERANCE, Answers
 from cfia.scoring.trained import TrainedExperiment
 from cfia.training.folds import read_folds
 from cfia.training.inputs import skipped
 from cfia.training.training import POSTERIORS
+
+# What the tables of Kaldi and of this project are of, where their names are no words.
+_CLUSTERS = {"spk": "speaker", "emo": "emotion", "dur": "duration", "uniq": "original"}
 
 
 @dataclass(frozen=True)
@@ -27,13 +32,15 @@ class Outputs:
 
     Attributes:
         seeds: those of each network, by seed and fold; all seeds have the same folds.
-        speakers: names of the speakers, sorted.
+        speakers: names of the speakers, sorted, or of other clusters.
         groups: the speaker of each utterance of `utts`, (N,).
+        cluster: what they are in a word, `speaker`; where nobody knows who speaks, `utterance`.
     """
 
     seeds: Mapping[int, Mapping[int, Posteriors]]
     speakers: list[str]
     groups: Indices
+    cluster: str = "speaker"
 
     @cached_property
     def pooled(self) -> dict[int, Posteriors]:
@@ -83,6 +90,11 @@ class Outputs:
     def blocks(self) -> Indices:
         """The block of each speaker, (G,): speakers of one block share networks."""
         return shared_networks(self.groups, self.fold_of)
+
+    @property
+    def independent(self) -> bool:
+        """Whether intervals and tests take utterances as independent: speakers are not known."""
+        return self.cluster == UTTERANCE
 
     def confusions(self, utts: Sequence[str]) -> Counts:
         """Count the confusions of each seed and speaker, (S, G, K, K), of some utterances."""
@@ -173,7 +185,9 @@ def speakers_table(trained: TrainedExperiment) -> Path:
 def gather(
     seeds: Mapping[int, Mapping[int, Posteriors]], utt2cluster: Path | None = None
 ) -> Outputs:
-    """Put the posteriors of networks together; without a table each utterance is a cluster.
+    """Put the posteriors of networks together.
+
+    Without a table, or where it names no speakers, each utterance is a cluster.
 
     Raises:
         UserError: seeds differ in their utterances or references; folds overlap; an utterance has
@@ -185,12 +199,28 @@ def gather(
             same_utterances(first[fold], posteriors)
     pooled = concatenate(list(first.values()))
     if utt2cluster is None:
-        return Outputs(seeds, pooled.utts, np.arange(len(pooled.utts)))
-    return Outputs(seeds, *_clusters(pooled, utt2cluster))
-
-
-def _clusters(posteriors: Posteriors, utt2cluster: Path) -> tuple[list[str], Indices]:
+        return _unclustered(seeds, pooled.utts)
     table = read_table(utt2cluster)
+    if not speakers_known(table):
+        return _unclustered(seeds, pooled.utts)
+    return Outputs(seeds, *_clusters(pooled, table, utt2cluster), cluster_name(utt2cluster))
+
+
+def cluster_name(table: Path | None) -> str:
+    """Name what a table divides the utterances into: what an interval leaves out one by one."""
+    if table is None:
+        return UTTERANCE
+    kind = re.fullmatch("utt2([a-z]+)", table.stem)
+    return _CLUSTERS.get(kind[1], kind[1]) if kind else "cluster"
+
+
+def _unclustered(seeds: Mapping[int, Mapping[int, Posteriors]], utts: list[str]) -> Outputs:
+    return Outputs(seeds, utts, np.arange(len(utts)), UTTERANCE)
+
+
+def _clusters(
+    posteriors: Posteriors, table: Mapping[str, str], utt2cluster: Path
+) -> tuple[list[str], Indices]:
     for utt in posteriors.utts:
         if utt not in table:
             raise UserError(

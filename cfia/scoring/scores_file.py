@@ -17,9 +17,10 @@ from cfia.files import read_json, write_json
 from cfia.metrics import METRICS, Counts, f1, precision, recall
 from cfia.posteriors import same_utterances, select
 from cfia.scoring.cells import Estimate, show
+from cfia.scoring.columns import column_groups
 from cfia.scoring.intervals import answers_one_class, intervals
 from cfia.scoring.outputs import Outputs, load
-from cfia.scoring.significance import Comparison, compare
+from cfia.scoring.significance import INDEPENDENT, Comparison, compare
 from cfia.scoring.subsets import subsets
 from cfia.scoring.trained import TrainedExperiment, find_trained
 
@@ -119,8 +120,15 @@ def _pooled(outputs: Outputs, subsets: Mapping[str, Sequence[str]]) -> dict[str,
     return {
         **_with_intervals(outputs, outputs.utts),
         **by_class(outputs.confusions(outputs.utts).sum(1), outputs.classes),
-        "subsets": {name: _with_intervals(outputs, utts) for name, utts in subsets.items()},
+        "subsets": {name: _subset(outputs, utts) for name, utts in subsets.items()},
     }
+
+
+def _subset(outputs: Outputs, utts: Sequence[str]) -> dict[str, Any]:
+    """Score a subset; name the classes, if any, that it lacks: its UA is over the others."""
+    present = set(outputs.refs[outputs.rows(utts)])
+    absent = [outputs.classes[i] for i in sorted(set(outputs.refs) - present)]
+    return {**_with_intervals(outputs, utts), **({"absent": absent} if absent else {})}
 
 
 def _with_intervals(outputs: Outputs, utts: Sequence[str]) -> dict[str, Any]:
@@ -159,8 +167,8 @@ def _protocol(trained: TrainedExperiment, outputs: Outputs) -> dict[str, Any]:
         "classes": outputs.classes,
         "folds": list(outputs.folds),
         "seeds": sorted(outputs.seeds),
-        "clusters": "speaker",
-        "interval": describe_interval(outputs, "speaker"),
+        "clusters": outputs.cluster,
+        "interval": describe_interval(outputs),
         "oracle": trained.oracle,
         "partial": trained.partial,
         "exposure": trained.exposure,
@@ -168,14 +176,15 @@ def _protocol(trained: TrainedExperiment, outputs: Outputs) -> dict[str, Any]:
     }
 
 
-def describe_interval(outputs: Outputs, cluster: str) -> str:
+def describe_interval(outputs: Outputs) -> str:
     """Describe in words how the pooled interval of some outputs was made, or why there is none."""
     constant = one_answer(outputs)
-    return (
+    words = (
         f"no interval: {constant}"
         if constant
-        else interval_in_words(len(outputs.speakers), cluster, len(outputs.seeds))
+        else interval_in_words(len(outputs.speakers), outputs.cluster, len(outputs.seeds))
     )
+    return f"{words}; {INDEPENDENT}" if outputs.independent else words
 
 
 def one_answer(outputs: Outputs) -> str:
@@ -213,18 +222,23 @@ def score_all(expdir: Path, *, partial: bool = False) -> None:
         if not trained.finished:
             path.unlink(missing_ok=True)
             continue
-        scores = score(trained).scores
+        scored = score(trained)
+        scores, independent = scored.scores, scored.outputs.independent
         unchanged = _holds(path, scores)
         if not unchanged:
             write_json(path, scores)
         pooled, seeds = scores["pooled"], scores["seeds"]
         log.info(
-            "%s%s: UA %s, WA %.2f, %d utterances%s%s",
+            "%s%s: UA %s, WA %.2f, %d utterances%s%s%s",
             trained.directory, trained.words,
             show(Estimate.of(pooled, "ua")), pooled["wa"], pooled["n"],
             f", mean of {len(seeds)} seeds" if len(seeds) > 1 else "",
+            f"; the interval {INDEPENDENT}" if independent else "",
             " (nothing changed)" if unchanged else "",
         )  # fmt: skip
+    for data in sorted({trained.data for trained in experiments if trained.finished}):
+        for sentence in column_groups(data, ())[1]:
+            log.warning("%s", sentence)
     if not any(trained.finished for trained in experiments):
         first = experiments[0]
         raise UserError(
@@ -263,4 +277,5 @@ def compare_systems(a: Outputs, b: Outputs) -> Comparison | None:
         return None
     first, second = (select(side.first, common) for side in (a, b))
     same_utterances(first, second)
-    return compare(first.refs, a.answers(common), b.answers(common), a.groups[a.rows(common)])
+    groups = a.groups[a.rows(common)]
+    return compare(first.refs, a.answers(common), b.answers(common), groups, a.cluster)

@@ -30,6 +30,7 @@ EXACT_UP_TO = 16
 RESAMPLES = 9999
 SEED = 1
 
+UTTERANCE = "utterance"  # the cluster where nobody knows who speaks
 INDEPENDENT = "takes utterances as independent"
 
 
@@ -60,6 +61,7 @@ class Comparison:
 
     Attributes:
         n, clusters: the numbers of utterances and of clusters.
+        cluster: what a cluster is, in a word.
         ua, wa: difference of the scores, each the mean over its system's seeds.
         p_ua, p_wa: sign-flip over the clusters.
         detectable: the smallest UA difference found with 80 % power at the level 0.05, by
@@ -72,6 +74,7 @@ class Comparison:
 
     n: int
     clusters: int
+    cluster: str
     ua: float
     wa: float
     p_ua: Test
@@ -100,7 +103,11 @@ class _Difference:
 
 
 def compare(
-    refs: npt.NDArray[np.int64], a: Answers, b: Answers, clusters: npt.ArrayLike
+    refs: npt.NDArray[np.int64],
+    a: Answers,
+    b: Answers,
+    clusters: npt.ArrayLike,
+    cluster: str = "speaker",
 ) -> Comparison:
     """Compare two systems.
 
@@ -109,6 +116,7 @@ def compare(
         a: what system A had right.
         b: what system B had right, of the same utterances.
         clusters: cluster of each utterance, (N,), from 0.
+        cluster: what a cluster is, in a word.
     """
     groups = np.unique(np.asarray(clusters), return_inverse=True)[1]
     weights = utterance_weights(refs)
@@ -118,6 +126,7 @@ def compare(
     return Comparison(
         n=len(refs),
         clusters=len(ua.values),
+        cluster=cluster,
         ua=float(ua.values.sum()),
         wa=float(wa.values.sum()),
         p_ua=sign_flip(ua.values, ua.shared, ua.freedom),

@@ -8,6 +8,7 @@ from cfia.corpus.transcripts import has_tag
 from cfia.errors import UserError
 from cfia.kaldi.table import read_table
 from cfia.naming import with_tags
+from cfia.scoring.columns import column_groups
 from cfia.scoring.outputs import Outputs
 from cfia.scoring.trained import TrainedExperiment
 from cfia.training.folds import read_folds
@@ -21,9 +22,10 @@ TITLES = {UNSEEN: "text not seen in training", TAGGED: "with a tag"}
 def subsets(trained: TrainedExperiment, outputs: Outputs) -> dict[str, list[str]]:
     """List the utterances, sorted, of each subset that the data can tell and that has any.
 
-    The types of utt2type (improvised, scripted); `unseen_text`, whose transcript no training
-    utterance of their fold has, word for word; `tagged`, with a tag such as [LAUGHTER] in the
-    transcript with tags, where the data directory of `--text_tags keep` is there.
+    The types of utt2type (improvised, scripted); groups of speakers and utterances by what else
+    the corpus says of them (`cfia.scoring.columns`), such as `gender f`; `unseen_text`, whose
+    transcript no training utterance of their fold has, word for word; `tagged`, with a tag such as
+    [LAUGHTER] in the transcript with tags, where the data directory of `--text_tags keep` is there.
 
     Raises:
         UserError: a table lacks an utterance, or the fold lists are not those of the posteriors.
@@ -34,6 +36,7 @@ def subsets(trained: TrainedExperiment, outputs: Outputs) -> dict[str, list[str]
     for utt in utts if types else []:
         by_type.setdefault(_TYPES.get(types[utt], types[utt]), []).append(utt)
     subsets = dict(sorted(by_type.items()))
+    subsets |= column_groups(trained.data, utts)[0]
     subsets[UNSEEN] = _unseen(trained, outputs)
     raw = _table(with_tags(trained.data, trained.protocol["text_tags"]) / "text", utts)
     subsets[TAGGED] = [utt for utt in utts if raw and has_tag(raw[utt])]

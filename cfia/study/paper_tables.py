@@ -20,7 +20,7 @@ from cfia.report.score_tables import (
 from cfia.report.table import Column, Table
 from cfia.scoring.cells import Cell, Difference, Estimate, PValue, Spread
 from cfia.scoring.scores_file import compare_systems
-from cfia.scoring.significance import Comparison
+from cfia.scoring.significance import INDEPENDENT, UTTERANCE, Comparison
 from cfia.study.published import AS_PUBLISHED, Published
 from cfia.study.study_plan import StudyPlan
 from cfia.study.study_rows import Result, compared, consistency_share, finished
@@ -257,13 +257,15 @@ def difference_notes(results: Sequence[Result], families: Sequence[str] = ()) ->
     comparisons = [result.comparison for result in results if result.comparison]
     if not comparisons:
         return []
-    most = max(c.clusters for c in comparisons)
+    most, cluster = max(c.clusters for c in comparisons), comparisons[0].cluster
+    independent = f", which {INDEPENDENT}" if cluster == UTTERANCE else ""
     together = f"{counted(len(comparisons), 'comparison')}, those of this table"
     if families:
         together = f"comparisons together: {'; '.join(families)}"
     notes = [
         "UA difference: of the pooled UA, in points, to the row it is held against. p: two-sided "
-        f"sign-flip test over {counted(most, 'speaker')}; p (Holm): corrected for {together}."
+        f"sign-flip test over {counted(most, cluster)}{independent}; p (Holm): corrected for "
+        f"{together}."
     ]
     detectable = [c.detectable for c in comparisons if c.detectable]
     if detectable:

@@ -111,6 +111,25 @@ class Request:
         """List the words of `--train_args`."""
         return shlex.split(self.options["train_args"])
 
+    def why_no_text(self, data: Path, upstream: str) -> str:
+        """Say why there are no transcripts to encode; "" where there are, or nobody knows yet.
+
+        Args:
+            data: the data directory, whether or not it has been made.
+            upstream: the encoder of text; features that were imported need no transcripts.
+        """
+        can_read = importlib.util.find_spec("yaml") is not None
+        if upstream not in registry.FAMILIES or self.options["text_file"] or not can_read:
+            return ""
+        from cfia.corpus.corpus_conf import has_text, read_corpus_conf
+
+        place = self.recipe / data
+        made_again = self.force and int(self.options["stage"]) <= 1
+        if (place / "utt2spk").exists() and not made_again:
+            return "" if (place / "text").exists() else f"{data} has no text"
+        page = read_corpus_conf(self.recipe / "conf" / "corpus.yaml")
+        return "" if has_text(page) else "the corpus has no transcripts (conf/corpus.yaml)"
+
     def system_names(self) -> list[tuple[str, tuple[str, ...]]]:
         """Split `--systems` into pairs of a configuration and its modalities, each once."""
         directories, default = self.names(), self.options["train_config"]
@@ -174,6 +193,7 @@ def read_request(values: Mapping[str, str], recipe: Path, caller: Path) -> Reque
     for modality in MODALITIES:
         _check_encoder(modality, taken)
     _check_configurations(request)
+    _check_text(request)
     return request
 
 
@@ -186,6 +206,19 @@ def _check_configurations(request: Request) -> None:
     if request.study is None and importlib.util.find_spec("yaml") is not None:
         for system in systems:
             config.load(request.config_files(system.config), request.overrides())
+
+
+def _check_text(request: Request) -> None:
+    """Refuse systems that take text where there is none; a study leaves its rows out."""
+    textual = [system.name for system in request.systems() if "text" in system.modalities]
+    if request.study is not None or not textual:
+        return
+    data, upstream = request.datadir / request.names().data, request.options["text_upstream"]
+    if why := request.why_no_text(data, upstream):
+        raise UserError(
+            f"--systems names {textual[0]}, which takes text, but {why}; give --systems audio, or "
+            "transcripts by --text_file"
+        )
 
 
 def _from_caller(path: str, caller: Path) -> str:

@@ -221,6 +221,9 @@ class StudyPlan:
                 return Entry(row, None, next(filter(None, reasons)))
         planned = self._planned(row)
         reason = self.count_folds(planned)[1]
+        if self.study.name and "text" in row.modalities:
+            upstream = planned.options["text_upstream"]
+            reason = self.request.why_no_text(planned.data, upstream) or reason
         return Entry(row, None if reason else planned, reason)
 
     def _planned(self, row: Row) -> PlannedExperiment:

@@ -118,8 +118,8 @@ def _report(
             for table, values in (("utt2dialogue", "dialogues"), ("text", "transcripts"))
             if table in tables
         ]
-        shared.append(f"{part} and test share {', '.join(counts)}")
-    return f"fold {number} (tests {', '.join(tested)}): {sizes}; {'; '.join(shared)}"
+        shared += [f"{part} and test share {', '.join(counts)}"] if counts else []
+    return "; ".join([f"fold {number} (tests {', '.join(tested)}): {sizes}", *shared])
 
 
 def _wrong(where: str | Path, what: str) -> UserError:

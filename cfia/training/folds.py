@@ -18,7 +18,7 @@ from cfia.directories import atomic_directory
 from cfia.errors import UserError
 from cfia.experiment import PARTS
 from cfia.files import sha256
-from cfia.kaldi.data_dir import DataDir
+from cfia.kaldi.data_dir import DataDir, speakers_known
 from cfia.kaldi.table import read_lines, split_row
 from cfia.training.fold_check import check
 
@@ -143,6 +143,11 @@ def _write(directory: Path, folds: Iterable[Fold]) -> None:
 
 def _held_out(data: DataDir, cv: str) -> Mapping[str, str]:
     """Map each utterance to the session or speaker whose fold tests it."""
+    if not speakers_known(data.utt2spk):
+        raise ImpossibleError(
+            f"{data.path} knows no speakers (in utt2spk each utterance is its own), so --cv {cv} "
+            "cannot keep those who are tested out of training; use --cv given or utterance10"
+        )
     if cv == "session" and not data.table("utt2session"):
         raise ImpossibleError(f"{data.path} has no sessions (utt2session); use --cv speaker")
     groups = data.table("utt2session") if cv == "session" else data.utt2spk

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cfia import marker
-from cfia.corpus.prepare import tables
+from cfia.corpus.tables import tables
 from cfia.corpus.transcripts import NO_WORDS, transcripts
 from cfia.corpus.utterances import Utterance, differences, select
 from cfia.errors import UserError
@@ -213,7 +213,8 @@ def make_data_dir(published: Published, path: Path, text_file: str, *, force: bo
         log.info("%s: already made, skipping", path)
         return
     seconds = {u: FRAME_SHIFT * (end - start) for u, (start, end) in published.rows.items()}
-    write_data_dir(path, tables(published.selected, texts, seconds), options, inputs, wav=False)
+    rows = tables(published.selected, texts, seconds, {})
+    write_data_dir(path, rows, options, inputs, wav=False)
     log.info("%s: %d utterances, without audio", path, len(utterances))
     if not text_file:
         log.warning("every text in %s is %s: train audio-only systems from it", path, NO_WORDS)

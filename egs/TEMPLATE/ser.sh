@@ -123,6 +123,7 @@ if wanted 1; then
     "./${data_script}" --labels "${labels}" --text_tags "${text_tags}" --text_file "${text_file}" \
         --skip_bad "${skip_bad}" --allow_partial "${allow_partial}" --force "${force}" \
         "${corpus_dir}" "${data}"
+    force=false plan check # now that it is known whether there are transcripts
 fi
 
 if wanted 2; then

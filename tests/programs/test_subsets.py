@@ -13,7 +13,11 @@ from cfia.bin.score import main as score
 from cfia.errors import UserError
 from cfia.files import read_json
 from cfia.kaldi.table import write_table
-from tests.support.made_up_experiments import CLASSES, corpus, run, stages
+from cfia.report.part_tables import subset_tables
+from cfia.report.table import markdown
+from cfia.scoring.scores_file import score as score_one
+from cfia.scoring.trained import find_trained
+from tests.support.made_up_experiments import CLASSES, SPEAKERS, corpus, run, stages
 
 
 def rows(directory: Path, seed: int = 1) -> list[dict[str, str]]:
@@ -115,6 +119,36 @@ def test_transcripts_with_their_tags_say_it_themselves(tmp_path: Path) -> None:
         "unseen_text": sum(u[-2] != "0" or u.endswith("05") for u in tables["raw"]),
         "tagged": sum("[" in text for text in tables["raw"].values()),
     }
+
+
+def test_columns_of_the_corpus_are_tables_of_their_own(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    utts = corpus(tmp_path)
+    data = tmp_path / "data" / "all"
+    genders = {speaker: "fm"[i % 2] for i, speaker in enumerate(SPEAKERS)}
+    write_table(data / "spk2gender", genders)
+    levels = {utt: "low" if ref == "ang" else "high" for utt, ref in utts.items()}
+    write_table(data / "utt2level", levels)
+    write_table(data / "utt2wav", {utt: f"{utt}.wav" for utt in utts})
+    run(tmp_path, "other_fbank")
+    directory = run(tmp_path, seeds=(1, 2))
+    score(["--expdir", str(tmp_path / "exp")])
+    found = read_json(directory / "scores.json")["pooled"]["subsets"]
+    assert list(found) == ["gender f", "gender m", "level high", "level low"]
+    part = [row for row in rows(directory) if genders[row["utt"].split("-")[0]] == "f"]
+    assert found["gender f"]["n"] == len(part) == 90
+    assert found["level low"]["absent"] == ["hap", "neu", "sad"]
+    assert "absent" not in found["gender f"]
+    tables = subset_tables([score_one(trained) for trained in find_trained(tmp_path / "exp")])
+    results = "".join(map(markdown, tables))
+    assert "| system | UA, gender f | UA, gender m |" in results
+    assert "**Subsets of the test utterances by level, scheme session**" in results
+    assert "UA is over the classes that there are: level high lacks ang; level low lacks" in results
+    assert "Utterances: gender f 90, gender m 90." in results
+    said = [message for message in caplog.messages if "makes no subsets" in message]
+    assert len(said) == 1, "once, not for each system"
+    assert "utt2wav makes no subsets: it has 180 values" in said[0]
 
 
 def test_a_subset_that_the_data_does_not_know_is_left_out(tmp_path: Path) -> None:

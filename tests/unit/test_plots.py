@@ -140,6 +140,7 @@ def test_figures_sum_over_the_seeds_and_say_so(tmp_path: Path) -> None:
     [
         (FOUR, "x" * 90),
         (["$a_b$", "überrascht_und_mehr", "Angst", "Ekel", "Freude", "Langeweile", "Wut"], "net"),
+        ([f"class {i}" for i in range(12)], "net"),
     ],
 )
 def test_long_and_odd_names_are_drawn_without_a_warning(
