@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -11,15 +10,13 @@ from itertools import pairwise
 from pathlib import Path
 
 from cfia.corpus.columns import UNKNOWN, Columns, one_word
+from cfia.corpus.corpus_conf import TEXT
 from cfia.corpus.decode import read_text
 from cfia.corpus.prepare import Corpus
 from cfia.corpus.rows import Row, RowError
 from cfia.corpus.splits import check_split, splits_of_folds
-from cfia.corpus.transcripts import some
 from cfia.corpus.utterances import Utterance
 from cfia.errors import UserError
-
-log = logging.getLogger(__name__)
 
 _NOT_IN_ID = re.compile(r"[^A-Za-z0-9._-]")
 _CLOCK = re.compile(r"(?:(\d+):)?(\d+):(\d+(?:[.,]\d+)?)")
@@ -102,7 +99,7 @@ class Builder:
             split=check_split(values["split"], row) if "split" in values else "",
             start=start,
             end=end,
-            columns={column: one_word(values[column]) for column in self._columns.further},
+            columns={column: _known(values[column]) for column in self._columns.further},
         )
         self._say_of_speaker(speaker or utterance.id, values, row)
         return utterance
@@ -137,8 +134,8 @@ class Builder:
         """
         for name, table in self._of_speakers.items():
             column = name.removeprefix("spk2")
-            value = one_word(values[column])
-            if value in ("", UNKNOWN):
+            value = _known(values[column])
+            if not value:
                 continue
             if column == "gender" and value not in ("m", "f"):
                 raise UserError(
@@ -169,28 +166,22 @@ class Builder:
         return Corpus(
             utterances=utterances,
             speakers=self._tables_of_speakers(),
-            has_text="text" in self._columns or "text_file" in self._columns,
+            has_text=any(column in self._columns for column in TEXT),
             files=[*files, *self._files],
             inputs=inputs,
             bad=self._bad,
         )
 
     def _tables_of_speakers(self) -> dict[str, dict[str, str]]:
-        """Give the tables spk2<column>, which must know all speakers, or be none."""
-        speakers = {utterance.speaker or utterance.id for utterance in self._utterances}
-        tables = {}
-        for name, said in self._of_speakers.items():
-            lacking = sorted(speakers - said.keys())
-            if lacking and name == "spk2gender":  # which is m or f, for Kaldi
-                log.warning(
-                    "corpus.yaml: nobody says the gender of %d of %d speakers (%s); there will be "
-                    "no spk2gender",
-                    len(lacking), len(speakers), some(lacking),
-                )  # fmt: skip
-            else:
-                known = {speaker: of.value for speaker, of in said.items()}
-                tables[name] = dict.fromkeys(lacking, UNKNOWN) | known
-        return tables
+        return {
+            name: {speaker: of.value for speaker, of in said.items()}
+            for name, said in self._of_speakers.items()
+        }
+
+
+def _known(value: str) -> str:
+    """Make a value one word; "" where nobody knows it."""
+    return "" if value == UNKNOWN else one_word(value)
 
 
 def _seconds(value: str, row: Row) -> float | None:

@@ -17,8 +17,8 @@ OWN = (
 )  # fmt: skip
 """Columns with a meaning; any other becomes a table utt2<column>."""
 
-UNKNOWN = "-"  # of a speaker, gender or age: nobody knows
-_MAY_BE_EMPTY = {"text", "gender", "age", "end"}
+UNKNOWN = "-"  # of a speaker, of what is said of one, or a further column: nobody knows
+_NEVER_EMPTY = set(OWN) - {"text", "gender", "age", "end"}
 _RESERVED = {"spk", "dur", "emo", "num_frames", "uniq"}  # utt2spk is made of `speaker`
 _FURTHER = re.compile(r"[a-z][a-z0-9_]*")
 _ANY = "*"
@@ -122,7 +122,7 @@ class Columns:
         codes = self.codes.get(column)
         if codes is not None and (value or "" in codes.values):
             value = codes.meaning(value, row)
-        if not value and column not in _MAY_BE_EMPTY:
+        if not value and column in _NEVER_EMPTY:
             cells = " and ".join(template.fields) or "the template"
             raise RowError(f"{row.source}: the {column} is empty (column {cells})")
         return value

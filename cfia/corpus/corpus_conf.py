@@ -123,6 +123,8 @@ class CorpusConf(TypedDict, total=False):
 WAYS_IN = ("files", "table", "data_dir")
 READING = (*WAYS_IN, "root", "ignore", "match", "join", "columns", "codes")
 """The keys that decide what is read."""
+TEXT = ("text", "text_file")
+"""Columns that give the transcript."""
 
 
 def read_corpus_conf(path: Path) -> CorpusConf:
@@ -163,14 +165,12 @@ def is_standard(standard: Standard, protocol: Mapping[str, Any]) -> bool:
 
 
 def has_text(conf: CorpusConf) -> bool:
-    """Whether the corpus has transcripts; where its page cannot tell, it may."""
-    if conf.get("transcripts") is False:
-        return False
-    if not conf.keys() & {"files", "table"}:
-        return True
-    groups = conf["files"]["name"] if "files" in conf else ""
-    columns = ("text", "text_file")
-    return any(c in conf.get("columns", {}) or f"(?P<{c}>" in groups for c in columns)
+    """Whether the corpus has transcripts, as far as its page says."""
+    said = conf.get("transcripts")
+    if said is not None or not ("files" in conf or "table" in conf):
+        return said is not False
+    named = f"(?P<{TEXT[0]}>" in conf["files"]["name"] if "files" in conf else False
+    return named or any(column in conf.get("columns", {}) for column in TEXT)
 
 
 def listed(value: Any) -> list[Any]:

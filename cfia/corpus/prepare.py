@@ -117,9 +117,9 @@ def prepare(reader: Reader, args: argparse.Namespace) -> None:
     if corpus.has_text or args.text_file:
         strip = args.text_tags == "strip"
         texts = transcripts([u for u, _ in present], args.text_file, strip=strip)
-    audio = {u.audio for u, _ in selected if u.audio.is_file()}
     from cfia.kaldi.data_dir import write_data_dir  # late: --show needs no audio
 
+    audio = {u.audio for u, _ in selected if u.audio.is_file()}
     options, inputs = recorded(args, root, corpus, audio, reader)
     inputs |= {"min_class": merged} if merged else {}
     if marker.check(args.data_dir, options, inputs, force=args.force) is marker.State.DONE:

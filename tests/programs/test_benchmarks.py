@@ -63,6 +63,16 @@ def test_an_epoch(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["figures.json"]
 
 
+@pytest.mark.slow
+def test_a_corpus(tmp_path: Path) -> None:
+    printed, figures, took = run("bench_corpus", tmp_path, "--files", "40", "--seconds", "0.1")
+    runs = [(row["way"], row["what"]) for row in figures]
+    assert runs == [(way, what) for way in ("files", "table") for what in ("show", "make", "again")]
+    assert sum(row["seconds"] for row in figures) < took
+    assert all(10 < row["peak_mib"] < 1000 for row in figures)
+    assert f"{figures[0]['seconds']:7.1f} s" in printed
+
+
 def test_runs_on_a_gpu_where_there_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     printed, figures, _ = run("bench_gpu", tmp_path)

@@ -201,13 +201,13 @@ def test_a_data_directory_is_a_corpus(made: SmallCorpus) -> None:
     assert {u.speaker for u in made.read().utterances} == {""}
 
 
-def test_a_gender_that_some_lack_is_left_out_of_all(
-    made: SmallCorpus, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_what_is_not_known_of_some(made: SmallCorpus) -> None:
     with_column(made, "gender", "{who}", {"Ann": "f", "Bob": "-"})
-    with_column(made, "age", "{who}", {"Ann": "33", "Bob": "-"})
-    assert made.read().speakers == {"spk2age": {"Ann": "33", "Bob": "-"}}
-    assert "nobody says the gender of 1 of 2 speakers (Bob)" in caplog.text
+    with_column(made, "age", "{who}", {"Ann": "33", "Bob": ""})
+    with_column(made, "level", "{emotion}", {"ang": "very  high", "hap": "-"})
+    corpus = made.read()
+    assert corpus.speakers == {"spk2gender": {"Ann": "f"}, "spk2age": {"Ann": "33"}}
+    assert [u.columns["level"] for u in corpus.utterances] == ["very_high", "", "very_high", ""]
 
 
 def test_audio_that_no_table_names(made: SmallCorpus, caplog: pytest.LogCaptureFixture) -> None:
