@@ -124,15 +124,27 @@ def find_fault() -> tuple[str, bool] | None:
     return (f"lacks {state['lacks']}", False) if state["lacks"] else None
 
 
-def make(reason: str, anew: bool, lock: int) -> None:
+def announce(reason: str, anew: bool) -> None:
+    """Say what is to be done to .venv, and what that takes."""
+    cost = "about 2 minutes and 2 GB of disk, or 6 GB with a GPU's libraries"
+    how = f"making it takes {cost}" if anew else "installing what is missing"
+    say(f"the Python environment .venv {reason}; {how}")
+
+
+def agree() -> None:
+    """Ask whoever has sourced path.sh at a prompt before anything is downloaded."""
+    print("install.py: do it now? [y/N] ", end="", file=sys.stderr, flush=True)
+    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+        say("not done; a recipe's ./run.sh does it unasked")
+        sys.exit(1)
+
+
+def make(anew: bool, lock: int) -> None:
     """Make .venv, or only install into it what it lacks; the marker comes last.
 
     Every process that is started holds the lock too: if this program is killed and leaves pip
     running, the next start waits for pip.
     """
-    cost = "about 2 minutes and 2 GB of disk, or 6 GB with a GPU's libraries"
-    how = f"making it takes {cost}" if anew else "installing what is missing"
-    say(f"the Python environment .venv {reason}; {how}")
     hidden = ("PYTHONPATH", "PYTHONHOME")
     environment = {name: value for name, value in os.environ.items() if name not in hidden}
     environment.update(PIP_USER="0", PIP_NO_INPUT="1", PIP_DISABLE_PIP_VERSION_CHECK="1")
@@ -179,7 +191,7 @@ def make(reason: str, anew: bool, lock: int) -> None:
     say(".venv is complete")
 
 
-def find_environment(with_tests: bool) -> Path:
+def find_environment(with_tests: bool, asking: bool) -> Path:
     """Find the directory to put on PATH, after making the environment if need be."""
     here = Path(sys.executable).parent
     in_venv = Path(sys.prefix).resolve() == VENV.resolve()
@@ -187,7 +199,11 @@ def find_environment(with_tests: bool) -> Path:
     complete = not in_venv and not first_missing(NEEDS + NEEDS_OF_TESTS * with_tests)
     if complete and (here / "python").exists():
         return here
-    if find_fault():
+    fault = find_fault()
+    if fault:
+        if asking:  # without the lock, for which others wait
+            announce(*fault)
+            agree()
         with open(LOCK, "a") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -196,7 +212,9 @@ def find_environment(with_tests: bool) -> Path:
                 fcntl.flock(lock, fcntl.LOCK_EX)
             fault = find_fault()
             if fault:
-                make(*fault, lock.fileno())
+                if not asking:
+                    announce(*fault)
+                make(fault[1], lock.fileno())
     return VENV_PYTHON.parent
 
 
@@ -205,6 +223,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="install.py", description=(__doc__ or "").split("\n")[0])
     parser.add_argument(
         "--test", action="store_true", help="what is needed includes the tools of tests/run.sh"
+    )
+    parser.add_argument(
+        "--ask", action="store_true", help="ask on the terminal before anything is installed"
     )
     parser.add_argument(
         "--state", action="store_true", help="only print this Python's version and what it lacks"
@@ -216,7 +237,7 @@ def main() -> None:
         print(json.dumps({"python": version, "lacks": first_missing(NEEDS + NEEDS_OF_TESTS)}))
         return
     try:
-        print(find_environment(options.test))
+        print(find_environment(options.test, options.ask))
     except KeyboardInterrupt:
         say("interrupted; the next start makes .venv from nothing")
         sys.exit(130)

@@ -43,17 +43,16 @@ def _mostly(name: str, counts: Mapping[str, int]) -> str:
     return ", ".join(f"{other} {-n}" for n, other in others[:3])
 
 
-def subset_tables(rows: Sequence[Scored]) -> list[Table]:
+def subset_tables(rows: Sequence[Scored]) -> dict[str, Table]:
     """List UA of the systems of one scheme on each subset; a table for each column of the corpus.
 
-    Subsets that are of no column, such as improvised ones, are a table of their own.
+    Subsets that are of no column, such as improvised ones, are a table of their own, named "".
     """
     names = list(dict.fromkeys(name for row in rows for name in row.subsets))
     columns = dict.fromkeys(["", *map(column_of, names)])
     tables = ([name for name in names if column_of(name) == column] for column in columns)
-    return [
-        _subset_table(rows, column, of) for column, of in zip(columns, tables, strict=True) if of
-    ]
+    pairs = zip(columns, tables, strict=True)
+    return {column: _subset_table(rows, column, of) for column, of in pairs if of}
 
 
 def _subset_table(rows: Sequence[Scored], column: str, names: Sequence[str]) -> Table:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from cfia.corpus.corpus_conf import read_corpus_conf
+from cfia.corpus.corpus_conf import Standard, read_corpus_conf
 from cfia.errors import UserError
 from cfia.figures.figure_files import FIGURES, FigureFiles, experiment_figures, scheme_figure
 from cfia.files import write_if_changed
@@ -22,7 +22,7 @@ from cfia.report.provenance_section import commits, origin
 from cfia.report.score_tables import ON_SCREEN, flat_table, score_table
 from cfia.report.sections import Heading, Items, Links, Section, Text, to_markdown
 from cfia.report.studies import of_studies_alone, study_sections
-from cfia.report.table import Table, latex, markdown, plain, to_csv
+from cfia.report.table import LATEX_NEEDS, Table, latex, markdown, plain, to_csv
 from cfia.scoring.scores_file import Scored, check_scores, score
 from cfia.scoring.significance import INDEPENDENT
 from cfia.scoring.trained import TrainedExperiment, find_trained
@@ -77,13 +77,14 @@ def report(expdir: Path, corpus_conf: Path | None) -> str:
     in_full = [row for row, _ in shown]
     schemes = [list(g) for _, g in itertools.groupby(in_full, key=lambda r: r.trained.scheme)]
     corpus = _corpus(corpus_conf, rows)
-    tables = [score_table(group, corpus.get("standard", {})) for group in schemes]
+    tables = [_scheme_tables(group, corpus.get("standard", {})) for group in schemes]
     (expdir / "tables").mkdir(exist_ok=True)
-    dots = [scheme_figure(expdir, t.title, g) for t, g in zip(tables, schemes, strict=True)]
+    dots = [scheme_figure(expdir, t["scores"].title, g)
+            for t, g in zip(tables, schemes, strict=True)]  # fmt: skip
     title = f"{corpus['title']}: results"
     sections = [
         *_introduction(in_full or rows, corpus),
-        *itertools.chain.from_iterable(map(_scheme, schemes, tables, dots)),
+        *itertools.chain.from_iterable(map(_scheme, tables, dots)),
         *study_sections(expdir),
         *_unfinished(experiments),
         *(_classes(expdir, shown) if shown else []),
@@ -92,8 +93,8 @@ def report(expdir: Path, corpus_conf: Path | None) -> str:
     files = {
         "RESULTS.md": to_markdown([Heading(title, 1), *sections]),
         "report.html": page(title, sections),
-        "tables/results.md": "\n".join(markdown(t) for t in tables),
-        "tables/results.tex": "\n".join(latex(t) for t in tables),
+        "tables/results.md": "\n".join(markdown(t["scores"]) for t in tables),
+        "tables/results.tex": _latex(schemes, tables),
         "tables/results.csv": to_csv(flat_table(rows)),
     }
     written = [write_if_changed(expdir / name, content) for name, content in files.items()]
@@ -101,7 +102,7 @@ def report(expdir: Path, corpus_conf: Path | None) -> str:
     changed = f"{sum(written)} of {len(written)} files written" if any(written) else "up to date"
     log.info("%s, report.html, tables and plots: %s", expdir / "RESULTS.md", changed)
     note = [f"{corpus['note']}\n"] if corpus["note"] else []
-    return "\n".join([*note, *(plain(table.only(ON_SCREEN)) for table in tables)])
+    return "\n".join([*note, *(plain(t["scores"].only(ON_SCREEN)) for t in tables)])
 
 
 def _corpus(path: Path | None, rows: Sequence[Scored]) -> dict[str, Any]:
@@ -120,16 +121,38 @@ def _introduction(rows: Sequence[Scored], corpus: dict[str, Any]) -> list[Sectio
     ]
 
 
-def _scheme(rows: Sequence[Scored], table: Table, figure: FigureFiles) -> list[Section]:
-    compared, folds = comparison_table(rows), fold_table(rows)
+def _scheme_tables(rows: Sequence[Scored], standard: Standard) -> dict[str, Table]:
+    """Make the tables of a scheme that it has something for, by their names in results.tex."""
+    tables = {
+        "scores": score_table(rows, standard),
+        "differences": comparison_table(rows),
+        "folds": fold_table(rows),
+    }
+    of_columns = subset_tables(rows).items()
+    tables |= {f"subsets-{column}" if column else "subsets": table for column, table in of_columns}
+    return {name: table for name, table in tables.items() if table is not None}
+
+
+def _scheme(tables: dict[str, Table], figure: FigureFiles) -> list[Section]:
     return [
-        Heading(table.title),
-        table,
+        Heading(tables["scores"].title),
+        tables["scores"],
         *figure.pictures,
-        compared or Text("One system: there is nothing to compare."),
-        *([folds] if folds else []),
-        *subset_tables(rows),
+        tables.get("differences") or Text("One system: there is nothing to compare."),
+        *(table for name, table in tables.items() if name not in ("scores", "differences")),
     ]
+
+
+def _latex(schemes: Sequence[Sequence[Scored]], tables: Sequence[dict[str, Table]]) -> str:
+    """Render all tables but those of studies: `tab:scores-<scheme>`, `tab:classes-<system>-...`."""
+    rendered = [LATEX_NEEDS]
+    for rows, of_scheme in zip(schemes, tables, strict=True):
+        scheme = rows[0].trained.scheme
+        rendered += [latex(table, f"{name}-{scheme}") for name, table in of_scheme.items()]
+        for row in rows:
+            classes = class_table(row.trained.title, row.scores["pooled"])
+            rendered.append(latex(classes, f"classes-{row.trained.system}-{scheme}"))
+    return "\n".join(rendered)
 
 
 def _unfinished(experiments: Sequence[TrainedExperiment]) -> list[Section]:

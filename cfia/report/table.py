@@ -63,21 +63,30 @@ def markdown(table: Table) -> str:
 
 LATEX_COLUMNS = 8  # that fit a page without being shrunk
 
+LATEX_NEEDS = (
+    "% To be read by \\input; the preamble needs \\usepackage{booktabs}, and for tables of many "
+    "columns\n% \\usepackage{graphicx}.\n"
+)
 
-def latex(table: Table) -> str:
-    """Render as a LaTeX table environment with the rules of booktabs.
+
+def latex(table: Table, name: str) -> str:
+    """Render as a LaTeX table environment with the rules of booktabs (see LATEX_NEEDS).
 
     A table of many columns is shrunk to the page (graphicx), over both columns of a paper.
+
+    Args:
+        name: what the table is referred to as, `\\ref{tab:<name>}`.
     """
 
     def line(cells: Iterable[str]) -> str:
         return "    " + " & ".join(cells) + r" \\"
 
     kinds = "".join("l" if is_text(table, c) else "r" for c in table.columns)
-    name, shrink, end = "table", "", ""
+    environment, shrink, end = "table", "", ""
     if len(table.columns) > LATEX_COLUMNS:
-        name, shrink, end = "table*", r"\resizebox{\textwidth}{!}{", "}"
-    lines = [rf"\begin{{{name}}}", r"  \centering", rf"  \caption{{{_tex(table.title)}}}"]
+        environment, shrink, end = "table*", r"\resizebox{\textwidth}{!}{", "}"
+    lines = [rf"\begin{{{environment}}}", r"  \centering"]
+    lines.append(rf"  \caption{{{_tex(table.title)}}}\label{{tab:{name}}}")
     lines += [rf"  {shrink}\begin{{tabular}}{{{kinds}}}", r"    \toprule"]
     lines.append(line(_tex(c.title) for c in table.columns))
     for i, row in enumerate(table.rows):
@@ -89,7 +98,7 @@ def latex(table: Table) -> str:
         lines.append(line(_tex(show(row.get(c.key))) for c in table.columns))
     lines += [r"    \bottomrule", rf"  \end{{tabular}}{end}"]
     lines += [rf"  \par\footnotesize {_tex(note)}" for note in table.notes]
-    return "\n".join([*lines, rf"\end{{{name}}}"]) + "\n"
+    return "\n".join([*lines, rf"\end{{{environment}}}"]) + "\n"
 
 
 def plain(table: Table) -> str:

@@ -4,7 +4,8 @@
 # fails, it says why and returns 1.
 #
 # The python3 on the path is used as it is if it has all that is needed; else the environment is
-# .venv in the repository's root. With CFIA_WITH_TESTS=true, what is needed includes the test tools.
+# .venv in the repository's root. A person who sources this at a prompt is asked before it is made,
+# scripts are not. With CFIA_WITH_TESTS=true, what is needed includes the test tools.
 
 MAIN_ROOT=$(readlink -f "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/../..")
 export MAIN_ROOT
@@ -36,6 +37,7 @@ case ${MAIN_ROOT} in
         ;;
 esac
 if [ "${CFIA_WITH_TESTS:-false}" = true ]; then _path_needs=--test; else _path_needs=; fi
+case $- in *i*) _path_needs+=" --ask" ;; esac
 # shellcheck disable=SC2086
 _path_bin=$(python3 "${MAIN_ROOT}/utils/install.py" ${_path_needs}) || return 1
 

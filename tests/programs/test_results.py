@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import csv
 import io
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -244,10 +245,19 @@ def test_folds_say_whom_they_test(reported: tuple[Path, str]) -> None:
 
 def test_tables_in_latex_and_csv(tmp_path: Path) -> None:
     directory = run(tmp_path, "a_system_fbank", seeds=(1, 2))
+    run(tmp_path, "b_fbank")
     stages(tmp_path)
     tex = (tmp_path / "exp" / "tables" / "results.tex").read_text()
     for part in (r"\toprule", r"\midrule", r"\bottomrule", r"a\_system\_fbank", r"$\pm$", r"95 \%"):
         assert part in tex, part
+    labels = re.findall(r"\\label\{tab:(.*)\}", tex)
+    systems = ("a_system_fbank", "b_fbank")
+    assert labels == ["scores-session", "differences-session", "folds-session",
+                      *(f"classes-{system}-session" for system in systems)]  # fmt: skip
+    needed = {"booktabs": r"\toprule", "graphicx": r"\resizebox"}
+    assert {name for name, command in needed.items() if command in tex} == set(
+        re.findall(r"\\usepackage\{(\w+)\}", tex.split(r"\begin")[0])
+    )
     with open(tmp_path / "exp" / "tables" / "results.csv", newline="") as handle:
         row = next(csv.DictReader(handle))
     found = read_json(directory / "scores.json")

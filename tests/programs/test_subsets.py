@@ -140,7 +140,9 @@ def test_columns_of_the_corpus_are_tables_of_their_own(
     assert found["gender f"]["n"] == len(part) == 90
     assert found["level low"]["absent"] == ["hap", "neu", "sad"]
     assert "absent" not in found["gender f"]
-    tables = subset_tables([score_one(trained) for trained in find_trained(tmp_path / "exp")])
+    tables = subset_tables(
+        [score_one(trained) for trained in find_trained(tmp_path / "exp")]
+    ).values()
     results = "".join(map(markdown, tables))
     assert "| system | UA, gender f | UA, gender m |" in results
     assert "**Subsets of the test utterances by level, scheme session**" in results

@@ -230,11 +230,13 @@ def test_a_complete_venv_is_found_without_a_word(venv: Repository) -> None:
     assert venv.marker.stat().st_mtime_ns == before
 
 
+def uninstall(venv: Repository) -> None:
+    command = [str(venv.venv / "bin/python"), "-m", "pip", "uninstall", "-qy", "first"]
+    subprocess.run(command, env=venv.env, check=True, capture_output=True)
+
+
 def test_a_missing_package_is_installed_again(venv: Repository) -> None:
-    uninstall = ["-m", "pip", "uninstall", "-qy", "first"]
-    subprocess.run(
-        [str(venv.venv / "bin/python"), *uninstall], env=venv.env, check=True, capture_output=True
-    )
+    uninstall(venv)
     stray = venv.venv / "of the user"
     stray.touch()
     code, out, err = venv.install()
@@ -242,6 +244,19 @@ def test_a_missing_package_is_installed_again(venv: Repository) -> None:
     assert ".venv lacks first>=1; installing what is missing" in err
     assert stray.exists(), "what is not broken stays"
     assert venv.install()[2] == ""
+
+
+def test_who_sources_path_sh_at_a_prompt_is_asked_first(venv: Repository) -> None:
+    uninstall(venv)
+    for answer, code in (("", 1), ("no\n", 1), ("y\n", 0)):
+        done = subprocess.run(
+            ["bash", "--norc", "-i", "-c", '. "$0/egs/small/path.sh"', str(venv.root)],
+            env=venv.env, input=answer, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        asked = ".venv lacks first>=1; installing what is missing\ninstall.py: do it now? [y/N] "
+        assert asked in done.stderr
+        assert (done.returncode, ".venv is complete" in done.stderr) == (code, code == 0)
+        assert ("run.sh does it unasked" in done.stderr) == (code == 1)
 
 
 def test_a_failed_installation_says_so_and_counts_as_unfinished(venv: Repository) -> None:

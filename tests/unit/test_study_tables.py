@@ -249,7 +249,7 @@ def test_headings_inside_a_table() -> None:
     assert shown[2:] == [
         "| **5-fold_CV** |  |", "| a | 0.00 |", "| b | 1.00 |", "| **Other** |  |", "| c | 2.00 |",
     ]  # fmt: skip
-    body = latex(table).split("\\toprule")[1].split("\\bottomrule")[0]
+    body = latex(table, "t").split("\\toprule")[1].split("\\bottomrule")[0]
     assert body.count("\\midrule") == 2
     assert "\\multicolumn{2}{l}{\\textit{5-fold\\_CV}} \\\\" in body
     assert to_csv(table).splitlines() == [
@@ -260,4 +260,4 @@ def test_headings_inside_a_table() -> None:
     assert table.only(["name"]).blocks == table.blocks
     without = Table("T", columns, rows)
     assert to_csv(without).startswith("name,ua,ua_std\n")
-    assert latex(without).count("\\midrule") == 1
+    assert latex(without, "t").count("\\midrule") == 1
