@@ -83,10 +83,13 @@ def unique(utterances: Iterable[Utterance]) -> dict[str, Utterance]:
         if other is utterance:
             continue
         if other.name == utterance.name:
-            raise UserError(
-                f"{utterance.name} is in {other.source} and again in {utterance.source}; "
-                "keep one of them"
-            )
+            where = f"{utterance.name} is in {other.source} and again in {utterance.source}"
+            if other.audio != utterance.audio:
+                raise UserError(
+                    f"{where}; give them different names (columns: name in corpus.yaml, such as "
+                    '"{folder}_{name}"), or keep one of them'
+                )
+            raise UserError(f"{where}; keep one of them")
         raise UserError(
             f"{other.name} ({other.source}) and {utterance.name} ({utterance.source}) become one "
             f"id, {utterance.id}; rename one of them"
