@@ -277,7 +277,9 @@ Stages:
 {stages}
 
 Options (value here: as this recipe and this command line set it; --config FILE is sourced first):
-{options}"""
+{options}
+
+Single programs, such as cfia compare: `. ./path.sh` puts them on the path; cfia --help lists them."""
 
 
 def usage(values: Mapping[str, str], legal: Mapping[str, Sequence[str]]) -> str:
