@@ -91,10 +91,12 @@ def plot_learning_curves(trained: TrainedExperiment) -> Drawing | None:
     if not histories:
         return None
     with style():
-        figure = new_figure(9, 4.1, trained.title, _folds_and_seeds(trained))
+        validated = trained.experiment.validated
+        width = 9 if validated else 5.2
+        figure = new_figure(width, 4.1, trained.title, _folds_and_seeds(trained))
         part = f"test ({ORACLE})" if trained.oracle else "validation"
         words = in_brackets([SHARES_SPEAKERS] if trained.validation_shared else [])
-        _draw_curves(figure, histories, part if trained.experiment.validated else "", words)
+        _draw_curves(figure, histories, part if validated else "", words)
         return finish(figure)
 
 

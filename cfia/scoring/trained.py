@@ -100,7 +100,7 @@ class TrainedExperiment:
 
     @property
     def validation_shared(self) -> bool:
-        """Whether the scores of epochs are of validation parts that have speakers of training."""
+        """Whether validation parts have speakers of the training parts, as test parts have not."""
         return validation_shared(self.experiment)
 
     @property

@@ -176,8 +176,11 @@ def speakers_shared(cv: str, data: Path, folds: Path) -> dict[str, bool]:
 
 
 def validation_shared(experiment: Experiment) -> bool:
-    """Whether validation parts, on which epochs are scored, have speakers of the training parts."""
-    if experiment.imported or experiment.oracle or not experiment.validated:
+    """Whether validation parts have speakers of the training parts, and test parts have none.
+
+    Scores on them, which select epochs, then stand above the test's.
+    """
+    if experiment.imported or experiment.scheme_words or not experiment.validated:
         return False
     data, folds = experiment.parts["train"].data, experiment.folds.directory
     return fold_check.shares_speakers(data, folds, "train", "valid")

@@ -48,7 +48,7 @@ class TrainerInputs:
             where no part validates, for "last" alone.
         checkpoint_seconds: how often a checkpoint is written within an epoch.
         layers: how many layers are side by side in the features of each modality.
-        validation_shared: whether `select` has speakers of `train`.
+        validation_shared: whether `select` has speakers of `train`, as the test has not.
     """
 
     directory: Path
@@ -215,7 +215,7 @@ class Trainer:
         if self.oracle:
             part = f"the test fold ({ORACLE})"
         elif self.inputs.validation_shared:
-            part += f", which {SHARES_SPEAKERS}, so that the test's will be lower"
+            part += f", which {SHARES_SPEAKERS}, as the test does not"
         return (
             f"best epoch {best['epoch']} of {len(self.history)} by {self.inputs.selection}: WA "
             f"{best['valid_wa']:.2f}, UA {best['valid_ua']:.2f} on {part}"

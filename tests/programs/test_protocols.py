@@ -6,20 +6,24 @@ import csv
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from cfia.bin import posteriors, train
+from cfia.bin import import_posteriors, posteriors, score, train
 from cfia.errors import UserError
 from cfia.experiment import read
 from cfia.files import read_json
 from cfia.kaldi.data_dir import DataDir
 from cfia.kaldi.table import read_table, write_table
 from cfia.naming import folds_scheme
+from cfia.posteriors import write_posteriors
+from cfia.report.score_tables import score_table
+from cfia.scoring.scores_file import score as score_trained
+from cfia.scoring.trained import read_trained
 from cfia.study.request import read_config
 from cfia.training.folds import make_scheme, read_folds
-from tests.support.experiment import SMALL, SYSTEMS, command, make, plan
+from tests.support.experiment import CLASSES, SMALL, SYSTEMS, command, make, plan
 from tests.support.killed import killed_at_checkpoint
-from tests.support.made_up_experiments import stages
 
 
 def official(utt: str) -> str:
@@ -51,14 +55,35 @@ def test_one_official_fold_is_tested_alone(experiment: Path, tmp_path: Path) -> 
     training = planned(experiment, tmp_path / "exp" / "net" / "given-given", "given", "given")
     train.main(command(training))
     posteriors.main(command(training))
-    stages(tmp_path)
+    score.main(["--expdir", str(tmp_path / "exp")])
     scores = read_json(training.parent / "scores.json")
     utts = [u for u in read_table(experiment / "data/all/utt2spk") if official(u) == "test"]
     assert (scores["pooled"]["n"], list(scores["folds"])) == (len(utts), ["1"])
     assert "speakers_shared" not in scores["protocol"]
-    results = (tmp_path / "exp" / "RESULTS.md").read_text()
-    assert "official parts, 1 fold; validation given" in results
-    assert "shares speakers" not in results
+    table = score_table([score_trained(read_trained(training.parent))], {})
+    assert "official parts, 1 fold; validation given; epoch selected" in table.title
+    assert not [note for note in table.notes if "shares speakers" in note]
+
+
+def test_posteriors_of_one_official_fold_are_imported(experiment: Path, tmp_path: Path) -> None:
+    data, folds = experiment / "data" / "all", experiment / "data" / "folds"
+    planned(experiment, tmp_path / "exp" / "net" / "given-given", "given", "given")
+    labels = read_table(data / "utt2emo")
+    utts = [u for u in labels if official(u) == "test"]
+    probs = np.random.default_rng(1).dirichlet(np.ones(4), len(utts))
+    write_posteriors(tmp_path / "svm.tsv", CLASSES, utts, [labels[u] for u in utts], probs)
+    run = ["--system", "svm", "--scheme", "given-given", "--data", str(data)]
+    run += ["--folds", str(folds), "--expdir", str(tmp_path / "exp")]
+    import_posteriors.main([*run, str(tmp_path / "svm.tsv")])
+    score.main(["--expdir", str(tmp_path / "exp")])
+    scores = read_json(tmp_path / "exp" / "svm" / "given-given" / "scores.json")
+    assert scores["pooled"]["n"] == len(utts)
+    assert (scores["protocol"]["cv"], scores["protocol"]["validation"]) == ("given", "given")
+    more = tmp_path / "more.tsv"
+    line = "\t".join(["Ses0F-000", labels["Ses0F-000"], "1", "0", "0", "0"])
+    more.write_text((tmp_path / "svm.tsv").read_text() + line + "\n")
+    with pytest.raises(UserError, match=r"Ses0F-000 is .*, but of the fold's test it is not one"):
+        import_posteriors.main([*run, str(more)])
 
 
 def test_official_parts_that_share_speakers_are_known(experiment: Path, tmp_path: Path) -> None:

@@ -201,7 +201,7 @@ def test_dots_that_tie_do_not_hide_each_other() -> None:
 
     names = [f"{k}: s{k}" for k in range(1, 6)]
     for tested in ([], names):
-        apart, tied = white([45, 50, 55, 65, 70], tested), white([50, 50.01, 50.02, 65, 65], tested)
+        apart, tied = white([45, 50, 55, 65, 70], tested), white([50, 50.01, 50.02, 50, 65], tested)
         assert tied == pytest.approx(apart, rel=0.1)
 
 
