@@ -184,6 +184,7 @@ def test_a_data_directory_is_a_corpus(made: SmallCorpus) -> None:
     as_data_dir(
         made,
         segments={"A-1": "A-1 0 0.05", "B-1": "B-1 0.01 -1"},
+        text={"A-1": "So.", "B-1": "Nein."},
         utt2lang={"A-1": "en", "B-1": "de"},
         utt2split={"A-1": "train -", "B-1": "test train"},
         spk2gender={"A": "m", "B": "f"},
@@ -196,6 +197,9 @@ def test_a_data_directory_is_a_corpus(made: SmallCorpus) -> None:
     ]
     assert corpus.speakers == {"spk2gender": {"A": "m", "B": "f"}}
     assert [u.columns for u in corpus.utterances] == [{"lang": "en"}, {"lang": "de"}]
+    data = made.prepare()
+    assert data.audio("A-1") == (str(made.corpus / "wav" / "a 1.wav"), 0.0, 0.05)
+    assert data.utt2dur == {"A-1": 0.05, "B-1": 0.09}
     shutil.rmtree(made.corpus / "kaldi")
     as_data_dir(made, utt2spk={"A-1": "A-1", "B-1": "B-1"})
     assert {u.speaker for u in made.read().utterances} == {""}
