@@ -153,5 +153,6 @@ def _unlisted(root: Path, builder: Builder) -> Iterator[Path]:
         endings = {name.rpartition(".")[2] for name in known}
         found = os.listdir(directory) if directory.is_dir() else []  # noqa: PTH208
         for name in set(found) - known:
-            if name.rpartition(".")[2] in endings and not name.startswith("."):
+            ours = name.rpartition(".")[2] in endings and not name.startswith(".")
+            if ours and not builder.ignores(f"{folder}/{name}".removeprefix("/")):
                 yield directory / name

@@ -128,11 +128,8 @@ def test_the_table_of_systems_holds_every_system() -> None:
 
 def test_all_keys_of_a_corpus_page() -> None:
     text = README.read_text(encoding="utf-8")
-    keys = [
-        name
-        for row in rows(text, "key of corpus.yaml")
-        for name in quoted(row["key of corpus.yaml"])
-    ]
+    heading = "key of corpus.yaml"
+    keys = [name for row in rows(text, heading) for name in quoted(row[heading])]
     assert sorted(keys) == sorted(CorpusConf.__annotations__)
     named = [name for row in rows(text, "column") for name in quoted(row["column"])]
     assert sorted(named) == sorted(OWN)
