@@ -97,6 +97,8 @@ def _root(corpus_dir: Path, conf: CorpusConf, patterns: list[str]) -> Path:
             here: Path = corpus_dir / root
             if find(here, [pattern]) or (here / pattern).exists():
                 return here
+    if not patterns:
+        raise UserError("corpus.yaml: files.glob or table is an empty list; name a file or a glob")
     inside = "" if roots == ["."] else f" in {' or '.join(roots)}"
     raise UserError(
         f"{corpus_dir} has no {' and no '.join(patterns)}{inside}, where corpus.yaml has the "

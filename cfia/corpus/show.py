@@ -28,7 +28,7 @@ def show(corpus: Corpus, labels: Path, n: int) -> str:
     classes = label_map(labels)
     n = min(n, len(utterances))
     chosen = [utterances[i * len(utterances) // n] for i in range(n)]
-    lines = [line for u in chosen for line in (*_utterance(u, corpus, classes), "")]
+    lines = [line for u in chosen for line in (*_utterance(u, corpus, classes, labels), "")]
     lines += _counts("utterances by label", (_label(u.label, classes, labels) for u in utterances))
     speakers = [u.speaker for u in utterances]
     lines += _counts("by speaker", (speaker or "not known" for speaker in speakers))
@@ -46,15 +46,17 @@ def show(corpus: Corpus, labels: Path, n: int) -> str:
     return "\n".join([*lines, f"utterances: {len(utterances):,}"])
 
 
-def _utterance(u: Utterance, corpus: Corpus, classes: Mapping[str, str]) -> Iterator[str]:
+def _utterance(
+    u: Utterance, corpus: Corpus, classes: Mapping[str, str], labels: Path
+) -> Iterator[str]:
     of_speaker = {name: table.get(u.speaker or u.id, "") for name, table in corpus.speakers.items()}
     values = {
         "from": u.source,
         "audio": u.audio,
         "speaker": u.speaker or "not known",
         **{name.removeprefix("spk2"): value for name, value in of_speaker.items()},
-        "label": f"{u.label} ({classes.get(u.label, 'not in the label set')})",
-        "text": u.transcript,
+        "label": _label(u.label, classes, labels),
+        "text": " ".join((u.transcript or "").split()),
         "session": u.session,
         "type": u.type,
         "dialogue": u.dialogue,
