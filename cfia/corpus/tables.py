@@ -103,11 +103,12 @@ def _recordings(paths: Iterable[Path]) -> dict[Path, str]:
     named = sorted(paths)
     parts = [(*path.parent.parts[1:], path.stem) for path in named]
     for depth in range(1, max(map(len, parts)) + 1):
-        ids = [re.sub(r"[^\w.-]", "_", "_".join(of[-depth:])) for of in parts]
+        ids = [re.sub(r"[^A-Za-z0-9._-]", "_", "_".join(of[-depth:])) for of in parts]
         if len(set(ids)) == len(ids):
             return dict(zip(named, ids, strict=True))
-    (first, twice), *_ = (pair for pair in zip(ids, named, strict=True) if ids.count(pair[0]) > 1)
-    raise UserError(f"{twice} and another recording would both be called {first}; rename one")
+    twice, _ = Counter(ids).most_common(1)[0]
+    first, second, *_ = (path for path, of in zip(named, ids, strict=True) if of == twice)
+    raise UserError(f"{first} and {second} would both be the recording {twice}; rename one of them")
 
 
 def _splits(utterances: Sequence[Utterance]) -> dict[str, str]:

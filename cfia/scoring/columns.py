@@ -57,7 +57,7 @@ def column_groups(data: Path, utts: Iterable[str]) -> tuple[Groups, list[str]]:
             column = name.partition("2")[2]
             for group in dict.fromkeys(named.values()):
                 members = [utt for utt in tested if named.get(utt) == group]
-                groups[f"{column} {group}"] = members
+                groups.setdefault(f"{column} {group}", members)  # of spk2x before utt2x
     return groups, too_many
 
 

@@ -236,6 +236,16 @@ def test_a_part_that_its_recording_does_not_have(
     assert not recipe.data.exists()
 
 
+def test_recordings_have_names_of_their_own(recipe: Recipe) -> None:
+    cut(recipe, [(0.0, 1.0)] * 9)
+    other = write_audio(recipe.root / "wavs" / "day 0" / "tape.flac", 1.5)
+    recipe.set(audio=[other, *[u.audio for u in recipe.corpus.utterances[1:]]])
+    with pytest.raises(
+        UserError, match=r"tape\.flac and .*tape\.wav would both be the recording .*;"
+    ):
+        recipe.prepare()
+
+
 def test_an_end_that_was_rounded_is_the_recordings(recipe: Recipe) -> None:
     cut(recipe, [(1.0, 1.75)] * 9)  # within what the dump, as Kaldi, takes for the end
     assert set(recipe.prepare().utt2dur.values()) == {0.5}
