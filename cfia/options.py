@@ -279,7 +279,7 @@ Stages:
 Options (value here: as this recipe and this command line set it; --config FILE is sourced first):
 {options}
 
-Single programs, such as cfia compare: `. ./path.sh` puts them on the path; cfia --help lists them."""
+Single programs, as cfia compare: `. ./path.sh` puts them on the path; cfia --help lists them."""
 
 
 def usage(values: Mapping[str, str], legal: Mapping[str, Sequence[str]]) -> str:

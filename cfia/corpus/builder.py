@@ -72,11 +72,15 @@ class Builder:
             file = values["audio"]
             folder, _, name = file.rpartition("/")
             self.audio.setdefault(folder, set()).add(name)
-            if not any(fnmatch(file, pattern) for pattern in self._ignore):
+            if not self.ignores(file):
                 self._utterances.append(self._utterance(row, values))
                 self._folds.append(values.get("fold", ""))
         except RowError as error:
             self._bad[f"row-{len(self._bad) + 1}"] = str(error)
+
+    def ignores(self, file: str) -> bool:
+        """Whether audio is left out, given its path below the root."""
+        return any(fnmatch(file, pattern) for pattern in self._ignore)
 
     def _utterance(self, row: Row, values: Mapping[str, str]) -> Utterance:
         audio = self._root / values["audio"]

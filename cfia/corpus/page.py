@@ -97,6 +97,8 @@ def _root(corpus_dir: Path, conf: CorpusConf, patterns: list[str]) -> Path:
             here: Path = corpus_dir / root
             if find(here, [pattern]) or (here / pattern).exists():
                 return here
+    if not patterns:
+        raise UserError("corpus.yaml: files.glob or table is an empty list; name a file or a glob")
     inside = "" if roots == ["."] else f" in {' or '.join(roots)}"
     raise UserError(
         f"{corpus_dir} has no {' and no '.join(patterns)}{inside}, where corpus.yaml has the "
@@ -153,5 +155,6 @@ def _unlisted(root: Path, builder: Builder) -> Iterator[Path]:
         endings = {name.rpartition(".")[2] for name in known}
         found = os.listdir(directory) if directory.is_dir() else []  # noqa: PTH208
         for name in set(found) - known:
-            if name.rpartition(".")[2] in endings and not name.startswith("."):
+            ours = name.rpartition(".")[2] in endings and not name.startswith(".")
+            if ours and not builder.ignores(f"{folder}/{name}".removeprefix("/")):
                 yield directory / name

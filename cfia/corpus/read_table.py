@@ -72,7 +72,7 @@ def read_table(root: Path, conf: Table) -> Iterator[Row]:
         lines = _objects(path, text) if kind == "jsonl" else _cells(path, text, conf)
         number = 0
         for number, fields in lines:
-            yield Row({**fixed, **fields}, str(path), number)
+            yield Row({**fields, **fixed}, str(path), number)
         if not number:
             raise UserError(f"{path} has no rows; complete the corpus or correct corpus.yaml")
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cfia.corpus.utterances import LEFT_OUT, NO_AUDIO, Utterance, label_map, unique
+from cfia.corpus.utterances import LEFT_OUT, Utterance, label_map, unique
 
 if TYPE_CHECKING:
     from cfia.corpus.prepare import Corpus
@@ -28,16 +29,20 @@ def show(corpus: Corpus, labels: Path, n: int) -> str:
     classes = label_map(labels)
     n = min(n, len(utterances))
     chosen = [utterances[i * len(utterances) // n] for i in range(n)]
-    lines = [line for u in chosen for line in (*_utterance(u, corpus, classes), "")]
-    lines += _counts("utterances by label", (_label(u.label, classes, labels) for u in utterances))
-    speakers = [u.speaker for u in utterances]
-    lines += _counts("by speaker", (speaker or "not known" for speaker in speakers))
+    lines = [line for u in chosen for line in (*_utterance(u, corpus, classes, labels), "")]
+    of_label = Counter(u.label for u in utterances)
+    lines += _counts(
+        "utterances by label", {_label(name, classes, labels): of_label[name] for name in of_label}
+    )
+    of_speaker = Counter(u.speaker for u in utterances)
+    lines += _counts("by speaker", {name or "not known": n for name, n in of_speaker.items()})
     for name, table in corpus.speakers.items():
-        lines += _counts(f"speakers by {name.removeprefix('spk2')}", table.values())
-    for name in ("session", "type"):
-        lines += _counts(f"by {name}", (getattr(u, name) for u in utterances))
+        lines += _counts(f"speakers by {name.removeprefix('spk2')}", Counter(table.values()))
+    lines += _counts("by session", Counter(u.session for u in utterances))
+    lines += _counts("by type", Counter(u.type for u in utterances))
     lines += _splits(utterances)
-    missing = [u for u in utterances if u.audio != NO_AUDIO and not u.audio.is_file()]
+    # Path.is_file takes twice as long.
+    missing = [u for u in utterances if not os.path.isfile(u.audio)]  # noqa: PTH113
     if missing:
         lines.append(f"without their audio file: {len(missing):,}, such as {missing[0].audio}")
     without = sum(u.transcript is None for u in utterances)
@@ -46,15 +51,17 @@ def show(corpus: Corpus, labels: Path, n: int) -> str:
     return "\n".join([*lines, f"utterances: {len(utterances):,}"])
 
 
-def _utterance(u: Utterance, corpus: Corpus, classes: Mapping[str, str]) -> Iterator[str]:
+def _utterance(
+    u: Utterance, corpus: Corpus, classes: Mapping[str, str], labels: Path
+) -> Iterator[str]:
     of_speaker = {name: table.get(u.speaker or u.id, "") for name, table in corpus.speakers.items()}
     values = {
         "from": u.source,
         "audio": u.audio,
         "speaker": u.speaker or "not known",
         **{name.removeprefix("spk2"): value for name, value in of_speaker.items()},
-        "label": f"{u.label} ({classes.get(u.label, 'not in the label set')})",
-        "text": u.transcript,
+        "label": _label(u.label, classes, labels),
+        "text": " ".join((u.transcript or "").split()),
         "session": u.session,
         "type": u.type,
         "dialogue": u.dialogue,
@@ -74,9 +81,8 @@ def _label(label: str, classes: Mapping[str, str], path: Path) -> str:
     return f"{label} ({'left out' if known == LEFT_OUT else known})"
 
 
-def _counts(title: str, values: Iterable[str]) -> list[str]:
-    """Count values in a line, the names sorted; nothing of what nobody knows."""
-    counts = Counter(values)
+def _counts(title: str, counts: Mapping[str, int]) -> list[str]:
+    """Give counts in a line, the names sorted; nothing of what nobody knows."""
     if not counts or counts.keys() == {""}:
         return []
     shown = [f"{name} {counts[name]:,}" for name in sorted(counts)[:_MOST]]

@@ -184,6 +184,7 @@ BROKEN: dict[str, tuple[Break, str]] = {
         r"1 of 4 utterances have the label 'ps' \(the first is b 2 in .*labels\.csv, line 5\), "
         r"which .*labels/4\.yaml does not list; add it there",
     ),
+    "no file": (lambda m: put(m, table=[]), "files.glob or table is an empty list; name a file"),
     "no way in": (lambda m: m.page.pop("table"), "has neither files nor table nor data_dir; one"),
     "two ways in": (lambda m: put(m, data_dir="x"), "has table and data_dir; one of them says"),
     "a page without a label": (

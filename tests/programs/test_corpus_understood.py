@@ -101,7 +101,7 @@ def test_several_tables_and_a_join(made: SmallCorpus) -> None:
     """As MELD: a table for each part, ids that begin anew in each, and times of a clock."""
     (made.corpus / "t").mkdir()
     for part in ("train", "test"):
-        (made.corpus / "t" / f"{part}_sent.csv").write_text("Sr No.,D\n1,0\n2,0\n")
+        (made.corpus / "t" / f"{part}_sent.csv").write_text("Sr No.,D,split\n1,0,?\n2,0,?\n")
     (made.corpus / "more.txt").write_text(
         "id\temotion\tuntil\ntrain-1\tang\t0:01:30,5\ntrain-2\thap\t0:02:30,5\n"
         "test-1\tang\t0:01:30,5\ntest-2\thap\t0:02:30,5\n"
@@ -184,6 +184,7 @@ def test_a_data_directory_is_a_corpus(made: SmallCorpus) -> None:
     as_data_dir(
         made,
         segments={"A-1": "A-1 0 0.05", "B-1": "B-1 0.01 -1"},
+        text={"A-1": "So.", "B-1": "Nein."},
         utt2lang={"A-1": "en", "B-1": "de"},
         utt2split={"A-1": "train -", "B-1": "test train"},
         spk2gender={"A": "m", "B": "f"},
@@ -196,6 +197,9 @@ def test_a_data_directory_is_a_corpus(made: SmallCorpus) -> None:
     ]
     assert corpus.speakers == {"spk2gender": {"A": "m", "B": "f"}}
     assert [u.columns for u in corpus.utterances] == [{"lang": "en"}, {"lang": "de"}]
+    data = made.prepare()
+    assert data.audio("A-1") == (str(made.corpus / "wav" / "a 1.wav"), 0.0, 0.05)
+    assert data.utt2dur == {"A-1": 0.05, "B-1": 0.09}
     shutil.rmtree(made.corpus / "kaldi")
     as_data_dir(made, utt2spk={"A-1": "A-1", "B-1": "B-1"})
     assert {u.speaker for u in made.read().utterances} == {""}
@@ -215,8 +219,9 @@ def test_audio_that_no_table_names(made: SmallCorpus, caplog: pytest.LogCaptureF
     made.prepare()
     assert "wav/b 2.wav: no table names it; such files are not used (1 of them" in caplog.text
     caplog.clear()
-    made.table.write_text(CSV)
     made.page["ignore"] = "wav/b 2*"
+    made.prepare("--force", "true")
+    made.table.write_text(CSV)
     assert len(made.prepare("--force", "true").utterances) == 3
     assert "no table names it" not in caplog.text
 

@@ -12,6 +12,8 @@ import pytest
 import yaml
 
 from cfia.config import SHARED, ModelConfig, TrainConfig, build, load
+from cfia.corpus.columns import OWN
+from cfia.corpus.corpus_conf import CorpusConf, Join
 from cfia.errors import UserError
 
 README = Path(__file__).resolve().parents[2] / "conf" / "README.md"
@@ -122,3 +124,15 @@ def test_the_table_of_systems_holds_every_system() -> None:
     assert sorted(names) == sorted(systems)
     for name in names:
         load([SHARED / f"{name}.yaml"])
+
+
+def test_all_keys_of_a_corpus_page() -> None:
+    text = README.read_text(encoding="utf-8")
+    heading = "key of corpus.yaml"
+    keys = [name for row in rows(text, heading) for name in quoted(row[heading])]
+    assert sorted(keys) == sorted(CorpusConf.__annotations__)
+    named = [name for row in rows(text, "column") for name in quoted(row["column"])]
+    assert sorted(named) == sorted(OWN)
+    of_tables = text.partition("**Tables.**")[2].partition("**Columns.**")[0]
+    for key in typing.get_type_hints(Join).keys() - {"key", "value"}:  # which stand with `join`
+        assert re.search(rf"\b{key}\b", of_tables), key

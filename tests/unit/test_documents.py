@@ -13,7 +13,10 @@ from cfia import options
 from cfia.__main__ import verbs
 
 ROOT = Path(__file__).resolve().parents[2]
-DOCUMENTS = ("README.md", "cfia/README.md", "conf/README.md", "egs/iemocap/README.md")
+DOCUMENTS = (
+    "README.md", "cfia/README.md", "conf/README.md", "egs/iemocap/README.md",
+    "egs/TEMPLATE/README.md",
+)  # fmt: skip
 HOUSE = (ROOT / "cfia" / "README.md").read_text(encoding="utf-8")
 RECIPES = sorted((ROOT / "egs").glob("*"))
 # A path in a top directory of the repository, or in conf/ or local/ of a recipe. A path with a
@@ -32,12 +35,16 @@ def text(document: str) -> str:
 
 def missing_paths(document: str) -> list[str]:
     """The paths that a document names and that are nowhere; but for files that a guide writes."""
-    content = text(document)
+    content = prose(document)
     written = re.findall(r"Write `([^`]+)`", content)
     missing = []
     for path, pattern in PATH.findall(content):
         path = path.rpartition("/")[0] if pattern else path.rstrip(".")
-        places = [ROOT, *RECIPES] if path.startswith(("conf", "local")) else [ROOT]
+        places = (
+            [ROOT, *RECIPES, ROOT / "egs/TEMPLATE/recipe"]
+            if path.startswith(("conf", "local"))
+            else [ROOT]
+        )
         if path not in written and not any((place / path).exists() for place in places):
             missing.append(path)
     return missing
