@@ -65,14 +65,21 @@ def write_json(path: str | os.PathLike[str], value: Any) -> None:
         handle.write(as_json(value))
 
 
-def read_json(path: str | os.PathLike[str]) -> Any:
-    """Read a JSON file that a program of cfia wrote; `UserError` if it is not JSON."""
+def read_json(
+    path: str | os.PathLike[str], way_out: str = "delete it and run the stage again"
+) -> Any:
+    """Read a JSON file.
+
+    Args:
+        way_out: what to do about a damaged one; by default, about one that a stage has written.
+
+    Raises:
+        UserError: it is not JSON.
+    """
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
-        raise UserError(
-            f"{path} is not valid JSON ({error}); delete it and run the stage again"
-        ) from None
+        raise UserError(f"{path} is not valid JSON ({error}); {way_out}") from None
 
 
 def sha256(path: str | os.PathLike[str]) -> str:

@@ -45,5 +45,8 @@ def read_corpus_conf(path: Path) -> CorpusConf:
     try:
         conf: CorpusConf = fit(CorpusConf, read_yaml(path) if path.exists() else {})
     except ShapeError as error:
-        raise UserError(f"{path}: {error}; see egs/iemocap/conf/corpus.yaml") from None
+        raise UserError(
+            f"{path}: {error}; write a name that looks like a number in quotes, such as '03', and "
+            "see egs/iemocap/conf/corpus.yaml"
+        ) from None
     return conf
