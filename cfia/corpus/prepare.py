@@ -192,7 +192,7 @@ def _marker(
 ) -> tuple[dict[str, Any], dict[str, str]]:
     """List the options and inputs that decide on the bytes of the data directory."""
     options = {
-        "corpus_dir": _place(args.data_dir, root),
+        "corpus_dir": _place(args, root),
         "labels": args.labels,
         "text_tags": args.text_tags,
         "skip_bad": _skip_bad(args),
@@ -214,10 +214,20 @@ def _skip_bad(args: argparse.Namespace) -> bool:
 
     So stage 1 takes its data directory for made when a later stage asks for --skip_bad true.
     """
-    there = marker.read(args.data_dir)
+    there = _recorded(args)
     if there is None or args.force or (args.data_dir / "skipped").exists():
         return bool(args.skip_bad)
     return bool(there.options.get("skip_bad", args.skip_bad))
+
+
+def _recorded(args: argparse.Namespace) -> marker.Marker | None:
+    """Read the marker; a broken one, which --force replaces, says nothing."""
+    try:
+        return marker.read(args.data_dir)
+    except UserError:
+        if args.force:
+            return None
+        raise
 
 
 def _code(reader: Reader) -> dict[str, str]:
@@ -229,14 +239,14 @@ def _code(reader: Reader) -> dict[str, str]:
     return {str(file.relative_to(script.parents[1])): sha256(file) for file in own}
 
 
-def _place(data_dir: Path, root: Path) -> str:
+def _place(args: argparse.Namespace, root: Path) -> str:
     """Name the corpus for the marker, so that it and the data directory may move together.
 
     One that lies in the recipe is named from there; one that moved with it, as it was named before.
     """
-    there, here = marker.read(data_dir), Path.cwd().resolve()
+    there, here = _recorded(args), Path.cwd().resolve()
     before = str(there.options.get("corpus_dir", "")) if there else ""
-    if before and marker.finder(data_dir)(before) == str(root):
+    if before and marker.finder(args.data_dir)(before) == str(root):
         return before
     return str(root.relative_to(here) if root.is_relative_to(here) else root)
 

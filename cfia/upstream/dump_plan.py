@@ -358,6 +358,11 @@ def _inputs(data: DataDir, settings: Settings) -> dict[str, str]:
 def _audio_digest(data: DataDir, *, skip_bad: bool) -> str:
     files = list(_audio_files(data).values())
     missing = [path for path in files if not _exists(path)]
+    if missing and len(missing) == len(files):
+        raise UserError(
+            f"none of the audio files of {data.path}/wav.scp is there, such as {missing[0]}; mount "
+            "their disk, or run stage 1 with --force true and the --corpus_dir that they are in now"
+        )
     if missing and not skip_bad:
         raise UserError(
             f"no such audio file {missing[0]}; correct {data.path}/wav.scp or the corpus, or leave "

@@ -53,7 +53,9 @@ ADVICE: dict[str, Callable[[Command, re.Match[str]], Outcome]] = {
         m[1], 2
     ),
     rf"run {STAGE}(?: again)?": lambda c, m: c.again(int(m[1])),
-    r"([\w/.-]+); run the stage that makes it": lambda c, m: c.again(maker(m[1])),
+    r"(data\S*|dump/\S+)(?: is empty)?; run the stage that makes it": lambda c, m: c.again(
+        maker(m[1])
+    ),
     r"run the stage again": lambda c, _: c.again(),
 }
 
