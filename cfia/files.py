@@ -130,8 +130,8 @@ def read_yaml(path: Path) -> dict[str, Any]:
     """Read a YAML mapping, safely; an empty file is an empty mapping.
 
     Raises:
-        UserError: there is no such file; it is not YAML, or no mapping; a mapping in it has a key
-            twice.
+        UserError: there is no such file; it is not UTF-8, not YAML, or no mapping; a mapping in it
+            has a key twice.
     """
     import yaml
 
@@ -141,6 +141,8 @@ def read_yaml(path: Path) -> dict[str, Any]:
         raise UserError(
             f"{path}: no such file; give the name of a file in conf/ or a path"
         ) from None
+    except UnicodeDecodeError:
+        raise UserError(f"{path} is not UTF-8; convert it with iconv") from None
     except (yaml.YAMLError, *_FAULTS) as error:
         raise UserError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
     if value is None:

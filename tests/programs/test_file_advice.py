@@ -190,6 +190,7 @@ def test_a_study(tmp_path: Path, old: str, new: str, advice: str) -> None:
     [
         ("base: cfia_nett\n", "give the name, without .yaml, of another", "base: cfia_net\n"),
         ("base: other\n", "its own base.*; remove one `base:`", "{}\n"),
+        ("lr: 1e-3\n".encode("utf-16"), "is not UTF-8; convert it with iconv", "lr: 1e-3\n"),
         ("lrate: 1\n", "unknown key 'lrate'; the keys are .* lr, ", "lr: 1\n"),
         ("schedule: cycle\n", "legal values are .*cyclic", "schedule: cyclic\n"),
         ("lr: fast\n", "expected a number, above 0", "lr: 1e-3\n"),
@@ -202,10 +203,10 @@ def test_a_study(tmp_path: Path, old: str, new: str, advice: str) -> None:
         ("n_modules: 1\n", "give as many, or .. for none", "n_modules: 1\nconsistency: []\n"),
     ],
 )
-def test_a_configuration(tmp_path: Path, content: str, advice: str, mended: str) -> None:
+def test_a_configuration(tmp_path: Path, content: str | bytes, advice: str, mended: str) -> None:
     path = tmp_path / "mine.yaml"
     (tmp_path / "other.yaml").write_text("base: mine\n")
-    path.write_text(content)
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
     refused(lambda: config.load((path,), []), advice, "mine.yaml")
     path.write_text(mended)
     config.load((path,), [])
