@@ -32,6 +32,7 @@ class Command:
 
 
 MAKES = {"data/folds/": 2, "data/": 1, "dump/": 3}  # as the README and --help say
+PATH = r"(data\S*|dump/\S+)"
 STAGE = r"stages? (\d)(?: and \d)?(?: \([\w, ]+\))?"
 
 
@@ -53,9 +54,8 @@ ADVICE: dict[str, Callable[[Command, re.Match[str]], Outcome]] = {
         m[1], 2
     ),
     rf"run {STAGE}(?: again)?": lambda c, m: c.again(int(m[1])),
-    r"(data\S*|dump/\S+)(?: is empty)?; run the stage that makes it": lambda c, m: c.again(
-        maker(m[1])
-    ),
+    rf"{PATH}(?: is empty)?; run the stage that makes it": lambda c, m: c.again(maker(m[1])),
+    rf"{PATH} does not end in .*; make it again": lambda c, m: c.again(maker(m[1])),
     r"run the stage again": lambda c, _: c.again(),
 }
 
