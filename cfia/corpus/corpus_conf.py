@@ -45,8 +45,9 @@ def read_corpus_conf(path: Path) -> CorpusConf:
     try:
         conf: CorpusConf = fit(CorpusConf, read_yaml(path) if path.exists() else {})
     except ShapeError as error:
+        quotes = "write names that look like numbers in quotes, such as '03', and "
         raise UserError(
-            f"{path}: {error}; write a name that looks like a number in quotes, such as '03', and "
-            "see egs/iemocap/conf/corpus.yaml"
+            f"{path}: {error}; {quotes * str(error).startswith('the key')}see "
+            "egs/iemocap/conf/corpus.yaml"
         ) from None
     return conf
