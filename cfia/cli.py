@@ -54,9 +54,7 @@ def boolean(text: str) -> bool:
 
 def run(main: Callable[[Sequence[str] | None], None], argv: Sequence[str] | None = None) -> None:
     """Run a program: log to stderr, turn what `explain` explains into one line and exit code 1."""
-    logging.basicConfig(
-        level=os.environ.get("CFIA_LOG", "INFO"), format="%(message)s", stream=sys.stderr
-    )
+    logging.basicConfig(level=_log_level(), format="%(message)s", stream=sys.stderr)
     try:
         try:
             main(argv)
@@ -78,6 +76,16 @@ def run(main: Callable[[Sequence[str] | None], None], argv: Sequence[str] | None
         print(f"error: {sentence}", file=sys.stderr)
         _drop_output()
         sys.exit(1)
+
+
+def _log_level() -> str:
+    """Read CFIA_LOG, the level of messages; unset or empty it is INFO."""
+    given, levels = os.environ.get("CFIA_LOG") or "INFO", logging.getLevelNamesMapping()
+    if given.upper() not in levels:
+        legal = ", ".join(sorted(levels, key=lambda name: levels[name]))
+        print(f"error: CFIA_LOG is {given!r}; legal values are {legal}", file=sys.stderr)
+        sys.exit(2)
+    return given.upper()
 
 
 def _drop_output() -> None:

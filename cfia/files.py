@@ -73,14 +73,21 @@ def write_json(path: str | os.PathLike[str], value: Any) -> None:
         handle.write(as_json(value))
 
 
-def read_json(path: str | os.PathLike[str]) -> Any:
-    """Read a JSON file that a program of cfia wrote; `UserError` if it is not JSON."""
+def read_json(
+    path: str | os.PathLike[str], way_out: str = "delete it and run the stage again"
+) -> Any:
+    """Read a JSON file.
+
+    Args:
+        way_out: what to do about a damaged one; by default, about one that a stage has written.
+
+    Raises:
+        UserError: it is not JSON.
+    """
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
-        raise UserError(
-            f"{path} is not valid JSON ({error}); delete it and run the stage again"
-        ) from None
+        raise UserError(f"{path} is not valid JSON ({error}); {way_out}") from None
 
 
 def sha256(path: str | os.PathLike[str]) -> str:
@@ -162,8 +169,8 @@ def read_yaml(path: Path) -> dict[str, Any]:
     """Read a YAML mapping, safely; an empty file is an empty mapping.
 
     Raises:
-        UserError: there is no such file; it is not YAML, or no mapping; a mapping in it has a key
-            twice.
+        UserError: there is no such file; it is not UTF-8, not YAML, or no mapping; a mapping in it
+            has a key twice.
     """
     import yaml
 
@@ -173,6 +180,8 @@ def read_yaml(path: Path) -> dict[str, Any]:
         raise UserError(
             f"{path}: no such file; give the name of a file in conf/ or a path"
         ) from None
+    except UnicodeDecodeError:
+        raise UserError(f"{path} is not UTF-8; convert it with iconv") from None
     except (yaml.YAMLError, *_FAULTS) as error:
         raise UserError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
     if value is None:

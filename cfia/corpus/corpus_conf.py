@@ -138,7 +138,11 @@ def read_corpus_conf(path: Path) -> CorpusConf:
         conf: CorpusConf = fit(CorpusConf, values)
         check_keys(CorpusConf, values)
     except ShapeError as error:
-        raise UserError(f"{path}: {error}; conf/README.md lists the keys") from None
+        quotes = "write names that look like numbers in quotes, such as '03', and "
+        raise UserError(
+            f"{path}: {error}; {quotes * str(error).startswith('the key')}see conf/README.md, which "
+            "lists the keys"
+        ) from None
     _check_standard(path, conf.get("standard", {}))
     return conf
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cfia import marker
+from cfia.errors import UserError
 from cfia.files import content_digest, sha256, stat_digest
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ def recorded(
         audio: the files of the selected utterances; reader: what has read the corpus.
     """
     options = {
-        "corpus_dir": _place(args.data_dir, root),
+        "corpus_dir": _place(args, root),
         "labels": args.labels,
         "text_tags": args.text_tags,
         "skip_bad": _skip_bad(args),
@@ -53,7 +54,7 @@ def _corpus_digests(args: argparse.Namespace, files: list[Path], root: Path) -> 
     Where times alone are others, as of a copy, what was recorded of them stands. So the files are
     read when a data directory is made, and when times differ.
     """
-    there = marker.read(args.data_dir)
+    there = _marker(args)
     before = there.inputs if there and not args.force else {}
     times = stat_digest(files, root)
     if before.get(TIMES) == times or (before and CONTENTS not in before):
@@ -70,10 +71,20 @@ def _skip_bad(args: argparse.Namespace) -> bool:
 
     So stage 1 takes its data directory for made when a later stage asks for --skip_bad true.
     """
-    there = marker.read(args.data_dir)
+    there = _marker(args)
     if there is None or args.force or (args.data_dir / "skipped").exists():
         return bool(args.skip_bad)
     return bool(there.options.get("skip_bad", args.skip_bad))
+
+
+def _marker(args: argparse.Namespace) -> marker.Marker | None:
+    """Read the marker; a broken one, which --force replaces, says nothing."""
+    try:
+        return marker.read(args.data_dir)
+    except UserError:
+        if args.force:
+            return None
+        raise
 
 
 def _code(reader: Reader) -> dict[str, str]:
@@ -87,13 +98,13 @@ def _code(reader: Reader) -> dict[str, str]:
     return {str(file.relative_to(script.parents[1])): sha256(file) for file in own}
 
 
-def _place(data_dir: Path, root: Path) -> str:
+def _place(args: argparse.Namespace, root: Path) -> str:
     """Name the corpus for the marker, so that it and the data directory may move together.
 
     One that lies in the recipe is named from there; one that moved with it, as it was named before.
     """
-    there, here = marker.read(data_dir), Path.cwd().resolve()
+    there, here = _marker(args), Path.cwd().resolve()
     before = str(there.options.get("corpus_dir", "")) if there else ""
-    if before and marker.finder(data_dir)(before) == str(root):
+    if before and marker.finder(args.data_dir)(before) == str(root):
         return before
     return str(root.relative_to(here) if root.is_relative_to(here) else root)

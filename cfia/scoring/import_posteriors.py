@@ -64,13 +64,15 @@ def import_posteriors(request: Request, *, force: bool) -> None:
     Raises:
         UserError: a file is broken; data or fold lists are not there, or not as they were made;
             the files lack an utterance that a fold tests, have one that none tests, another label
-            or other classes; the directory is of an experiment that was trained here; or the seed
-            is there with other posteriors and `force` is false.
+            or other classes; the directory is of an experiment that was trained here, or holds what
+            somebody put there; or the seed is there with other posteriors and `force` is false.
     """
     experiment = _experiment(request)
     by_fold = _split(request, experiment)
     _check_directory(request.directory)
     trainings = {fold: Training(experiment, fold, request.seed) for fold in by_fold}
+    for training in trainings.values():
+        marker.refuse_unknown(training.directory)
     if not force:
         for fold, training in trainings.items():
             _check_same(training, by_fold[fold])

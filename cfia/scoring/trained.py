@@ -15,7 +15,7 @@ from cfia.files import read_yaml
 from cfia.naming import training_name
 from cfia.shapes import ShapeError, fit
 from cfia.training.inputs import check_tested, validation_shared
-from cfia.training.training import Training, has_posteriors
+from cfia.training.training import POSTERIORS, Training, has_posteriors
 
 log = logging.getLogger(__name__)
 
@@ -159,7 +159,8 @@ def begun_experiments(expdir: Path) -> set[Path]:
 def find_trained(expdir: Path, *, partial: bool = False) -> list[TrainedExperiment]:
     """Find all experiments of which a training has begun, by scheme and system.
 
-    Those of an earlier version, which wrote no experiment.yaml, are left out with a warning.
+    Those of an earlier version, which wrote no experiment.yaml, are left out with a warning, and
+    so are posteriors that somebody has put there.
 
     Args:
         partial: of an experiment without a seed that has all its folds, take what folds there are.
@@ -169,6 +170,7 @@ def find_trained(expdir: Path, *, partial: bool = False) -> list[TrainedExperime
     """
     if not expdir.is_dir():
         raise UserError(f"{expdir} is not there; run stages 5 and 6 (training, posteriors) first")
+    _warn_of_strays(expdir)
     begun = begun_experiments(expdir)
     for directory in sorted(begun):
         if not (directory / NAME).exists():
@@ -181,6 +183,22 @@ def find_trained(expdir: Path, *, partial: bool = False) -> list[TrainedExperime
         raise UserError(f"{expdir} holds no training; run stages 5 and 6 first")
     order = sorted(begun, key=lambda path: (path.name, path.parent.name))
     return [_trained(read_experiment(directory), partial=partial) for directory in order]
+
+
+def _warn_of_strays(expdir: Path) -> None:
+    """Name posteriors in directories that no stage has made, which no table would show."""
+    found = sorted(
+        path
+        for path in expdir.rglob(POSTERIORS)
+        if not (path.parent / marker.NAME).exists()
+        and not any(part.startswith(".") for part in path.relative_to(expdir).parts)
+    )
+    if found:
+        more = f" (and {len(found) - 1} more)" if found[1:] else ""
+        log.warning(
+            "%s%s is left out, for no stage has made it; move it out of %s and import it with "
+            "`cfia import_posteriors`", found[0], more, expdir,
+        )  # fmt: skip
 
 
 def _trained(experiment: Experiment, *, partial: bool = False) -> TrainedExperiment:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from cfia.errors import UserError
 from cfia.files import read_yaml
-from cfia.naming import MODALITIES
+from cfia.naming import MODALITIES, upstream_name
 from cfia.shapes import ShapeError, fit
 from cfia.upstream import imported, registry
 
@@ -50,7 +50,7 @@ def read_models(recipe: Path, options: Mapping[str, str], caller: Path) -> Model
         caller: the directory that relative ones on the command line start from.
 
     Raises:
-        UserError: an unknown encoder, or a directory on the command line that does not exist.
+        UserError: an unknown encoder, or what `named` refuses.
     """
     path = recipe / "conf" / "models.yaml"
     models: dict[str, str] = {}
@@ -65,9 +65,7 @@ def read_models(recipe: Path, options: Mapping[str, str], caller: Path) -> Model
             )
         models[name] = _plain(name, model or "", recipe)
     for modality in MODALITIES:
-        for name, model in _named(modality, options):
-            if model.startswith(("/", ".")) and not (caller / model).is_dir():
-                raise UserError(f"--{modality}_model: no such directory {model}")
+        for name, model in named(modality, options, caller):
             models.pop(name, None)
             if model:
                 models[name] = _plain(name, model, caller)
@@ -76,8 +74,13 @@ def read_models(recipe: Path, options: Mapping[str, str], caller: Path) -> Model
     return Models(models, options["hub"], own)
 
 
-def _named(modality: str, options: Mapping[str, str]) -> list[tuple[str, str]]:
-    """Split `--audio_model` or `--text_model` into pairs of an encoder and its model."""
+def named(modality: str, options: Mapping[str, str], caller: Path) -> list[tuple[str, str]]:
+    """Split `--audio_model` or `--text_model` of a study into pairs of an encoder and its model.
+
+    Raises:
+        UserError: an unknown encoder, a directory that is not there, or a model whose name cannot
+            be that of a dump.
+    """
     pairs = []
     for item in options[f"{modality}_model"].split(","):
         name, equals, model = item.partition("=")
@@ -90,6 +93,10 @@ def _named(modality: str, options: Mapping[str, str]) -> list[tuple[str, str]]:
             )
         elif item:
             pairs.append((options[f"{modality}_upstream"], item))
+    for name, model in pairs:
+        if model.startswith(("/", ".")) and not (caller / model).is_dir():
+            raise UserError(f"--{modality}_model: no such directory {model}")
+        upstream_name(name, model, "")
     return pairs
 
 

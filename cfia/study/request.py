@@ -17,6 +17,7 @@ from pathlib import Path
 from cfia import config, options
 from cfia.errors import UserError
 from cfia.naming import MODALITIES, Names, System, find_config, names, split_system
+from cfia.study.models import named
 from cfia.upstream import imported, registry
 from cfia.upstream.choice import ALL
 
@@ -95,8 +96,9 @@ class Request:
         return sorted(wanted) or [*every]
 
     def names(self) -> Names:
-        """Name the directories that the options ask for."""
-        return names(self.options)
+        """Name the directories that the options ask for; in a study, its rows name the models."""
+        models = {f"{modality}_model": "" for modality in MODALITIES} if self.study else {}
+        return names({**self.options, **models})
 
     def config(self, name: str) -> Path:
         """Find the YAML file of a configuration."""
@@ -192,6 +194,8 @@ def read_request(values: Mapping[str, str], recipe: Path, caller: Path) -> Reque
     _check_recipe(request)
     for modality in MODALITIES:
         _check_encoder(modality, taken)
+        if request.study:
+            named(modality, taken, caller)
     _check_configurations(request)
     _check_text(request)
     return request

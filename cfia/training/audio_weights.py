@@ -59,14 +59,20 @@ def audio_weights(training: Training, utts: Sequence[str]) -> Iterator[AudioWeig
     check_trained(training)
     shift = training.frontends()["audio"].frame_shift
     if not shift:
-        raise UserError(f"{dumps['audio']}/frontend.yaml lacks frame_shift; run stage 3 again")
+        raise UserError(
+            f"{dumps['audio']}/frontend.yaml lacks frame_shift; make the features again (stage 3, "
+            "or `cfia import_features`, with --force true)"
+        )
     k = averaging(dumps["audio"], config.model.frame_rate)
     device = set_up(experiment.run["num_threads"], 0)
     labels = read_table(experiment.parts["train"].data / "utt2emo")
     data = load(utts, labels, experiment.classes, dumps, config, "none")
     for utt in utts:
         if utt not in data.utts:
-            raise UserError(f"{utt} has no features: {training.directory} was trained without it")
+            raise UserError(
+                f"{utt} has no features, so {training.directory} was trained without it; leave it "
+                "out of --utts"
+            )
     model, stack = _network(training, data.dims())
     for i, utt in enumerate(data.utts):
         with torch.no_grad():

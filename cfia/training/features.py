@@ -22,6 +22,7 @@ from cfia.kaldi.archive import Archives, entries
 # `auto` holds features in memory if they take at most this fraction of the memory that is free now,
 # divided by the number of processors, since a training may run on each of them.
 MEMORY_FRACTION = 0.25
+_WAY_OUT = "make them again (stage 3 or 4, or `cfia import_features`, with --force true)"
 
 Matrix = NDArray[np.float32]
 
@@ -103,7 +104,7 @@ class OnDisk(FeatureSet):
             if dim != self.dim:
                 raise UserError(
                     f"{feats_scp}: frames of {utt} have {dim} dimensions and those of {utts[0]} "
-                    f"{self.dim}; dump the features again"
+                    f"{self.dim}; {_WAY_OUT}"
                 )
         self.lengths = torch.tensor([shaping.length(frames) for frames, _ in shapes])
 
@@ -112,7 +113,7 @@ class OnDisk(FeatureSet):
         if not np.isfinite(matrix).all():
             raise UserError(
                 f"{self._utts[index]}: its features in {self._source.parent} hold NaN or infinity; "
-                "dump them again"
+                f"{_WAY_OUT}"
             )
         return matrix
 

@@ -49,6 +49,12 @@ class Checkpoint:
     directory: Path
     revision: str | None
 
+    @property
+    def place(self) -> str:
+        """What messages call it where its files are to be mended: an id, and its directory."""
+        own = Path(self.model).is_dir()
+        return self.model if own else f"{self.model} (in {self.directory})"
+
     def record(self) -> dict[str, str | None]:
         """Give the fields for `plan.json`; `registry.from_record` reads them."""
         return {"model": self.model, "directory": str(self.directory), "revision": self.revision}
@@ -60,7 +66,7 @@ class Checkpoint:
             raise UserError(
                 f"{self.model} has no config.json; give a model directory as transformers saves it"
             )
-        config = read_json(path)
+        config = read_settings(path)
         if not isinstance(config, dict):
             raise UserError(f"{path} does not hold a model's configuration; save the model again")
         return config
@@ -75,14 +81,14 @@ class Checkpoint:
             )
         if files[0].suffix != ".json":
             return files[:1]
-        index = read_json(files[0])
+        index = read_settings(files[0])
         named = index.get("weight_map") if isinstance(index, dict) else None
         if not isinstance(named, dict) or not named:
             raise UserError(f"{files[0]} names no files of weights; copy or download it again")
         shards = {self.directory / str(name) for name in named.values()}
         for shard in sorted(shards):
             if not shard.is_file():
-                raise UserError(f"{self.model} lacks the weights {shard.name}; copy them there")
+                raise UserError(f"{self.place} lacks the weights {shard.name}; copy them there")
         return sorted(shards)
 
     def weights_digest(self) -> str:
@@ -128,6 +134,15 @@ def weights_sha256(path: Path) -> str:
 @functools.cache
 def _sha256(path: Path, size: int, time: int) -> str:
     return sha256(path)
+
+
+def read_settings(path: Path) -> Any:
+    """Read a JSON file of a model.
+
+    Raises:
+        UserError: it is not JSON.
+    """
+    return read_json(path, "copy it again from where the weights are from")
 
 
 def find(choice: Choice, revision: str | None = None) -> Checkpoint:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import math
+import os
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -309,13 +310,18 @@ def _audio_stats(data: DataDir, settings: Settings) -> dict[str, list[int]]:
 
 
 def _stats(data: DataDir) -> dict[str, list[int]]:
-    stats = {r: path.stat() for r, path in _audio_files(data).items() if path.exists()}
+    stats = {r: path.stat() for r, path in _audio_files(data).items() if _exists(path)}
     return {r: [status.st_size, status.st_mtime_ns] for r, status in stats.items()}
 
 
 def _audio_files(data: DataDir) -> dict[str, Path]:
     """Recording -> its file, there or not, without those that come from a pipe."""
     return {r: Path(spec) for r, spec in data.wav_scp.items() if not audio.is_pipe(spec)}
+
+
+def _exists(path: Path) -> bool:
+    # `Path.exists` raises for a name that is too long for the disk.
+    return os.path.exists(path)  # noqa: PTH110
 
 
 def remove_unfinished(directory: Path) -> None:
@@ -351,7 +357,12 @@ def _inputs(data: DataDir, settings: Settings) -> dict[str, str]:
 
 def _audio_digest(data: DataDir, *, skip_bad: bool) -> str:
     files = list(_audio_files(data).values())
-    missing = [path for path in files if not path.exists()]
+    missing = [path for path in files if not _exists(path)]
+    if missing and len(missing) == len(files):
+        raise UserError(
+            f"none of the audio files of {data.path}/wav.scp is there, such as {missing[0]}; mount "
+            "their disk, or run stage 1 with --force true and the --corpus_dir that they are in now"
+        )
     if missing and not skip_bad:
         raise UserError(
             f"no such audio file {missing[0]}; correct {data.path}/wav.scp or the corpus, or leave "

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from cfia.errors import UserError
-from cfia.files import digest, read_json, read_yaml, sha256
+from cfia.files import digest, read_yaml, sha256
 from cfia.upstream import checkpoint, torch_file
 from cfia.upstream.choice import Choice
 from cfia.upstream.hub import Source, sources
@@ -73,7 +73,7 @@ class Files(checkpoint.Checkpoint):
             UserError: it is a path, and so might lead out of the directory.
         """
         path = self.directory / CONFIGURATION
-        value = read_json(path) if path.is_file() else None
+        value = checkpoint.read_settings(path) if path.is_file() else None
         named = value.get("file_path_metas") if isinstance(value, dict) else None
         name = named.get(key) if isinstance(named, dict) else None
         if name is not None and (not isinstance(name, str) or name != Path(name).name):

@@ -220,6 +220,6 @@ def _prepare(files: checkpoint.Checkpoint) -> Any:
         return Wav2Vec2FeatureExtractor.from_pretrained(str(files.directory), local_files_only=True)
     except (OSError, ValueError, TypeError) as error:
         raise UserError(
-            f"{files.model} has no usable preprocessor_config.json, which says whether waveforms "
+            f"{files.place} has no usable preprocessor_config.json, which says whether waveforms "
             f"are normalised ({first_line(error)}); copy it from where the model is from"
         ) from None

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from cfia.errors import UserError
-from cfia.files import read_json
 from cfia.upstream import checkpoint
 
 # A tokenizer may have fewer tokens than the weights have embeddings, whose number is rounded up:
@@ -57,7 +56,7 @@ def _check_files(tokenizer: Any, files: checkpoint.Checkpoint) -> None:
     if lacking and not (whole and (files.directory / whole).is_file()):
         alone = f", or {whole}" if whole else ""
         raise UserError(
-            f"{files.model} lacks the vocabulary of its tokenizer ({' and '.join(lacking)}{alone}),"
+            f"{files.place} lacks the vocabulary of its tokenizer ({' and '.join(lacking)}{alone}),"
             " without which all words are unknown; copy it from where the weights are from"
         )
 
@@ -69,11 +68,12 @@ def _case(tokenizer: Any, files: checkpoint.Checkpoint) -> dict[str, Any]:
     BERT's relatives, whatever the vocabulary, and whatever tokenizer.json says.
     """
     path = files.directory / "tokenizer_config.json"
-    stated = read_json(path) if path.is_file() else {}
+    stated = checkpoint.read_settings(path) if path.is_file() else {}
     if not tokenizer.init_kwargs.get("do_lower_case") or "do_lower_case" in stated:
         return {}
     path = files.directory / "tokenizer.json"
-    normalizer = (read_json(path) if path.is_file() else {}).get("normalizer") or {}
+    whole = checkpoint.read_settings(path) if path.is_file() else {}
+    normalizer = whole.get("normalizer") or {}
     if "lowercase" in normalizer:
         return {
             "do_lower_case": normalizer["lowercase"],
@@ -90,7 +90,7 @@ def _check_size(tokenizer: Any, files: checkpoint.Checkpoint) -> None:
     ids, size = tokenizer.get_vocab().values(), files.config()["vocab_size"]
     if max(ids) >= size or len(ids) < SMALLEST_SHARE * size:
         raise UserError(
-            f"the tokenizer of {files.model} has {len(ids)} tokens with ids up to {max(ids)}, and "
+            f"the tokenizer of {files.place} has {len(ids)} tokens with ids up to {max(ids)}, and "
             f"its weights embed {size}, so they are of different models; copy the tokenizer's "
             "files from where the weights are from"
         )

@@ -11,7 +11,8 @@ import soundfile
 
 from cfia.errors import UserError
 from cfia.kaldi.data_dir import DataDir, write_data_dir
-from tests.support.stages import Toy
+from cfia.kaldi.table import read_table, write_table
+from tests.support.stages import Outcome, Toy
 
 
 def balanced(wav: Path) -> None:
@@ -51,3 +52,36 @@ def test_ids_that_do_not_begin_with_the_speaker(tmp_path: Path) -> None:
     assert "specify" not in str(error.value)  # no flag of run.sh does
     write("anna-s1")
     assert DataDir.load(tmp_path / "data", ()).utterances == ["anna-s1"]
+
+
+def test_a_broken_marker_of_the_data_is_replaced_as_the_message_says(tmp_path: Path) -> None:
+    toy = Toy(tmp_path)
+    toy.run(1, 1)
+    marker = toy.directory / "data" / "all" / ".done.json"
+    marker.write_text(marker.read_text()[:40])
+    stopped = toy.run(1, 1)
+    assert "was cut or edited, or is of an earlier version of cfia; --force true" in stopped.said
+    assert toy.run(1, 1, force="true") == toy.run(1, 1) == Outcome(0)
+
+
+def test_a_corpus_that_was_moved(tmp_path: Path) -> None:
+    toy = Toy(tmp_path)
+    toy.run(1, 2)
+    moved = toy.corpus.rename(tmp_path / "disk2")
+    stopped = toy.run(3, 3, skip_bad="true")
+    assert "none of the audio files of data/all/wav.scp is there" in stopped.said
+    assert "run stage 1 with --force true and the --corpus_dir that they are" in stopped.said
+    assert toy.run(1, 3, force="true", corpus_dir=str(moved)) == Outcome(0)
+
+
+def test_a_path_that_is_too_long_for_the_disk_is_a_file_that_is_not_there(tmp_path: Path) -> None:
+    toy = Toy(tmp_path)
+    toy.run(1, 2)
+    data = toy.directory / "data" / "all"
+    (data / ".done.json").unlink()  # a user's own from now on
+    wavs = read_table(data / "wav.scp")
+    write_table(data / "wav.scp", {**wavs, min(wavs): f"/corpus/{'a' * 300}.wav"})
+    stopped = toy.run(3, 3)
+    assert "no such audio file" in stopped.said
+    assert "or leave it out with --skip_bad true" in stopped.said
+    assert toy.run(3, 3, skip_bad="true") == Outcome(0)

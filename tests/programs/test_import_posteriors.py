@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cfia.bin import gates, import_posteriors, posteriors, train
+from cfia.bin import gates, import_posteriors, posteriors, score, train
 from cfia.errors import UserError
 from cfia.kaldi.table import read_table, write_table
 from cfia.posteriors import read_posteriors, write_posteriors
@@ -177,3 +177,31 @@ def test_it_has_no_network(elsewhere: Elsewhere) -> None:
         with pytest.raises(UserError, match="was imported: it has posteriors, and no network"):
             program.main([*which, *options])
     assert tree(elsewhere.root) == before
+
+
+@pytest.mark.parametrize("place", ["svm/session", "mine", "svm/session/fold{k}_seed1"])
+def test_files_that_were_put_under_exp_by_hand_are_named_and_can_be_imported(
+    elsewhere: Elsewhere, caplog: pytest.LogCaptureFixture, place: str
+) -> None:
+    exp, files = elsewhere.root / "exp", []
+    for k, path in enumerate(elsewhere.files, start=1):
+        directory = exp / place.format(k=k)
+        if "{k}" not in place:
+            directory = directory / f"fold{k}"
+        directory.mkdir(parents=True)
+        files.append(path.rename(directory / "posteriors.tsv"))
+    if "{k}" in place:
+        with pytest.raises(UserError, match=r"holds posteriors\.tsv but no marker .* move it away"):
+            elsewhere.run("--force", "true", files=files)
+    score.main(["--expdir", str(exp)])
+    said = (
+        f"{files[0]} (and 2 more) is left out, for no stage has made it; move it out of {exp} and"
+    )
+    assert any(said in message for message in caplog.messages)
+    assert not (elsewhere.experiment / "scores.json").exists()
+    moved = [path.rename(elsewhere.root / f"{k}.tsv") for k, path in enumerate(files)]
+    elsewhere.run(files=moved)
+    caplog.clear()
+    score.main(["--expdir", str(exp)])
+    assert (elsewhere.experiment / "scores.json").exists()
+    assert not [message for message in caplog.messages if "posteriors" in message]

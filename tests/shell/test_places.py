@@ -94,7 +94,7 @@ def test_ci_finds_the_tests_that_it_runs(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("script", ["egs/emodb/run.sh", "utils/copy_data_dir.sh"])
-def test_without_python3_and_in_a_place_with_a_colon_it_says_so(
+def test_without_a_python3_that_starts_and_in_a_place_with_a_colon_it_says_so(
     script: str, tmp_path: Path
 ) -> None:
     tools = tmp_path / "tools"
@@ -104,6 +104,11 @@ def test_without_python3_and_in_a_place_with_a_colon_it_says_so(
     name = Path(script).name
     said = f"{name}: there is no python3 on the path; install Python 3.11 or newer\n"
     assert call(ROOT / script, "--help", cwd=tmp_path, PATH=str(tools)) == (1, "", said)
+    for variable, value in (("PYTHONHOME", str(tools)), ("PYTHONHASHSEED", "abc")):
+        code, _, err = call(ROOT / script, "--help", cwd=tmp_path, **{variable: value})
+        assert (code, err.count("\n")) == (1, 1)
+        assert err.startswith(f"{name}: {shutil.which('python3')} does not start with what the")
+        assert err.endswith(f"{variable}; unset that and run it again\n")
     copy = tmp_path / "12:30"
     made = shutil.ignore_patterns("downloads", "data", "dump", "exp")
     for part in ("egs", "utils"):

@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from cfia import cli
 from cfia.__main__ import STAGES, usage, verbs
+from cfia.bin import folds
 from tests.support.data_files import ROOT
 
 IN_THE_LIST = re.compile(r"^  (\w+) +(.*)$", re.MULTILINE)
@@ -82,3 +84,20 @@ def test_help_usage_and_a_verb() -> None:
     assert (wrong.returncode, wrong.stdout) == (2, "")
     assert wrong.stderr == "cfia: there is no verb 'no_such'; cfia --help lists them\n"
     assert "usage: cfia folds" in cfia("folds", "--help").stdout
+
+
+def test_the_level_of_messages(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def said(level: str) -> tuple[int, str]:
+        monkeypatch.setenv("CFIA_LOG", level)
+        with pytest.raises(SystemExit) as ended:
+            cli.run(folds.main, ["--help"])
+        return int(ended.value.code or 0), capsys.readouterr().err
+
+    assert said("debug") == said("") == (0, "")
+    code, message = said("loud")
+    assert code == 2
+    assert message.startswith("error: CFIA_LOG is 'loud'; legal values are ")
+    for word in re.findall("[A-Z]{4,}", message.partition("legal")[2]):
+        assert said(word) == (0, "")

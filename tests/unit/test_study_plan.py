@@ -57,6 +57,9 @@ def test_a_row_without_its_model_is_not_run_and_says_why(recipe: Recipe, tmp_pat
         recipe.plan("paper", audio_model="wavlm=/none")
     with pytest.raises(UserError, match=r"there is no encoder 'wavelm'; it is one of fbank"):
         recipe.plan("paper", audio_model="wavelm=/none")
+    for first in ("/none", "my model"):  # of a list, each is checked before stage 1
+        with pytest.raises(UserError, match=r"no such directory /none|rename it or give a symb"):
+            recipe.request("paper", audio_model=f"wavlm={first},hubert={model}")
     without = recipe.plan("paper", audio_model="fbank=")
     assert not without.experiments
     own = {"audio_model": "wavlm=microsoft/wavlm-large"}
