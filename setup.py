@@ -10,9 +10,7 @@ REQUIRES = [
     "transformers>=4.56",  # text and speech encoders
     "huggingface-hub>=0.34",  # the models that a user names by their hub ids
     "safetensors>=0.4",  # names and shapes in a checkpoint, before it is loaded
-    "funasr>=1.2",  # emotion2vec
     "modelscope>=1.20",  # the models that a user names by their ModelScope ids (--hub ms)
-    "setuptools",  # funasr imports distutils, which left Python in 3.12
     "kaldiio>=2.18",  # Kaldi archives
     "pyyaml>=6.0",  # configuration
     "numpy>=1.26",  # arrays
@@ -37,6 +35,8 @@ REQUIRES_TEST = [
     "pytest>=8",  # the test runner
     "hypothesis>=6.100",  # property tests
     "scikit-learn>=1.4",  # scores to compare ours with
+    "funasr>=1.2",  # emotion2vec to compare ours with
+    "setuptools",  # funasr imports distutils, which left Python in 3.12
     "ruff>=0.6",  # lint and format
     "mypy>=1.11",  # types
     "import-linter>=2",  # layers

@@ -92,6 +92,6 @@ def finish(figure: Figure) -> Drawing:
         warnings.filterwarnings("ignore", "Glyph .* missing from font")
         # Matplotlib would write its version and the date, which change the bytes.
         figure.savefig(png, format="png", metadata={"Software": None})
-        figure.set_layout_engine("none")  # it is laid out already, and that takes time
+        figure.set_layout_engine(None)  # it is laid out already, and that takes time
         figure.savefig(svg, format="svg", metadata={"Creator": None, "Date": None})
     return Drawing(png.getvalue(), svg.getvalue())

@@ -109,10 +109,10 @@ def _exact(theta: Array, n_clusters: int, level: float) -> tuple[Array, Array]:
     For clusters that do not differ at all, as at 100 %, the jackknife knows no variance. Taking
     each cluster for one trial holds whatever its utterances have in common.
     """
-    from scipy import stats
+    from scipy import special  # `stats` calls this, and takes a second to load
 
     hits = theta * n_clusters
     tail = (1 - level) / 2
-    low = stats.beta.ppf(tail, np.maximum(hits, 1e-9), n_clusters - hits + 1)
-    high = stats.beta.ppf(1 - tail, hits + 1, np.maximum(n_clusters - hits, 1e-9))
+    low = special.betaincinv(np.maximum(hits, 1e-9), n_clusters - hits + 1, tail)
+    high = special.betaincinv(hits + 1, np.maximum(n_clusters - hits, 1e-9), 1 - tail)
     return np.where(hits > 0, low, 0.0), np.where(hits < n_clusters, high, 1.0)

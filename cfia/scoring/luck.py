@@ -80,7 +80,7 @@ def reach(own: Array, shared: Array, freedom: tuple[int, int], level: float) -> 
         freedom: the degrees of freedom of both; the second is 0 where nothing is shared.
         level: how often it is to be enough.
     """
-    from scipy import stats
+    from scipy import special  # `stats` calls this, and takes a second to load
 
-    t_own, t_shared = (stats.t.ppf((1 + level) / 2, max(df, 1)) for df in freedom)
+    t_own, t_shared = (special.stdtrit(max(df, 1), (1 + level) / 2) for df in freedom)
     return np.asarray(np.sqrt(t_own**2 * own + t_shared**2 * shared))

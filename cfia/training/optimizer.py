@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterable
 
+import torch
 from torch import nn
 from torch.optim import Adam, Optimizer, RMSprop
 from torch.optim.lr_scheduler import CosineAnnealingLR, CyclicLR, LRScheduler, ReduceLROnPlateau
@@ -11,13 +13,35 @@ from torch.optim.lr_scheduler import CosineAnnealingLR, CyclicLR, LRScheduler, R
 from cfia.config import TrainConfig
 
 
+class _Eager(Optimizer):
+    """An optimiser that does not load torch's compiler.
+
+    To load it takes longer than torch itself, as long as a small training; and all that torch's own
+    methods want of it is that it keeps away from them. They are taken here from below what wraps
+    them (`torch._compile._disable_dynamo`, `torch.optim.optimizer._use_grad_for_differentiable`).
+    """
+
+    add_param_group = inspect.unwrap(Optimizer.add_param_group)
+    load_state_dict = inspect.unwrap(Optimizer.load_state_dict)
+    state_dict = inspect.unwrap(Optimizer.state_dict)
+    zero_grad = inspect.unwrap(Optimizer.zero_grad)
+
+
+class _Adam(_Eager, Adam):
+    step = torch.no_grad()(inspect.unwrap(Adam.step))
+
+
+class _RMSprop(_Eager, RMSprop):
+    step = torch.no_grad()(inspect.unwrap(RMSprop.step))
+
+
 def make_optimizer(parameters: Iterable[nn.Parameter], config: TrainConfig) -> Optimizer:
     """Make the optimiser `config.optimizer`, at the initial learning rate."""
     if config.optimizer == "rmsprop":
-        return RMSprop(
+        return _RMSprop(
             parameters, config.lr, momentum=config.momentum, weight_decay=config.weight_decay
         )
-    return Adam(parameters, config.lr, weight_decay=config.weight_decay)
+    return _Adam(parameters, config.lr, weight_decay=config.weight_decay)
 
 
 def make_scheduler(optimizer: Optimizer, config: TrainConfig) -> LRScheduler | None:

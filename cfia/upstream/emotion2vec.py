@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import copy
-import io
 import re
 from collections.abc import Sequence
-from contextlib import redirect_stdout
 from typing import TYPE_CHECKING, Any
 
 from cfia.errors import UserError
@@ -15,6 +12,7 @@ from cfia.upstream import checkpoint
 from cfia.upstream.base import Features, Loader, Upstream
 from cfia.upstream.choice import Choice
 from cfia.upstream.emotion2vec_files import CONFIG, DECODER, HEAD, Files, find
+from cfia.upstream.emotion2vec_shapes import shapes
 
 if TYPE_CHECKING:
     from cfia.upstream.emotion2vec_batch import Network
@@ -71,7 +69,7 @@ def build(choice: Choice, files: Files, num_threads: int, device: str) -> Upstre
 
     torch.set_num_threads(num_threads)
     spec, config = check(choice, files), _config(files)
-    weights = _weights(files, config)
+    weights = _weights(files, config, spec)
     placed = {key: checkpoint.place(value, device) for key, value in weights.items()}
     conf = config["model_conf"]
     network = Network(placed, conf, spec)
@@ -117,7 +115,7 @@ LOADER = Loader(find, check, build, Files)
 def _spec(files: checkpoint.Checkpoint, text: str) -> list[list[int]]:
     """Read a sum of lists such as `[(512, 10, 5)] + [(512, 3, 2)] * 4`.
 
-    funasr evaluates the text as Python. So nothing but such a sum may reach it.
+    funasr evaluates the text as Python; here it is numbers and nothing else.
     """
     term = r"\[\(\d+,\d+,\d+\)\](?:\*\d+)?"
     packed = re.sub(r"\s", "", text)
@@ -136,31 +134,17 @@ def _other_design(files: checkpoint.Checkpoint, key: str, value: Any) -> UserErr
     )
 
 
-def _shapes(files: checkpoint.Checkpoint, config: dict[str, Any]) -> dict[str, tuple[int, ...]]:
-    """List names and shapes of the parameters of funasr's model class, without its decoder."""
-    import torch
-
-    # Its import tells on stdout which optional packages it misses.
-    with redirect_stdout(io.StringIO()):
-        from funasr.models.emotion2vec.model import Emotion2vec as Model
-    config = copy.deepcopy(config)
-    config["model_conf"]["modalities"]["audio"]["decoder"] = None
-    try:
-        with torch.device("meta"):
-            model = Model(model_conf=config["model_conf"])
-    except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as e:
-        raise checkpoint.unloadable(files, e) from None
-    return {key: tuple(value.shape) for key, value in model.state_dict().items()}
-
-
-def _weights(files: Files, config: dict[str, Any]) -> dict[str, Any]:
+def _weights(files: Files, config: dict[str, Any], spec: list[list[int]]) -> dict[str, Any]:
     """Read the parameters in float32 by their names, and check that each has its place.
 
     funasr loads what fits and leaves random numbers in the rest; here that is an error.
     """
-    shapes = _shapes(files, config)
+    try:
+        expected = shapes(config["model_conf"], spec)
+    except (ArithmeticError, LookupError, TypeError, ValueError) as error:
+        raise checkpoint.unloadable(files, error) from None
     state = {k: v for k, v in files.stored().items() if not k.startswith((DECODER, HEAD))}
-    missing, unknown = list(shapes.keys() - state.keys()), list(state.keys() - shapes.keys())
-    mismatched = [k for k in shapes.keys() & state.keys() if state[k].shape != shapes[k]]
+    missing, unknown = list(expected.keys() - state.keys()), list(state.keys() - expected.keys())
+    mismatched = [k for k in expected.keys() & state.keys() if state[k].shape != expected[k]]
     checkpoint.check_keys(files.model, CONFIG, missing, unknown, mismatched)
-    return {key: state[key].read().float() for key in shapes}
+    return {key: state[key].read().float() for key in expected}

@@ -19,6 +19,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from cfia.upstream.emotion2vec_files import AUDIO
+from cfia.upstream.emotion2vec_shapes import blocks
 from cfia.upstream.frames import Convolutions, pieces, samples_of
 
 # Output frames that the convolutional front makes at once (2 s). The output of its first layer
@@ -125,10 +126,7 @@ class Network:
         self.device = next(iter(weights.values())).device
         self._weights = weights
         self._positions = Positions(weights, audio["conv_pos_depth"], audio["conv_pos_groups"])
-        self._blocks = [
-            *(f"{AUDIO}.context_encoder.blocks.{i}" for i in range(audio["prenet_depth"])),
-            *(f"blocks.{i}" for i in range(conf["depth"])),
-        ]
+        self._blocks = blocks(conf)
         self._heads = int(conf["num_heads"])
         self._eps = float(conf["norm_eps"])
         self._extra = weights.get(f"{AUDIO}.extra_tokens")

@@ -56,12 +56,15 @@ def test_a_training_among_others_has_the_bytes_of_one_alone(
     recipe.list_trainings(nj="4")
     line = recipe.listed()[-1]
     log = finished.exp / "linear_fbank" / "session" / "fold2_seed1" / "train.log"
-    command = log.read_text().splitlines()[0]
+    logged = log.read_text().splitlines()[0]
     assert (
-        command == f"# python -m cfia.bin.train {line.replace(str(recipe.exp), str(finished.exp))}"
+        logged == f"# python -m cfia.bin.train {line.replace(str(recipe.exp), str(finished.exp))}"
     )
-    words = [w.replace(str(finished.exp), str(recipe.exp)) for w in shlex.split(command)[2:]]
-    subprocess.run([sys.executable, *words], check=True, cwd=ROOT)
+    words = [w.replace(str(finished.exp), str(recipe.exp)) for w in shlex.split(logged)[2:]]
+    command = [sys.executable, "-X", "importtime", *words]
+    said = subprocess.run(command, check=True, cwd=ROOT, stderr=subprocess.PIPE, text=True).stderr
+    assert " torch\n" in said
+    assert "torch._dynamo" not in said  # the compiler: nothing is compiled, and it takes seconds
     files = recipe.results()
     assert {Path(name).name for name in files} == {"best.pt", "checkpoint.pt", "history.csv"}
     expected = finished.results()

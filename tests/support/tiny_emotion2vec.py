@@ -93,17 +93,22 @@ def base_config() -> dict[str, Any]:
     return config(dim=768, channels=512, heads=12, prenet=4, depth=8, groups=16)
 
 
+def network(conf: dict[str, Any]) -> Any:
+    """funasr's own model, with random weights."""
+    # Its import tells on stdout which optional packages it misses.
+    with redirect_stdout(io.StringIO()):
+        from funasr.models.emotion2vec.model import Emotion2vec
+    return Emotion2vec(model_conf=copy.deepcopy(conf))
+
+
 def save(directory: Path, settings: dict[str, Any] | None = None, seed: int = 0) -> Path:
     """Save config.yaml and model.pt with random weights; returns the directory."""
     import torch
     import yaml
 
-    with redirect_stdout(io.StringIO()):
-        from funasr.models.emotion2vec.model import Emotion2vec
-
     settings = settings or config()
     torch.manual_seed(seed)
-    model = Emotion2vec(model_conf=copy.deepcopy(settings["model_conf"]))
+    model = network(settings["model_conf"])
     with torch.no_grad():
         # Fresh norms are the identity and fresh biases zero: nothing would show if one were left
         # out. The scale of the distances is raised, for the same reason.

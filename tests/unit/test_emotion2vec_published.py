@@ -199,9 +199,8 @@ MEASURE = """
 import sys
 from pathlib import Path
 import torch
-from cfia.upstream import emotion2vec
+from cfia.upstream import emotion2vec, emotion2vec_batch
 from cfia.upstream.choice import Choice
-from funasr.models.emotion2vec.model import Emotion2vec
 
 def peak():  # not of getrusage, which begins with what the parent had
     lines = Path("/proc/self/status").read_text().splitlines()

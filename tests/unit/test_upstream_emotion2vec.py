@@ -8,6 +8,7 @@ import pickle
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +17,17 @@ import pytest
 import soundfile
 import torch
 import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from cfia.errors import UserError
 from cfia.files import sha256
 from cfia.upstream import build, emotion2vec_batch
 from cfia.upstream.choice import Choice
+from cfia.upstream.emotion2vec import check
+from cfia.upstream.emotion2vec_files import Files
+from cfia.upstream.emotion2vec_shapes import shapes
 from cfia.upstream.registry import model_digest
 from tests.support import dump_data, tiny_emotion2vec
 from tests.support.payload import Payload
@@ -112,6 +118,37 @@ def test_other_settings_are_followed(tmp_path: Path, part: str, key: str, value:
     waves = [noise(n, n) for n in (30000, 9600)]
     wanted = tiny_emotion2vec.generate(tiny_emotion2vec.reference(directory), waves)
     assert difference(emotion2vec(directory).extract(waves), wanted) < 1e-4
+
+
+@settings(max_examples=20)
+@given(
+    sizes=st.fixed_dictionaries(
+        {"dim": st.just(12), "channels": st.integers(1, 5), "heads": st.integers(1, 4),
+         "prenet": st.integers(0, 3), "depth": st.integers(0, 3), "groups": st.integers(1, 4)}
+    ),
+    ratio=st.sampled_from([0.3, 1, 4.0]),
+    audio=st.fixed_dictionaries(
+        {"conv_pos_width": st.integers(1, 99), "conv_pos_depth": st.integers(1, 6),
+         "num_extra_tokens": st.integers(0, 3), "use_alibi_encoder": st.booleans(),
+         "learned_alibi_scale_per_head": st.booleans()}
+    ),
+)  # fmt: skip
+def test_parameters_are_those_of_funasrs_class(
+    sizes: dict[str, int], ratio: float, audio: dict[str, Any]
+) -> None:
+    config = tiny_emotion2vec.config(**sizes)
+    conf = config["model_conf"]
+    conf["mlp_ratio"] = ratio
+    conf["modalities"]["audio"].update(audio, decoder=None)
+    with torch.device("meta"):
+        theirs = tiny_emotion2vec.network(conf).state_dict()
+    assert shapes(conf, spec_of(config)) == {k: tuple(v.shape) for k, v in theirs.items()}
+
+
+def spec_of(config: dict[str, Any]) -> list[list[int]]:
+    with tempfile.TemporaryDirectory() as name:
+        (Path(name) / "config.yaml").write_text(yaml.safe_dump(config))
+        return check(Choice("audio", "emotion2vec"), Files(name, Path(name), None))
 
 
 def test_description_holds_the_digest_of_the_weights(saved: Path) -> None:
@@ -209,6 +246,8 @@ def test_what_is_not_an_emotion2vec_model_is_refused(directory: Path) -> None:
         ({"model": "Paraformer"}, "of the model Paraformer, not Emotion2vec"),
         ({"model_conf": config["model_conf"] | {"layer_norm_first": True}}, "layer_norm_first"),
         ({"model_conf": config["model_conf"] | {"embed_dim": "x"}}, "cannot be loaded"),
+        ({"model_conf": config["model_conf"] | {"embed_dim": 25}}, "25 is no multiple of conv_pos"),
+        ({"model_conf": config["model_conf"] | {"depth": None}}, "cannot be loaded"),
         ({"model_conf": config["model_conf"] | {"modalities": {}}}, "modalities.audio"),
     ):
         (directory / "config.yaml").write_text(yaml.safe_dump(config | copy.deepcopy(change)))
@@ -251,7 +290,7 @@ def test_nothing_is_printed_and_no_hub_is_asked(saved: Path, tmp_path: Path) -> 
     (repository / "refs" / "main").write_text(revision)
     shutil.copytree(saved, tmp_path / "ms" / "models" / "someone" / "other")
     program = (
-        "import logging, socket\n"
+        "import logging, socket, sys\n"
         "logging.basicConfig(level=logging.INFO)\n"
         "def refuse(*_): raise OSError('no network in this test')\n"
         "socket.socket.connect = refuse\n"
@@ -261,6 +300,7 @@ def test_nothing_is_printed_and_no_hub_is_asked(saved: Path, tmp_path: Path) -> 
         "for model, hub in ('someone/tiny', 'hf'), ('someone/other', 'ms'):\n"
         "    found = build(Choice('audio', 'emotion2vec', model, hub=hub)).description\n"
         "    print(found.model, found.revision)\n"
+        "assert 'funasr' not in sys.modules\n"  # which takes ten seconds
     )
     environment = {"HF_HUB_CACHE": str(tmp_path / "hf"), "HF_HUB_OFFLINE": "1"}
     done = subprocess.run(
