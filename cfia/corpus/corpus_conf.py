@@ -140,8 +140,8 @@ def read_corpus_conf(path: Path) -> CorpusConf:
     except ShapeError as error:
         quotes = "write names that look like numbers in quotes, such as '03', and "
         raise UserError(
-            f"{path}: {error}; {quotes * str(error).startswith('the key')}see conf/README.md, which "
-            "lists the keys"
+            f"{path}: {error}; {quotes * str(error).startswith('the key')}see conf/README.md, "
+            "which lists the keys"
         ) from None
     _check_standard(path, conf.get("standard", {}))
     return conf
