@@ -12,13 +12,13 @@ import inspect
 import logging
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from cfia import marker
 from cfia.cli import boolean, parser
-from cfia.corpus.corpus_conf import read_corpus_conf
+from cfia.corpus.corpus_conf import has_text, read_corpus_conf
 from cfia.corpus.rare import without_rare
 from cfia.corpus.tables import report, seconds_spoken, tables
 from cfia.corpus.transcripts import some, transcripts
@@ -94,9 +94,9 @@ def prepare(reader: Reader, args: argparse.Namespace) -> None:
     if not args.corpus_dir.is_dir():
         raise UserError(f"no such directory {args.corpus_dir}; give the corpus by --corpus_dir")
     root = args.corpus_dir.resolve()
-    corpus = reader(root, args.conf)
+    corpus, conf = reader(root, args.conf), read_corpus_conf(args.conf / "corpus.yaml")
+    corpus = replace(corpus, has_text=corpus.has_text and has_text(conf))
     selected = select(corpus.utterances, args.label_map)
-    conf = read_corpus_conf(args.conf / "corpus.yaml")
     present, absent = _present(corpus, selected, args, root)
     present, merged = without_rare(present, conf.get("min_class"))
     _check_enough(present, args)
