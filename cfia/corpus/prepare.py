@@ -104,29 +104,25 @@ def prepare(reader: Reader, args: argparse.Namespace) -> None:
         raise UserError(f"no such directory {args.corpus_dir}; give the corpus by --corpus_dir")
     root = args.corpus_dir.resolve()
     corpus = reader(root, args.conf)
-    bad = _bad(corpus, skip_bad=args.skip_bad)
     if args.show:
         print(show(corpus, args.label_map, args.show))
         return
+    bad = _bad(corpus, skip_bad=args.skip_bad)
     selected = select(corpus.utterances, args.label_map)
     conf = read_corpus_conf(args.conf / "corpus.yaml")
     present, absent = _present(corpus, selected, args, root)
     present, merged = without_rare(present, conf.get("min_class"))
     _check_enough(present, args)
-    texts = {}
-    if corpus.has_text or args.text_file:
-        strip = args.text_tags == "strip"
-        texts = transcripts([u for u, _ in present], args.text_file, strip=strip)
-    from cfia.kaldi.data_dir import write_data_dir  # late: --show needs no audio
-
+    texts = _texts(corpus, present, args)
     audio = {u.audio for u, _ in selected if u.audio.is_file()}
     options, inputs = recorded(args, root, corpus, audio, reader)
     inputs |= {"min_class": merged} if merged else {}
     if marker.check(args.data_dir, options, inputs, force=args.force) is marker.State.DONE:
         log.info("%s: already made, skipping", args.data_dir)
         return
-    audio_format = conf.get("audio") or {}
-    utterances = [utterance for utterance, _ in present]
+    from cfia.kaldi.data_dir import write_data_dir  # late: --show needs no audio
+
+    utterances, audio_format = [utterance for utterance, _ in present], conf.get("audio") or {}
     durations, unreadable = _durations(utterances, audio_format, skip_bad=args.skip_bad)
     kept = [(utterance, label) for utterance, label in present if utterance.id in durations]
     rows = tables(kept, texts, durations, corpus.speakers)
@@ -195,6 +191,16 @@ def _present(
 
 def _said_by(utterance: Utterance) -> str:
     return f"; {utterance.source} names the first" if isinstance(utterance.source, str) else ""
+
+
+def _texts(
+    corpus: Corpus, present: Sequence[tuple[Utterance, str]], args: argparse.Namespace
+) -> dict[str, str]:
+    """Give the transcripts of utterances by their ids; none where there are no transcripts."""
+    if not corpus.has_text and not args.text_file:
+        return {}
+    strip = args.text_tags == "strip"
+    return transcripts([u for u, _ in present], args.text_file, strip=strip)
 
 
 def _release_differences(
