@@ -135,7 +135,7 @@ def in_threads(function: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
     """
     items = iter(items)
     # A task for each would take longer than what it does.
-    tasks = iter(lambda: list(islice(items, 64)), [])
+    tasks = iter(lambda: list(islice(items, 16)), [])
     with ThreadPoolExecutor() as pool:
         for values in pool.map(lambda task: [function(item) for item in task], tasks):
             yield from values

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
-from cfia.corpus.corpus_conf import Join
+from cfia.corpus.corpus_conf import Join, listed
 from cfia.corpus.read_table import read_table
 from cfia.corpus.rows import Row, Template
 from cfia.errors import UserError
@@ -29,7 +29,8 @@ def join(rows: Iterable[Row], root: Path, conf: Join, used: Collection[str]) -> 
         value = template.fill(row)
         found = table.get(value)
         if found is None:
-            row.fault = row.fault or f"{conf['file']} has no row whose {conf['key']} is {value!r}"
+            where = ", ".join(listed(conf["file"]))
+            row.fault = row.fault or f"{where} has no row whose {conf['key']} is {value!r}"
             row.fields = {**dict.fromkeys(next(iter(table.values())).fields, ""), **row.fields}
         else:
             _check_clash(row, found, conf["key"], used)

@@ -48,6 +48,9 @@ def show(corpus: Corpus, labels: Path, n: int) -> str:
     without = sum(u.transcript is None for u in utterances)
     if without and corpus.has_text:
         lines.append(f"without a transcript: {without:,}")
+    if corpus.bad:
+        first = next(iter(corpus.bad.values()))
+        lines.append(f"rows that cannot be used: {len(corpus.bad):,}; the first: {first}")
     return "\n".join([*lines, f"utterances: {len(utterances):,}"])
 
 

@@ -230,6 +230,7 @@ def test_show_writes_nothing(made: SmallCorpus, tmp_path: Path) -> None:
     """The real script of a recipe without a program of its own."""
     with_column(made, "gender", "{who}", {"Ann": "f", "Bob": "m"})
     made.edit("Bob,hap", "Bob,ps")
+    made.table.write_text(made.table.read_text() + "c.wav,,ang,Hm.,Test\n")
     made.write_page()
     (made.corpus / "wav" / "b 2.wav").unlink()
     script = ROOT / "egs" / "emodb" / "local" / "data.sh"
@@ -252,6 +253,8 @@ def test_show_writes_nothing(made: SmallCorpus, tmp_path: Path) -> None:
         "by speaker (2): Ann 2, Bob 2",
         "by official split: test 1, train 2, valid 1",
         f"without their audio file: 1, such as {made.corpus}/wav/b 2.wav",
+        f"rows that cannot be used: 1; the first: {made.corpus}/labels.csv, line 6: the speaker "
+        "is empty (column who)",
         "utterances: 4",
     ):
         assert line in done.stdout.splitlines()
