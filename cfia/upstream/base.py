@@ -24,10 +24,12 @@ class Upstream(abc.ABC):
     Attributes:
         description: what it is, for `frontend.yaml`.
         shortest: the fewest samples at `sample_rate` that give a frame.
+        independent: whether an item's features are the same in any batch, to the last bit.
     """
 
     description: Frontend
     shortest: int = 1
+    independent: bool = False
 
     @property
     def sample_rate(self) -> int | None:

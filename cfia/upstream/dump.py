@@ -10,7 +10,7 @@ import logging
 import sys
 import threading
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,13 +23,17 @@ from tqdm import tqdm
 from cfia.errors import UserError
 from cfia.kaldi import archive, audio
 from cfia.kaldi.data_dir import DataDir
-from cfia.upstream import journal
+from cfia.upstream import journal, origin
 from cfia.upstream.base import Features, Upstream
 from cfia.upstream.dump_plan import Plan
+from cfia.upstream.origin import Origins
 from cfia.upstream.registry import build
+from cfia.upstream.take_over import Sources, Taken
 
 # Seconds between two lines of progress in a log.
 REPORT_EVERY = 30.0
+# Utterances that a job encodes again before it takes any over.
+COMPARED = 2
 
 T = TypeVar("T")
 
@@ -38,9 +42,11 @@ _log = logging.getLogger(__name__)
 
 @dataclass
 class _Batch:
-    """A batch, ready for the encoder: waveforms or transcripts by utterance."""
+    """A batch, ready for the encoder: waveforms or transcripts by utterance, and what is taken."""
 
     number: int
+    origins: dict[str, str]
+    taken: dict[str, Taken]
     items: dict[str, Any] = field(default_factory=dict)
     skipped: dict[str, str] = field(default_factory=dict)  # utterance -> why
     remarks: dict[str, str] = field(default_factory=dict)  # utterance -> what is odd
@@ -49,6 +55,7 @@ class _Batch:
 def run_job(directory: Path, data: DataDir, job: int, device: str = "cpu") -> None:
     """Encode a job's batches, going on behind the last one that is finished.
 
+    What another dump has is taken from there (`cfia.upstream.take_over`).
     `device`, "cpu" or "cuda", is where a network runs.
 
     Raises:
@@ -75,16 +82,63 @@ def run_job(directory: Path, data: DataDir, job: int, device: str = "cpu") -> No
         if begun is None:
             _log.info("%s: job %d is finished, skipping", directory, job)
             return
-        numbers, done = plan.jobs[job - 1], len(begun.done)
-        stop = threading.Event()
+        origins = Origins(upstream, s, device)
+        _run_batches(plan, job, data, upstream, begun, origins)
+        begun.finish()
+
+
+def _run_batches(
+    plan: Plan,
+    job: int,
+    data: DataDir,
+    upstream: Upstream,
+    begun: journal.Journal,
+    origins: Origins,
+) -> None:
+    """Load, encode and write the batches of a job that are left."""
+    numbers, done = plan.jobs[job - 1], len(begun.done)
+    modality, stop = plan.settings.choice.modality, threading.Event()
+    of = {n: origins.of(origin.read(data, modality, plan.batches[n])) for n in numbers[done:]}
+    wanted, whole = {at for batch in of.values() for at in batch.values()}, not upstream.independent
+    with Sources(begun.files.directory, upstream.description, wanted, whole=whole) as sources:
+        if not _agrees(plan, of, sources, data, upstream):
+            sources.forget()
+            of = {number: {} for number in of}
 
         def load(number: int) -> _Batch:
-            return _load_batch(plan, number, data, upstream, stop)
+            batch = _Batch(number, of[number], sources.take(of[number]))
+            return _load_batch(plan, plan.batches[number], batch, data, upstream, stop)
 
         with contextlib.closing(ahead(load, numbers[done:], stop)) as batches:
-            for batch in _progress(batches, done, len(numbers), f"{s.name}, job {job}"):
+            title = f"{plan.settings.name}, job {job}"
+            for batch in _progress(batches, done, len(numbers), title):
                 _dump_batch(plan, batch, upstream, begun)
-        begun.finish()
+
+
+def _agrees(
+    plan: Plan,
+    of: Mapping[int, Mapping[str, str]],
+    sources: Sources,
+    data: DataDir,
+    upstream: Upstream,
+) -> bool:
+    """Encode some of what would be taken over, and compare every bit.
+
+    A processor or a library may differ in what nobody thought of.
+    """
+    number, taken = next(((n, t) for n, at in of.items() if (t := sources.take(at))), (0, {}))
+    compared = list(taken)[: COMPARED if upstream.independent else None]
+    batch = _load_batch(plan, compared, _Batch(number, {}, {}), data, upstream, threading.Event())
+    encoded = upstream.extract(list(batch.items.values())) if batch.items else []
+    again = dict(zip(batch.items, encoded, strict=True))
+    for utterance in compared:
+        if utterance not in again or not np.array_equal(again[utterance], taken[utterance].matrix):
+            _log.warning(
+                "%s has other features of %s than %s gives now, so none are taken over",
+                taken[utterance].dump, utterance, upstream.description.name,
+            )  # fmt: skip
+            return False
+    return True
 
 
 def ahead(
@@ -122,27 +176,49 @@ def _dump_batch(plan: Plan, batch: _Batch, upstream: Upstream, begun: journal.Jo
             batch.remarks.setdefault(utterance, clause)
     for utterance, clause in batch.remarks.items():
         _log.warning("%s: %s", utterance, clause)
-    matrices = upstream.extract(list(batch.items.values())) if batch.items else []
+    encoded = upstream.extract(list(batch.items.values())) if batch.items else []
+    matrices = dict(zip(batch.items, encoded, strict=True))
+    matrices |= {utterance: taken.matrix for utterance, taken in batch.taken.items()}
     entries, offsets, frames = b"", {}, {}
-    for utterance, matrix in zip(batch.items, matrices, strict=True):
+    for utterance in (u for u in plan.batches[batch.number] if u in matrices):
+        matrix = matrices[utterance]
         _check_features(utterance, matrix, upstream)
         entry, offset = archive.entry(utterance, matrix, plan.settings.compression_method)
         offsets[utterance] = begun.end + len(entries) + offset
         frames[utterance] = len(matrix)
         entries += entry
     end = begun.end + len(entries)
-    done = journal.Batch(batch.number, end, offsets, frames, batch.skipped, batch.remarks)
-    begun.append(entries, done)
+    begun.append(
+        entries,
+        journal.Batch(
+            batch.number,
+            end,
+            offsets,
+            frames,
+            batch.skipped,
+            batch.remarks,
+            origins={u: at for u, at in batch.origins.items() if u in frames},
+            taken={utterance: taken.dump for utterance, taken in batch.taken.items()},
+        ),
+    )
 
 
 def _load_batch(
-    plan: Plan, number: int, data: DataDir, upstream: Upstream, stop: threading.Event
+    plan: Plan,
+    utterances: Iterable[str],
+    batch: _Batch,
+    data: DataDir,
+    upstream: Upstream,
+    stop: threading.Event,
 ) -> _Batch:
-    """Load the waveforms or transcripts of a batch; stop in the middle when `stop` is set."""
-    batch = _Batch(number)
-    for utterance in plan.batches[number]:
+    """Load the waveforms or transcripts that a batch lacks, until `stop` is set."""
+    for utterance in utterances:
         if stop.is_set():
             break
+        if utterance in batch.taken:
+            if remark := batch.taken[utterance].remark:
+                batch.remarks[utterance] = remark
+            continue
         if plan.settings.choice.modality == "text":
             batch.items[utterance] = data.text[utterance]
             continue
@@ -155,6 +231,8 @@ def _load_batch(
             if not plan.settings.skip_bad:
                 raise UserError(f"utterance {utterance}: {error}") from None
             batch.skipped[utterance] = str(error).rpartition("; ")[0] or str(error)
+    if batch.skipped and not upstream.independent:
+        batch.origins = {}  # other utterances than these were encoded together
     return batch
 
 

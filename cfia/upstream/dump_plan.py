@@ -23,7 +23,7 @@ from cfia.kaldi import audio
 from cfia.kaldi.data_dir import DataDir
 from cfia.naming import MODALITIES
 from cfia.shapes import ShapeError, fit
-from cfia.upstream import journal, registry
+from cfia.upstream import journal, registry, take_over
 from cfia.upstream.batches import durations, make_batches, split_jobs
 from cfia.upstream.checkpoint import Checkpoint
 from cfia.upstream.choice import Choice
@@ -209,6 +209,7 @@ def make(directory: Path, data: DataDir, settings: Settings, nj: int, *, force: 
             directories.remove(directory)
         marker.start(directory, options, inputs)
     write_json(directory / AUDIO, _audio_stats(data, settings))
+    take_over.plan(directory, options, inputs, force=force)
     write_json(directory / NAME, asdict(plan))
     return len(plan.jobs)
 

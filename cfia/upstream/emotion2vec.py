@@ -13,11 +13,14 @@ from cfia.upstream.base import Features, Loader, Upstream
 from cfia.upstream.choice import Choice
 from cfia.upstream.emotion2vec_files import CONFIG, DECODER, HEAD, Files, find
 from cfia.upstream.emotion2vec_shapes import shapes
+from cfia.upstream.frames import samples_of
 
 if TYPE_CHECKING:
     from cfia.upstream.emotion2vec_batch import Network
 
 SAMPLE_RATE = 16000
+# A batch of fewer frames than about this many is filled up with silence.
+LEAST_FRAMES = 64
 
 # What `Network` takes for granted; `check` refuses a model without it.
 MODEL_DESIGN = {"layer_norm_first": False, "norm_affine": True}
@@ -36,6 +39,8 @@ class Emotion2vec(Upstream):
         self._network = network
         self._normalise = normalise
         self._device = network.device
+        self.independent = network.device.type == "cpu"
+        self._least = samples_of(network.front.spec, LEAST_FRAMES)
         self.shortest = network.front.shortest
         shift = network.front.stride / SAMPLE_RATE
         self.description = files.frontend("audio", "emotion2vec", None, 0, dim, shift, SAMPLE_RATE)
@@ -53,7 +58,12 @@ class Emotion2vec(Upstream):
             waves = [torch.from_numpy(samples).to(self._device) for samples in batch]
             if self._normalise:
                 waves = [functional.layer_norm(wave, wave.shape) for wave in waves]
-            return [states.cpu().numpy().copy() for states in self._network(waves)]
+            # Silence fills up a product of very few rows: libraries compute these in another order
+            # (MKL: up to 15), and so the last bits would depend on what else is in the batch.
+            if sum(map(len, waves)) < self._least:
+                waves.append(waves[0].new_zeros(self._least))
+            encoded = self._network(waves)[: len(batch)]
+            return [states.cpu().numpy().copy() for states in encoded]
 
 
 def build(choice: Choice, files: Files, num_threads: int, device: str) -> Upstream:

@@ -163,7 +163,8 @@ class Network:
         x = self._attention(x, f"{name}.attn", lengths, extra).add_(x)
         x = self._norm(x, f"{name}.norm1", self._eps)
         outputs = []
-        for rows in torch.split(x, ROWS):
+        # In parts of about one size: few rows that are left over would be computed in another way.
+        for rows in torch.tensor_split(x, -(-len(x) // ROWS)):
             hidden = functional.gelu(self._linear(rows, f"{name}.mlp.fc1"))
             outputs.append(self._linear(hidden, f"{name}.mlp.fc2").add_(rows))
         return self._norm(torch.cat(outputs), f"{name}.norm2", self._eps)

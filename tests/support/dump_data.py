@@ -107,12 +107,12 @@ def features(directory: Path) -> dict[str, NDArray[np.float32]]:
 
 
 def contents(directory: Path) -> dict[str, bytes]:
-    """Every file of a dump, with its own path replaced in scp files."""
+    """Every file of a dump but those on its origin, with its own path replaced in scp files."""
     own = str(directory).encode()
     return {
         path.name: path.read_bytes().replace(own, b"DIR")
         for path in directory.iterdir()
-        if path.is_file() and path.name != ".done.json"
+        if path.is_file() and path.name not in (".done.json", "utt2origin", "taken_over")
     }
 
 
