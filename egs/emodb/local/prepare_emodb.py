@@ -33,7 +33,9 @@ def read(corpus_dir: Path, conf: Path) -> Corpus:
     texts = conf / "texts.yaml"
     sentences = read_yaml(texts)
     utterances = [_utterance(path, texts, sentences) for path in _audio(corpus_dir)]
-    return Corpus(utterances, {"spk2gender": _SPK2GENDER}, inputs={"texts.yaml": sha256(texts)})
+    return Corpus(
+        utterances, {"spk2gender": _SPK2GENDER}, inputs={"texts.yaml": sha256(texts)}
+    )
 
 
 def _audio(corpus_dir: Path) -> list[Path]:
