@@ -255,9 +255,9 @@ def read(directory: Path) -> Experiment:
         if config is not None:  # of posteriors from elsewhere it is
             config = build(fit(dict[str, Any], config, "config"), str(path))
             fit(_Run, values.get("run"), "run")
-        fit(_Protocol, values.get("protocol"), "protocol")
         values |= {"directory": directory, "trained_with": config}
         experiment: Experiment = fit(Experiment, values)
+        fit(_Protocol, experiment.protocol, "protocol")
     except ShapeError as error:
         raise UserError(
             f"{path} is not as cfia writes it ({error}); run stage 5 with --force true"
