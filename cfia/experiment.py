@@ -10,7 +10,7 @@ import dataclasses
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 from cfia import directories, marker
 from cfia.config import Config, build
@@ -51,6 +51,17 @@ class Part:
     data: Path
     tables: Mapping[str, str]
     dumps: Mapping[str, Dump]
+
+
+class _Protocol(TypedDict):
+    """What `protocol` in experiment.yaml has at least."""
+
+    labels: str
+    text_tags: str
+    cv: str
+    validation: str
+    selection: str
+    speakers_shared: NotRequired[bool]
 
 
 class _Run(TypedDict):
@@ -246,6 +257,7 @@ def read(directory: Path) -> Experiment:
             fit(_Run, values.get("run"), "run")
         values |= {"directory": directory, "trained_with": config}
         experiment: Experiment = fit(Experiment, values)
+        fit(_Protocol, experiment.protocol, "protocol")
     except ShapeError as error:
         raise UserError(
             f"{path} is not as cfia writes it ({error}); run stage 5 with --force true"

@@ -87,7 +87,7 @@ class Outputs:
 
     def whom_tests(self) -> dict[int, str]:
         """Name in words whom each fold tests, as far as there is room: `Ses01F, Ses01M`."""
-        if len(self.speakers) == len(self.utts):  # nobody knows the speakers
+        if self.independent:  # nobody knows the speakers
             return {fold: f"{len(utts)} utterances" for fold, utts in self.folds.items()}
         return {
             fold: ", ".join(names) if len(names) <= MOST_NAMES else f"{len(names)} speakers"

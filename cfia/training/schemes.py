@@ -64,8 +64,8 @@ def divisions(data: DataDir, cv: str) -> list[Division]:
         return _of_groups(names, {str(fold): f"part {fold} of {k}" for fold in range(1, k + 1)})
     if not speakers_known(data.utt2spk):
         raise ImpossibleError(
-            f"--cv {cv} needs speakers, and those of {data.path} are not known: its utt2spk names "
-            f"each utterance itself{_way_out(data)}"
+            f"{data.path} knows no speakers (in utt2spk each utterance is its own), so --cv {cv} "
+            f"cannot keep those who are tested out of training{_way_out(data)}"
         )
     if kind == "kfold":
         return _of_speaker_groups(data, k)

@@ -143,7 +143,8 @@ def test_folds_of_both_schemes(full: Full) -> None:
 
 
 def test_the_check_says_what_train_and_test_share(full: Full) -> None:
-    lines = [line for line in full.said.splitlines() if "(tests " in line]
+    logs = [(full.folds / name / "folds.log").read_text() for name in ("session", "speaker")]
+    lines = [line for log in logs for line in log.splitlines() if "(tests " in line]
     assert len(lines) == 15
     # No dialogue is in two sessions; both speakers of a session are in all of its eight.
     assert sum("train and test share 0 dialogues, 6 transcripts" in line for line in lines) == 5

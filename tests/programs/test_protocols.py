@@ -11,8 +11,8 @@ import pytest
 
 from cfia.bin import import_posteriors, posteriors, score, train
 from cfia.errors import UserError
-from cfia.experiment import read
-from cfia.files import read_json
+from cfia.experiment import NAME, read
+from cfia.files import read_json, read_yaml
 from cfia.kaldi.data_dir import DataDir
 from cfia.kaldi.table import read_table, write_table
 from cfia.naming import folds_scheme
@@ -22,7 +22,7 @@ from cfia.scoring.scores_file import score as score_trained
 from cfia.scoring.trained import read_trained
 from cfia.study.request import read_config
 from cfia.training.folds import make_scheme, read_folds
-from tests.support.experiment import CLASSES, SMALL, SYSTEMS, command, make, plan
+from tests.support.experiment import CLASSES, SMALL, SYSTEMS, command, make, plan, seal
 from tests.support.killed import killed_at_checkpoint
 
 
@@ -98,6 +98,24 @@ def test_official_parts_that_share_speakers_are_known(experiment: Path, tmp_path
     assert read(training.parent).protocol["speakers_shared"] is True
     training = planned(experiment, tmp_path / "kfold3", "kfold3", "random20")
     assert "speakers_shared" not in read(training.parent).protocol
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("cv", True, "protocol.cv is True, not text"),
+        ("speakers_shared", "true", "protocol.speakers_shared is 'true', not"),
+    ],
+)
+def test_a_protocol_of_another_kind_is_named(
+    experiment: Path, tmp_path: Path, key: str, value: object, message: str
+) -> None:
+    directory = planned(experiment, tmp_path / "a", "session", "random20").parent
+    values = read_yaml(directory / NAME)
+    values["protocol"][key] = value
+    seal(directory / NAME, values)
+    with pytest.raises(UserError, match=message):
+        read(directory)
 
 
 def test_other_official_parts_stop_what_was_made_of_them(experiment: Path, tmp_path: Path) -> None:

@@ -92,7 +92,7 @@ def test_help_shows_the_recipes_values_and_the_users() -> None:
         (["--audio_layer", "3"], "--audio_layer is '3', but fbank has no layers to choose from"),
         (["--text_layer", "last"], "--text_layer is 'last'; expected a number from 0, or all"),
         (["--compression_method", "5"], "--compression_method is '5'; legal values are 0, 2, 3"),
-        (["--cv", "dialogue"], "--cv is 'dialogue'; legal values are session, speaker"),
+        (["--cv", "dialogue"], "--cv is 'dialogue'; expected session, speaker, kfold<k>, given"),
         (["--validation", "partner"], "--validation partner needs --cv speaker"),
         (["--systems", "nonsense"], "no system 'nonsense'"),
         (["--labels", "5"], "--labels is '5'; this recipe has 4"),

@@ -258,7 +258,7 @@ def test_another_number_of_groups_is_another_scheme(tmp_path: Path) -> None:
         (LABELS, None, "session", "has no sessions .*; use --cv speaker, kfold<k> or utterance<"),
         (LABELS, SPLIT, "kfold4", "--cv kfold4 needs 4 speakers at least, and data/all has 3"),
         ({u[3:]: e for u, e in LABELS.items()}, None, "speaker",
-         "--cv speaker needs speakers, .* not known: its utt2spk names each utterance itself; use "
+         r"data/all knows no speakers .*, so --cv speaker cannot keep .* out of training; use "
          "--cv utterance<k>$"),
         ({u.replace("-", ""): e for u, e in LABELS.items()},
          {u.replace("-", ""): w for u, w in SPLIT.items()}, "kfold2",
