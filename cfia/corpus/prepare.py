@@ -10,13 +10,13 @@ from __future__ import annotations
 import argparse
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cfia import marker
 from cfia.cli import boolean, parser
-from cfia.corpus.corpus_conf import read_corpus_conf
+from cfia.corpus.corpus_conf import has_text, read_corpus_conf
 from cfia.corpus.inputs import recorded
 from cfia.corpus.rare import without_rare
 from cfia.corpus.show import show
@@ -103,13 +103,13 @@ def prepare(reader: Reader, args: argparse.Namespace) -> None:
     if not args.corpus_dir.is_dir():
         raise UserError(f"no such directory {args.corpus_dir}; give the corpus by --corpus_dir")
     root = args.corpus_dir.resolve()
-    corpus = reader(root, args.conf)
+    corpus, conf = reader(root, args.conf), read_corpus_conf(args.conf / "corpus.yaml")
+    corpus = replace(corpus, has_text=corpus.has_text and has_text(conf))
     if args.show:
         print(show(corpus, args.label_map, args.show))
         return
     bad = _bad(corpus, skip_bad=args.skip_bad)
     selected = select(corpus.utterances, args.label_map)
-    conf = read_corpus_conf(args.conf / "corpus.yaml")
     present, absent = _present(corpus, selected, args, root)
     present, merged = without_rare(present, conf.get("min_class"))
     _check_enough(present, args)

@@ -176,7 +176,7 @@ def test_who_speaks_is_not_known(recipe: Recipe, caplog: pytest.LogCaptureFixtur
     assert not speakers_known(data.utt2spk)
     assert "speakers not known" in caplog.text
     for cv in ("speaker", "session"):
-        why = f"--cv {cv} needs speakers, and those of .* are not known.*; use --cv utterance<k>"
+        why = f"needs speakers, and those of|so --cv {cv} cannot keep"
         with pytest.raises(ImpossibleError, match=why):
             make_folds(data, cv, "random20")
 

@@ -88,7 +88,12 @@ def small(tmp_path: Path) -> SmallIemocap:
 @pytest.mark.parametrize(
     ("old", "new", "advice", "mended"),
     [
-        ("fru: ", "frustrated: ", "'fru' in .*, which .* does not list; add it there", "fru: "),
+        (
+            "fru: ",
+            "frustrated: ",
+            "have the label 'fru' .*, which .* does not list; add it there",
+            "fru: ",
+        ),
         ("ang: ang", "ang: [ang]", "write both as words", "ang: ang"),
         ("ang: ang", "ang: no", "write both as words, in quotes if YAML takes", 'ang: "no"'),
     ],

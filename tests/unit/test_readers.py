@@ -102,7 +102,7 @@ def test_a_file_of_another_kind(tmp_path: Path, name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
-        ("corpus.yaml", "title: [a]", r"title is \['a'\], not text; conf/README.md lists"),
+        ("corpus.yaml", "title: [a]", r"title is \['a'\], not text; see conf/README.md"),
         ("corpus.yaml", "titel: a", "it has the key titel; it may have title, note, "),
         ("corpus.yaml", "table: [{file: a.csv, sep: b}]", r"table\[0\] has the key sep; "),
         ("corpus.yaml", "audio: 16000", "audio is 16000, not a mapping"),
