@@ -137,11 +137,10 @@ def _is_lack_of_memory(error: Exception) -> bool:
         "not enough memory",
         "Storage size calculation overflowed",
         "can't start new thread",  # Python's own, for want of room for its stack
-        "returned NULL without setting an exception",  # in the import of an extension
     )
-    lacks = isinstance(error, (RuntimeError, SystemError)) and any(
-        word in str(error) for word in words
-    )
+    lacks = isinstance(error, RuntimeError) and any(word in str(error) for word in words)
+    # Python's own, of an extension that had no room even for its exception.
+    lacks |= isinstance(error, SystemError) and "exception" in str(error)
     return name == "OutOfMemoryError" or lacks
 
 

@@ -45,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             make_scheme(data, directory, *split_folds_scheme(scheme), force=args.force)
         except ImpossibleError as error:
             if scheme == args.need:
-                p.error(str(error))
+                p.exit(2, f"error: {error}\n")
             log.info("no folds by %s: %s", scheme, error)
         except MissingClassError as error:
             if scheme == args.need:

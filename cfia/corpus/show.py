@@ -36,22 +36,26 @@ def show(corpus: Corpus, labels: Path, n: int) -> str:
     )
     of_speaker = Counter(u.speaker for u in utterances)
     lines += _counts("by speaker", {name or "not known": n for name, n in of_speaker.items()})
+    of = "speakers by" if any(of_speaker) else "by"
     for name, table in corpus.speakers.items():
-        lines += _counts(f"speakers by {name.removeprefix('spk2')}", Counter(table.values()))
+        lines += _counts(f"{of} {name.removeprefix('spk2')}", Counter(table.values()))
     lines += _counts("by session", Counter(u.session for u in utterances))
     lines += _counts("by type", Counter(u.type for u in utterances))
-    lines += _splits(utterances)
+    used = [u for u in utterances if classes.get(u.label) != LEFT_OUT]
+    lines += _splits(used)
     # Path.is_file takes twice as long.
     missing = [u for u in utterances if not os.path.isfile(u.audio)]  # noqa: PTH113
     if missing:
         lines.append(f"without their audio file: {len(missing):,}, such as {missing[0].audio}")
-    without = sum(u.transcript is None for u in utterances)
-    if without and corpus.has_text:
-        lines.append(f"without a transcript: {without:,}")
+    if corpus.has_text:
+        without = sum(u.transcript is None for u in utterances)
+        lines.append(f"with a transcript: {len(utterances) - without:,}; without: {without:,}")
     if corpus.bad:
         first = next(iter(corpus.bad.values()))
         lines.append(f"rows that cannot be used: {len(corpus.bad):,}; the first: {first}")
-    return "\n".join([*lines, f"utterances: {len(utterances):,}"])
+    left_out = len(utterances) - len(used)
+    why = f", {left_out:,} of them left out by their label" if left_out else ""
+    return "\n".join([*lines, f"utterances: {len(utterances):,}{why}"])
 
 
 def _utterance(

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from cfia.corpus.corpus_conf import Standard, is_standard
 from cfia.experiment import ELSEWHERE, ORACLE, SHARES_SPEAKERS, SPEAKERS_SHARED
+from cfia.kaldi.table import read_table
 from cfia.metrics import HEADLINES, METRICS, UNBALANCED, Metric, confusion, unbalanced
 from cfia.options import scheme_kind
 from cfia.report.table import Column, Table
@@ -207,12 +208,29 @@ def _notes(rows: Sequence[Scored]) -> list[str]:
         f"{titles}: pooled over the test utterances of all folds, in percent.",
         *_class_counts(rows),
         *interval_notes(rows),
-        "Over folds: mean of the folds' scores ± their standard deviation.",
+        *_fold_notes(rows),
         "Encoders saw: what their own training had of this corpus: none of it, its audio without "
         "labels, its labels, or unknown (conf/exposure.yaml).",
         *_validation_notes(rows),
         *seed_notes(rows),
+        *_left_out(rows),
     ]
+
+
+def _fold_notes(rows: Sequence[Scored]) -> list[str]:
+    if all(len(row.outputs.folds) == 1 for row in rows):
+        return []
+    return ["Over folds: mean of the folds' scores ± their standard deviation."]
+
+
+def _left_out(rows: Sequence[Scored]) -> list[str]:
+    """Say what of the corpus is in no fold, since data or features of it could not be read."""
+    experiments = [row.trained.experiment for row in rows]
+    places = [e.parts["test"].data for e in experiments]
+    places += [directory for e in experiments for directory in e.dumps("test").values()]
+    tables = [place / "skipped" for place in dict.fromkeys(places)]
+    counts = {path: counted(len(read_table(path)), "utterance") for path in tables if path.exists()}
+    return [f"Left out of the corpus: {n}, which {path} lists." for path, n in counts.items()]
 
 
 def _validation_notes(rows: Sequence[Scored]) -> list[str]:

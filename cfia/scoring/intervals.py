@@ -26,6 +26,10 @@ import numpy.typing as npt
 from cfia.metrics import METRICS, Array, Counts
 from cfia.scoring.luck import Indices, reach, shared_freedom, shared_variance
 
+# A variance that is none but for rounding: of clusters that do not differ, a sum of squares of
+# about 1e-16 each; one utterance of a million that differs makes it 1e-18.
+_NONE = 1e-24
+
 Score = Callable[[npt.ArrayLike], Array]  # such as a Metric
 
 
@@ -81,7 +85,7 @@ def interval(
     left_out = score(counts.sum(-3, keepdims=True) - counts) / 100
     theta = of_seeds.mean(-1)
     variance = jackknife_variance(left_out.mean(-2))
-    inside = (variance > 0) & (theta > 0) & (theta < 1)
+    inside = (variance > _NONE) & (theta > 0) & (theta < 1)
     p = np.where(inside, theta, 0.5)
     pseudo = n_clusters * of_seeds[..., None] - (n_clusters - 1) * left_out
     # Of a mean; the spread about it hides a part of what is shared, which makes G-1 of G.

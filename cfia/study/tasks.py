@@ -168,7 +168,7 @@ def list_posteriors(plan: StudyPlan) -> int:
             remove_posteriors(training)
     done, missing = _split(plan, has_posteriors)
     if not missing:
-        log.info("all %d posteriors are there", len(done))
+        log.info("posteriors of %s are there", _trainings(len(done)))
     for directory in dict.fromkeys(task.experiment for task in missing):
         check_unchanged(experiment.read(directory), archives=True)
     return _write(plan, "posteriors", missing, min(len(missing), plan.request.nj))
@@ -210,9 +210,15 @@ def _say_where(plan: StudyPlan, missing: Sequence[Task], done: int) -> None:
     for planned in plan.experiments:
         lacking = sum(task.experiment == planned.directory for task in missing)
         if lacking:
-            log.info("%d trainings; logs are %s/fold*_seed*/train.log", lacking, planned.directory)
+            log.info(
+                "%s; logs are %s/fold*_seed*/train.log", _trainings(lacking), planned.directory
+            )
     if done:
-        log.info("%s %d trainings are there", "other" if missing else "all", done)
+        log.info("%s finished%s", _trainings(done), " before" if missing else "")
+
+
+def _trainings(n: int) -> str:
+    return "1 training" if n == 1 else f"{n} trainings"
 
 
 def _write(plan: StudyPlan, name: str, missing: Sequence[Task], jobs: int) -> int:

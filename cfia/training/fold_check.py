@@ -173,10 +173,12 @@ def _values(utterances: list[str], table: dict[str, str]) -> set[str]:
 def _report(number: int, parts: Parts, tables: Tables, cv: str) -> str:
     """Describe a sound fold in a line: who is tested, and what the test shares with other parts."""
     tested = sorted(_values(parts["test"], tables["utt2session" if cv == "session" else "utt2spk"]))
-    names = ", ".join(tested) if len(tested) <= MOST_NAMES else f"{len(tested)} speakers"
+    unknown = all(utterance == speaker for utterance, speaker in tables["utt2spk"].items())
+    noun = "utterances" if unknown else "speakers"
+    names = ", ".join(tested) if len(tested) <= MOST_NAMES else f"{len(tested)} {noun}"
     sizes = ", ".join(f"{part} {len(utterances)}" for part, utterances in parts.items())
     counted = {"utt2dialogue": "dialogues", "text": "transcripts"}
-    if cv == "given" or cv.startswith("utterance"):
+    if (cv == "given" or cv.startswith("utterance")) and not unknown:
         counted = {"utt2spk": "speakers", **counted}
     shared = []
     for part in ("train", "valid"):

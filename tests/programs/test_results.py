@@ -382,6 +382,7 @@ def test_where_nobody_knows_who_speaks_every_interval_says_so(
     caplog.set_level("INFO")
     refs = corpus(tmp_path)
     write_table(tmp_path / "data" / "all" / "utt2spk", {utt: utt for utt in refs})
+    write_table(tmp_path / "data" / "all" / "skipped", {"Spk1-99": "no audio file in the corpus"})
     b = run(tmp_path, "b_fbank")
     stages(tmp_path)
     exp, words = tmp_path / "exp", "takes utterances as independent"
@@ -392,6 +393,8 @@ def test_where_nobody_knows_who_speaks_every_interval_says_so(
     results = (exp / "RESULTS.md").read_text()
     assert f"The interval {words}" in " ".join(results.split())
     assert f"- No speakers are known: the interval {words}" in results
+    assert "- Left out of the corpus: 1 utterance, which " in results
+    "lists." in results
     assert "speaker's" not in results
     assert "speakers of a fold" not in results
     assert f"No speakers are known: the interval {words}" in (exp / "report.html").read_text()

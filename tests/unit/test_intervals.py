@@ -172,3 +172,16 @@ def test_it_covers_in_ten_speakers_where_a_percentile_bootstrap_does_not() -> No
     resampled = np.take_along_axis(wa(counts)[..., None], drawn, axis=1).mean(1)
     low, high = np.quantile(resampled, [0.025, 0.975], axis=1)
     assert np.mean((low <= truth) & (truth <= high)) < 0.92
+
+
+def test_speakers_that_differ_in_rounding_alone_do_not_differ() -> None:
+    # Each of eight speakers, of 2 utterances of each class, is answered one class throughout.
+    counts = np.zeros((8, 4, 4), int)
+    for speaker, answer in enumerate([3, 2, 2, 1, 1, 0, 0, 0]):
+        counts[speaker, :, answer] = 2
+    left_out = ua(counts.sum(0) - counts) / 100
+    assert 0 < jackknife_variance(left_out) < 1e-24, "or the example shows nothing"
+    found = one_seed(counts)
+    assert found["ua"] == pytest.approx(found["wa"])
+    assert found["ua"] is not None
+    assert found["ua"][1] - found["ua"][0] > 40

@@ -173,6 +173,9 @@ def test_who_is_on_two_sides_is_known(tmp_path: Path) -> None:
     assert shares_speakers(data.path, tmp_path / "both", "train", "test")
     log = (tmp_path / "both" / "folds.log").read_text()
     assert "fold 2 (tests s0): train 10, valid 0, test 7; train and test share 1 speakers" in log
+    write_tables(data.path, {"utt2spk": {utterance: utterance for utterance in LABELS}})
+    make_scheme(DataDir.load(data.path, needed=()), tmp_path / "unknown", "given", "none")
+    assert "speaker" not in (tmp_path / "unknown" / "folds.log").read_text()
 
 
 @pytest.mark.parametrize(
