@@ -30,7 +30,7 @@ from cfia.kaldi.table import read_table, write_table
 from cfia.upstream import checkpoint
 from cfia.upstream.choice import Choice
 from cfia.upstream.dump import run_job
-from cfia.upstream.dump_plan import Settings, make
+from cfia.upstream.dump_plan import Settings, find_model, make
 from cfia.upstream.merge import merge
 from cfia.upstream.registry import build, model_digest
 from tests.bench.iemocap import MEAN, PIECES, durations
@@ -108,9 +108,9 @@ def bert(work: Path, args: argparse.Namespace) -> Result:
 
     tiny_models.save_bert(work / "bert")  # for its tokenizer; each word is a piece
     torch.manual_seed(args.seed)
-    BertModel(BertConfig(vocab_size=30522)).save_pretrained(work / "bert")
-    model = AutoModel.from_pretrained(work / "bert").eval()
     tokenizer = AutoTokenizer.from_pretrained(work / "bert")
+    BertModel(BertConfig(vocab_size=len(tokenizer))).save_pretrained(work / "bert")
+    model = AutoModel.from_pretrained(work / "bert").eval()
     rng = np.random.default_rng(args.seed)
     data = dump_data.write_data(
         work / "text", {f"s-{i:04d}": dump_data.noise(0.1) for i in range(args.transcripts)}
@@ -148,7 +148,9 @@ def measure(
     directory = work / f"dump_{choice.name}"
 
     def dump() -> Matrices:
-        settings = Settings(choice, args.num_threads, 0, False)
+        files = find_model(directory, loaded, choice, force=True)
+        assert files is not None
+        settings = Settings(choice, args.num_threads, 0, False, files=files.record())
         for job in range(1, make(directory, loaded, settings, 1, force=True) + 1):
             run_job(directory, loaded, job)
         merge(directory)
