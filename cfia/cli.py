@@ -108,6 +108,8 @@ def explain(error: Exception) -> str | None:
         return str(error)
     if isinstance(error, MemoryError) or _is_lack_of_memory(error):
         return f"there is not enough memory; {_MEMORY}, and run it again"
+    if isinstance(error, UnicodeEncodeError) and error.reason == "surrogates not allowed":
+        return f"the name {error.object!r} is not UTF-8; rename it"
     package = _foreign_package(error)
     if package:
         return (

@@ -200,6 +200,5 @@ def as_yaml(value: Mapping[str, Any]) -> str:
 
 
 def write_yaml(path: Path, value: Mapping[str, Any]) -> None:
-    """Write a mapping as `as_yaml`, whole or not at all."""
-    with atomic_write(path) as handle:
-        handle.write(as_yaml(value))
+    """Write a mapping as `as_yaml`, whole or not at all, unless the file has it already."""
+    write_if_changed(path, as_yaml(value))

@@ -69,6 +69,17 @@ def numbers(example: str, largest: int) -> Check:
     return check_all
 
 
+def unreadable(value: str) -> str:
+    """Say why no table or log could hold a name, of a disk that was made elsewhere, say."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return "it is not UTF-8; rename it, or mount its disk with the encoding that it has"
+    if any(ord(character) < ord(" ") for character in value):
+        return "it has a line break or another control character; rename it"
+    return ""
+
+
 def name_part(value: str) -> str:
     """Check a word that becomes part of a directory's name."""
     wrong = "but that hides it or leads elsewhere" if re.match(r"\.|.*/", value) else mistake(value)
@@ -353,6 +364,6 @@ def _check_selection(values: Mapping[str, str]) -> None:
 def _check_value(option: Option, value: str, legal: Sequence[str]) -> None:
     if legal and value not in legal:
         raise UserError(f"--{option.name} is {value!r}; legal values are {', '.join(legal)}")
-    wrong = option.check(value) if option.check else ""
+    wrong = unreadable(value) or (option.check(value) if option.check else "")
     if wrong:
         raise UserError(f"--{option.name} is {value!r}; {wrong}")

@@ -18,4 +18,4 @@ export PYTHONPATH=${root_dir}${PYTHONPATH:+:${PYTHONPATH}}
 # As a user may call it from anywhere, bytecode stays out of the checkout.
 export PYTHONDONTWRITEBYTECODE=1
 program=${0##*/}
-exec python3 -m "cfia.bin.${program%.sh}" "$@"
+exec python3 -P -m "cfia.bin.${program%.sh}" "$@"

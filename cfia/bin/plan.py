@@ -25,7 +25,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Do one step for ser.sh, which gives the options by its environment.
 
     help: print the usage of run.sh. check: check all options; the standard library is enough.
-    names: print the names of directories and lists, as assignments of the shell.
+    names: print the names of directories and lists, as assignments of the shell, after a line
+    `# names`: whatever Python itself prints as it starts stands before it.
     describe: say what would be trained, what not, and why.
     train: write the experiments and the list of trainings to be done; print the number of jobs.
     posteriors: the same for posteriors. tables: write and print the tables of a study.
@@ -56,6 +57,7 @@ def _plan(step: str, plan: StudyPlan) -> None:
     from cfia.study import tasks
 
     if step == "names":
+        print("\n# names")
         for name, value in tasks.variables(plan).items():
             print(f"{name}={value if isinstance(value, str) else f'({shlex.join(value)})'}")
     elif step == "describe":

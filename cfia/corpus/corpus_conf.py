@@ -97,6 +97,7 @@ class CorpusConf(TypedDict, total=False):
     Attributes:
         audio: what every header must say, by the fields of `cfia.kaldi.audio.Header`.
         expect: by the label set, whose name may look like a number.
+        may_be_partial: whether other counts than are expected are a warning alone.
         transcripts: false where the corpus has none.
         min_class: see `cfia.corpus.rare`.
         standard: how the corpus is mostly divided; what was made so is marked in tables.
@@ -106,6 +107,7 @@ class CorpusConf(TypedDict, total=False):
     note: str | None
     audio: dict[str, Any] | None
     expect: dict[str | int, Expected | None] | None
+    may_be_partial: bool
     transcripts: bool | None
     min_class: MinClass | None
     standard: Standard

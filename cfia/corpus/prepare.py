@@ -172,7 +172,11 @@ def _present(
     if corpus.has_text and not args.text_file:
         without["no transcript"] = [u for u in utterances if u.transcript is None]
     faults = [f"there is no {path}" for path in corpus.missing]
-    faults += _release_differences(corpus, selected, args)
+    others = _release_differences(corpus, selected, args)
+    if others and read_corpus_conf(args.conf / "corpus.yaml").get("may_be_partial"):
+        log.warning("%s is not the whole release: %s; going on with it", root, "; ".join(others))
+    else:
+        faults += others
     faults += [
         f"{len(lacking)} of {len(utterances)} utterances have {fault} "
         f"({some(u.name for u in lacking)}{_said_by(lacking[0])})"

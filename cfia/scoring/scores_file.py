@@ -243,7 +243,8 @@ def score_all(expdir: Path, *, partial: bool = False) -> None:
         first = experiments[0]
         raise UserError(
             f"no experiment under {expdir} has the posteriors of all its folds "
-            f"({first.directory / first.missing[0]} has none); run stage 6 again"
+            f"({first.directory / first.missing[0]} has none); run stages 5 and 6, or give the "
+            "folds that are trained by --folds"
         )
 
 

@@ -180,6 +180,8 @@ def read_request(values: Mapping[str, str], recipe: Path, caller: Path) -> Reque
     Raises:
         UserError: an option has a value that is not legal.
     """
+    if wrong := options.unreadable(f"{recipe}"):
+        raise UserError(f"this recipe lies in {f'{recipe}'!r}; {wrong}")
     taken = {option.name: values.get(option.name, option.default) for option in options.EVERY}
     taken["default_labels"] = values.get("default_labels") or "4"
     for name in PATHS:

@@ -19,7 +19,7 @@ from pathlib import Path
 from cfia import experiment, options
 from cfia.cli import explain
 from cfia.errors import UserError
-from cfia.files import atomic_write
+from cfia.files import write_if_changed
 from cfia.naming import training_name
 from cfia.training.training import Training
 
@@ -46,8 +46,7 @@ class Task:
 def write_list(path: Path, tasks: Sequence[Task]) -> None:
     """Write a list of tasks, a line each."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_write(path) as handle:
-        handle.writelines(f"{shlex.join(task.words())}\n" for task in tasks)
+    write_if_changed(path, "".join(f"{shlex.join(task.words())}\n" for task in tasks))
 
 
 def read_list(path: Path, job: int, jobs: int) -> list[Task]:

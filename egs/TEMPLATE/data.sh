@@ -50,7 +50,7 @@ if ! command -v validate_data_dir.sh > /dev/null; then . "${local_dir}/../path.s
 
 # The irregular corpora have a program of their own.
 prepare=("${local_dir}"/prepare_*.py)
-[ -e "${prepare[0]}" ] || prepare=(-m cfia.bin.prepare)
+[ -e "${prepare[0]}" ] || prepare=(-P -m cfia.bin.prepare)
 exec python "${prepare[@]}" --labels "${labels}" --text_tags "${text_tags}" \
     --text_file "${text_file}" --skip_bad "${skip_bad}" --allow_partial "${allow_partial}" \
     --force "${force}" --show "${show:-0}" "$@"

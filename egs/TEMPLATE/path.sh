@@ -40,6 +40,7 @@ if [ "${CFIA_WITH_TESTS:-false}" = true ]; then _path_needs=--test; else _path_n
 case $- in *i*) _path_needs+=" --ask" ;; esac
 # shellcheck disable=SC2086
 _path_bin=$(python3 "${MAIN_ROOT}/utils/install.py" ${_path_needs}) || return 1
+_path_bin=${_path_bin##*$'\n'} # a module of Python's start may print lines of its own
 
 # Sourced twice, it changes nothing the second time.
 case ":${PATH}:" in

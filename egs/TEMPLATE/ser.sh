@@ -73,8 +73,8 @@ log() { echo "$(date '+%Y-%m-%dT%H:%M:%S') (run.sh) $*"; }
 plan() { # step
     # shellcheck disable=SC2086,SC2163
     (export ${option_names} default_labels
-        PYTHONPATH=${root_dir}${PYTHONPATH:+:${PYTHONPATH}} PYTHONDONTWRITEBYTECODE=1 exec python3 \
-            -m cfia.bin.plan "$1" --recipe "${recipe_dir}" --caller "${caller_dir}")
+        PYTHONPATH=${root_dir}${PYTHONPATH:+:${PYTHONPATH}} PYTHONDONTWRITEBYTECODE=1 \
+            PYTHONSAFEPATH=1 exec python3 -m cfia.bin.plan "$1" --recipe "${recipe_dir}" --caller "${caller_dir}")
 }
 
 usage() { plan help; }
@@ -91,13 +91,13 @@ plan check
 # shellcheck source=egs/TEMPLATE/cmd.sh
 . ./cmd.sh
 variables=$(plan names)
-eval "${variables}" # data, dump_dirs, work and others: see cfia/study/tasks.py
+eval "${variables##*$'\n# names\n'}" # data, dump_dirs, work and others: see cfia/study/tasks.py
 if [ -n "${study}" ] || ${dry_run}; then plan describe; fi
 if ${dry_run}; then exit 0; fi
 
 # Jobs are given nothing but the project's own words, numbers, and paths in characters that no shell
 # takes for more (cfia/naming.py), since a site's own command may quote none. ${job} stands for the
-# number of each.
+# number of each. By -P files that happen to lie in the recipe's directory (copy.py) are no modules.
 if [ "${ngpu}" -gt 0 ]; then run_cmd="${cuda_cmd:?} --gpu ${ngpu}"; else run_cmd=${train_cmd:?}; fi
 if [ "${ngpu}" -gt 0 ] && [ "${jobs_per_gpu}" -gt 1 ]; then run_cmd+=" --jobs-per-gpu ${jobs_per_gpu}"; fi
 run_cmd+=" --max-jobs-run ${nj} --num-threads ${num_threads}"
@@ -128,7 +128,7 @@ fi
 
 if wanted 2; then
     log "Stage 2: folds in ${datadir}/folds"
-    python -m cfia.bin.folds --data "${data}" --out "${datadir}/folds" --suffix "${label_suffix}" \
+    python -P -m cfia.bin.folds --data "${data}" --out "${datadir}/folds" --suffix "${label_suffix}" \
         --need "${needed_scheme}" --force "${force}" "${schemes[@]}"
 fi
 
@@ -140,18 +140,19 @@ dump_features() { # modality
         [ "${dump_modalities[i]}" = "$1" ] || continue
         dir=${dump_dirs[i]}
         log "${dump_upstreams[i]}: ${dir}"
-        jobs=$(python -m cfia.bin.dump_plan --modality "$1" --upstream "${dump_upstreams[i]}" \
+        jobs=$(python -P -m cfia.bin.dump_plan --modality "$1" --upstream "${dump_upstreams[i]}" \
             --model "${dump_models[i]}" --layer "${dump_layers[i]}" --hub "${hub}" --data "${data}" \
             --dir "${dir}" --nj "${nj}" --num_threads "${num_threads}" --skip_bad "${skip_bad}" \
             --compression_method "${compression_method}" --corpus "${recipe_dir##*/}" \
             --exposure "${root_dir}/conf/exposure.yaml" \
             --allow_contaminated "${allow_contaminated}" --force "${force}")
+        jobs=${jobs##*$'\n'} # the last line; a module of Python's start may print others
         [ "${jobs}" -gt 0 ] || continue
         log "${jobs} jobs; logs are ${dir}/log/dump.*.log"
         # shellcheck disable=SC2086
         ${run_cmd} "${job}=1:${jobs}" "${dir}/log/dump.${job}.log" \
-            python -m cfia.bin.dump --dir "${dir}" --data "${data}" --job "${job}" --ngpu "${ngpu}"
-        python -m cfia.bin.dump_merge --dir "${dir}"
+            python -P -m cfia.bin.dump --dir "${dir}" --data "${data}" --job "${job}" --ngpu "${ngpu}"
+        python -P -m cfia.bin.dump_merge --dir "${dir}"
     done
 }
 
@@ -171,11 +172,13 @@ fi
 work_off() { # program
     local jobs
     jobs=$(plan "$1")
+    jobs=${jobs##*$'\n'}
     while [ "${jobs}" -gt 0 ]; do
         # shellcheck disable=SC2086
-        ${run_cmd} "${job}=1:${jobs}" "${work}/log/$1.${job}.log" python -m "cfia.bin.$1" \
+        ${run_cmd} "${job}=1:${jobs}" "${work}/log/$1.${job}.log" python -P -m "cfia.bin.$1" \
             --list "${work}/$1.list" --job "${job}" --jobs "${jobs}"
         jobs=$(force=false && plan "$1")
+        jobs=${jobs##*$'\n'}
     done
 }
 
@@ -193,7 +196,7 @@ fi
 if wanted 7; then
     log "Stage 7: scores of all finished experiments in ${expdir}"
     if [ -n "${folds}" ]; then partial=true; else partial=false; fi
-    python -m cfia.bin.score --expdir "${expdir}" --partial "${partial}"
+    python -P -m cfia.bin.score --expdir "${expdir}" --partial "${partial}"
 fi
 
 if wanted 8 && [ -n "${folds}" ]; then
@@ -201,6 +204,6 @@ if wanted 8 && [ -n "${folds}" ]; then
 elif wanted 8; then
     log "Stage 8: tables and plots in ${expdir}"
     tables=$(plan tables) # those of a study, which RESULTS.md includes
-    python -m cfia.bin.report --expdir "${expdir}" --corpus_conf conf/corpus.yaml
+    python -P -m cfia.bin.report --expdir "${expdir}" --corpus_conf conf/corpus.yaml
     [ -z "${tables}" ] || echo "${tables}"
 fi

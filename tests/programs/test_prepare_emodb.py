@@ -49,13 +49,14 @@ def test_the_name_says_everything(tmp_path: Path, where: str, ending: str) -> No
     )
 
 
-def test_seven_classes(tmp_path: Path) -> None:
+def test_seven_classes_of_a_part_of_it(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     corpus = tmp_path / "emodb"
     for name in NAMES:
         write_audio(corpus / "wav" / f"{name}.wav")
     data = prepare(corpus, "--labels", "7")
     emotions = [data.table("utt2emo")[name] for name in NAMES]
     assert emotions == ["hap", "ang", "neu", "sad", "bor", "dis", "fea"]
+    assert "is not the whole release: total: 535 expected, 7 found; classes ang" in caplog.text
 
 
 def test_the_ten_sentences() -> None:

@@ -116,3 +116,44 @@ def test_without_a_python3_that_starts_and_in_a_place_with_a_colon_it_says_so(
     code, _, err = call(copy / script, "--help", cwd=tmp_path)
     assert (code, err.count("\n")) == (1, 1)
     assert f"{name}: no directory with a colon in its name can be on the paths" in err
+
+
+def test_what_python_prints_as_it_starts_is_no_command(tmp_path: Path) -> None:
+    """A sitecustomize of a cluster's modules, and files of a user that are called as Python's."""
+    (tmp_path / "site").mkdir()
+    made = tmp_path / "made"
+    (tmp_path / "site" / "sitecustomize.py").write_text(f"print('touch {made}')\n")
+    copy = tmp_path / "copy"
+    ignored = shutil.ignore_patterns("downloads", "data", "dump", "exp", "__pycache__")
+    for part in ("egs", "utils", "conf", "cfia"):
+        shutil.copytree(ROOT / part, copy / part, symlinks=True, ignore=ignored)
+    for file in ("setup.py", "requirements.txt"):
+        shutil.copy(ROOT / file, copy / file)
+    for name in ("copy", "inspect", "queue"):
+        (copy / "egs" / "emodb" / f"{name}.py").write_text("print(open)\n")
+    (tmp_path / "empty").mkdir()
+    code, out, err = call(
+        copy / "egs/emodb/run.sh", "--corpus_dir", tmp_path / "empty", "--stop_stage", "1",
+        cwd=tmp_path, PYTHONPATH=str(tmp_path / "site"),
+    )  # fmt: skip
+    assert (code, err.splitlines()[-1]) == (1, err.splitlines()[-1])
+    assert "has no *.wav and no *.flac in wav or flac or ." in err.splitlines()[-1]
+    assert "command not found" not in out + err
+    assert not made.exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        (b"M\xfcller", "is not UTF-8; rename it, or mount its disk"),
+        (b"new\nline", "line break"),
+    ],
+)
+def test_a_name_that_no_table_could_hold(name: bytes, why: str, tmp_path: Path) -> None:
+    corpus = os.fsencode(tmp_path) + b"/" + name
+    os.mkdir(corpus)  # noqa: PTH102
+    command = [ROOT / "egs/emodb/run.sh", "--corpus_dir", corpus, "--stop_stage", "1"]
+    done = subprocess.run(command, capture_output=True, env=ENVIRONMENT, cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.count(b"\n") == 1
+    assert why.encode() in done.stderr
