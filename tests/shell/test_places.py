@@ -136,7 +136,7 @@ def test_what_python_prints_as_it_starts_is_no_command(tmp_path: Path) -> None:
         copy / "egs/emodb/run.sh", "--corpus_dir", tmp_path / "empty", "--stop_stage", "1",
         cwd=tmp_path, PYTHONPATH=str(tmp_path / "site"),
     )  # fmt: skip
-    assert (code, err.splitlines()[-1]) == (1, err.splitlines()[-1])
+    assert code == 1
     assert "has no *.wav and no *.flac in wav or flac or ." in err.splitlines()[-1]
     assert "command not found" not in out + err
     assert not made.exists()
@@ -152,7 +152,8 @@ def test_what_python_prints_as_it_starts_is_no_command(tmp_path: Path) -> None:
 def test_a_name_that_no_table_could_hold(name: bytes, why: str, tmp_path: Path) -> None:
     corpus = os.fsencode(tmp_path) + b"/" + name
     os.mkdir(corpus)  # noqa: PTH102
-    command = [ROOT / "egs/emodb/run.sh", "--corpus_dir", corpus, "--stop_stage", "1"]
+    script = os.fsencode(ROOT / "egs/emodb/run.sh")
+    command = [script, b"--corpus_dir", corpus, b"--stop_stage", b"1"]
     done = subprocess.run(command, capture_output=True, env=ENVIRONMENT, cwd=tmp_path)
     assert done.returncode == 2
     assert done.stderr.count(b"\n") == 1
