@@ -21,7 +21,7 @@ from cfia.upstream.base import Upstream
 from cfia.upstream.dump_plan import Settings
 
 # Whatever computes between the file and the archive.
-PACKAGES = ("torch", "transformers", "tokenizers", "numpy", "soxr", "soundfile", "funasr",
+PACKAGES = ("torch", "transformers", "tokenizers", "numpy", "soxr", "soundfile",
             "kaldi-native-fbank", "kaldiio")  # fmt: skip
 # The code besides this directory that samples and features go through.
 MODULES = ("kaldi/audio.py", "kaldi/archive.py")
