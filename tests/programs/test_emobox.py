@@ -169,6 +169,13 @@ def test_codes_that_differ_in_their_case_alone(tmp_path: Path) -> None:
     assert [u.label for u in read.utterances] == ["Sad", "Surprise", "Angry", "Neutral"]
 
 
+def test_a_name_of_two_words_is_a_class_of_one(tmp_path: Path) -> None:
+    names = [f"03-01-09-01-06-0{i}-02" for i in range(4)]
+    labels = {"ang": "pain, groan", "hap": "UnKnown"}
+    data = EmoBox(tmp_path, "asvpesd", one_fold("asvpesd", names), labels).prepare()
+    assert set(data.table("utt2emo").values()) == {"pain", "UnKnown"}
+
+
 def test_audio_elsewhere(tmp_path: Path) -> None:
     emobox = emodb(tmp_path)
     (tmp_path / "my emodb").mkdir()
