@@ -16,8 +16,10 @@ from cfia.experiment import read
 from cfia.upstream.choice import Choice
 from cfia.upstream.exposure import exposure
 from cfia.upstream.registry import Identity
+from tests.shell.recipes import Recipe
 from tests.support import tiny_models
 from tests.support.data_files import ROOT, tree
+from tests.support.emobox_tree import EmoBox, one_fold
 from tests.support.stages import Toy
 
 EMOBOX = ROOT / "egs" / "emobox"
@@ -50,15 +52,20 @@ def test_two_corpora_of_a_recipe_share_no_path_and_have_their_names(toy: Toy) ->
     assert (toy.directory / "exp" / "esd" / "RESULTS.md").read_text().startswith("# esd: results")
 
 
-def test_an_encoder_that_learned_from_the_corpus_is_refused_by_the_corpuss_name(toy: Toy) -> None:
-    model = toy.directory.parents[1] / "emotion2vec_plus_base"
+def test_an_encoder_that_learned_from_the_corpus_is_refused_by_the_corpuss_name(
+    tmp_path: Path,
+) -> None:
+    recipe = Recipe(tmp_path / "R&D", "emobox", ("--corpus", "ravdess", "--stop_stage", "3"))
+    names = [f"03-01-05-01-02-01-{i:02}" for i in range(1, 13)]
+    recipe.corpus = EmoBox(tmp_path, "ravdess", one_fold("ravdess", names)).root
+    model = tmp_path / "emotion2vec_plus_base"
     tiny_models.save_wav2vec2(model)
-    options = {"audio_upstream": "wav2vec2", "audio_model": str(model)}
-    assert toy.run(1, 3, **options).code == 0  # of a corpus called toy nobody knows
-    refused = toy.run(1, 3, corpus="ravdess", **options)
-    assert refused.code == 1
-    assert "emotion2vec_plus_base was trained on the emotion labels of ravdess" in refused.said
-    assert not (toy.directory / "dump" / "ravdess").exists()
+    said = recipe.run("--audio_upstream", "wav2vec2", "--audio_model", str(model), code=1)
+    assert "emotion2vec_plus_base was trained on the emotion labels of ravdess" in said
+    assert sorted(path.name for path in recipe.directory.glob("d*/*")) == ["ravdess"]
+    assert (recipe.directory / "data/ravdess/folds/given/1/test").read_text().split() == [
+        f"{name[-2:]}-{name}" for name in names[6:]
+    ]
 
 
 def test_the_encoder_that_learned_from_emobox_is_known_by_all_of_its_names() -> None:
