@@ -193,6 +193,9 @@ OPTIONS: dict[str, tuple[Option, ...]] = {
     ),
     "Corpus": (
         _o("corpus_dir", "", "the corpus, as it is distributed"),
+        _o("corpus", "", "its name, where that is not the recipe's; part of directories' names",
+           check=name_part),
+        _o("audio_dir", "", "its audio, where a recipe of several corpora has it apart"),
         _o("labels", "4", "label set: a file of conf/labels, without .yaml", check=name_part,
            recorded=PROTOCOL),
         _o("skip_bad", "false", "leave out unreadable audio and list it", BOOLEAN),

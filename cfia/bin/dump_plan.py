@@ -75,7 +75,7 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     p.add_argument("--skip_bad", type=boolean, default=False, help="list unreadable audio, go on")
     p.add_argument("--force", type=boolean, default=False, help="dump again, whatever is there")
-    p.add_argument("--corpus", default="", metavar="NAME", help="the recipe's name, for --exposure")
+    p.add_argument("--corpus", default="", metavar="NAME", help="for --exposure")
     p.add_argument("--exposure", type=Path, metavar="FILE", help="such as conf/exposure.yaml")
     p.add_argument(
         "--allow_contaminated",

@@ -30,6 +30,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     p.add_argument("--data", type=Path, default=Path("data/all"), help="[data/all]")
     p.add_argument("--folds", type=Path, default=Path("data/folds"), help="[data/folds]")
     p.add_argument("--expdir", type=Path, default=Path("exp"), help="[exp]")
+    p.add_argument("--corpus", default=Path.cwd().name, help="[the recipe's name]")
     p.add_argument("--force", type=boolean, default=False, help="replace what is there")
     p.add_argument("files", type=Path, nargs="+", metavar="file", help="a posteriors.tsv")
     args = p.parse_args(argv)
@@ -43,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         folds=args.folds / args.scheme,
         files=args.files,
         seed=args.seed,
-        corpus=Path.cwd().name,
+        corpus=args.corpus,
         command=shlex.join(map(str, words)),
     )
     import_posteriors(request, force=args.force)

@@ -38,7 +38,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = p.parse_args(argv)
     if args.step == "help":
         values = {o.name: os.environ.get(o.name, o.default) for o in options.EVERY}
-        print(options.usage(values, legal_values(args.recipe / values["dumpdir"])))
+        dumps = args.recipe / values["dumpdir"] / values["corpus"]
+        print(options.usage(values, legal_values(dumps)))
         return
     try:
         request = read_request(os.environ, args.recipe.absolute(), args.caller)

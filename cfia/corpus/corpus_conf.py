@@ -145,11 +145,16 @@ def read_corpus_conf(path: Path) -> CorpusConf:
             f"{path}: {error}; {quotes * str(error).startswith('the key')}see conf/README.md, "
             "which lists the keys"
         ) from None
-    _check_standard(path, conf.get("standard", {}))
+    check_standard(path, conf.get("standard", {}))
     return conf
 
 
-def _check_standard(path: Path, standard: Standard) -> None:
+def check_standard(path: Path, standard: Standard) -> None:
+    """Require a protocol that there is; `path` is the file that names it.
+
+    Raises:
+        UserError: there is none such.
+    """
     cv, validation = standard.get("cv", ""), standard.get("validation", DEFAULT_VALIDATION)
     wrong = standard and (
         options.cv(cv) or options.validation(validation) or options.not_together(cv, validation)

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from cfia.corpus.corpus_conf import Standard, read_corpus_conf
+from cfia.corpus.corpus_conf import Standard
+from cfia.corpus.several import conf_of
 from cfia.errors import UserError
 from cfia.figures.figure_files import FIGURES, FigureFiles, experiment_figures, scheme_figure
 from cfia.files import write_if_changed
@@ -107,7 +108,7 @@ def report(expdir: Path, corpus_conf: Path | None) -> str:
 
 def _corpus(path: Path | None, rows: Sequence[Scored]) -> dict[str, Any]:
     name = str(rows[0].trained.protocol["corpus"] or "results")
-    return {"title": name, "note": "", **(read_corpus_conf(path) if path else {})}
+    return {"title": name, "note": "", **(conf_of(name, path) if path else {})}
 
 
 def _introduction(rows: Sequence[Scored], corpus: dict[str, Any]) -> list[Section]:

@@ -22,7 +22,10 @@ from cfia.upstream import imported, registry
 from cfia.upstream.choice import ALL
 
 ROOT = Path(__file__).resolve().parents[2]
-PATHS = ("corpus_dir", "text_file")  # relative to the directory that a user calls from
+PATHS = ("corpus_dir", "audio_dir", "text_file")  # relative to the directory that a user calls from
+
+SET_BY_RECIPES = {"default_labels": "4", "corpora": ""}
+"""What a recipe's run.sh may export besides the options, and its default; see ser.sh."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +33,8 @@ class Request:
     """The options of run.sh.
 
     Attributes:
-        options: their values as strings, and `default_labels`; paths of the user are absolute.
+        options: their values as strings, and what the recipe sets besides (`SET_BY_RECIPES`); paths
+            of the user are absolute.
         recipe: the recipe's directory.
         caller: the directory that the user called run.sh from.
         root: the repository.
@@ -42,19 +46,28 @@ class Request:
     root: Path = ROOT
 
     @property
+    def corpus(self) -> str:
+        """The name of the corpus: the recipe's, unless --corpus gives one."""
+        return self.options["corpus"] or self.recipe.name
+
+    @property
     def datadir(self) -> Path:
         """Where data directories and fold lists go."""
-        return Path(self.options["datadir"])
+        return self._place("datadir")
 
     @property
     def dumpdir(self) -> Path:
         """Where features go."""
-        return Path(self.options["dumpdir"])
+        return self._place("dumpdir")
 
     @property
     def expdir(self) -> Path:
         """Where experiments go."""
-        return Path(self.options["expdir"])
+        return self._place("expdir")
+
+    def _place(self, option: str) -> Path:
+        """Give each corpus of --corpus a directory of its own."""
+        return Path(self.options[option]) / self.options["corpus"]
 
     @property
     def nj(self) -> int:
@@ -174,7 +187,7 @@ def read_request(values: Mapping[str, str], recipe: Path, caller: Path) -> Reque
     """Read the options of run.sh, and check them.
 
     Args:
-        values: the value of every option by its name, and `default_labels`; others are ignored.
+        values: the value of every option by its name, and `SET_BY_RECIPES`; others are ignored.
         recipe, caller: as in `Request`.
 
     Raises:
@@ -183,7 +196,7 @@ def read_request(values: Mapping[str, str], recipe: Path, caller: Path) -> Reque
     if wrong := options.unreadable(f"{recipe}"):
         raise UserError(f"this recipe lies in {f'{recipe}'!r}; {wrong}")
     taken = {option.name: values.get(option.name, option.default) for option in options.EVERY}
-    taken["default_labels"] = values.get("default_labels") or "4"
+    taken |= {name: values.get(name) or default for name, default in SET_BY_RECIPES.items()}
     for name in PATHS:
         taken[name] = _from_caller(taken[name], caller)
     if taken["train_config"].endswith((".yaml", ".yml")):
@@ -193,6 +206,7 @@ def read_request(values: Mapping[str, str], recipe: Path, caller: Path) -> Reque
         taken[name] = _model(name, taken[name], caller)
     request = Request(taken, recipe, caller)
     options.check(taken, legal_values(request.dumpdir))
+    _check_corpus(request)
     _check_recipe(request)
     for modality in MODALITIES:
         _check_encoder(modality, taken)
@@ -265,6 +279,24 @@ def _model(option: str, value: str, caller: Path) -> str:
     if value.startswith(("/", ".")):
         raise UserError(f"--{option}: no such directory {value}")
     return value
+
+
+def _check_corpus(request: Request) -> None:
+    """Require --corpus of a recipe of several corpora, and that --corpus_dir has it."""
+    corpus, corpora = request.options["corpus"], request.options["corpora"]
+    if not corpora:
+        if request.options["audio_dir"]:
+            raise UserError(
+                "--audio_dir is for a recipe of several corpora; give --corpus_dir alone"
+            )
+        return
+    place = request.options["corpus_dir"]
+    known = sorted({path.parent.name for path in Path(place).glob(corpora)}) if place else []
+    there = f"{place} has {' '.join(known)}" if known else "this recipe is of several corpora"
+    if not corpus:
+        raise UserError(f"--corpus must name one corpus; {there}")
+    if known and corpus not in known:
+        raise UserError(f"--corpus is {corpus!r}; {there}")
 
 
 def _check_recipe(request: Request) -> None:

@@ -15,7 +15,8 @@ from typing import Any
 
 from cfia import options
 from cfia.config import as_override, load
-from cfia.corpus.corpus_conf import Standard, read_corpus_conf
+from cfia.corpus.corpus_conf import Standard
+from cfia.corpus.several import conf_of
 from cfia.errors import UserError
 from cfia.experiment import PARTS, Experiment
 from cfia.files import digest
@@ -153,7 +154,8 @@ class StudyPlan:
     @cached_property
     def standard(self) -> Standard:
         """The standard protocol of the corpus; empty where its page names none."""
-        return read_corpus_conf(self.request.recipe / "conf" / "corpus.yaml").get("standard", {})
+        path = self.request.recipe / "conf" / "corpus.yaml"
+        return conf_of(self.request.corpus, path).get("standard", {})
 
     @property
     def directory(self) -> Path:

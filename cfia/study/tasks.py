@@ -49,8 +49,13 @@ def variables(plan: StudyPlan) -> dict[str, str | list[str]]:
     words = {
         "nj": request.nj,
         "corpus_dir": request.options["corpus_dir"],
+        "audio_dir": request.options["audio_dir"],
+        "corpus_name": request.corpus,
         "text_file": request.options["text_file"],
         "data": request.datadir / names.data,
+        "folds_dir": request.datadir / "folds",
+        "dumps": request.dumpdir,
+        "exp": request.expdir,
         "label_suffix": names.label_suffix,
         "needed_scheme": "" if plan.study.name else plan.schemes[0],
         "work": plan.directory,
@@ -88,7 +93,7 @@ def write_experiments(plan: StudyPlan) -> None:
     for entry in plan.entries:
         if entry.reason and not plan.study.name:
             raise UserError(entry.reason)
-    resolved = [planned.resolve(plan.request.recipe.name) for planned in plan.experiments]
+    resolved = [planned.resolve(plan.request.corpus) for planned in plan.experiments]
     for planned, new in zip(plan.experiments, resolved, strict=True):
         check_lists(new)
         for fold, seed in _chosen(plan, planned, new):

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from cfia.corpus.corpus_conf import read_corpus_conf
+from cfia.corpus.several import conf_of
 from cfia.figures.figure_files import FigureFiles, FigureSpec, dots_row, draw_if_stale, table_figure
 from cfia.files import write_if_changed
 from cfia.metrics import METRICS
@@ -23,6 +23,7 @@ from cfia.study.curve import plot_curve
 from cfia.study.paper_tables import UNPUBLISHED, Corpus, paper_table
 from cfia.study.published import Published, read_published
 from cfia.study.readings import is_readings, readings_table, sweeps
+from cfia.study.request import Request
 from cfia.study.study_plan import StudyPlan
 from cfia.study.study_rows import Result, finished, results
 
@@ -57,7 +58,7 @@ def write_tables(plan: StudyPlan) -> str:
     directory, page_path = plan.request.expdir / "tables" / plan.tag, plan.directory / "report.html"
     for path in (directory, plan.directory):
         path.mkdir(parents=True, exist_ok=True)
-    corpus = _corpus(plan.request.recipe)
+    corpus = _corpus(plan.request)
     tables = list(_tables(plan, directory, corpus))
     files = {
         page_path: _page(plan, tables, corpus),
@@ -139,8 +140,8 @@ def _page(plan: StudyPlan, tables: Sequence[StudyTable], corpus: Corpus) -> str:
     return page(f"{corpus.title}: study {plan.study.name}", sections)
 
 
-def _corpus(recipe: Path) -> Corpus:
+def _corpus(request: Request) -> Corpus:
     """Read title and note from the recipe's conf/corpus.yaml."""
-    values = read_corpus_conf(recipe / "conf" / "corpus.yaml")
+    values = conf_of(request.corpus, request.recipe / "conf" / "corpus.yaml")
     note = " ".join((values.get("note") or "").split())
-    return Corpus(values.get("title", recipe.name), (note,) if note else ())
+    return Corpus(values.get("title", request.corpus), (note,) if note else ())

@@ -36,7 +36,7 @@ def exposure(path: Path, choice: Choice, corpus: str, identity: Identity | None)
         path: conf/exposure.yaml or one like it.
         choice: the encoder. The last part of its model's id or path counts; without a model it is
             looked up under its own name.
-        corpus: the recipe's name. Case, - and _ do not matter.
+        corpus: its name, as experiment.yaml has it. Case, - and _ do not matter.
         identity: what its weights are: a published model is looked up by its own name, whatever it
             is called here. A classifier's head under the name of a model that saw no labels makes
             it `UNKNOWN`, with a warning. None for an encoder without weights.

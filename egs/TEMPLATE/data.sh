@@ -14,6 +14,8 @@ text_file=          # a Kaldi text that replaces the transcripts
 skip_bad=false      # leave out unreadable audio and list it, instead of stopping
 allow_partial=false # use what is there of a corpus of which parts are missing
 force=false         # make the data directory again, whatever is there
+corpus=             # which one, of a recipe of several corpora
+audio_dir=          # its audio, where that is not below <corpus_dir>
 show=               # print so many utterances as they are understood, and write nothing
 # End of options.
 
@@ -30,6 +32,8 @@ Make a Kaldi data directory of a corpus: wav.scp text utt2spk spk2utt utt2dur ut
   --skip_bad       leave out unreadable audio and list it, instead of stopping [${skip_bad}]
   --allow_partial  use what is there of a corpus of which parts are missing [${allow_partial}]
   --force          make the data directory again, whatever is there [${force}]
+  --corpus         which one, of a recipe of several corpora
+  --audio_dir      its audio, where that is not below <corpus_dir>
   --show           print so many utterances as they are understood, and counts; write nothing"
 
 # Of the recipe, whose local/data.sh is a link to this file.
@@ -51,6 +55,7 @@ if ! command -v validate_data_dir.sh > /dev/null; then . "${local_dir}/../path.s
 # The irregular corpora have a program of their own.
 prepare=("${local_dir}"/prepare_*.py)
 [ -e "${prepare[0]}" ] || prepare=(-P -m cfia.bin.prepare)
+[ -z "${corpus}${audio_dir}" ] || prepare+=(--corpus "${corpus}" --audio_dir "${audio_dir}")
 exec python "${prepare[@]}" --labels "${labels}" --text_tags "${text_tags}" \
     --text_file "${text_file}" --skip_bad "${skip_bad}" --allow_partial "${allow_partial}" \
     --force "${force}" --show "${show:-0}" "$@"

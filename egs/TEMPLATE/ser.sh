@@ -26,6 +26,8 @@ dry_run=false              # say what would be trained, and do nothing
 verbose=false              # write more into the logs
 # Corpus
 corpus_dir=                # the corpus, as it is distributed
+corpus=                    # its name, where that is not the recipe's; part of directories' names
+audio_dir=                 # its audio, where a recipe of several corpora has it apart
 labels=4                   # label set: a file of conf/labels, without .yaml
 skip_bad=false             # leave out unreadable audio and list it
 allow_partial=false        # go on although parts of the corpus are missing
@@ -66,15 +68,17 @@ expdir=exp                 # models, scores, tables
 corpus_script=${corpus_script:-local/corpus.sh} # stage 0: makes or fetches the corpus
 data_script=${data_script:-local/data.sh}       # stage 1: corpus to data directory
 default_labels=${default_labels:-4}             # the label set that leaves no trace in names
+corpora=${corpora:-}                            # of several: what each has, below --corpus_dir
 
 log() { echo "$(date '+%Y-%m-%dT%H:%M:%S') (run.sh) $*"; }
 
 # Ask cfia/bin/plan.py, which takes all options from its environment.
 plan() { # step
     # shellcheck disable=SC2086,SC2163
-    (export ${option_names} default_labels
+    (export ${option_names} default_labels corpora
         PYTHONPATH=${root_dir}${PYTHONPATH:+:${PYTHONPATH}} PYTHONDONTWRITEBYTECODE=1 \
-            PYTHONSAFEPATH=1 exec python3 -m cfia.bin.plan "$1" --recipe "${recipe_dir}" --caller "${caller_dir}")
+            PYTHONSAFEPATH=1 exec python3 -m cfia.bin.plan "$1" --recipe "${recipe_dir}" \
+            --caller "${caller_dir}")
 }
 
 usage() { plan help; }
@@ -120,15 +124,17 @@ fi
 
 if wanted 1; then
     log "Stage 1: data directory ${data} from ${corpus_dir}"
+    which=()
+    if [ -n "${corpora}" ]; then which=(--corpus "${corpus}" --audio_dir "${audio_dir}"); fi
     "./${data_script}" --labels "${labels}" --text_tags "${text_tags}" --text_file "${text_file}" \
         --skip_bad "${skip_bad}" --allow_partial "${allow_partial}" --force "${force}" \
-        "${corpus_dir}" "${data}"
+        ${which[@]+"${which[@]}"} "${corpus_dir}" "${data}"
     force=false plan check # now that it is known whether there are transcripts
 fi
 
 if wanted 2; then
-    log "Stage 2: folds in ${datadir}/folds"
-    python -P -m cfia.bin.folds --data "${data}" --out "${datadir}/folds" --suffix "${label_suffix}" \
+    log "Stage 2: folds in ${folds_dir}"
+    python -P -m cfia.bin.folds --data "${data}" --out "${folds_dir}" --suffix "${label_suffix}" \
         --need "${needed_scheme}" --force "${force}" "${schemes[@]}"
 fi
 
@@ -143,7 +149,7 @@ dump_features() { # modality
         jobs=$(python -P -m cfia.bin.dump_plan --modality "$1" --upstream "${dump_upstreams[i]}" \
             --model "${dump_models[i]}" --layer "${dump_layers[i]}" --hub "${hub}" --data "${data}" \
             --dir "${dir}" --nj "${nj}" --num_threads "${num_threads}" --skip_bad "${skip_bad}" \
-            --compression_method "${compression_method}" --corpus "${recipe_dir##*/}" \
+            --compression_method "${compression_method}" --corpus "${corpus_name}" \
             --exposure "${root_dir}/conf/exposure.yaml" \
             --allow_contaminated "${allow_contaminated}" --force "${force}")
         jobs=${jobs##*$'\n'} # the last line; a module of Python's start may print others
@@ -157,12 +163,12 @@ dump_features() { # modality
 }
 
 if wanted 3; then
-    log "Stage 3: audio features in ${dumpdir}"
+    log "Stage 3: audio features in ${dumps}"
     dump_features audio
 fi
 
 if wanted 4; then
-    log "Stage 4: text features in ${dumpdir}"
+    log "Stage 4: text features in ${dumps}"
     dump_features text
 fi
 
@@ -194,16 +200,16 @@ if wanted 6; then
 fi
 
 if wanted 7; then
-    log "Stage 7: scores of all finished experiments in ${expdir}"
+    log "Stage 7: scores of all finished experiments in ${exp}"
     if [ -n "${folds}" ]; then partial=true; else partial=false; fi
-    python -P -m cfia.bin.score --expdir "${expdir}" --partial "${partial}"
+    python -P -m cfia.bin.score --expdir "${exp}" --partial "${partial}"
 fi
 
 if wanted 8 && [ -n "${folds}" ]; then
     log "Stage 8: left out, for tables are of whole experiments and --folds is ${folds}"
 elif wanted 8; then
-    log "Stage 8: tables and plots in ${expdir}"
+    log "Stage 8: tables and plots in ${exp}"
     tables=$(plan tables) # those of a study, which RESULTS.md includes
-    python -P -m cfia.bin.report --expdir "${expdir}" --corpus_conf conf/corpus.yaml
+    python -P -m cfia.bin.report --expdir "${exp}" --corpus_conf conf/corpus.yaml
     [ -z "${tables}" ] || echo "${tables}"
 fi

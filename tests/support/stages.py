@@ -158,7 +158,7 @@ class Stages:
             self._data, self._folds, lambda: self._dump("audio"), lambda: self._dump("text"),
             lambda: self._work_off("train", train.main),
             lambda: self._work_off("posteriors", posteriors.main),
-            lambda: score.main(["--expdir", self.options["expdir"]]), self._report,
+            lambda: score.main(["--expdir", *self.names["exp"]]), self._report,
         ]  # fmt: skip
         for stage in stages[first - 1 : last]:
             stage()
@@ -181,7 +181,7 @@ class Stages:
 
     def _folds(self) -> None:
         (data,), names = self.names["data"], self.names
-        out, schemes = f"{self.options['datadir']}/folds", names["schemes"]
+        (out,), schemes = names["folds_dir"], names["schemes"]
         need, suffix = ("".join(names[name]) for name in ("needed_scheme", "label_suffix"))
         options = ["--need", need, "--suffix", suffix, "--force", self.force]
         folds.main(["--data", data, "--out", out, *options, *schemes])
@@ -195,7 +195,8 @@ class Stages:
             options = [word for name in flags for word in (f"--{name}", self.options[name])]
             what = ["--modality", modality, "--upstream", upstream, "--model", model]
             where = ["--layer", layer, "--data", data, "--dir", directory]
-            known = ["--corpus", "toy", "--exposure", str(ROOT / "conf" / "exposure.yaml")]
+            known = ["--exposure", str(ROOT / "conf" / "exposure.yaml")]
+            known += ["--corpus", *names["corpus_name"]]
             printed = io.StringIO()
             with contextlib.redirect_stdout(printed):
                 dump_plan.main([*what, *where, *known, *options])
@@ -226,8 +227,7 @@ class Stages:
                 jobs = int(self._plan(name))
 
     def _report(self) -> None:
-        expdir = self.options["expdir"]
-        report.main(["--expdir", expdir, "--corpus_conf", "conf/corpus.yaml"])
+        report.main(["--expdir", *self.names["exp"], "--corpus_conf", "conf/corpus.yaml"])
         self._plan("tables")
 
 

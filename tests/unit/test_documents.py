@@ -15,6 +15,7 @@ from cfia.__main__ import verbs
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENTS = (
     "README.md", "cfia/README.md", "conf/README.md", "egs/iemocap/README.md",
+    "egs/emobox/README.md",
     "egs/TEMPLATE/README.md",
 )  # fmt: skip
 HOUSE = (ROOT / "cfia" / "README.md").read_text(encoding="utf-8")

@@ -255,6 +255,7 @@ def test_the_help_of_an_option_names_all_its_legal_values() -> None:
 
 choices = st.fixed_dictionaries(
     {
+        "corpus": st.sampled_from(["", "ravdess", "esd"]),
         "cv": st.sampled_from(["session", "speaker", "kfold5", "kfold6"]),
         "validation": st.sampled_from(["random20", "random2", "next_speaker", "next_session"]),
         "selection": st.sampled_from(["valid", "last", "test"]),
@@ -273,7 +274,7 @@ def test_different_runs_never_share_a_training_directory(
     one: dict[str, str], two: dict[str, str]
 ) -> None:
     paths = [
-        (system.name, asked.names().scheme)
+        asked.expdir / system.name / asked.names().scheme
         for options in (one, two)
         for asked in [request(**options)]
         for system in asked.systems()[:1]
