@@ -17,7 +17,7 @@ export CFIA_COMMAND default_labels
 
 "${recipe_dir}/ser.sh" \
     --labels all \
-    --cv kfold6 \
+    --cv given \
     --validation random20 \
     --audio_upstream fbank \
     --systems "audio" \

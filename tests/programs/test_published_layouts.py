@@ -49,6 +49,7 @@ def test_ravdess(tmp_path: Path, folders: list[str]) -> None:
     assert data.utt2spk[strong] == "20"
     assert (data.spk2gender["20"], data.spk2gender["07"]) == ("f", "m")
     assert data.text[strong] == "Dogs are sitting by the door."
+    assert made.table("utt2split")[strong].split() == ["test", *["train"] * (5 if whole else 1)]
     assert (made.table("utt2emo")[strong], made.table("utt2intensity")[strong]) == ("fea", "strong")
 
 
