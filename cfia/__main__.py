@@ -14,7 +14,8 @@ from cfia.cli import run
 
 # The programs that ser.sh calls; a user calls the others.
 STAGES = (
-    "plan", "folds", "dump_plan", "dump", "dump_merge", "train", "posteriors", "score", "report",
+    "plan", "layout", "folds", "dump_plan", "dump", "dump_merge", "train", "posteriors", "score",
+    "report",
 )  # fmt: skip
 
 

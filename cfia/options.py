@@ -338,7 +338,10 @@ def check(values: Mapping[str, str], legal: Mapping[str, Sequence[str]]) -> None
     skipped = values["skip_stages"].replace(",", " ").split()
     prepares = stage <= 1 <= stop_stage and "1" not in skipped and values["dry_run"] == "false"
     if prepares and not values["corpus_dir"]:
-        raise UserError("stage 1 needs --corpus_dir DIR, the corpus as it is distributed")
+        raise UserError(
+            "stage 1 needs --corpus_dir DIR, the corpus as it is distributed; --stop_stage 0 says "
+            "where to get it"
+        )
     text_file = values["text_file"]
     if text_file and not Path(text_file).is_file():
         raise UserError(f"--text_file: no such file {text_file}")
@@ -367,6 +370,6 @@ def _check_selection(values: Mapping[str, str]) -> None:
 def _check_value(option: Option, value: str, legal: Sequence[str]) -> None:
     if legal and value not in legal:
         raise UserError(f"--{option.name} is {value!r}; legal values are {', '.join(legal)}")
-    wrong = unreadable(value) or (option.check(value) if option.check else "")
+    wrong = (option.check(value) if option.check else "") or unreadable(value)
     if wrong:
         raise UserError(f"--{option.name} is {value!r}; {wrong}")

@@ -56,7 +56,8 @@ class Table(TypedDict, total=False):
         header: the names of the columns, where the file itself does not say them.
         encoding: a codec of Python's; if not given, it is found.
         name: a regular expression over the file's path, whose named groups are fields of all rows.
-        speaker ... fold: a column that is the same in all rows; fields: fields that are.
+        speaker ... fold: a column that is the same in all rows.
+        fields: fields that are; of several values, the first that is a path below `root`.
     """
 
     file: Required[Some]
@@ -74,7 +75,7 @@ class Table(TypedDict, total=False):
     gender: str
     split: str
     fold: str
-    fields: dict[str, str]
+    fields: dict[str, Some]
 
 
 class Join(Table, total=False):
@@ -95,6 +96,8 @@ class CorpusConf(TypedDict, total=False):
     """The keys of corpus.yaml, all of which may be missing; conf/README.md describes them.
 
     Attributes:
+        source, licence: who has the corpus, and under which terms, for a user who has not got it.
+        layout: globs of what must be there, and what that is; below one of `root`.
         audio: what every header must say, by the fields of `cfia.kaldi.audio.Header`.
         expect: by the label set, whose name may look like a number.
         may_be_partial: whether other counts than are expected are a warning alone.
@@ -111,6 +114,9 @@ class CorpusConf(TypedDict, total=False):
     transcripts: bool | None
     min_class: MinClass | None
     standard: Standard
+    source: str
+    licence: str
+    layout: dict[str, str]
     root: Some
     ignore: Some
     files: Files

@@ -60,11 +60,16 @@ def read(corpus_dir: Path, conf_dir: Path) -> Corpus:
     patterns = {
         field: groups(pattern, f"match.{field}") for field, pattern in conf.get("match", {}).items()
     }
-    rows = (add_groups(row, patterns) for row in source.rows) if patterns else source.rows
+    joins = listed(conf.get("join"))
+    rows = source.rows
+    if patterns:
+        rows = (add_groups(row, patterns, joined=not joins) for row in rows)
     files = source.files
-    for table in listed(conf.get("join")):
+    for table in joins:
         rows = join(rows, source.root, table, columns.fields)
         files += [source.root / file for file in files_of(source.root, table)]
+    if patterns and joins:
+        rows = (add_groups(row, patterns, joined=True) for row in rows)
     builder = Builder(source.root, columns, listed(conf.get("ignore")))
     for row in rows:
         builder.add(row)

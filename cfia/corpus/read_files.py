@@ -19,12 +19,18 @@ def find(root: Path, patterns: Sequence[str]) -> list[str]:
 
     `**` stands for any number of folders. The ending of a name may be of either case.
     """
-    found: set[str] = set()
-    for pattern in patterns:
-        either = _ENDING.sub(lambda end: "".join(map(_either_case, end[0])), pattern)
-        # Much faster than Path.glob on large trees, and hidden files are none.
-        found.update(glob.iglob(either, root_dir=root, recursive=True))  # noqa: PTH207
-    return sorted(found)
+    return sorted({file for pattern in patterns for file in _glob(root, pattern)})
+
+
+def has(root: Path, pattern: str) -> bool:
+    """Whether `find` would find a file; one is looked for."""
+    return next(_glob(root, pattern), None) is not None
+
+
+def _glob(root: Path, pattern: str) -> Iterator[str]:
+    either = _ENDING.sub(lambda end: "".join(map(_either_case, end[0])), pattern)
+    # Much faster than Path.glob on large trees, and hidden files are none.
+    return glob.iglob(either, root_dir=root, recursive=True)  # noqa: PTH207
 
 
 def _either_case(letter: str) -> str:

@@ -64,7 +64,7 @@ def read_table(root: Path, conf: Table) -> Iterator[Row]:
     constants = {name: str(conf[name]) for name in CONSTANTS if name in conf}  # type: ignore[literal-required]
     for file in files_of(root, conf):
         path = root / file
-        fixed = conf.get("fields", {}) | constants | _named(path, file, conf)
+        fixed = _fields(root, conf) | constants | _named(path, file, conf)
         text = read_text(path, conf.get("encoding", ""))
         kind = conf.get("format") or _ENDINGS.get(path.suffix.lower(), "csv")
         if kind not in ("csv", "jsonl"):
@@ -75,6 +75,15 @@ def read_table(root: Path, conf: Table) -> Iterator[Row]:
             yield Row({**fields, **fixed}, str(path), number)
         if not number:
             raise UserError(f"{path} has no rows; complete the corpus or correct corpus.yaml")
+
+
+def _fields(root: Path, conf: Table) -> dict[str, str]:
+    """Give the fields of all rows; of several values the first that is there, else the first."""
+    values = {name: listed(value) for name, value in conf.get("fields", {}).items()}
+    return {
+        name: next((value for value in some if (root / value).exists()), (some or [""])[0])
+        for name, some in values.items()
+    }
 
 
 def _named(path: Path, file: str, conf: Table) -> dict[str, str]:
@@ -180,4 +189,4 @@ def _separated(path: Path, text: str, separator: str, quotes: bool) -> Iterator[
 
 def _blank_separated(text: str, width: int) -> Iterator[Line]:
     for number, line in enumerate(text.split("\n"), start=1):
-        yield number, line.split(maxsplit=width - 1)
+        yield number, line.rstrip().split(maxsplit=width - 1)

@@ -79,13 +79,20 @@ def groups(pattern: str, where: str) -> re.Pattern[str]:
         ) from None
 
 
-def add_groups(row: Row, patterns: Mapping[str, re.Pattern[str]]) -> Row:
+def add_groups(row: Row, patterns: Mapping[str, re.Pattern[str]], joined: bool) -> Row:
     """Add to a row the named groups of patterns over its fields: a speaker in the middle of a key.
+
+    Args:
+        joined: whether the row has all of its fields; if not, a field may come with a join.
 
     Raises:
         UserError: there is no such field, or it does not match.
     """
+    if row.fault:
+        return row
     for field, pattern in patterns.items():
+        if not joined and field not in row.fields:
+            continue
         value = Template(f"{{{field}}}").fill(row)
         found = pattern.fullmatch(value)
         if found is None:

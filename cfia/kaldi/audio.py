@@ -1,10 +1,14 @@
-"""Read the audio of wav.scp entries: files, and commands ending in `|` as in Kaldi."""
+"""Read the audio of wav.scp entries: files, and commands ending in `|` as in Kaldi.
+
+libsndfile reads the formats of sound; ffmpeg takes it out of films and what else has some.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import io
 import re
+import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -38,6 +42,17 @@ _LOUDEST = 10.0
 _CANCELLED = 0.01
 # Two steps of 16 bits.
 _SILENT = 2 / 32768
+
+# Containers that libsndfile does not know, by the endings of their names.
+CONTAINERS = frozenset(
+    {".aac", ".avi", ".flv", ".m4a", ".m4v", ".mkv", ".mov", ".mp4", ".webm", ".wma"}
+)
+# The first sound in a container, all of its channels at its own rate, as a WAV of floating-point
+# samples, which clip nowhere.
+_DECODE = (
+    "-map", "0:a:0", "-c:a", "pcm_f32le", "-map_metadata", "-1", "-fflags", "+bitexact",
+    "-f", "wav", "pipe:1",
+)  # fmt: skip
 
 
 def load(
@@ -109,7 +124,9 @@ class Header(NamedTuple):
 
 
 def header(spec: str) -> Header:
-    """Read the header of one wav.scp entry; a pipe is run for it.
+    """Read the header of one wav.scp entry; a pipe is run for it, and a container is decoded.
+
+    What a container says of its length is that of its longest stream, or nothing.
 
     Raises:
         UserError: as `load`, but damage behind the header is noticed only where a WAV is cut short.
@@ -132,6 +149,8 @@ def is_pipe(spec: str) -> bool:
 @contextlib.contextmanager
 def _open(spec: str) -> Iterator[soundfile.SoundFile]:
     source = _run(spec) if is_pipe(spec) else _existing(spec)
+    if isinstance(source, str) and Path(source).suffix.lower() in CONTAINERS:
+        source = _decode(source)
     try:
         sound = soundfile.SoundFile(source)
         if sound.frames == 0 and (whole := _streamed(source)):
@@ -233,6 +252,30 @@ def _run(spec: str) -> io.BytesIO:
         )
     if not done.stdout:
         raise _unreadable(spec, "it gave no output")
+    return io.BytesIO(done.stdout)
+
+
+def _decode(path: str) -> io.BytesIO:
+    """Take the sound out of a container, as WAV."""
+    ffmpeg = shutil.which("ffmpeg")
+    if ffmpeg is None:
+        raise UserError(
+            f"{path} is read by ffmpeg, which is not on the path; install it (apt-get install "
+            "ffmpeg, conda install ffmpeg), or convert the corpus to WAV"
+        )
+    # An error ends it (-xerror), where ffmpeg would go on with what it could read.
+    done = subprocess.run(
+        [ffmpeg, "-nostdin", "-v", "error", "-xerror", "-i", f"file:{path}", *_DECODE],
+        capture_output=True,
+        check=False,
+    )
+    if done.returncode != 0 or not done.stdout:
+        lines = done.stderr.decode("utf-8", "replace").strip().splitlines()
+        # The place in ffmpeg that speaks, and its address, are in front: [mov,mp4 @ 0x55d3c0].
+        why = re.sub(r"^(\[[^]]*\] *)+", "", lines[0] if lines else "")
+        if not why or "matches no streams" in why:
+            raise _unreadable(path, "there is no sound in it")
+        raise _unreadable(path, f"ffmpeg: {why}")
     return io.BytesIO(done.stdout)
 
 

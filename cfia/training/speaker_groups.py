@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 
 import numpy as np
@@ -31,7 +32,9 @@ def balanced_groups(counts: Mapping[str, Mapping[str, int]], k: int) -> list[lis
     shares = _shares([counts[speaker] for speaker in speakers])
     group = np.full(len(speakers), -1)
     loads = np.zeros((k, shares.shape[1]), np.int64)
-    for i in np.argsort(-shares[:, -1], kind="stable"):
+    # Those of equal size in a random order: names often alternate women and men.
+    ranks = [hashlib.sha256(speaker.encode()).hexdigest() for speaker in speakers]
+    for i in sorted(range(len(speakers)), key=lambda i: (-shares[i, -1], ranks[i])):
         # To an empty group a speaker adds nothing but itself, so none stays empty.
         sizes = np.bincount(group[group >= 0], minlength=k)
         group[i] = np.lexsort((sizes, loads @ shares[i]))[0]

@@ -119,6 +119,7 @@ if wanted 0; then
         "./${corpus_script}" --force "${force}" "${corpus_dir}"
     else
         log "Stage 0: nothing to make; the corpus is yours to bring"
+        python -m cfia.bin.layout ${corpus_dir:+"${corpus_dir}"}
     fi
 fi
 

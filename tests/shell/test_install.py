@@ -14,8 +14,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.data_files import RECIPES
+
 ROOT = Path(__file__).resolve().parents[2]
-RECIPES = ("mini_iemocap", "emodb", "iemocap")
 
 # A build backend that needs nothing, with which pip installs the small repository itself.
 BACKEND = """\

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from cfia.corpus.corpus_conf import read_corpus_conf
-from tests.support.data_files import ROOT
+from tests.support.data_files import RECIPES, ROOT
 
 ENVIRONMENT = {"PATH": os.environ["PATH"], "HOME": "/nonexistent"}
 
@@ -63,7 +63,7 @@ def test_a_recipe_through_links_and_the_path(tmp_path: Path) -> None:
         assert "[speaker]" in out  # --cv, as this recipe sets it
 
 
-@pytest.mark.parametrize("recipe", ["emodb", "iemocap", "mini_iemocap"])
+@pytest.mark.parametrize("recipe", RECIPES)
 def test_a_recipe_runs_the_standard_of_its_corpus(recipe: str) -> None:
     directory = ROOT / "egs" / recipe
     standard = read_corpus_conf(directory / "conf" / "corpus.yaml")["standard"]

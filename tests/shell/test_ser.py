@@ -155,6 +155,16 @@ def test_no_environment_is_made_or_looked_for_before_the_command_line_is_right(
     assert not (copy / ".venv").exists()
 
 
+def test_stage_0_says_where_a_corpus_is_to_be_had(tmp_path: Path) -> None:
+    done = run("--stop_stage", "0", "--corpus_dir", str(tmp_path), recipe="savee", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    said = done.stdout.splitlines()[1:]
+    assert [line.split()[0] for line in said] == ["from", "licence", "layout", "differs"]
+    assert "surrey.ac.uk/savee" in said[0]
+    done = run("--stop_stage", "0", recipe="savee", cwd=tmp_path)
+    assert done.stdout.splitlines()[1:] == said[:3]
+
+
 def test_nothing_that_a_user_types_is_run(tmp_path: Path) -> None:
     for arguments in (
         ["--help", "--stage[$(touch x)]", "3"],

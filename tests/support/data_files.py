@@ -18,6 +18,9 @@ import soundfile
 
 ROOT = Path(__file__).resolve().parents[2]
 RATE = 16000
+RECIPES = (
+    "mini_iemocap", "emodb", "iemocap", "ravdess", "cremad", "meld", "esd", "savee", "msp_podcast",
+)  # fmt: skip
 
 
 @functools.cache

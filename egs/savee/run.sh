@@ -1,0 +1,24 @@
+#!/usr/bin/env bash
+# SAVEE: four English speakers, seven emotions. Give AudioData, which the University of Surrey has
+# after registration, by --corpus_dir.
+
+if [ -z "${BASH_VERSION:-}" ]; then
+    echo "run.sh: this script needs bash; run it as ./run.sh or bash run.sh" >&2
+    exit 2
+fi
+set -euo pipefail
+
+# Links on the way here are followed; one to this file too, if it lies beside no ser.sh.
+recipe_dir=$(readlink -f "$(dirname "${BASH_SOURCE[0]}")")
+[ -e "${recipe_dir}/ser.sh" ] || recipe_dir=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")
+CFIA_COMMAND=$(printf '%q ' "egs/${recipe_dir##*/}/run.sh" "$@") # for RESULTS.md
+default_labels=all # conf/labels/all.yaml, which leaves no trace in the names of directories
+export CFIA_COMMAND default_labels
+
+"${recipe_dir}/ser.sh" \
+    --labels all \
+    --cv speaker \
+    --validation random20 \
+    --audio_upstream fbank \
+    --systems "audio" \
+    "$@"
