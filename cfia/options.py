@@ -75,9 +75,13 @@ def unreadable(value: str) -> str:
         value.encode()
     except UnicodeEncodeError:
         return "it is not UTF-8; rename it, or mount its disk with the encoding that it has"
-    if any(ord(character) < ord(" ") for character in value):
-        return "it has a line break or another control character; rename it"
     return ""
+
+
+def one_line(value: str) -> str:
+    """Check a path that becomes part of lines of tables."""
+    wrong = any(ord(character) < ord(" ") for character in value)
+    return "it has a line break or another control character; rename it" if wrong else ""
 
 
 def name_part(value: str) -> str:
@@ -192,10 +196,11 @@ OPTIONS: dict[str, tuple[Option, ...]] = {
         _o("verbose", "false", "write more into the logs", BOOLEAN),
     ),
     "Corpus": (
-        _o("corpus_dir", "", "the corpus, as it is distributed"),
+        _o("corpus_dir", "", "the corpus, as it is distributed", check=one_line),
         _o("corpus", "", "its name, where that is not the recipe's; part of directories' names",
            check=name_part),
-        _o("audio_dir", "", "its audio, where a recipe of several corpora has it apart"),
+        _o("audio_dir", "", "its audio, where a recipe of several corpora has it apart",
+           check=one_line),
         _o("labels", "4", "label set: a file of conf/labels, without .yaml", check=name_part,
            recorded=PROTOCOL),
         _o("skip_bad", "false", "leave out unreadable audio and list it", BOOLEAN),
