@@ -26,6 +26,7 @@ dry_run=false              # say what would be trained, and do nothing
 verbose=false              # write more into the logs
 # Corpus
 corpus_dir=                # the corpus, as it is distributed
+corpora=                   # with --cv cross (egs/cross): recipes that are trained and tested on
 labels=4                   # label set: a file of conf/labels, without .yaml
 skip_bad=false             # leave out unreadable audio and list it
 allow_partial=false        # go on although parts of the corpus are missing
@@ -118,7 +119,10 @@ if wanted 0; then
     fi
 fi
 
-if wanted 1; then
+if wanted 1 && [ -n "${corpora}" ]; then
+    log "Stage 1: data directories in ${datadir} of ${corpora}"
+    plan data
+elif wanted 1; then
     log "Stage 1: data directory ${data} from ${corpus_dir}"
     "./${data_script}" --labels "${labels}" --text_tags "${text_tags}" --text_file "${text_file}" \
         --skip_bad "${skip_bad}" --allow_partial "${allow_partial}" --force "${force}" \
@@ -128,6 +132,10 @@ fi
 
 if wanted 2; then
     log "Stage 2: folds in ${datadir}/folds"
+fi
+if wanted 2 && [ -n "${corpora}" ]; then
+    plan folds
+elif wanted 2; then
     python -m cfia.bin.folds --data "${data}" --out "${datadir}/folds" --suffix "${label_suffix}" \
         --need "${needed_scheme}" --force "${force}" "${schemes[@]}"
 fi
@@ -135,6 +143,10 @@ fi
 # For each encoder of a modality: a plan of batches, jobs that work it off, and one feats.scp.
 dump_features() { # modality
     local i dir jobs
+    if [ -n "${corpora}" ]; then # their features are there, and are linked to
+        plan "$1"
+        return
+    fi
     [[ " ${dump_modalities[*]-} " == *" $1 "* ]] || log "no system of this run uses $1"
     for ((i = 0; i < ${#dump_dirs[@]}; i++)); do
         [ "${dump_modalities[i]}" = "$1" ] || continue
