@@ -14,6 +14,7 @@ from cfia.kaldi.table import read_table
 from cfia.metrics import METRICS
 from cfia.naming import trained_corpus
 from cfia.report.score_tables import (
+    counted,
     describe_protocol,
     ensemble_name,
     if_one_seed,
@@ -85,7 +86,7 @@ def cross_table(rows: Sequence[Scored]) -> Table | None:
         within = Within(run.row.trained.experiment, run.trained)
         found = within.find()
         withins += [found] if found else []
-        notes.append(_diagonal_note(run, within, found))
+        notes.append(f"Note {len(notes) + 1}: {_diagonal_note(run, within, found)}")
         cells += _cells(run, found, len(notes))
     how = [*_notes(runs, withins), *notes]
     title = f"Trained on one corpus, tested on another: {METRICS[METRIC].title}"
@@ -117,7 +118,7 @@ def _diagonal_note(run: _Run, within: Within, found: Scored | None) -> str:
     seeds = len(found.outputs.seeds)
     how = describe_protocol(found.trained, within.standard)
     where = within.recipe / found.trained.directory
-    return f"{run.group} within {name}: {where}, {how}; {seeds} seed{'s' if seeds > 1 else ''}."
+    return f"{run.group} within {name}: {where}, {how}; {counted(seeds, 'seed')}."
 
 
 def _notes(runs: Sequence[_Run], withins: Sequence[Scored]) -> list[str]:
@@ -138,7 +139,7 @@ def _notes(runs: Sequence[_Run], withins: Sequence[Scored]) -> list[str]:
         *seed_notes(rows),
         "Encoders saw: of each corpus (conf/exposure.yaml).",
         "On the diagonal: within the corpus, by its standard protocol, in its own recipe, as the "
-        "notes below say in the order of the rows.",
+        "notes below say.",
     ]
 
 

@@ -62,9 +62,9 @@ def check(
             _check_official(parts, tables.get("utt2split", {}), number, validation, where)
         elif missing := known.difference(*parts.values()):
             raise _wrong(where, f"no part has {min(missing)}")
-        _check_disjoint(parts, tables, cv, validation, where)
         if places[1:]:
             _check_sides(parts, data, where)
+        _check_disjoint(parts, tables, cv, validation, where)
         for utterance in parts["test"]:
             if utterance in tested_by:
                 first = tested_by[utterance]

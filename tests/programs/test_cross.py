@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -10,16 +11,20 @@ from pathlib import Path
 import pytest
 
 from cfia import marker
+from cfia.errors import UserError
 from cfia.experiment import read
 from cfia.files import read_json
 from cfia.frontend import Frontend
 from cfia.kaldi.table import read_table, write_table
+from cfia.options import EVERY
 from cfia.posteriors import read_posteriors
 from cfia.report.cross_table import cross_table
 from cfia.report.table import Table
 from cfia.scoring.cells import Estimate
 from cfia.scoring.scores_file import score
 from cfia.scoring.trained import find_trained
+from cfia.study.request import read_request
+from cfia.training.fold_check import check
 from cfia.training.folds import read_folds
 from tests.support.cross import Cross
 from tests.support.experiment import mark_again
@@ -201,6 +206,50 @@ def test_an_encoder_that_saw_the_labels_of_one_corpus_is_refused(new: Cross) -> 
     assert "trained on the emotion labels of second" in new.run(3, 3).said
     assert new.run(3, 3, allow_contaminated="true") == Outcome(0)
     assert Frontend.read(new.directory / "dump/second_fbank").exposure == "second labels"
+
+
+@pytest.mark.parametrize(
+    ("part", "utterance", "said"),
+    [
+        ("train", "second-Ses0F-000", "which is of another corpus"),
+        ("test", "first-Ses0F-000", "which is of another corpus"),
+        ("train", "third-Ses0F-000", "which the data directory lacks"),
+    ],
+)
+def test_a_list_that_mixes_the_corpora_is_refused(
+    new: Cross, part: str, utterance: str, said: str
+) -> None:
+    assert new.run(1, 2) == Outcome(0)
+    data, lists = new.directory / "data", new.directory / "data/folds/train-first/1"
+    for name in ("train", "valid", "test"):
+        own = set((lists / name).read_text().split()) - {utterance}
+        own |= {utterance} if name == part else set()
+        (lists / name).write_text("".join(f"{utt}\n" for utt in sorted(own)))
+    with pytest.raises(UserError, match=f"{part} names {utterance}, {said}"):
+        check(data / "first", lists.parent, "train-first", "random20", tested=data / "second")
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"corpora": ""}, "--cv cross needs --corpora"),
+        ({"corpora": "../first"}, "takes two recipes or more"),
+        ({"corpora": "../first ../nowhere"}, "names ../nowhere, which is no recipe"),
+        ({"corpora": "../first ."}, "names ., which is no recipe"),
+        ({"corpora": "../first ../../other/first"}, "names two recipes first"),
+        ({"corpora": "'../first ../second"}, "a quotation mark that is not closed"),
+        ({"cv": "speaker"}, "--corpora goes with --cv cross"),
+        ({"validation": "partner"}, "--validation partner does not go with --cv cross"),
+        ({"study": "smoke"}, "--study is of one corpus"),
+    ],
+)
+def test_options_that_do_not_go_together_are_mistakes_of_usage(
+    new: Cross, options: dict[str, str], said: str
+) -> None:
+    (new.directory.parents[1] / "other" / "first").mkdir(parents=True)
+    values = {option.name: option.default for option in EVERY} | new.options | options
+    with pytest.raises(UserError, match=re.escape(said)):
+        read_request(values, new.directory, new.directory)
 
 
 def test_features_that_a_recipe_lacks_are_named(new: Cross) -> None:
