@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cfia.errors import UserError
@@ -22,6 +22,7 @@ MODALITIES = ("audio", "text")
 DEFAULT_VALIDATION = "random20"  # leaves no trace in a scheme's name
 DEFAULT_SELECTION = "valid"
 
+_TRAIN = "train-"
 _TRAINING = re.compile(r"fold([1-9][0-9]*)_seed([0-9]+)")
 
 
@@ -84,6 +85,16 @@ def mistake(name: str) -> str:
 def folds_scheme(cv: str, validation: str) -> str:
     """Name the fold lists of a scheme: `session`, `speaker-partner`."""
     return cv if validation == DEFAULT_VALIDATION else f"{cv}-{validation}"
+
+
+def across(corpus: str) -> str:
+    """Name how folds are made that train on a corpus and test on others: `train-emodb`."""
+    return f"{_TRAIN}{corpus}"
+
+
+def trained_corpus(cv: str) -> str:
+    """Undo `across`; "" of folds that are made otherwise."""
+    return cv.removeprefix(_TRAIN) if cv.startswith(_TRAIN) else ""
 
 
 def split_folds_scheme(scheme: str) -> tuple[str, str]:
@@ -184,6 +195,16 @@ def names(options: Mapping[str, str]) -> Names:
         scheme=scheme + label_suffix,
         upstreams=upstreams,
         suffix=label_suffix + text_suffix + tag,
+    )
+
+
+def of_corpora(names: Names, corpora: Iterable[str]) -> Names:
+    """Name data and dumps of some corpora in a recipe of several: `emodb`, `crema_d+ravdess`."""
+    joined = "+".join(sorted(corpora))
+    return replace(
+        names,
+        data=f"{joined}{names.data.removeprefix('all')}",
+        dumps={modality: f"{joined}_{dump}" for modality, dump in names.dumps.items()},
     )
 
 

@@ -19,7 +19,8 @@ from cfia.naming import DEFAULT_VALIDATION, mistake
 
 BOOLEAN = ("false", "true")
 SCHEMES = ("session", "speaker")  # those whose fold lists stage 2 makes for every corpus
-_CV = re.compile("session|speaker|given|(kfold|utterance)(?P<k>[1-9][0-9]{0,3})")
+CROSS = "cross"  # each of --corpora trains, and the others are tested
+_CV = re.compile(f"session|speaker|given|{CROSS}|(kfold|utterance)(?P<k>[1-9][0-9]{{0,3}})")
 _VALIDATION = re.compile(
     "random(?P<percent>[1-9][0-9]?)|partner|next_speaker|next_session|given|none"
 )
@@ -31,6 +32,8 @@ _VALIDATIONS = {
     "kfold": ("next_speaker", "next_session"),
     "given": ("given",),
     "utterance": (),
+    CROSS: (),
+    "train": (),
 }
 
 PROTOCOL, RUN = "protocol", "run"  # sections of experiment.yaml
@@ -110,8 +113,8 @@ def validation(value: str) -> str:
 
 
 def scheme_kind(cv: str) -> str:
-    """Name the kind of a scheme: `kfold` of `kfold5`."""
-    return cv.rstrip("0123456789")
+    """Name the kind of a scheme: `kfold` of `kfold5`, `train` of `train-emodb`."""
+    return cv.partition("-")[0].rstrip("0123456789")
 
 
 def not_together(cv: str, validation: str) -> str:
@@ -200,6 +203,8 @@ OPTIONS: dict[str, tuple[Option, ...]] = {
         _o("corpus", "", "its name, where that is not the recipe's; part of directories' names",
            check=name_part),
         _o("audio_dir", "", "its audio, where a recipe of several corpora has it apart",
+           check=one_line),
+        _o("corpora", "", "with --cv cross (egs/cross): recipes that are trained and tested on",
            check=one_line),
         _o("labels", "4", "label set: a file of conf/labels, without .yaml", check=name_part,
            recorded=PROTOCOL),
@@ -342,7 +347,8 @@ def check(values: Mapping[str, str], legal: Mapping[str, Sequence[str]]) -> None
         raise UserError("--folds is for a plain run; the tables of a study need all folds")
     skipped = values["skip_stages"].replace(",", " ").split()
     prepares = stage <= 1 <= stop_stage and "1" not in skipped and values["dry_run"] == "false"
-    if prepares and not values["corpus_dir"]:
+    _check_corpora(values)
+    if prepares and not values["corpus_dir"] and not values["corpora"]:
         raise UserError(
             "stage 1 needs --corpus_dir DIR, the corpus as it is distributed; --stop_stage 0 says "
             "where to get it"
@@ -362,6 +368,19 @@ def check_protocol(values: Mapping[str, str]) -> None:
         if option.recorded == PROTOCOL:
             _check_value(option, values[option.name], option.legal)
     _check_selection(values)
+    _check_corpora(values)
+
+
+def _check_corpora(values: Mapping[str, str]) -> None:
+    if values["corpora"] and values["study"]:
+        raise UserError("--study is of one corpus; it does not go with --corpora")
+    if values["corpora"] and values["cv"] != CROSS:
+        raise UserError(f"--corpora goes with --cv {CROSS}, as in egs/cross")
+    if values["cv"] == CROSS and not values["corpora"]:
+        raise UserError(
+            f'--cv {CROSS} needs --corpora "../emodb ../iemocap", recipes whose stages 1 to 4 are '
+            "done, in egs/cross"
+        )
 
 
 def _check_selection(values: Mapping[str, str]) -> None:

@@ -6,6 +6,7 @@ import os
 import shlex
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,7 +19,10 @@ if TYPE_CHECKING:
     from cfia.study.study_plan import StudyPlan
 
 EXAMPLE = "corpus_dir=none cv=speaker cfia plan describe   (in the recipe's directory)"
-STEPS = ("help", "check", "names", "describe", "train", "posteriors", "tables")
+STEPS = (
+    "help", "check", "names", "describe", "data", "folds", "audio", "text", "train", "posteriors",
+    "tables",
+)  # fmt: skip
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -28,6 +32,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     names: print the names of directories and lists, as assignments of the shell, after a line
     `# names`: whatever Python itself prints as it starts stands before it.
     describe: say what would be trained, what not, and why.
+    data, folds, audio, text: do stages 1 to 4 of --corpora, which link to what there is.
     train: write the experiments and the list of trainings to be done; print the number of jobs.
     posteriors: the same for posteriors. tables: write and print the tables of a study.
     """
@@ -63,6 +68,12 @@ def _plan(step: str, plan: StudyPlan) -> None:
             print(f"{name}={value if isinstance(value, str) else f'({shlex.join(value)})'}")
     elif step == "describe":
         tasks.describe(plan)
+    elif step in ("data", "folds", "audio", "text"):
+        from cfia.study import cross
+
+        {"data": cross.make_data, "folds": cross.make_lists}.get(
+            step, partial(cross.link_features, modality=step)
+        )(plan)
     elif step == "train":
         tasks.write_experiments(plan)
         print(tasks.list_trainings(plan))

@@ -53,6 +53,7 @@ def facts(experiment: Experiment, training: TestedTraining) -> Facts:
         "corpus": experiment.corpus,
         **experiment.protocol,
         "data": str(experiment.parts["train"].data),
+        **_of_test(experiment),
         "folds": {"directory": str(folds.directory), "number": folds.number},
         "dumps": {name: str(path) for name, path in experiment.dumps().items()},
         "classes": list(experiment.classes),
@@ -63,6 +64,15 @@ def facts(experiment: Experiment, training: TestedTraining) -> Facts:
     encoders = {key: _encoder(training.provenance.get(key)) for key in ("audio", "text")}
     known = {key: value for key, value in {**environment, **encoders}.items() if value}
     return dict(_flat({**values, **known}))
+
+
+def _of_test(experiment: Experiment) -> Facts:
+    """Name the data and dumps of the test part, where they are others than those of training."""
+    train, test = experiment.parts["train"], experiment.parts["test"]
+    if train.data == test.data and train.dumps == test.dumps:
+        return {}
+    dumps = {f"tested dumps.{name}": str(path) for name, path in experiment.dumps("test").items()}
+    return {"tested data": str(test.data), **dumps}
 
 
 def _encoder(description: Any) -> Any:

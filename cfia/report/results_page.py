@@ -16,6 +16,7 @@ from cfia.figures.figure_files import FIGURES, FigureFiles, experiment_figures, 
 from cfia.files import write_if_changed
 from cfia.metrics import HEADLINES
 from cfia.report.comparison_table import comparison_table
+from cfia.report.cross_table import cross_table
 from cfia.report.fold_table import fold_table
 from cfia.report.html import page
 from cfia.report.part_tables import class_table, subset_tables
@@ -82,9 +83,11 @@ def report(expdir: Path, corpus_conf: Path | None) -> str:
     (expdir / "tables").mkdir(exist_ok=True)
     dots = [scheme_figure(expdir, t["scores"].title, g)
             for t, g in zip(tables, schemes, strict=True)]  # fmt: skip
+    across = [*filter(None, [cross_table(in_full)])]
     title = f"{corpus['title']}: results"
     sections = [
         *_introduction(in_full or rows, corpus),
+        *(section for table in across for section in (Heading(table.title), table)),
         *itertools.chain.from_iterable(map(_scheme, tables, dots)),
         *study_sections(expdir),
         *_unfinished(experiments),
@@ -98,12 +101,21 @@ def report(expdir: Path, corpus_conf: Path | None) -> str:
         "tables/results.tex": _latex(schemes, tables),
         "tables/results.csv": to_csv(flat_table(rows)),
     }
+    for table in across:
+        files |= _renderings("tables/cross", table)
     written = [write_if_changed(expdir / name, content) for name, content in files.items()]
     written += [changed for figure in (*dots, *figures) for changed in figure.written]
     changed = f"{sum(written)} of {len(written)} files written" if any(written) else "up to date"
     log.info("%s, report.html, tables and plots: %s", expdir / "RESULTS.md", changed)
     note = [f"{corpus['note']}\n"] if corpus["note"] else []
-    return "\n".join([*note, *(plain(t["scores"].only(ON_SCREEN)) for t in tables)])
+    on_screen = [*across, *(t["scores"].only(ON_SCREEN) for t in tables)]
+    return "\n".join([*note, *map(plain, on_screen)])
+
+
+def _renderings(path: str, table: Table) -> dict[str, str]:
+    """Render a table that stands alone, by the names of its files."""
+    tex = f"{LATEX_NEEDS}{latex(table, Path(path).name)}"
+    return {f"{path}.md": markdown(table), f"{path}.tex": tex, f"{path}.csv": to_csv(table)}
 
 
 def _corpus(path: Path | None, rows: Sequence[Scored]) -> dict[str, Any]:

@@ -31,6 +31,7 @@ _CV = {
     "kfold": "groups of speakers",
     "given": "official parts",
     "utterance": "utterances at random",
+    "train": "trained on one corpus, tested on others",
 }
 _SELECTION = {
     "valid": "epoch selected on the validation part",

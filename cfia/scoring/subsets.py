@@ -55,6 +55,8 @@ def _table(path: Path, utts: list[str]) -> dict[str, str]:
 def _unseen(trained: TrainedExperiment, outputs: Outputs) -> list[str]:
     """List tested utterances whose transcript no training utterance of their fold has."""
     text = _table(trained.data / "text", outputs.utts)
+    if text and trained.experiment.parts["train"].data != trained.data:
+        text = _table(trained.experiment.parts["train"].data / "text", []) | text
     unseen: list[str] = []
     lists = trained.experiment.folds.directory
     folds = read_folds(lists) if text else {}

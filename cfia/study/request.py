@@ -16,15 +16,16 @@ from pathlib import Path
 
 from cfia import config, options
 from cfia.errors import UserError
-from cfia.naming import MODALITIES, Names, System, find_config, names, split_system
+from cfia.naming import MODALITIES, Names, System, checked, find_config, names, split_system
 from cfia.study.models import named
 from cfia.upstream import imported, registry
 from cfia.upstream.choice import ALL
 
 ROOT = Path(__file__).resolve().parents[2]
+DUMPS = "dump"  # of the recipes of --corpora, as ser.sh has it
 PATHS = ("corpus_dir", "audio_dir", "text_file")  # relative to the directory that a user calls from
 
-SET_BY_RECIPES = {"default_labels": "4", "corpora": ""}
+SET_BY_RECIPES = {"default_labels": "4", "corpus_lists": ""}
 """What a recipe's run.sh may export besides the options, and its default; see ser.sh."""
 
 
@@ -68,6 +69,11 @@ class Request:
     def _place(self, option: str) -> Path:
         """Give each corpus of --corpus a directory of its own."""
         return Path(self.options[option]) / self.options["corpus"]
+
+    @property
+    def corpora(self) -> tuple[Path, ...]:
+        """The recipes of --corpora, by their names; none for a recipe of one corpus."""
+        return tuple(map(Path, shlex.split(self.options["corpora"])))
 
     @property
     def nj(self) -> int:
@@ -136,6 +142,8 @@ class Request:
         can_read = importlib.util.find_spec("yaml") is not None
         if upstream not in registry.FAMILIES or self.options["text_file"] or not can_read:
             return ""
+        if self.corpora:  # which have been encoded, or stage 4 says so
+            return ""
         from cfia.corpus.corpus_conf import has_text, read_corpus_conf
 
         place = self.recipe / data
@@ -170,17 +178,14 @@ def _processors() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def legal_values(dumpdir: Path) -> dict[str, list[str]]:
+def legal_values(*dumpdirs: Path) -> dict[str, list[str]]:
     """List the legal values of the options whose values are the rows of another table.
 
     Of an encoder that is the names of our own, and those of features that were imported.
     """
-    return {
-        f"{modality}_upstream": [
-            *dict.fromkeys(registry.names(modality) + imported.names(dumpdir, modality))
-        ]
-        for modality in MODALITIES
-    }
+    own = {modality: registry.names(modality) for modality in MODALITIES}
+    others = {m: [name for d in dumpdirs for name in imported.names(d, m)] for m in MODALITIES}
+    return {f"{m}_upstream": [*dict.fromkeys([*own[m], *others[m]])] for m in MODALITIES}
 
 
 def read_request(values: Mapping[str, str], recipe: Path, caller: Path) -> Request:
@@ -204,8 +209,10 @@ def read_request(values: Mapping[str, str], recipe: Path, caller: Path) -> Reque
     for modality in MODALITIES:
         name = f"{modality}_model"
         taken[name] = _model(name, taken[name], caller)
+    taken["corpora"] = _corpora(taken["corpora"], caller, recipe)
     request = Request(taken, recipe, caller)
-    options.check(taken, legal_values(request.dumpdir))
+    dumps = [corpus / DUMPS for corpus in request.corpora]
+    options.check(taken, legal_values(request.dumpdir, *dumps))
     _check_corpus(request)
     _check_recipe(request)
     for modality in MODALITIES:
@@ -261,6 +268,33 @@ def _check_text(request: Request) -> None:
         )
 
 
+def _corpora(value: str, caller: Path, recipe: Path) -> str:
+    """Make the paths of --corpora absolute, sorted by their names; words of the shell again.
+
+    A relative one starts from where the user is, or from the recipe.
+
+    Raises:
+        UserError: one is no directory or the recipe itself, two have one name, or there is one.
+    """
+    try:
+        words = shlex.split(value)
+    except ValueError:
+        raise UserError("--corpora has a quotation mark that is not closed") from None
+    found: dict[str, Path] = {}
+    for word in words:
+        places = [place for place in (caller / word, recipe / word) if place.is_dir()]
+        if not places or places[0].resolve() == recipe.resolve():
+            raise UserError(f"--corpora names {word}, which is no recipe of a corpus")
+        place = places[0]  # a link keeps its own name
+        path = place.resolve() if place.name == ".." else place.parent.resolve() / place.name
+        name = checked(path.name, f"--corpora {word}")
+        if found.setdefault(name, path) != path:
+            raise UserError(f"--corpora names two recipes {name}; give one a link of another name")
+    if len(found) == 1:
+        raise UserError(f"--corpora names {words[0]} alone; it takes two recipes or more")
+    return shlex.join(str(found[name]) for name in sorted(found))
+
+
 def _from_caller(path: str, caller: Path) -> str:
     return str(caller / path) if path else ""
 
@@ -283,15 +317,15 @@ def _model(option: str, value: str, caller: Path) -> str:
 
 def _check_corpus(request: Request) -> None:
     """Require --corpus of a recipe of several corpora, and that --corpus_dir has it."""
-    corpus, corpora = request.options["corpus"], request.options["corpora"]
-    if not corpora:
+    corpus, lists = request.options["corpus"], request.options["corpus_lists"]
+    if not lists:
         if request.options["audio_dir"]:
             raise UserError(
                 "--audio_dir is for a recipe of several corpora; give --corpus_dir alone"
             )
         return
     place = request.options["corpus_dir"]
-    known = sorted({path.parent.name for path in Path(place).glob(corpora)}) if place else []
+    known = sorted({path.parent.name for path in Path(place).glob(lists)}) if place else []
     there = f"{place} has {' '.join(known)}" if known else "this recipe is of several corpora"
     if not corpus:
         raise UserError(f"--corpus must name one corpus; {there}")

@@ -5,7 +5,7 @@ There is one `Row` for each system; `cfia.study.study_plan` turns rows into expe
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypedDict
@@ -13,6 +13,7 @@ from typing import Any, TypedDict
 from cfia.config import check
 from cfia.errors import UserError
 from cfia.files import read_yaml
+from cfia.naming import across
 from cfia.options import LARGEST_SEED
 from cfia.shapes import ShapeError, fit
 
@@ -94,15 +95,20 @@ class Study:
     rows: tuple[Row, ...]
 
 
-def plain_study(systems: Iterable[tuple[str, tuple[str, ...]]]) -> Study:
+def plain_study(
+    systems: Iterable[tuple[str, tuple[str, ...]]], trained: Sequence[str] = ()
+) -> Study:
     """Make the study of a plain run: one unnamed table, a row for each system.
 
     Args:
         systems: pairs of a configuration and its modalities.
+        trained: corpora, where there are several: a row for each that trains a system.
     """
+    protocols: list[dict[str, str]] = [{"cv": across(corpus)} for corpus in trained] or [{}]
     rows = tuple(
-        _row("--systems", "", name, {"input": "_".join(modalities)}, {})
+        _row("--systems", "", name, {"input": "_".join(modalities), **protocol}, {})
         for name, modalities in systems
+        for protocol in protocols
     )
     return Study(name="", tag="", note="", encoders={}, train_args={}, rows=rows)
 

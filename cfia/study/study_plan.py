@@ -18,10 +18,18 @@ from cfia.config import as_override, load
 from cfia.corpus.corpus_conf import Standard
 from cfia.corpus.several import conf_of
 from cfia.errors import UserError
-from cfia.experiment import PARTS, Experiment
+from cfia.experiment import PARTS, Experiment, Part
 from cfia.files import digest
 from cfia.kaldi.data_dir import DataDir
-from cfia.naming import MODALITIES, checked, folds_scheme, names
+from cfia.naming import (
+    MODALITIES,
+    Names,
+    checked,
+    folds_scheme,
+    names,
+    of_corpora,
+    trained_corpus,
+)
 from cfia.study.models import Models, read_models
 from cfia.study.request import Request, read_config
 from cfia.study.study_file import ROW_OPTIONS, Row, Study, plain_study, read_study
@@ -48,6 +56,26 @@ class PlannedDump:
 
 
 @dataclass(frozen=True)
+class PlannedPart:
+    """Data and features of one part of the folds."""
+
+    data: Path
+    dumps: tuple[PlannedDump, ...]
+
+    def measure(self) -> Part:
+        """Measure them, as experiment.yaml has them.
+
+        Raises:
+            UserError: data or dumps are not there, not as they were made, or do not go together.
+        """
+        dumps = {dump.modality: dump.directory for dump in self.dumps}
+        part = measure_part(self.data, dumps, archives=True)
+        for dump in self.dumps:
+            check_encoder(dump.directory, dump.modality, dump.upstream)
+        return part
+
+
+@dataclass(frozen=True)
 class PlannedExperiment:
     """One system under one scheme, whether or not its data, dumps and folds exist yet.
 
@@ -56,6 +84,7 @@ class PlannedExperiment:
         files, overrides: the sources of its configuration; later ones win.
         options: the options of run.sh that would make it.
         seeds: each with one training for each fold.
+        tested: data and dumps of the test part, where they are others.
     """
 
     directory: Path
@@ -66,6 +95,7 @@ class PlannedExperiment:
     folds: Path
     dumps: tuple[PlannedDump, ...]
     seeds: tuple[int, ...]
+    tested: PlannedPart | None = None
 
     @property
     def system(self) -> str:
@@ -89,11 +119,9 @@ class PlannedExperiment:
             UserError: data, dumps or fold lists are not there, not as they were made, or do not
                 go together; or a mistake in the configuration.
         """
-        folds = measure_folds(self.folds, self.data)
-        dumps = {dump.modality: dump.directory for dump in self.dumps}
-        part = measure_part(self.data, dumps, archives=True)
-        for dump in self.dumps:
-            check_encoder(dump.directory, dump.modality, dump.upstream)
+        folds = measure_folds(self.folds, self.data, self.tested.data if self.tested else None)
+        part = PlannedPart(self.data, self.dumps).measure()
+        test = self.tested.measure() if self.tested else part
         return Experiment(
             directory=self.directory,
             system=self.system,
@@ -106,7 +134,7 @@ class PlannedExperiment:
             run=self.run_options(),
             classes=classes(self.data),
             folds=folds,
-            parts=dict.fromkeys(PARTS, part),
+            parts={**dict.fromkeys(PARTS, part), "test": test},
             trained_with=load(self.files, self.overrides),
         )
 
@@ -188,7 +216,9 @@ class StudyPlan:
     @property
     def dumps(self) -> list[PlannedDump]:
         """The dumps that the experiments read, each once."""
-        return list(dict.fromkeys(dump for planned in self.experiments for dump in planned.dumps))
+        found = [dump for planned in self.experiments for dump in planned.dumps]
+        found += [dump for p in self.experiments if p.tested for dump in p.tested.dumps]
+        return list(dict.fromkeys(found))
 
     @property
     def schemes(self) -> list[str]:
@@ -251,23 +281,34 @@ class StudyPlan:
         values, request = self._options(row), self.request
         directories = names(values)
         system = directories.system(request.config(row.system), row.modalities)
-        dumps = tuple(
-            PlannedDump(
-                m, values[f"{m}_upstream"], values[f"{m}_model"], values[f"{m}_layer"],
-                request.dumpdir / directories.dumps[m],
-            )
-            for m in row.modalities
-        )  # fmt: skip
+        here, tested = directories, None
+        if corpus := trained_corpus(values["cv"]):
+            here = of_corpora(directories, [corpus])
+            others = [path.name for path in request.corpora if path.name != corpus]
+            tested = self._part(row, values, of_corpora(directories, others))
+        part = self._part(row, values, here)
         return PlannedExperiment(
             directory=request.expdir / system.name / directories.scheme,
             files=request.config_files(system.config),
             overrides=self._overrides(row.set),
             options=values,
-            data=request.datadir / directories.data,
+            data=part.data,
             folds=request.datadir / "folds" / directories.folds,
-            dumps=dumps,
+            dumps=part.dumps,
             seeds=request.seeds() if request.options["seeds"] or not row.seeds else row.seeds,
+            tested=tested,
         )
+
+    def _part(self, row: Row, values: Mapping[str, str], directories: Names) -> PlannedPart:
+        """Name the data and the dumps of a row."""
+        dumps = tuple(
+            PlannedDump(
+                m, values[f"{m}_upstream"], values[f"{m}_model"], values[f"{m}_layer"],
+                self.request.dumpdir / directories.dumps[m],
+            )
+            for m in row.modalities
+        )  # fmt: skip
+        return PlannedPart(self.request.datadir / directories.data, dumps)
 
     def _overrides(self, changed: Mapping[str, Any]) -> tuple[str, ...]:
         """List overrides of the configuration: the study's, the user's, then the row's own."""
@@ -290,6 +331,8 @@ class StudyPlan:
         While there is no data directory to tell, this is 0 and "".
         """
         cv, validation = planned.options["cv"], planned.options["validation"]
+        if planned.tested:
+            return 1, ""
         return self._count_folds(planned.data, cv, validation)
 
 
@@ -297,7 +340,7 @@ def _study(request: Request) -> Study:
     """Read the study that is asked for, or make that of a plain run."""
     if request.study is not None:
         return read_study(request.study)
-    return plain_study(request.system_names())
+    return plain_study(request.system_names(), [path.name for path in request.corpora])
 
 
 def _count_folds(data: Path, cv: str, validation: str) -> tuple[int, str]:

@@ -15,6 +15,7 @@ from cfia.experiment import Experiment, record
 from cfia.naming import JOB
 from cfia.options import NEUTRAL
 from cfia.report.studies import write_list as write_experiment_list
+from cfia.study.cross import check_sources
 from cfia.study.request import numbers
 from cfia.study.study_plan import PlannedExperiment, StudyPlan, describe_plan
 from cfia.training.inputs import check_lists, check_unchanged
@@ -93,6 +94,8 @@ def write_experiments(plan: StudyPlan) -> None:
     for entry in plan.entries:
         if entry.reason and not plan.study.name:
             raise UserError(entry.reason)
+    if plan.request.corpora:
+        check_sources(plan)
     resolved = [planned.resolve(plan.request.corpus) for planned in plan.experiments]
     for planned, new in zip(plan.experiments, resolved, strict=True):
         check_lists(new)

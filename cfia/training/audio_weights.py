@@ -15,7 +15,7 @@ from cfia.kaldi.table import read_table
 from cfia.model.audio_weight import audio_weight
 from cfia.model.equations import EquationStack
 from cfia.model.network import CFIANet
-from cfia.training.dataset import averaging, load
+from cfia.training.dataset import Dataset, averaging, load
 from cfia.training.determinism import set_up
 from cfia.training.training import Training, check_trained, trained_network
 
@@ -65,22 +65,28 @@ def audio_weights(training: Training, utts: Sequence[str]) -> Iterator[AudioWeig
         )
     k = averaging(dumps["audio"], config.model.frame_rate)
     device = set_up(experiment.run["num_threads"], 0)
-    labels = read_table(experiment.parts["train"].data / "utt2emo")
-    data = load(utts, labels, experiment.classes, dumps, config, "none")
-    for utt in utts:
-        if utt not in data.utts:
-            raise UserError(
-                f"{utt} has no features, so {training.directory} was trained without it; leave it "
-                "out of --utts"
-            )
-    model, stack = _network(training, data.dims())
-    for i, utt in enumerate(data.utts):
+    datasets = {utt: _one(training, part[utt], utt) for utt in utts}
+    model, stack = _network(training, next(iter(datasets.values())).dims())
+    for utt, data in datasets.items():
         with torch.no_grad():
-            X, valid = model.intermediate(data.batch([i], device))
-        lengths = {name: int(data.lengths(name)[i]) for name in X}
+            X, valid = model.intermediate(data.batch([0], device))
+        lengths = {name: int(data.lengths(name)[0]) for name in X}
         text = lengths["audio" if config.model.align == "interpolate" else "text"]
         weight = audio_weight(stack, X["audio"], X["text"], valid)[0, : max(lengths["audio"], text)]
         yield AudioWeight(utt, part[utt], weight.numpy(), k * shift, text)
+
+
+def _one(training: Training, part: str, utt: str) -> Dataset:
+    """Open the features of one utterance, in the data of its part."""
+    experiment, config = training.experiment, training.experiment.config
+    labels = read_table(experiment.parts[part].data / "utt2emo")
+    data = load([utt], labels, experiment.classes, experiment.dumps(part), config, "none")
+    if not data.utts:
+        raise UserError(
+            f"{utt} has no features, so {training.directory} was trained without it; leave it "
+            "out of --utts"
+        )
+    return data
 
 
 def _network(training: Training, dims: dict[str, int]) -> tuple[CFIANet, EquationStack]:

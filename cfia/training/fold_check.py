@@ -21,15 +21,22 @@ Tables = dict[str, dict[str, str]]
 
 
 def check(
-    data: Path, folds: Path, cv: str, validation: str, *, shown: Path | None = None
+    data: Path,
+    folds: Path,
+    cv: str,
+    validation: str,
+    *,
+    shown: Path | None = None,
+    tested: Path | None = None,
 ) -> list[str]:
     """Check all folds of a scheme, and describe each in a line.
 
     Args:
         data: the data directory; folds: the scheme's directory, with 1/, 2/, ... in it.
-        cv: `session`, `speaker`, `kfold<k>`, `given` or `utterance<k>`; validation:
-            `random<percent>`, `partner`, `next_speaker`, `next_session`, `given` or `none`;
-            shown: what messages call `folds`.
+        cv: `session`, `speaker`, `kfold<k>`, `given`, `utterance<k>` or `train-<corpus>`;
+            validation: `random<percent>`, `partner`, `next_speaker`, `next_session`, `given` or
+            `none`; shown: what messages call `folds`; tested: the data directory of test parts,
+            where it is another.
 
     Raises:
         UserError: a fold shares an utterance, a speaker, a session or (with `partner`) a dialogue
@@ -37,10 +44,15 @@ def check(
             incomplete; or there are not as many folds as the scheme has.
     """
     names = ("utt2spk", "utt2session", "utt2dialogue", "text", "utt2split")
-    tables = {name: read_table(data / name) for name in names if (data / name).exists()}
+    places = [data] if tested in (None, data) else [data, tested]
+    tables: Tables = {}
+    for place in filter(None, places):
+        for name in names:
+            if (place / name).exists():
+                tables.setdefault(name, {}).update(read_table(place / name))
     shown = shown or folds
     known = set(tables["utt2spk"])
-    tested: dict[str, int] = {}
+    tested_by: dict[str, int] = {}
     reports = []
     for number, parts in enumerate(_read_folds(folds), start=1):
         _check_sorted(parts, folds / str(number))
@@ -50,14 +62,17 @@ def check(
             _check_official(parts, tables.get("utt2split", {}), number, validation, where)
         elif missing := known.difference(*parts.values()):
             raise _wrong(where, f"no part has {min(missing)}")
+        if places[1:]:
+            _check_sides(parts, data, where)
         _check_disjoint(parts, tables, cv, validation, where)
         for utterance in parts["test"]:
-            if utterance in tested:
-                raise _wrong(shown, f"folds {tested[utterance]} and {number} both test {utterance}")
-            tested[utterance] = number
+            if utterance in tested_by:
+                first = tested_by[utterance]
+                raise _wrong(shown, f"folds {first} and {number} both test {utterance}")
+            tested_by[utterance] = number
         reports.append(_report(number, parts, tables, cv))
-    untested = known - tested.keys()
-    if untested and cv != "given":
+    untested = known - tested_by.keys()
+    if untested and cv != "given" and not places[1:]:
         raise _wrong(shown, f"no fold tests {min(untested)}")
     _check_number(len(reports), tables, cv, shown)
     return reports
@@ -110,6 +125,15 @@ def _check_utterances(parts: Parts, known: set[str], where: str) -> None:
             if utterance in seen:
                 raise _wrong(where, f"{utterance} stands in {seen[utterance]} and in {part}")
             seen[utterance] = part
+
+
+def _check_sides(parts: Parts, data: Path, where: str) -> None:
+    """Refuse to train on what is to be tested, where both have a data directory of their own."""
+    trained = set(read_table(data / "utt2spk"))
+    for part, utterances in parts.items():
+        for utterance in utterances:
+            if (utterance in trained) != (part != "test"):
+                raise _wrong(where, f"{part} names {utterance}, which is of another corpus")
 
 
 def _check_official(

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from cfia import marker
@@ -22,12 +23,13 @@ from cfia.kaldi.data_dir import DataDir
 from cfia.kaldi.table import read_lines, split_row
 from cfia.options import not_together, scheme_kind
 from cfia.training.fold_check import check
-from cfia.training.schemes import ImpossibleError, divisions
+from cfia.training.schemes import Division, ImpossibleError, divisions
 from cfia.training.validation import USE_RANDOM, validation_part
 
 log = logging.getLogger(__name__)
 
 LOG = "folds.log"  # not among the files that the marker knows
+TESTED = "tested "  # in a marker, before the tables of a data directory of test parts alone
 
 
 class MissingClassError(UserError):
@@ -43,12 +45,16 @@ class Fold:
     test: list[str]
 
 
-def make_folds(data: DataDir, cv: str, validation: str) -> dict[str, Fold]:
+def make_folds(
+    data: DataDir, cv: str, validation: str, tested: DataDir | None = None
+) -> dict[str, Fold]:
     """Make the folds of one scheme.
 
     Args:
         cv: how they are made; validation: what validates (conf/README.md, section 4). Both are
             legal values of the options.
+        tested: data of another corpus, which one fold tests; all of `data` is for training and
+            validation.
 
     Returns:
         What is held out, or another name -> its fold, in the order of their numbers.
@@ -66,7 +72,10 @@ def make_folds(data: DataDir, cv: str, validation: str) -> dict[str, Fold]:
     if wrong:
         raise ImpossibleError(wrong)
     folds, every, utterances = {}, set(labels.values()), data.utterances
-    for number, division in enumerate(divisions(data, cv), start=1):
+    found = divisions(data, cv) if tested is None else [_across(data, tested, cv)]
+    if tested is not None:
+        utterances = sorted({*utterances, *tested.utterances})
+    for number, division in enumerate(found, start=1):
         valid = validation_part(data, validation, division)
         parts = (division.rest - valid, valid, division.test)
         fold = Fold(*([u for u in utterances if u in part] for part in parts))
@@ -89,10 +98,23 @@ def make_folds(data: DataDir, cv: str, validation: str) -> dict[str, Fold]:
     return folds
 
 
+def _across(data: DataDir, tested: DataDir, cv: str) -> Division:
+    """Divide two corpora; what is drawn for validation does not depend on the tested one."""
+    return Division(cv, f"{tested.path} is tested", set(tested.utt2spk), set(data.utt2spk))
+
+
 def make_scheme(
-    data: DataDir, directory: Path, cv: str, validation: str, *, force: bool = False
+    data: DataDir,
+    directory: Path,
+    cv: str,
+    validation: str,
+    *,
+    tested: DataDir | None = None,
+    force: bool = False,
 ) -> None:
     """Write the folds of one scheme to `directory`, with a marker, and check what was written.
+
+    `tested` is as for `make_folds`.
 
     Folds that are there already are checked again, for somebody may have edited a list. One line
     says what they are, and `folds.log` in the directory each fold.
@@ -103,17 +125,24 @@ def make_scheme(
     """
     options = {"cv": cv, "validation": validation}
     names = ["utt2spk", "utt2emo", "utt2session", *(["utt2split"] if cv == "given" else [])]
-    inputs = {name: sha256(data.path / name) for name in names if (data.path / name).exists()}
+    places = {"": data.path} | ({TESTED: tested.path} if tested else {})
+    inputs = {
+        f"{prefix}{name}": sha256(place / name)
+        for prefix, place in places.items()
+        for name in names
+        if (place / name).exists()
+    }
+    checked = partial(check, data.path, tested=tested.path if tested else None)
     if marker.check(directory, options, inputs, force=force) is marker.State.DONE:
-        check(data.path, directory, cv, validation)
+        checked(directory, cv, validation)
         log.info("%s: already made, skipping", directory)
         return
-    folds = list(make_folds(data, cv, validation).values())
+    folds = list(make_folds(data, cv, validation, tested).values())
     with atomic_directory(directory) as temporary:
         _write(temporary, folds)
-        lines = check(data.path, temporary, cv, validation, shown=directory)
+        lines = checked(temporary, cv, validation, shown=directory)
         balance = _balance(data, folds) if scheme_kind(cv) == "kfold" else []
-        lacking = _lacking(data, folds)
+        lacking = _lacking(data.table("utt2emo") | (tested or data).table("utt2emo"), folds)
         lines += [*balance, *lacking]
         write_if_changed(temporary / LOG, "".join(f"{line}\n" for line in lines))
         marker.finish(temporary, options, inputs)
@@ -198,9 +227,8 @@ def class_advice(missing: set[str], valid: set[str]) -> str:
     )
 
 
-def _lacking(data: DataDir, folds: Sequence[Fold]) -> list[str]:
+def _lacking(labels: Mapping[str, str], folds: Sequence[Fold]) -> list[str]:
     """List the validation and test parts that lack a class, each in a sentence."""
-    labels = data.table("utt2emo")
     every = set(labels.values())
     return [
         f"fold {number}: its {part} part has no utterance of the class {', '.join(sorted(missing))}"

@@ -15,7 +15,7 @@ from cfia.kaldi.table import read_table
 from cfia.kaldi.validate import check_unedited
 from cfia.options import scheme_kind
 from cfia.training import fold_check
-from cfia.training.folds import class_advice, read_folds
+from cfia.training.folds import TESTED, class_advice, read_folds
 from cfia.upstream import imported
 
 MADE_BY = {"audio": "stage 3", "text": "stage 4"}
@@ -61,10 +61,16 @@ def check_encoder(dump: Path, modality: str, upstream: str) -> None:
         )
 
 
-def _compare_tables(directory: Path, data: Path, tables: Collection[str], made_by: str) -> None:
-    """Refuse a directory that was made from other tables than the data directory has now."""
+def _compare_tables(
+    directory: Path, data: Path, tables: Collection[str], made_by: str, prefix: str = ""
+) -> None:
+    """Refuse a directory that was made from other tables than the data directory has now.
+
+    Its marker names their digests behind the prefix.
+    """
     recorded = marker.read(directory)
-    for table, digest_then in recorded.inputs.items() if recorded else ():
+    for name, digest_then in recorded.inputs.items() if recorded else ():
+        table = name.removeprefix(prefix) if name.startswith(prefix) else ""
         path = data / table
         if table in tables and not (path.exists() and sha256(path) == digest_then):
             raise UserError(
@@ -73,11 +79,12 @@ def _compare_tables(directory: Path, data: Path, tables: Collection[str], made_b
             )
 
 
-def measure_folds(directory: Path, data: Path) -> Folds:
+def measure_folds(directory: Path, data: Path, tested: Path | None = None) -> Folds:
     """Describe the fold lists of a scheme.
 
     Args:
         data: the data directory that they divide.
+        tested: that of their test parts, where it is another.
 
     Raises:
         UserError: there are none, one is damaged, or they were made from other data than there is
@@ -87,6 +94,9 @@ def measure_folds(directory: Path, data: Path) -> Folds:
     check_unedited(data)
     marker.verify(directory, "stage 2 (folds)")
     _compare_tables(directory, data, FOLD_TABLES, "stage 2 (folds)")
+    if tested is not None and tested != data:
+        check_unedited(tested)
+        _compare_tables(directory, tested, FOLD_TABLES, "stage 2 (folds)", TESTED)
     lists = [dataclasses.asdict(fold) for fold in folds.values()]
     return Folds(directory, len(folds), digest(lists))
 
@@ -107,13 +117,19 @@ def check_unchanged(experiment: Experiment, *, archives: bool = False) -> None:
             parts[name] = parts[like]
         else:
             parts[name] = measure_part(part.data, experiment.dumps(name), archives=archives)
-    folds = measure_folds(experiment.folds.directory, experiment.parts["train"].data)
+    folds = _folds_of(experiment)
     difference = experiment.difference(dataclasses.replace(experiment, folds=folds, parts=parts))
     if difference:
         raise UserError(
             f"{experiment.directory / NAME} was written before a change ({difference}); run.sh "
             "with --force true trains again from stage 5 on"
         )
+
+
+def _folds_of(experiment: Experiment) -> Folds:
+    """Measure the fold lists of an experiment as they are now."""
+    train, test = experiment.parts["train"], experiment.parts["test"]
+    return measure_folds(experiment.folds.directory, train.data, test.data)
 
 
 def check_tested(experiment: Experiment) -> None:
@@ -126,7 +142,7 @@ def check_tested(experiment: Experiment) -> None:
     check_unedited(part.data)
     changed = [f"{part.data / name}" for name, then in part.tables.items()
                if not (part.data / name).exists() or sha256(part.data / name) != then]  # fmt: skip
-    if measure_folds(folds.directory, experiment.parts["train"].data) != folds:
+    if _folds_of(experiment) != folds:
         changed.append(f"{folds.directory}")
     if changed:
         verb = "import" if experiment.imported else "train"
@@ -147,7 +163,7 @@ def check_lists(experiment: Experiment) -> None:
     """
     part, folds = experiment.parts["train"], experiment.folds.directory
     cv, validation = (str(experiment.protocol[key]) for key in ("cv", "validation"))
-    fold_check.check(part.data, folds, cv, validation)
+    fold_check.check(part.data, folds, cv, validation, tested=experiment.parts["test"].data)
     labels, left_out = read_table(part.data / "utt2emo"), skipped(experiment.dumps())
     for number, fold in read_folds(folds).items():
         present, valid = (

@@ -90,9 +90,18 @@ class Training:
         """Count the layers of a frozen encoder side by side in each modality's features."""
         return {name: frontend.layers for name, frontend in self.frontends().items()}
 
-    def frontends(self) -> dict[str, Frontend]:
+    def frontends(self, part: str = "train") -> dict[str, Frontend]:
         """Read the frontend.yaml of each modality's features."""
-        return {name: Frontend.read(path) for name, path in self.experiment.dumps().items()}
+        return {name: Frontend.read(path) for name, path in self.experiment.dumps(part).items()}
+
+    def encoders(self) -> dict[str, dict[str, Any]]:
+        """Describe the encoder of each modality, and what it saw of all corpora of the parts."""
+        encoders = {name: frontend.values() for name, frontend in self.frontends().items()}
+        for name, tested in self.frontends("test").items():
+            seen = [encoders[name].get("exposure"), tested.exposure]
+            if self.experiment.dumps("test")[name] != self.experiment.dumps()[name]:
+                encoders[name]["exposure"] = ", ".join(filter(None, seen))
+        return encoders
 
 
 def train(training: Training, checkpoint_seconds: float, *, force: bool) -> None:
@@ -158,8 +167,7 @@ def _fit(training: Training, checkpoint_seconds: float) -> None:
     selection = str(experiment.protocol["selection"])
     device = set_up(experiment.run["num_threads"], experiment.run["ngpu"])
     origin = provenance(experiment.run["num_threads"], str(device))
-    encoders = {name: frontend.values() for name, frontend in training.frontends().items()}
-    values = {**origin, "audio": None, "text": None, **encoders}
+    values = {**origin, "audio": None, "text": None, **training.encoders()}
     write_yaml(training.directory / "provenance.yaml", values)
     empty = ("valid",) if experiment.protocol["validation"] == "none" else ()
     parts = {part: training.dataset(part) for part in PARTS if part not in empty}
@@ -183,13 +191,14 @@ def _fit(training: Training, checkpoint_seconds: float) -> None:
 
 def _check_parts(training: Training, parts: dict[str, Dataset]) -> None:
     """Log the size of each part, and refuse one without an utterance."""
-    left_out = skipped(training.experiment.dumps())
+    experiment = training.experiment
+    left_out = skipped(experiment.dumps()) | skipped(experiment.dumps("test"))
     if left_out:
         log.warning(
             "%d utterances have no features and are left out: %s",
             len(left_out), ", ".join(sorted(left_out)),
         )  # fmt: skip
-    classes = training.experiment.classes
+    classes = experiment.classes
     for part, data in parts.items():
         kept = ", ".join(
             f"{name} {4e-9 * features.dim * int(features.lengths.sum()):.2f} GB {features.kept}"

@@ -28,6 +28,7 @@ verbose=false              # write more into the logs
 corpus_dir=                # the corpus, as it is distributed
 corpus=                    # its name, where that is not the recipe's; part of directories' names
 audio_dir=                 # its audio, where a recipe of several corpora has it apart
+corpora=                   # with --cv cross (egs/cross): recipes that are trained and tested on
 labels=4                   # label set: a file of conf/labels, without .yaml
 skip_bad=false             # leave out unreadable audio and list it
 allow_partial=false        # go on although parts of the corpus are missing
@@ -68,14 +69,14 @@ expdir=exp                 # models, scores, tables
 corpus_script=${corpus_script:-local/corpus.sh} # stage 0: makes or fetches the corpus
 data_script=${data_script:-local/data.sh}       # stage 1: corpus to data directory
 default_labels=${default_labels:-4}             # the label set that leaves no trace in names
-corpora=${corpora:-}                            # of several: what each has, below --corpus_dir
+corpus_lists=${corpus_lists:-}                  # of several: what each has, below --corpus_dir
 
 log() { echo "$(date '+%Y-%m-%dT%H:%M:%S') (run.sh) $*"; }
 
 # Ask cfia/bin/plan.py, which takes all options from its environment.
 plan() { # step
     # shellcheck disable=SC2086,SC2163
-    (export ${option_names} default_labels corpora
+    (export ${option_names} default_labels corpus_lists
         PYTHONPATH=${root_dir}${PYTHONPATH:+:${PYTHONPATH}} PYTHONDONTWRITEBYTECODE=1 \
             PYTHONSAFEPATH=1 exec python3 -m cfia.bin.plan "$1" --recipe "${recipe_dir}" \
             --caller "${caller_dir}")
@@ -123,10 +124,13 @@ if wanted 0; then
     fi
 fi
 
-if wanted 1; then
+if wanted 1 && [ -n "${corpora}" ]; then
+    log "Stage 1: data directories in ${datadir} of ${corpora}"
+    plan data
+elif wanted 1; then
     log "Stage 1: data directory ${data} from ${corpus_dir}"
     which=()
-    if [ -n "${corpora}" ]; then which=(--corpus "${corpus}" --audio_dir "${audio_dir}"); fi
+    if [ -n "${corpus_lists}" ]; then which=(--corpus "${corpus}" --audio_dir "${audio_dir}"); fi
     "./${data_script}" --labels "${labels}" --text_tags "${text_tags}" --text_file "${text_file}" \
         --skip_bad "${skip_bad}" --allow_partial "${allow_partial}" --force "${force}" \
         ${which[@]+"${which[@]}"} "${corpus_dir}" "${data}"
@@ -135,6 +139,10 @@ fi
 
 if wanted 2; then
     log "Stage 2: folds in ${folds_dir}"
+fi
+if wanted 2 && [ -n "${corpora}" ]; then
+    plan folds
+elif wanted 2; then
     python -P -m cfia.bin.folds --data "${data}" --out "${folds_dir}" --suffix "${label_suffix}" \
         --need "${needed_scheme}" --force "${force}" "${schemes[@]}"
 fi
@@ -142,6 +150,10 @@ fi
 # For each encoder of a modality: a plan of batches, jobs that work it off, and one feats.scp.
 dump_features() { # modality
     local i dir jobs
+    if [ -n "${corpora}" ]; then # their features are there, and are linked to
+        plan "$1"
+        return
+    fi
     [[ " ${dump_modalities[*]-} " == *" $1 "* ]] || log "no system of this run uses $1"
     for ((i = 0; i < ${#dump_dirs[@]}; i++)); do
         [ "${dump_modalities[i]}" = "$1" ] || continue

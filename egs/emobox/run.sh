@@ -13,8 +13,8 @@ recipe_dir=$(readlink -f "$(dirname "${BASH_SOURCE[0]}")")
 [ -e "${recipe_dir}/ser.sh" ] || recipe_dir=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")
 CFIA_COMMAND=$(printf '%q ' "egs/${recipe_dir##*/}/run.sh" "$@") # for RESULTS.md
 default_labels=all # conf/labels/all.yaml, which leaves no trace in the names of directories
-corpora='data/*/fold_1' # what each corpus has in EMOBOX
-export CFIA_COMMAND default_labels corpora
+corpus_lists='data/*/fold_1' # what each corpus has in EMOBOX
+export CFIA_COMMAND default_labels corpus_lists
 
 # Three corpora have a list of their own for validation.
 validation=random20

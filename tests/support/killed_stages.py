@@ -24,24 +24,26 @@ Work = Callable[[Toy], Outcome]
 """Runs something of a recipe; a function of a module, or a partial of one."""
 
 
-def killed_at(number: int, root: Path, under: Path, work: Work) -> int:
+def killed_at(
+    number: int, root: Path, under: Path, work: Work, recipe: Callable[[Path], Toy] = Toy
+) -> int:
     """Run some work on the recipe under `root` in a process of its own; return its exit code.
 
     The process dies before the operation with this number, from 1, under a directory: KILLED. Where
-    there are not so many, it ends as the work does.
+    there are not so many, it ends as the work does. `recipe` makes it of its root.
     """
     # A server that has the imports behind it starts a process in milliseconds.
     processes = multiprocessing.get_context("forkserver")
     processes.set_forkserver_preload([__name__, *PRELOADED])
-    process = processes.Process(target=_work, args=(number, root, under, work))
+    process = processes.Process(target=_work, args=(number, root, under, work, recipe))
     process.start()
     process.join()
     assert process.exitcode is not None
     return process.exitcode
 
 
-def _work(number: int, root: Path, under: Path, work: Work) -> None:
-    left, toy = number, Toy(root)
+def _work(number: int, root: Path, under: Path, work: Work, make: Callable[[Path], Toy]) -> None:
+    left, toy = number, make(root)
     recipe = toy.directory
 
     def count(_: str, path: Path) -> None:

@@ -12,13 +12,16 @@ from hypothesis import strategies as st
 from cfia.errors import UserError
 from cfia.naming import (
     Names,
+    across,
     fold_and_seed,
     folds_scheme,
+    of_corpora,
     split_folds_scheme,
+    trained_corpus,
     training_name,
     upstream_name,
 )
-from cfia.options import BOOLEAN, EVERY, OPTIONS
+from cfia.options import BOOLEAN, EVERY, OPTIONS, scheme_kind
 from cfia.study.request import Request, read_request
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -55,6 +58,19 @@ def test_suffixes(tmp_path: Path) -> None:
     assert systems(tag="try", labels="6")[0] == "cfia_net_emotion2vec_bert_6_try"
     (tmp_path / "asr.txt").touch()
     assert make(text_file=str(tmp_path / "asr.txt")).dumps["text"] == "bert_asr"
+
+
+@given(st.from_regex(r"[A-Za-z0-9_.=,:+-]{1,20}", fullmatch=True))
+def test_folds_across_corpora_tell_which_is_trained_on(corpus: str) -> None:
+    assert trained_corpus(across(corpus)) == corpus
+    assert scheme_kind(across(corpus)) == "train"
+    assert not any(map(trained_corpus, ("session", "given", "kfold5", "utterance10", "cross")))
+
+
+def test_corpora_stand_in_place_of_all() -> None:
+    named = of_corpora(make(labels="6", text_tags="keep"), ["ravdess", "emodb"])
+    assert named.data == "emodb+ravdess_6_keep"
+    assert named.dumps["text"] == "emodb+ravdess_bert_6_keep"
 
 
 def test_a_name_does_not_lead_out_of_its_place(tmp_path: Path) -> None:
