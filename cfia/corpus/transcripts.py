@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
+import random
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from cfia.corpus.utterances import Utterance
 from cfia.errors import UserError
@@ -74,6 +75,18 @@ def transcripts(utterances: Iterable[Utterance], text_file: str, *, strip: bool)
             len(empty), where, some(empty), NO_WORDS,
         )  # fmt: skip
     return {utterance: tidy(text or "", strip=strip) for utterance, text in texts.items()}
+
+
+def shuffled(texts: Mapping[str, str], speakers: Mapping[str, str]) -> dict[str, str]:
+    """Deal the transcripts of each speaker out to that speaker's utterances at random."""
+    rng = random.Random(1)
+    said: dict[str, list[str]] = {}
+    for utt in sorted(texts):
+        said.setdefault(speakers[utt], []).append(utt)
+    dealt: dict[str, str] = {}
+    for _, utts in sorted(said.items()):
+        dealt |= zip(utts, rng.sample([texts[utt] for utt in utts], len(utts)), strict=True)
+    return dealt
 
 
 def some(names: Iterable[str]) -> str:

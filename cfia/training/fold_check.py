@@ -191,7 +191,8 @@ def _check_disjoint(parts: Parts, tables: Tables, cv: str, validation: str, wher
 
 
 def _values(utterances: list[str], table: dict[str, str]) -> set[str]:
-    return {table[utterance] for utterance in utterances}
+    # Of two corpora one may know no such thing, dialogues, say.
+    return {table[utterance] for utterance in utterances if utterance in table}
 
 
 def _report(number: int, parts: Parts, tables: Tables, cv: str) -> str:

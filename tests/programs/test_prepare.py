@@ -18,9 +18,11 @@ import pytest
 import soundfile
 import yaml
 
+from cfia.bin.shuffle_text import main as shuffle_text
 from cfia.corpus.transcripts import tidy
 from cfia.errors import UserError
 from cfia.kaldi.data_dir import DataDir
+from cfia.kaldi.table import read_table
 from tests.support.data_files import ROOT, tree, write_audio
 from tests.support.iemocap_tree import FIRST, RECIPE, SCRIPT, SmallIemocap, edit
 
@@ -337,3 +339,15 @@ def test_usage_of_the_shell_script(tmp_path: Path) -> None:
         done = shell(*arguments, cwd=tmp_path)
         assert done.returncode == 2
         assert done.stdout == ""
+
+
+def test_sentences_are_shuffled_within_their_speakers(small: SmallIemocap, tmp_path: Path) -> None:
+    data = DataDir.load(small.prepare())
+    for name in ("a", "b"):
+        shuffle_text([str(data.path), str(tmp_path / name)])
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+    dealt = read_table(tmp_path / "a")
+    assert dealt != data.text
+    for speaker in set(data.utt2spk.values()):
+        utts = [utt for utt in data.utt2spk if data.utt2spk[utt] == speaker]
+        assert sorted(dealt[utt] for utt in utts) == sorted(data.text[utt] for utt in utts)

@@ -6,30 +6,26 @@ the sound of an emotion; one that gains from both has gained from its size alone
 
 from __future__ import annotations
 
-import random
 from collections.abc import Sequence
 from pathlib import Path
 
 from cfia.cli import parser, run
-from cfia.kaldi.table import read_table, write_table
 
-SEED = 1
+EXAMPLE = "cfia shuffle_text data/all shuffled.txt   (then run.sh --text_file shuffled.txt)"
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Write a Kaldi text for --text_file."""
-    p = parser("shuffle_text", __doc__, "local/shuffle_text.py data/all downloads/shuffled")
-    p.prog = "local/shuffle_text.py"
+    """Write a Kaldi text for --text_file; the same one each time."""
+    p = parser("shuffle_text", __doc__, EXAMPLE)
     p.add_argument("data_dir", type=Path, help="has text and utt2spk")
     p.add_argument("text", type=Path, help="the text to write")
     args = p.parse_args(argv)
-    texts, speakers = read_table(args.data_dir / "text"), read_table(args.data_dir / "utt2spk")
-    rng = random.Random(SEED)
-    shuffled: dict[str, str] = {}
-    for speaker in sorted(set(speakers.values())):
-        utts = [utt for utt in sorted(texts) if speakers[utt] == speaker]
-        shuffled.update(zip(utts, rng.sample([texts[utt] for utt in utts], len(utts)), strict=True))
-    write_table(args.text, shuffled)
+    from cfia.corpus.transcripts import shuffled
+    from cfia.kaldi.data_dir import DataDir
+    from cfia.kaldi.table import write_table
+
+    data = DataDir.load(args.data_dir, needed=("text",))
+    write_table(args.text, shuffled(data.text, data.utt2spk))
 
 
 if __name__ == "__main__":
