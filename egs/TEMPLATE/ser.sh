@@ -95,6 +95,8 @@ plan check
 . ./path.sh
 # shellcheck source=egs/TEMPLATE/cmd.sh
 . ./cmd.sh
+# Files that happen to lie in the recipe's directory (copy.py) are no modules of Python's.
+export PYTHONSAFEPATH=1
 variables=$(plan names)
 eval "${variables##*$'\n# names\n'}" # data, dump_dirs, work and others: see cfia/study/tasks.py
 if [ -n "${study}" ] || ${dry_run}; then plan describe; fi
@@ -102,7 +104,7 @@ if ${dry_run}; then exit 0; fi
 
 # Jobs are given nothing but the project's own words, numbers, and paths in characters that no shell
 # takes for more (cfia/naming.py), since a site's own command may quote none. ${job} stands for the
-# number of each. By -P files that happen to lie in the recipe's directory (copy.py) are no modules.
+# number of each.
 if [ "${ngpu}" -gt 0 ]; then run_cmd="${cuda_cmd:?} --gpu ${ngpu}"; else run_cmd=${train_cmd:?}; fi
 if [ "${ngpu}" -gt 0 ] && [ "${jobs_per_gpu}" -gt 1 ]; then run_cmd+=" --jobs-per-gpu ${jobs_per_gpu}"; fi
 run_cmd+=" --max-jobs-run ${nj} --num-threads ${num_threads}"
@@ -117,7 +119,7 @@ wanted() { # stage number
 if wanted 0; then
     if [ -f "${corpus_script}" ]; then
         log "Stage 0: making the corpus in ${corpus_dir}"
-        "./${corpus_script}" --force "${force}" "${corpus_dir}"
+        env -u PYTHONSAFEPATH "./${corpus_script}" --force "${force}" "${corpus_dir}"
     else
         log "Stage 0: nothing to make; the corpus is yours to bring"
         python -m cfia.bin.layout ${corpus_dir:+"${corpus_dir}"}
@@ -131,7 +133,8 @@ elif wanted 1; then
     log "Stage 1: data directory ${data} from ${corpus_dir}"
     which=()
     if [ -n "${corpus_lists}" ]; then which=(--corpus "${corpus}" --audio_dir "${audio_dir}"); fi
-    "./${data_script}" --labels "${labels}" --text_tags "${text_tags}" --text_file "${text_file}" \
+    env -u PYTHONSAFEPATH "./${data_script}" --labels "${labels}" --text_tags "${text_tags}" \
+        --text_file "${text_file}" \
         --skip_bad "${skip_bad}" --allow_partial "${allow_partial}" --force "${force}" \
         ${which[@]+"${which[@]}"} "${corpus_dir}" "${data}"
     force=false plan check # now that it is known whether there are transcripts
@@ -143,7 +146,7 @@ fi
 if wanted 2 && [ -n "${corpora}" ]; then
     plan folds
 elif wanted 2; then
-    python -P -m cfia.bin.folds --data "${data}" --out "${folds_dir}" --suffix "${label_suffix}" \
+    python -m cfia.bin.folds --data "${data}" --out "${folds_dir}" --suffix "${label_suffix}" \
         --need "${needed_scheme}" --force "${force}" "${schemes[@]}"
 fi
 
@@ -159,7 +162,7 @@ dump_features() { # modality
         [ "${dump_modalities[i]}" = "$1" ] || continue
         dir=${dump_dirs[i]}
         log "${dump_upstreams[i]}: ${dir}"
-        jobs=$(python -P -m cfia.bin.dump_plan --modality "$1" --upstream "${dump_upstreams[i]}" \
+        jobs=$(python -m cfia.bin.dump_plan --modality "$1" --upstream "${dump_upstreams[i]}" \
             --model "${dump_models[i]}" --layer "${dump_layers[i]}" --hub "${hub}" --data "${data}" \
             --dir "${dir}" --nj "${nj}" --num_threads "${num_threads}" --skip_bad "${skip_bad}" \
             --compression_method "${compression_method}" --corpus "${corpus_name}" \
@@ -170,8 +173,8 @@ dump_features() { # modality
         log "${jobs} jobs; logs are ${dir}/log/dump.*.log"
         # shellcheck disable=SC2086
         ${run_cmd} "${job}=1:${jobs}" "${dir}/log/dump.${job}.log" \
-            python -P -m cfia.bin.dump --dir "${dir}" --data "${data}" --job "${job}" --ngpu "${ngpu}"
-        python -P -m cfia.bin.dump_merge --dir "${dir}"
+            python -m cfia.bin.dump --dir "${dir}" --data "${data}" --job "${job}" --ngpu "${ngpu}"
+        python -m cfia.bin.dump_merge --dir "${dir}"
     done
 }
 
@@ -194,7 +197,7 @@ work_off() { # program
     jobs=${jobs##*$'\n'}
     while [ "${jobs}" -gt 0 ]; do
         # shellcheck disable=SC2086
-        ${run_cmd} "${job}=1:${jobs}" "${work}/log/$1.${job}.log" python -P -m "cfia.bin.$1" \
+        ${run_cmd} "${job}=1:${jobs}" "${work}/log/$1.${job}.log" python -m "cfia.bin.$1" \
             --list "${work}/$1.list" --job "${job}" --jobs "${jobs}"
         jobs=$(force=false && plan "$1")
         jobs=${jobs##*$'\n'}
@@ -215,7 +218,7 @@ fi
 if wanted 7; then
     log "Stage 7: scores of all finished experiments in ${exp}"
     if [ -n "${folds}" ]; then partial=true; else partial=false; fi
-    python -P -m cfia.bin.score --expdir "${exp}" --partial "${partial}"
+    python -m cfia.bin.score --expdir "${exp}" --partial "${partial}"
 fi
 
 if wanted 8 && [ -n "${folds}" ]; then
@@ -223,6 +226,6 @@ if wanted 8 && [ -n "${folds}" ]; then
 elif wanted 8; then
     log "Stage 8: tables and plots in ${exp}"
     tables=$(plan tables) # those of a study, which RESULTS.md includes
-    python -P -m cfia.bin.report --expdir "${exp}" --corpus_conf conf/corpus.yaml
+    python -m cfia.bin.report --expdir "${exp}" --corpus_conf conf/corpus.yaml
     [ -z "${tables}" ] || echo "${tables}"
 fi

@@ -210,9 +210,9 @@ def test_nothing_finished_is_an_error_that_says_what_to_run(tmp_path: Path) -> N
         score(["--expdir", str(tmp_path / "exp")])
     directory = run(tmp_path)
     untest(directory / "fold1_seed1")
-    with pytest.raises(UserError, match="run stage 6"):
+    with pytest.raises(UserError, match="run stages 5 and 6, or give"):
         score(["--expdir", str(tmp_path / "exp")])
-    with pytest.raises(UserError, match="run stage 6"):
+    with pytest.raises(UserError, match="run stages 5 and 6, or give"):
         report(["--expdir", str(tmp_path / "exp")])
 
 
