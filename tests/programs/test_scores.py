@@ -212,7 +212,7 @@ def test_nothing_finished_is_an_error_that_says_what_to_run(tmp_path: Path) -> N
     untest(directory / "fold1_seed1")
     with pytest.raises(UserError, match="run stages 5 and 6, or give"):
         score(["--expdir", str(tmp_path / "exp")])
-    with pytest.raises(UserError, match="run stages 5 and 6, or give"):
+    with pytest.raises(UserError, match="run stage 6"):
         report(["--expdir", str(tmp_path / "exp")])
 
 
