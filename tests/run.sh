@@ -13,7 +13,8 @@ Lint, types and tests; exits 0 if all pass.
   tests/run.sh --slow                             # the long drivers too
   tests/run.sh tests/unit/test_equations.py       # some tests alone, no lint
 
-  --slow   also the tests marked slow: simulations, whole recipes
+  --slow   also the tests marked slow: simulations, whole recipes; drivers that take
+           half an hour only by their names: --slow tests/slow/test_forced_and_killed.py
 EOF
 }
 
@@ -21,7 +22,7 @@ cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/.."
 selection="not slow"
 case ${1:-} in
     --help | -h) usage; exit 0 ;;
-    --slow) selection=; shift ;;
+    --slow) shift; if [ $# -eq 0 ]; then selection="not driver"; else selection=; fi ;;
     --*) echo "tests/run.sh: invalid option $1; try --help" >&2; exit 2 ;;
 esac
 

@@ -10,11 +10,11 @@ import importlib.util
 import os
 import re
 import shlex
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from cfia import config, options
+from cfia import config, marker, options
 from cfia.errors import UserError
 from cfia.naming import MODALITIES, Names, System, checked, find_config, names, split_system
 from cfia.study.models import named
@@ -149,7 +149,8 @@ class Request:
         place = self.recipe / data
         made_again = self.force and int(self.options["stage"]) <= 1
         if (place / "utt2spk").exists() and not made_again:
-            return "" if (place / "text").exists() else f"{data} has no text"
+            lost = (place / marker.NAME).exists() and "text" in _files_of(place)
+            return "" if lost or (place / "text").exists() else f"{data} has no text"
         page = read_corpus_conf(self.recipe / "conf" / "corpus.yaml")
         return "" if has_text(page) else "the corpus has no transcripts (conf/corpus.yaml)"
 
@@ -171,6 +172,15 @@ class Request:
 def numbers(text: str) -> tuple[int, ...]:
     """Read whole numbers that are separated by blanks or commas."""
     return tuple(map(int, text.replace(",", " ").split()))
+
+
+def _files_of(directory: Path) -> Collection[str]:
+    """List the files that a stage made; who reads the directory names one that is gone."""
+    try:
+        recorded = marker.read(directory)
+    except UserError:  # a broken marker, which the stages name
+        return ("text",)
+    return recorded.files if recorded else ()
 
 
 def _processors() -> int:

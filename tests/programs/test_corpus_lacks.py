@@ -355,3 +355,11 @@ def test_what_is_merged_and_still_rare(recipe: Recipe) -> None:
     recipe.page(min_class={"count": 2, "into": "other"})
     with pytest.raises(UserError, match="sick 1 into other, which has 1 utterances then, still"):
         recipe.prepare()
+
+
+def test_a_text_that_was_lost_is_not_taken_for_none(recipe: Recipe) -> None:
+    recipe.prepare()
+    (recipe.data / "text").unlink()
+    request(recipe.root, stage="5")  # no mistake of usage: the stage says what is gone
+    with pytest.raises(UserError, match="text is gone; run stage 1 with --force true"):
+        DataDir.load(recipe.data)

@@ -24,7 +24,7 @@ from tests.support.killed_stages import KILLED, Work, killed_at
 from tests.support.outputs import differences, keep, outputs, restore
 from tests.support.stages import FAULT, NETWORK, Outcome, Toy
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.driver]
 
 # Not numbers: a marker lists all files that were there when it was written.
 MARKERS = (".done.json", ".posteriors.json")
