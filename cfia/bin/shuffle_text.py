@@ -1,4 +1,4 @@
-"""Give each utterance the sentence of another of the same speaker: a control for what text adds.
+"""Write transcripts dealt out anew among each speaker's utterances: a control for what text adds.
 
 A system that gains from the right sentences, and not from these, has learnt what a sentence does to
 the sound of an emotion; one that gains from both has gained from its size alone.
