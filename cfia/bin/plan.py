@@ -6,7 +6,6 @@ import os
 import shlex
 import sys
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -71,9 +70,12 @@ def _plan(step: str, plan: StudyPlan) -> None:
     elif step in ("data", "folds", "audio", "text"):
         from cfia.study import cross
 
-        {"data": cross.make_data, "folds": cross.make_lists}.get(
-            step, partial(cross.link_features, modality=step)
-        )(plan)
+        if step == "data":
+            cross.make_data(plan)
+        elif step == "folds":
+            cross.make_lists(plan)
+        else:
+            cross.link_features(plan, step)
     elif step == "train":
         tasks.write_experiments(plan)
         print(tasks.list_trainings(plan))

@@ -6,7 +6,7 @@ import argparse
 import inspect
 import logging
 import sys
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,15 +31,17 @@ def recorded(
         args: the options of local/data.sh; root: the corpus's directory.
         audio: the files of the selected utterances; reader: what has read the corpus.
     """
+    there = _marker(args)
     options = {
-        "corpus_dir": _place(args, root),
+        "corpus_dir": _place(there, args.data_dir, root),
         "labels": args.labels,
         "text_tags": args.text_tags,
-        "skip_bad": _skip_bad(args),
+        "skip_bad": _skip_bad(there, args),
         "allow_partial": args.allow_partial,
     }
+    files = [*corpus.files, *audio]
     inputs = {
-        **_corpus_digests(args, [*corpus.files, *audio], root),
+        **_corpus_digests({} if args.force or not there else there.inputs, files, root),
         "label map": sha256(args.label_map),
         **corpus.inputs,
     }
@@ -48,14 +50,12 @@ def recorded(
     return options, inputs | _code(reader)
 
 
-def _corpus_digests(args: argparse.Namespace, files: list[Path], root: Path) -> dict[str, str]:
+def _corpus_digests(before: Mapping[str, str], files: list[Path], root: Path) -> dict[str, str]:
     """Digest the corpus: by sizes and times, and by what is in the files.
 
     Where times alone are others, as of a copy, what was recorded of them stands. So the files are
     read when a data directory is made, and when times differ.
     """
-    there = _marker(args)
-    before = there.inputs if there and not args.force else {}
     times = stat_digest(files, root)
     if before.get(TIMES) == times or (before and CONTENTS not in before):
         return {**{name: before[name] for name in (CONTENTS,) if name in before}, TIMES: times}
@@ -66,12 +66,11 @@ def _corpus_digests(args: argparse.Namespace, files: list[Path], root: Path) -> 
     return {name: before[name] for name in (TIMES, CONTENTS)}
 
 
-def _skip_bad(args: argparse.Namespace) -> bool:
+def _skip_bad(there: marker.Marker | None, args: argparse.Namespace) -> bool:
     """Name --skip_bad for the marker: as it was, where nothing was skipped and it is the same.
 
     So stage 1 takes its data directory for made when a later stage asks for --skip_bad true.
     """
-    there = _marker(args)
     if there is None or args.force or (args.data_dir / "skipped").exists():
         return bool(args.skip_bad)
     return bool(there.options.get("skip_bad", args.skip_bad))
@@ -98,13 +97,13 @@ def _code(reader: Reader) -> dict[str, str]:
     return {str(file.relative_to(script.parents[1])): sha256(file) for file in own}
 
 
-def _place(args: argparse.Namespace, root: Path) -> str:
+def _place(there: marker.Marker | None, data_dir: Path, root: Path) -> str:
     """Name the corpus for the marker, so that it and the data directory may move together.
 
     One that lies in the recipe is named from there; one that moved with it, as it was named before.
     """
-    there, here = _marker(args), Path.cwd().resolve()
+    here = Path.cwd().resolve()
     before = str(there.options.get("corpus_dir", "")) if there else ""
-    if before and marker.finder(args.data_dir)(before) == str(root):
+    if before and marker.finder(data_dir)(before) == str(root):
         return before
     return str(root.relative_to(here) if root.is_relative_to(here) else root)

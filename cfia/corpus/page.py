@@ -18,7 +18,7 @@ from cfia.corpus.columns import OWN, Columns
 from cfia.corpus.corpus_conf import READING, WAYS_IN, CorpusConf, listed, read_corpus_conf
 from cfia.corpus.join import join
 from cfia.corpus.prepare import Corpus
-from cfia.corpus.read_files import find, read_files
+from cfia.corpus.read_files import has, read_files
 from cfia.corpus.read_table import CONSTANTS, entries, files_of, read_table
 from cfia.corpus.rows import Row, add_groups, groups
 from cfia.errors import UserError
@@ -100,7 +100,7 @@ def _root(corpus_dir: Path, conf: CorpusConf, patterns: list[str]) -> Path:
     for root in roots:
         for pattern in patterns:
             here: Path = corpus_dir / root
-            if find(here, [pattern]) or (here / pattern).exists():
+            if has(here, pattern) or (here / pattern).exists():
                 return here
     if not patterns:
         raise UserError("corpus.yaml: files.glob or table is an empty list; name a file or a glob")

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from cfia import marker
 from cfia.cli import boolean, parser
-from cfia.corpus.corpus_conf import has_text, read_corpus_conf
+from cfia.corpus.corpus_conf import CorpusConf, has_text, read_corpus_conf
 from cfia.corpus.inputs import recorded
 from cfia.corpus.rare import without_rare
 from cfia.corpus.show import show
@@ -110,7 +110,7 @@ def prepare(reader: Reader, args: argparse.Namespace) -> None:
         return
     bad = _bad(corpus, skip_bad=args.skip_bad)
     selected = select(corpus.utterances, args.label_map)
-    present, absent = _present(corpus, selected, args, root)
+    present, absent = _present(corpus, selected, args, root, conf)
     present, merged = without_rare(present, conf.get("min_class"))
     _check_enough(present, args)
     texts = _texts(corpus, present, args)
@@ -158,6 +158,7 @@ def _present(
     selected: Sequence[tuple[Utterance, str]],
     args: argparse.Namespace,
     root: Path,
+    conf: CorpusConf,
 ) -> tuple[Sequence[tuple[Utterance, str]], dict[str, str]]:
     """Find the selected utterances that the corpus has whole, and why the others are left out.
 
@@ -173,7 +174,7 @@ def _present(
         without["no transcript"] = [u for u in utterances if u.transcript is None]
     faults = [f"there is no {path}" for path in corpus.missing]
     others = _release_differences(corpus, selected, args)
-    if others and read_corpus_conf(args.conf / "corpus.yaml").get("may_be_partial"):
+    if others and conf.get("may_be_partial"):
         log.warning("%s is not the whole release: %s; going on with it", root, "; ".join(others))
     else:
         faults += others

@@ -9,7 +9,7 @@ from cfia.corpus.columns import UNKNOWN
 from cfia.corpus.rows import Row
 from cfia.errors import UserError
 from cfia.kaldi.audio import is_pipe
-from cfia.kaldi.layout import Segment
+from cfia.kaldi.data_dir import parse_segment
 from cfia.kaldi.table import read_table
 
 _NAMES = {
@@ -50,7 +50,8 @@ def read_data_dir(root: Path) -> Iterator[Row]:
         recording = utterance
         if root / "segments" in tables:
             value = _value(root / "segments", tables[root / "segments"], utterance)
-            recording = _segment(root / "segments", utterance, value, fields)
+            recording, start, end = parse_segment(root, utterance, value)
+            fields |= {"start": str(start), "end": "" if end == -1 else str(end)}
         row.fields = fields
         fields["audio"] = _audio(root / "wav.scp", tables[root / "wav.scp"], recording)
         yield row
@@ -70,19 +71,6 @@ def _value(path: Path, table: dict[str, str], key: str) -> str:
     if key not in table:
         raise UserError(f"{path} lacks {key}; add it, or run utils/fix_data_dir.sh there")
     return table[key]
-
-
-def _segment(path: Path, utterance: str, value: str, fields: dict[str, str]) -> str:
-    """Put the times of a segment into fields; return its recording."""
-    segment = Segment.parse(value)
-    if segment is None:
-        raise UserError(
-            f"{path}: {utterance} has {value!r} where a recording, a start and a later end in "
-            "seconds are expected; correct the line"
-        )
-    fields["start"] = str(segment.start)
-    fields["end"] = "" if segment.end == -1 else str(segment.end)
-    return segment.recording
 
 
 def _audio(path: Path, table: dict[str, str], recording: str) -> str:

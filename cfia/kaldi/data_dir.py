@@ -60,7 +60,9 @@ class DataDir:
                 if name == "text" and (directory / marker.NAME).exists():
                     way_out = "the corpus has no transcripts; use audio alone, or --text_file"
                 raise UserError(f"no such file {directory / name}; {way_out}")
-        segments = {u: _segment(directory, u, v) for u, v in _read(directory, "segments").items()}
+        segments = {
+            u: parse_segment(directory, u, v) for u, v in _read(directory, "segments").items()
+        }
         data = cls(
             path=directory,
             wav_scp=_wav_scp(directory),
@@ -151,7 +153,12 @@ def _wav_scp(directory: Path) -> dict[str, str]:
     return {r: spec if is_pipe(spec) else find(spec) for r, spec in table.items()}
 
 
-def _segment(directory: Path, utterance: str, value: str) -> Segment:
+def parse_segment(directory: Path, utterance: str, value: str) -> Segment:
+    """Parse the value of an utterance in the table `segments` of a data directory.
+
+    Raises:
+        UserError: it is not a recording, a start and a later end.
+    """
     segment = Segment.parse(value)
     if segment is None:
         raise UserError(

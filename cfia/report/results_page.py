@@ -24,7 +24,7 @@ from cfia.report.provenance_section import commits, origin
 from cfia.report.score_tables import ON_SCREEN, flat_table, score_table
 from cfia.report.sections import Heading, Items, Links, Section, Text, to_markdown
 from cfia.report.studies import of_studies_alone, study_sections
-from cfia.report.table import LATEX_NEEDS, Table, latex, markdown, plain, to_csv
+from cfia.report.table import LATEX_NEEDS, Table, latex, markdown, plain, renderings, to_csv
 from cfia.scoring.scores_file import Scored, check_scores, score
 from cfia.scoring.significance import INDEPENDENT
 from cfia.scoring.trained import TrainedExperiment, find_trained
@@ -102,7 +102,7 @@ def report(expdir: Path, corpus_conf: Path | None) -> str:
         "tables/results.csv": to_csv(flat_table(rows)),
     }
     for table in across:
-        files |= _renderings("tables/cross", table)
+        files |= {f"tables/cross.{end}": text for end, text in renderings(table, "cross").items()}
     written = [write_if_changed(expdir / name, content) for name, content in files.items()]
     written += [changed for figure in (*dots, *figures) for changed in figure.written]
     changed = f"{sum(written)} of {len(written)} files written" if any(written) else "up to date"
@@ -110,12 +110,6 @@ def report(expdir: Path, corpus_conf: Path | None) -> str:
     note = [f"{corpus['note']}\n"] if corpus["note"] else []
     on_screen = [*across, *(t["scores"].only(ON_SCREEN) for t in tables)]
     return "\n".join([*note, *map(plain, on_screen)])
-
-
-def _renderings(path: str, table: Table) -> dict[str, str]:
-    """Render a table that stands alone, by the names of its files."""
-    tex = f"{LATEX_NEEDS}{latex(table, Path(path).name)}"
-    return {f"{path}.md": markdown(table), f"{path}.tex": tex, f"{path}.csv": to_csv(table)}
 
 
 def _corpus(path: Path | None, rows: Sequence[Scored]) -> dict[str, Any]:

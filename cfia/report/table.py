@@ -101,6 +101,12 @@ def latex(table: Table, name: str) -> str:
     return "\n".join([*lines, rf"\end{{{environment}}}"]) + "\n"
 
 
+def renderings(table: Table, name: str) -> dict[str, str]:
+    """Render a table for files of its own, by their endings; `name` is as for `latex`."""
+    tex = f"{LATEX_NEEDS}{latex(table, name)}"
+    return {"md": markdown(table), "tex": tex, "csv": to_csv(table)}
+
+
 def plain(table: Table) -> str:
     """Render as aligned columns for a terminal."""
     body = [[show(row.get(c.key)) for c in table.columns] for row in table.rows]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NotRequired, TypedDict
 
@@ -98,7 +99,7 @@ class TrainedExperiment:
         """Whether the epoch was selected on the test fold."""
         return self.experiment.oracle
 
-    @property
+    @cached_property
     def validation_shared(self) -> bool:
         """Whether validation parts have speakers of the training parts, as test parts have not."""
         return validation_shared(self.experiment)

@@ -37,6 +37,7 @@ from cfia.upstream.link import Source, check_same_encoder, link
 log = logging.getLogger(__name__)
 
 CORPUS = "utt2corpus"
+_STAGES = {"audio": 3, "text": 4}  # that make the features of a modality
 OTHERS = "*"  # in a label map, of the recipes that it does not name
 LEFT_OUT = "-"  # in a label map, as in those of recipes
 # Tables that say nothing here: audio is not read, and official parts are of one corpus.
@@ -217,17 +218,16 @@ def _check_linked(request: Request, group: Sequence[Corpus], modality: str) -> N
         taken = recorded and recorded.inputs.get(f"features of {corpus.name}")
         source = _source(corpus, modality)
         if taken != source.digest:
-            stage = {"audio": 3, "text": 4}[modality]
             raise UserError(
-                f"{source.dump} was made again since {directory} was linked to it; stage {stage} "
-                "with --force true takes the new features"
+                f"{source.dump} was made again since {directory} was linked to it; stage "
+                f"{_STAGES[modality]} with --force true takes the new features"
             )
 
 
 def _source(corpus: Corpus, modality: str) -> Source:
     dump = corpus.recipe / DUMPS / corpus.names.dumps[modality]
     if not (dump / marker.NAME).exists():
-        stage = {"audio": 3, "text": 4}[modality]
+        stage = _STAGES[modality]
         raise UserError(
             f"{dump} is not there; run {corpus.recipe}/run.sh --stage {stage} --stop_stage {stage} "
             f"with the same options of the encoder first"

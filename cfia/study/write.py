@@ -17,7 +17,7 @@ from cfia.report.html import page
 from cfia.report.provenance_section import commands, commits, origin
 from cfia.report.sections import CodeBlock, Heading, Links, Section, Text, to_markdown
 from cfia.report.studies import RESULTS
-from cfia.report.table import LATEX_NEEDS, Table, latex, markdown, plain, to_csv
+from cfia.report.table import Table, plain, renderings, to_csv
 from cfia.scoring.trained import TrainedExperiment
 from cfia.study.curve import plot_curve
 from cfia.study.paper_tables import UNPUBLISHED, Corpus, paper_table
@@ -65,9 +65,8 @@ def write_tables(plan: StudyPlan) -> str:
         plan.directory / RESULTS: to_markdown(_results(plan, tables)),
     }
     for t in tables:
-        tex = f"{LATEX_NEEDS}{latex(t.table, '-'.join(filter(None, (t.name, plan.tag))))}"
-        renderings = {"md": markdown(t.table), "tex": tex, "csv": to_csv(t.table)}
-        files |= {directory / f"{t.name}.{end}": text for end, text in renderings.items()}
+        rendered = renderings(t.table, "-".join(filter(None, (t.name, plan.tag))))
+        files |= {directory / f"{t.name}.{end}": text for end, text in rendered.items()}
     written = [changed for t in tables for changed in t.figure.written]
     written += [write_if_changed(path, text) for path, text in files.items()]
     changed = f"{sum(written)} of {len(written)} files written" if any(written) else "up to date"

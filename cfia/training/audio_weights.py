@@ -65,27 +65,33 @@ def audio_weights(training: Training, utts: Sequence[str]) -> Iterator[AudioWeig
         )
     k = averaging(dumps["audio"], config.model.frame_rate)
     device = set_up(experiment.run["num_threads"], 0)
-    datasets = {utt: _one(training, part[utt], utt) for utt in utts}
+    of_part: dict[str, list[str]] = {}
+    for utt in dict.fromkeys(utts):
+        of_part.setdefault(part[utt], []).append(utt)
+    datasets = {name: _open(training, name, some) for name, some in of_part.items()}
     model, stack = _network(training, next(iter(datasets.values())).dims())
-    for utt, data in datasets.items():
+    for utt in dict.fromkeys(utts):
+        data = datasets[part[utt]]
+        i = data.utts.index(utt)
         with torch.no_grad():
-            X, valid = model.intermediate(data.batch([0], device))
-        lengths = {name: int(data.lengths(name)[0]) for name in X}
+            X, valid = model.intermediate(data.batch([i], device))
+        lengths = {name: int(data.lengths(name)[i]) for name in X}
         text = lengths["audio" if config.model.align == "interpolate" else "text"]
         weight = audio_weight(stack, X["audio"], X["text"], valid)[0, : max(lengths["audio"], text)]
         yield AudioWeight(utt, part[utt], weight.numpy(), k * shift, text)
 
 
-def _one(training: Training, part: str, utt: str) -> Dataset:
-    """Open the features of one utterance, in the data of its part."""
+def _open(training: Training, part: str, utts: Sequence[str]) -> Dataset:
+    """Open the features of utterances of one part, in its data."""
     experiment, config = training.experiment, training.experiment.config
     labels = read_table(experiment.parts[part].data / "utt2emo")
-    data = load([utt], labels, experiment.classes, experiment.dumps(part), config, "none")
-    if not data.utts:
-        raise UserError(
-            f"{utt} has no features, so {training.directory} was trained without it; leave it "
-            "out of --utts"
-        )
+    data = load(utts, labels, experiment.classes, experiment.dumps(part), config, "none")
+    for utt in utts:
+        if utt not in data.utts:
+            raise UserError(
+                f"{utt} has no features, so {training.directory} was trained without it; leave it "
+                "out of --utts"
+            )
     return data
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from cfia.errors import UserError
-from cfia.files import digest, read_json, sha256
+from cfia.files import LFS_POINTER, digest, read_json, sha256
 from cfia.frontend import Frontend
 from cfia.upstream.choice import ALL, Choice
 from cfia.upstream.hub import Source, first_line, sources
@@ -29,7 +29,6 @@ PICKLED_WEIGHTS = ("pytorch_model*.bin",)
 # Configuration, tokenizer and feature extractor.
 SETTINGS = ("*.json", "vocab.txt", "merges.txt", "*.model")
 
-_POINTER = b"version https://git-lfs.github.com/spec/"
 
 # What transformers raises for files that are missing, cut, or of another kind of model.
 _FAULTS = (OSError, EOFError, ImportError, LookupError, RuntimeError, TypeError, ValueError)
@@ -204,7 +203,7 @@ def refuse_pointers(paths: Iterable[Path]) -> None:
     """
     for path in paths:
         with path.open("rb") as handle:
-            if handle.read(len(_POINTER)) == _POINTER:
+            if handle.read(len(LFS_POINTER)) == LFS_POINTER:
                 raise UserError(
                     f"{path} is a pointer of Git LFS, which has not fetched the file itself; run "
                     "`git lfs install` and `git lfs pull` there, or download the file"
