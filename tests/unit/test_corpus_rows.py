@@ -56,7 +56,8 @@ def test_ids_begin_with_their_speaker_and_sort_by_it(said: list[tuple[str, str]]
 def test_an_encoding_is_found(tmp_path: Path, text: str, encoding: str) -> None:
     path = tmp_path / "a.csv"
     path.write_bytes(text.encode(encoding))
-    ambiguous = encoding == "cp1252" and not text.isascii() and is_utf8(path.read_bytes())
+    lines = path.read_bytes().split(b"\n")  # a line of Windows-1252 may happen to be UTF-8
+    ambiguous = encoding == "cp1252" and any(not x.isascii() and is_utf8(x) for x in lines)
     assert ambiguous or read_text(path) == text
     assert read_text(path, encoding.removesuffix("-sig")) == text
 
