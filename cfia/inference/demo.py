@@ -1,0 +1,174 @@
+"""A page to try a model: what it shows of the model, and of each recording."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import signal
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soxr
+
+from cfia.corpus.transcripts import tidy
+from cfia.errors import UserError
+from cfia.inference import pack_file
+from cfia.inference.demo_server import Demo, Limits
+from cfia.inference.model import Model, Prediction, load
+from cfia.inference.pack_file import CARD
+from cfia.kaldi import audio
+
+log = logging.getLogger(__name__)
+
+# A file of a few bytes can promise much sound: at most stereo at 192 kHz, as densest.
+_DENSEST = 2 * 192_000
+_TEXT_HINT = "The model needs the words, too: it listens and reads."
+
+
+def about(model: Model, card: Path, seconds: float, megabytes: float) -> dict[str, Any]:
+    """Say what the page needs to know of a model.
+
+    Args:
+        card: the directory of its pack, whose README.md is shown.
+        seconds, megabytes: the limits, of a recording and of its file.
+    """
+    pack = model.pack
+    readme = card / CARD
+    return {
+        "system": pack.system,
+        "corpus": pack.corpus,
+        "classes": model.classes,
+        "modalities": pack.modalities,
+        "networks": len(model.networks),
+        "card": readme.read_text(encoding="utf-8") if readme.is_file() else "",
+        "text_hint": _TEXT_HINT if "audio" in pack.modalities else "",
+        "seconds": seconds,
+        "megabytes": megabytes,
+    }
+
+
+class Answers:
+    """The answers to questions of the page.
+
+    Args:
+        seconds: the longest recording.
+    """
+
+    def __init__(self, model: Model, seconds: float):
+        self._model, self._seconds = model, seconds
+
+    def __call__(self, sound: Path | None, text: str) -> dict[str, Any]:
+        """Predict the emotion of one recording, of a text, or of both.
+
+        Raises:
+            UserError: there is no recording or no text where the model needs one, the recording
+                is too long or cannot be read, or the model cannot take it.
+        """
+        self._check_given(sound, text)
+        with _remarks() as remarks:
+            try:
+                if sound is not None:
+                    self._check_length(sound)
+                prediction = self._predict(sound, text)
+            except UserError as error:
+                raise UserError(_for_the_page(str(error), sound)) from None
+        return {
+            "label": prediction.label,
+            "posteriors": prediction.posteriors,
+            "windows": [],
+            "remarks": [_for_the_page(remark, sound) for remark in dict.fromkeys(remarks)],
+            "picture": None,
+        }
+
+    def _check_given(self, sound: Path | None, text: str) -> None:
+        needed = self._model.pack.modalities
+        if "audio" in needed and sound is None:
+            raise UserError("this model listens: record something, or choose a file")
+        if "text" in needed and not text.strip():
+            raise UserError("this model reads, too: type what is said in the recording")
+
+    def _check_length(self, sound: Path) -> None:
+        header = audio.header(str(sound))
+        if header.seconds > self._seconds:
+            raise UserError(
+                f"the recording has {header.seconds:.1f} s, and more than {self._seconds:g} s are "
+                "not taken here; send a part of it"
+            )
+        if header.seconds * header.rate * header.channels > self._seconds * _DENSEST:
+            raise UserError(
+                f"the recording has {header.channels} channels at {header.rate} Hz, which is more "
+                "than is taken here; convert it to one channel at 48 kHz"
+            )
+
+    def _predict(self, sound: Path | None, text: str) -> Prediction:
+        model = self._model
+        features: dict[str, list[Any]] = {}
+        for modality, encoder in model.encoders.items():
+            item: Any = tidy(text, strip=model.pack.text_tags == "strip")
+            if modality == "audio":
+                samples, rate = audio.load(str(sound))
+                target = encoder.sample_rate or rate
+                item = np.asarray(soxr.resample(samples, rate, target), np.float32)
+            features[modality] = encoder.extract([item])
+        return model.prediction(model.posteriors(features)[0])
+
+
+def _for_the_page(sentence: str, sound: Path | None) -> str:
+    """Word a sentence about a file of ours for who sent it, without its path and its advice."""
+    if sound is None or str(sound) not in sentence:
+        return sentence
+    clause = sentence.rpartition("; ")[0] or sentence
+    what = clause.replace(f"the audio file {sound}", "the recording")
+    return f"{what.replace(str(sound), 'the recording')}; send another"
+
+
+@contextlib.contextmanager
+def _remarks() -> Iterator[list[str]]:
+    """Collect the warnings of a block, which the page shows."""
+    said: list[str] = []
+    handler = logging.Handler(logging.WARNING)
+    handler.emit = lambda record: said.append(record.getMessage())  # type: ignore[method-assign]
+    root = logging.getLogger("cfia")
+    root.addHandler(handler)
+    try:
+        yield said
+    finally:
+        root.removeHandler(handler)
+
+
+def serve(
+    model: str,
+    given: Mapping[str, Any],
+    host: str,
+    port: int,
+    seconds: float,
+    limits: Limits,
+) -> None:
+    """Serve the page of a model until Ctrl-C, and print its address.
+
+    Args:
+        model: the directory of its pack, or its id on the hub.
+        given: more arguments of `cfia.inference.model.load`.
+        host, port: where it is served, as of `Demo`.
+        seconds: the longest recording.
+
+    Raises:
+        UserError: the model cannot be loaded, or the page cannot be served there.
+    """
+    directory = pack_file.find(model, given["revision"])
+    loaded = load(directory, **given)
+    page = about(loaded, directory, seconds, limits.megabytes)
+    with Demo(page, Answers(loaded, seconds), host, port, limits) as demo:
+        if not demo.is_local:
+            log.warning(
+                "whoever reaches this machine at port %d can use the page, and what is sent to it "
+                "is not encrypted", demo.server_address[1],
+            )  # fmt: skip
+        print(demo.url, flush=True)
+        log.info("Ctrl-C ends it; nothing is kept of what is sent to it")
+        # What was not answered yet is removed by the interpreter at its end.
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        with contextlib.suppress(KeyboardInterrupt):
+            demo.serve_forever()
