@@ -57,7 +57,7 @@ if __name__ == "__main__":
         license="MIT",
         python_requires=">=3.11",
         packages=find_packages(include=["cfia", "cfia.*"]),
-        package_data={"cfia.report": ["page.html"], "cfia.inference": ["page/*"]},
+        package_data={"cfia.report": ["page.html"]},
         install_requires=REQUIRES,
         extras_require={"minilm": REQUIRES_ALONE, "test": REQUIRES_TEST},
         entry_points={"console_scripts": ["cfia = cfia.__main__:main"]},

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import logging
+import os
 import signal
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import soxr
-
-from cfia.corpus.transcripts import tidy
-from cfia.errors import UserError
+from cfia.errors import UserError, fault
 from cfia.inference import pack_file
 from cfia.inference.demo_server import Demo, Limits
 from cfia.inference.model import Model, Prediction, load
@@ -60,34 +58,31 @@ class Answers:
         self._model, self._seconds = model, seconds
 
     def __call__(self, sound: Path | None, text: str) -> dict[str, Any]:
-        """Predict the emotion of one recording, of a text, or of both.
+        """Judge one recording, a text, or both.
 
         Raises:
             UserError: there is no recording or no text where the model needs one, the recording
                 is too long or cannot be read, or the model cannot take it.
         """
-        self._check_given(sound, text)
-        with _remarks() as remarks:
-            try:
-                if sound is not None:
-                    self._check_length(sound)
-                prediction = self._predict(sound, text)
-            except UserError as error:
-                raise UserError(_for_the_page(str(error), sound)) from None
-        return {
-            "label": prediction.label,
-            "posteriors": prediction.posteriors,
-            "windows": [],
-            "remarks": [_for_the_page(remark, sound) for remark in dict.fromkeys(remarks)],
-            "picture": None,
-        }
-
-    def _check_given(self, sound: Path | None, text: str) -> None:
         needed = self._model.pack.modalities
         if "audio" in needed and sound is None:
-            raise UserError("this model listens: record something, or choose a file")
+            raise UserError("this model listens; record something, or choose a file")
         if "text" in needed and not text.strip():
-            raise UserError("this model reads, too: type what is said in the recording")
+            raise UserError("this model reads; type what is said")
+        sound = sound if "audio" in needed else None
+        try:
+            if sound is not None:
+                self._check_length(sound)
+            said = self._model(sound, text if "text" in needed else None)
+        except UserError as error:
+            raise UserError(_for_the_page(error, sound)) from None
+        return {
+            "label": said.label,
+            "posteriors": said.posteriors,
+            "windows": [dataclasses.asdict(window) for window in said.windows],
+            "remarks": _remarks(said),
+            "picture": None,
+        }
 
     def _check_length(self, sound: Path) -> None:
         header = audio.header(str(sound))
@@ -96,46 +91,29 @@ class Answers:
                 f"the recording has {header.seconds:.1f} s, and more than {self._seconds:g} s are "
                 "not taken here; send a part of it"
             )
+        if "text" in self._model.encoders and header.seconds > self._model.limit:
+            raise UserError(
+                f"the recording has {header.seconds:.1f} s, and a model that reads, too, takes "
+                f"{self._model.limit:.2f} s; send a part of it, with the words of that part"
+            )
         if header.seconds * header.rate * header.channels > self._seconds * _DENSEST:
             raise UserError(
                 f"the recording has {header.channels} channels at {header.rate} Hz, which is more "
                 "than is taken here; convert it to one channel at 48 kHz"
             )
 
-    def _predict(self, sound: Path | None, text: str) -> Prediction:
-        model = self._model
-        features: dict[str, list[Any]] = {}
-        for modality, encoder in model.encoders.items():
-            item: Any = tidy(text, strip=model.pack.text_tags == "strip")
-            if modality == "audio":
-                samples, rate = audio.load(str(sound))
-                target = encoder.sample_rate or rate
-                item = np.asarray(soxr.resample(samples, rate, target), np.float32)
-            features[modality] = encoder.extract([item])
-        return model.prediction(model.posteriors(features)[0])
 
-
-def _for_the_page(sentence: str, sound: Path | None) -> str:
+def _for_the_page(error: UserError, sound: Path | None) -> str:
     """Word a sentence about a file of ours for who sent it, without its path and its advice."""
-    if sound is None or str(sound) not in sentence:
-        return sentence
-    clause = sentence.rpartition("; ")[0] or sentence
-    what = clause.replace(f"the audio file {sound}", "the recording")
+    if sound is None or str(sound) not in str(error):
+        return str(error)
+    what = fault(error).replace(f"the audio file {sound}", "the recording")
     return f"{what.replace(str(sound), 'the recording')}; send another"
 
 
-@contextlib.contextmanager
-def _remarks() -> Iterator[list[str]]:
-    """Collect the warnings of a block, which the page shows."""
-    said: list[str] = []
-    handler = logging.Handler(logging.WARNING)
-    handler.emit = lambda record: said.append(record.getMessage())  # type: ignore[method-assign]
-    root = logging.getLogger("cfia")
-    root.addHandler(handler)
-    try:
-        yield said
-    finally:
-        root.removeHandler(handler)
+def _remarks(said: Prediction) -> list[str]:
+    channels = said.channels or 1
+    return [*said.remarks, *([f"its {channels} channels were averaged"] if channels > 1 else [])]
 
 
 def serve(
@@ -168,7 +146,8 @@ def serve(
             )  # fmt: skip
         print(demo.url, flush=True)
         log.info("Ctrl-C ends it; nothing is kept of what is sent to it")
-        # What was not answered yet is removed by the interpreter at its end.
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that nothing is left then
         with contextlib.suppress(KeyboardInterrupt):
             demo.serve_forever()
+    if not demo.one_at_a_time.acquire(blocking=False):
+        os._exit(0)  # the interpreter's end would stop torch in the midst of a question, by abort()

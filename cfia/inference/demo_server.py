@@ -121,6 +121,8 @@ class Demo(socketserver.ThreadingTCPServer):
         self.limits, self._answer = limits, answer
         self.one_at_a_time = threading.Lock()
         self._places = threading.BoundedSemaphore(_MOST_CONNECTIONS)
+        # Of all recordings, so that none stays where the server ends in the midst of a question.
+        self._place = tempfile.TemporaryDirectory(prefix="cfia-demo-", ignore_cleanup_errors=True)
         self._names = {"localhost", host.lower(), socket.gethostname().lower()}
         self.address_family, address = _address(host, port)
         try:
@@ -154,6 +156,15 @@ class Demo(socketserver.ThreadingTCPServer):
         except ValueError:
             return False
         return True
+
+    def place(self) -> tempfile.TemporaryDirectory[str]:
+        """Make a directory for one recording."""
+        return tempfile.TemporaryDirectory(dir=self._place.name)
+
+    def server_close(self) -> None:
+        """Close the port, and remove what is not answered yet."""
+        super().server_close()
+        self._place.cleanup()
 
     def answer(self, sound: Path | None, text: str) -> Mapping[str, Any]:
         """Ask the model, when it has answered those before."""
@@ -250,7 +261,7 @@ class _Handler(BaseHTTPRequestHandler):
         try:
             self._check_host()
             self._check_origin()
-            with tempfile.TemporaryDirectory(prefix="cfia-demo-") as place:
+            with self.server.place() as place:
                 text, sound = self._read(Path(place) / "recording")
                 self._late.cancel()
                 return HTTPStatus.OK, self.server.answer(sound, text)

@@ -78,6 +78,7 @@ function wav(samples, rate) {
 function choose(blob, name) {
   sound = blob;
   fail("");
+  $("result").hidden = true; // it is that of another
   $("chosen").hidden = false;
   $("chosen-name").textContent = `${name} (${(blob.size / 1e6).toFixed(2)} MB)`;
   URL.revokeObjectURL($("player").src);
@@ -104,6 +105,7 @@ async function start() {
     if (seconds >= about.seconds - 1) stop();
   };
   context.createMediaStreamSource(stream).connect(node).connect(context.destination);
+  $("chosen").hidden = $("result").hidden = true;
   $("record").classList.add("recording");
   $("record-label").textContent = "Stop";
   $("send").disabled = true;
