@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cfia import config, marker, options
+from cfia.checks import unreadable
 from cfia.errors import UserError
 from cfia.naming import MODALITIES, Names, System, checked, find_config, names, split_system
 from cfia.study.models import named
@@ -208,7 +209,7 @@ def read_request(values: Mapping[str, str], recipe: Path, caller: Path) -> Reque
     Raises:
         UserError: an option has a value that is not legal.
     """
-    if wrong := options.unreadable(f"{recipe}"):
+    if wrong := unreadable(f"{recipe}"):
         raise UserError(f"this recipe lies in {f'{recipe}'!r}; {wrong}")
     taken = {option.name: values.get(option.name, option.default) for option in options.EVERY}
     taken |= {name: values.get(name) or default for name, default in SET_BY_RECIPES.items()}
