@@ -16,8 +16,9 @@ from cfia.naming import JOB
 from cfia.options import NEUTRAL
 from cfia.report.studies import write_list as write_experiment_list
 from cfia.study.cross import check_sources
+from cfia.study.planned import PlannedExperiment
 from cfia.study.request import numbers
-from cfia.study.study_plan import PlannedExperiment, StudyPlan, describe_plan
+from cfia.study.study_plan import StudyPlan, describe_plan
 from cfia.training.inputs import check_lists, check_unchanged
 from cfia.training.task_list import Task, write_list
 from cfia.training.training import (
