@@ -24,7 +24,7 @@ from cfia.checks import (
     unreadable,
 )
 from cfia.errors import UserError
-from cfia.naming import DEFAULT_VALIDATION
+from cfia.naming import ASR, DEFAULT_VALIDATION
 
 BOOLEAN = ("false", "true")
 SCHEMES = ("session", "speaker")  # those whose fold lists stage 2 makes for every corpus
@@ -46,6 +46,7 @@ _VALIDATIONS = {
 }
 
 PROTOCOL, RUN = "protocol", "run"  # sections of experiment.yaml
+GOLD = "gold"  # of --text_source, beside ASR
 
 LARGEST_SEED = 2**32 - 1  # of NumPy's generators
 
@@ -97,6 +98,8 @@ class Option:
         check: what else a value must satisfy.
         recorded: the section of experiment.yaml that it goes to: PROTOCOL, RUN, or none.
         neutral: a recorded option that changes no result.
+        default_unsaid: a recorded option that is left out where it is the default, as earlier
+            versions did, which had no such option.
     """
 
     name: str
@@ -106,6 +109,7 @@ class Option:
     check: Check | None = None
     recorded: str = ""
     neutral: bool = False
+    default_unsaid: bool = False
 
 
 _o = Option
@@ -140,6 +144,9 @@ OPTIONS: dict[str, tuple[Option, ...]] = {
         _o("text_tags", "strip", "strip or keep annotators' tags such as [LAUGHTER] in transcripts",
            ("strip", "keep"), recorded=PROTOCOL),
         _o("text_file", "", "a Kaldi text (of a recogniser, say) to use as transcripts"),
+        _o("text_source", GOLD, "transcripts that systems read: gold, or asr, recognised ones",
+           (GOLD, ASR), recorded=PROTOCOL, default_unsaid=True),
+        _o("asr_model", "", "with asr, the recogniser: pocketsphinx, a hub id or a directory"),
     ),
     "Folds": (
         _o("cv", "session", "what is tested: session, speaker, kfold<k>, given or utterance<k>",
@@ -202,7 +209,12 @@ NEUTRAL = tuple(option.name for option in EVERY if option.neutral)
 
 def recorded(section: str, values: Mapping[str, str]) -> dict[str, str]:
     """Select the values that a section of experiment.yaml records."""
-    return {option.name: values[option.name] for option in EVERY if option.recorded == section}
+    return {
+        option.name: values[option.name]
+        for option in EVERY
+        if option.recorded == section
+        and not (option.default_unsaid and values[option.name] == option.default)
+    }
 
 
 STAGES = (
@@ -283,6 +295,9 @@ def check(values: Mapping[str, str], legal: Mapping[str, Sequence[str]]) -> None
     text_file = values["text_file"]
     if text_file and not Path(text_file).is_file():
         raise UserError(f"--text_file: no such file {text_file}")
+    if values["asr_model"] and values["text_source"] != ASR and not values["study"]:
+        raise UserError(f"--asr_model goes with --text_source {ASR}")
+    _check_text_source(values)
 
 
 def check_protocol(values: Mapping[str, str]) -> None:
@@ -296,6 +311,7 @@ def check_protocol(values: Mapping[str, str]) -> None:
             _check_value(option, values[option.name], option.legal)
     _check_selection(values)
     _check_corpora(values)
+    _check_text_source(values)
 
 
 def _check_corpora(values: Mapping[str, str]) -> None:
@@ -316,6 +332,22 @@ def _check_selection(values: Mapping[str, str]) -> None:
             "--validation none needs --selection last or test: without a validation part no epoch "
             "can be selected on it"
         )
+
+
+def _check_text_source(values: Mapping[str, str]) -> None:
+    if values["text_source"] != ASR:
+        return
+    if not values["asr_model"]:
+        raise UserError(
+            f"--text_source {ASR} needs --asr_model: pocketsphinx, or the hub id or directory of a "
+            "recogniser"
+        )
+    for other in ("text_file", "corpora"):
+        if values[other]:
+            raise UserError(
+                f"--text_source {ASR} does not go with --{other}, whose transcripts are there "
+                "already; leave one of them out"
+            )
 
 
 def _check_value(option: Option, value: str, legal: Sequence[str]) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from cfia import options
 from cfia.config import load
 from cfia.experiment import PARTS, Experiment, Part
+from cfia.naming import ASR, recogniser_name
 from cfia.training.inputs import (
     check_encoder,
     classes,
@@ -20,13 +21,18 @@ from cfia.training.inputs import (
 
 @dataclass(frozen=True)
 class PlannedDump:
-    """Features that an experiment needs, and the options that stages 3 and 4 make them with."""
+    """Features that an experiment needs, and the options that stages 3 and 4 make them with.
+
+    Attributes:
+        text: the recogniser's transcripts that are encoded; None: those of the data directory.
+    """
 
     modality: str
     upstream: str
     model: str
     layer: str
     directory: Path
+    text: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -103,6 +109,7 @@ class PlannedExperiment:
             corpus=corpus,
             protocol={
                 **options.recorded(options.PROTOCOL, self.options),
+                **_recogniser(self.options),
                 **speakers_shared(self.options["cv"], self.data, self.folds),
             },
             run=self.run_options(),
@@ -111,3 +118,10 @@ class PlannedExperiment:
             parts={**dict.fromkeys(PARTS, part), "test": test},
             trained_with=load(self.files, self.overrides),
         )
+
+
+def _recogniser(values: Mapping[str, str]) -> dict[str, str]:
+    """Give what the protocol says of the recogniser, by its name: its directory may move."""
+    if values["text_source"] != ASR:
+        return {}
+    return {"asr_model": recogniser_name(values["asr_model"])}

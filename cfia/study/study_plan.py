@@ -148,6 +148,8 @@ class StudyPlan:
     def _options(self, row: Row) -> dict[str, str]:
         """Resolve the options of run.sh that would make a row."""
         values = {**self.request.options, **row.protocol}
+        if "text" not in row.modalities:  # nothing is read, whosever it is
+            values |= {"text_source": options.GOLD, "asr_model": ""}
         if self._models is None:
             return values
         for modality in MODALITIES:
@@ -171,8 +173,8 @@ class StudyPlan:
         planned = self._planned(row)
         reason = self.count_folds(planned)[1]
         if self.study.name and "text" in row.modalities:
-            upstream = planned.options["text_upstream"]
-            reason = self.request.why_no_text(planned.data, upstream) or reason
+            upstream, source = (planned.options[f"text_{key}"] for key in ("upstream", "source"))
+            reason = self.request.why_no_text(planned.data, upstream, source) or reason
         return Entry(row, None if reason else planned, reason)
 
     def _planned(self, row: Row) -> PlannedExperiment:
@@ -199,14 +201,16 @@ class StudyPlan:
 
     def _part(self, row: Row, values: Mapping[str, str], directories: Names) -> PlannedPart:
         """Name the data and the dumps of a row."""
+        data = self.request.datadir / directories.data
+        recognised = data / directories.text if directories.text else None
         dumps = tuple(
             PlannedDump(
                 m, values[f"{m}_upstream"], values[f"{m}_model"], values[f"{m}_layer"],
-                self.request.dumpdir / directories.dumps[m],
+                self.request.dumpdir / directories.dumps[m], recognised if m == "text" else None,
             )
             for m in row.modalities
         )  # fmt: skip
-        return PlannedPart(self.request.datadir / directories.data, dumps)
+        return PlannedPart(data, dumps)
 
     def _overrides(self, changed: Mapping[str, Any]) -> tuple[str, ...]:
         """List overrides of the configuration: the study's, the user's, then the row's own."""

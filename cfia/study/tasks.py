@@ -45,6 +45,7 @@ def variables(plan: StudyPlan) -> dict[str, str | list[str]]:
     request, names, dumps = plan.request, plan.request.names(), plan.dumps
     written = [request.datadir / names.data, plan.directory]
     written += [dump.directory for dump in dumps]
+    written += [dump.text.parent for dump in dumps if dump.text]
     written += [planned.directory for planned in plan.experiments]
     for wrong in filter(None, map(obstacle, written)):
         raise UserError(wrong)
@@ -54,6 +55,7 @@ def variables(plan: StudyPlan) -> dict[str, str | list[str]]:
         "audio_dir": request.options["audio_dir"],
         "corpus_name": request.corpus,
         "text_file": request.options["text_file"],
+        "asr_model": request.options["asr_model"],
         "data": request.datadir / names.data,
         "folds_dir": request.datadir / "folds",
         "dumps": request.dumpdir,
@@ -72,6 +74,7 @@ def variables(plan: StudyPlan) -> dict[str, str | list[str]]:
         "dump_models": [dump.model for dump in dumps],
         "dump_layers": [dump.layer for dump in dumps],
         "dump_dirs": [str(dump.directory) for dump in dumps],
+        "dump_texts": [str(dump.text or "") for dump in dumps],
     }
 
 
