@@ -6,6 +6,7 @@ this list. Standard library alone, since options are checked before any environm
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -356,3 +357,8 @@ def _check_value(option: Option, value: str, legal: Sequence[str]) -> None:
     wrong = (option.check(value) if option.check else "") or unreadable(value)
     if wrong:
         raise UserError(f"--{option.name} is {value!r}; {wrong}")
+
+
+def processors() -> int:
+    """Count the processors that this process may use: the default of `--nj`."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

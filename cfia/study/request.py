@@ -7,7 +7,6 @@ environment exists.
 from __future__ import annotations
 
 import importlib.util
-import os
 import re
 import shlex
 from collections.abc import Collection, Iterable, Mapping
@@ -89,7 +88,7 @@ class Request:
     @property
     def nj(self) -> int:
         """The number of jobs at a time."""
-        return int(self.options["nj"] or _processors())
+        return int(self.options["nj"] or options.processors())
 
     @property
     def force(self) -> bool:
@@ -195,11 +194,6 @@ def _files_of(directory: Path) -> Collection[str]:
     except UserError:  # a broken marker, which the stages name
         return ("text",)
     return recorded.files if recorded else ()
-
-
-def _processors() -> int:
-    """Count the processors that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def legal_values(*dumpdirs: Path) -> dict[str, list[str]]:
