@@ -36,14 +36,12 @@ class Part:
     Attributes:
         items: by modality a waveform at the encoder's rate, or a transcript.
         features: by modality what the encoder makes of it.
-        posteriors: (classes,).
     """
 
     heard: Heard
     piece: Piece | None  # None of text alone
     items: dict[str, Any]
     features: dict[str, Matrix] = field(default_factory=dict)
-    posteriors: NDArray[np.float64] | None = None
 
 
 @dataclass
@@ -54,11 +52,12 @@ class Heard:
         rows: of each piece that is judged its times, text and posteriors.
         remarks: what is odd, in clauses, in a fixed order.
         silent: of each piece the clause that it is silent, or None.
-        only: the one part of a recording that is judged whole, if a picture needs it.
+        only: the one part of a recording that is judged whole, if it is to be kept.
     """
 
     recording: Recording
     channels: int | None = None
+    rate: int | None = None  # Hz
     fault: UserError | None = None
     rows: list[tuple[float | None, float | None, str | None, NDArray[np.float64]]] = field(
         default_factory=list
@@ -69,17 +68,23 @@ class Heard:
 
 
 def judge(
-    model: Model, recordings: Sequence[Recording], how: Windows, ear: Ear | None = None
+    model: Model,
+    recordings: Sequence[Recording],
+    how: Windows,
+    ear: Ear | None = None,
+    *,
+    keep: bool = False,
 ) -> list[Heard]:
     """Judge some recordings, with no more than a batch of their pieces in memory.
 
     Args:
         ear: recognises the text of each piece; None: the recordings have it, where it is needed.
+        keep: whether features and samples are kept, of recordings that are judged whole.
     """
     heard = [Heard(recording) for recording in recordings]
     parts = itertools.chain.from_iterable(_parts(model, one, how, ear) for one in heard)
     while batch := list(itertools.islice(parts, BATCH)):
-        _judge(model, batch)
+        _judge(model, batch, keep=keep)
     return heard
 
 
@@ -94,7 +99,7 @@ def _parts(model: Model, heard: Heard, how: Windows, ear: Ear | None) -> Iterato
             yield Part(heard, None, {"text": tidy(recording.text or "", strip=strip)})
             return
         with _opened(recording) as source:
-            heard.channels = source.channels
+            heard.channels, heard.rate = source.channels, source.rate
             for piece in pieces(source, how):
                 heard.silent.append(audio.remark(piece.samples))
                 items: dict[str, Any] = {}
@@ -130,7 +135,7 @@ def _opened(recording: Recording) -> Iterator[Stream]:
         yield source
 
 
-def _judge(model: Model, batch: list[Part]) -> None:
+def _judge(model: Model, batch: list[Part], *, keep: bool) -> None:
     """Encode a batch, and note the posteriors of what has no fault."""
     for modality in model.encoders:
         _encode(model, modality, batch)
@@ -142,8 +147,7 @@ def _judge(model: Model, batch: list[Part]) -> None:
         heard, piece = part.heard, part.piece
         times = (piece.start, piece.end) if piece else (None, None)
         heard.rows.append((*times, part.items.get("text"), posteriors))
-        if heard.recording.picture is not None:
-            heard.only = part if len(heard.rows) == 1 else None
+        heard.only = part if keep and len(heard.rows) == 1 else None
 
 
 def _encode(model: Model, modality: str, batch: Sequence[Part]) -> None:

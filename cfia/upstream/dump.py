@@ -107,9 +107,7 @@ def _run_batches(
 
         with contextlib.closing(ahead(load, numbers[done:], stop)) as batches:
             title = f"{plan.settings.name}, job {job}"
-            if done:
-                _log.info("%s: going on behind batch %d of %d", title, done, len(numbers))
-            for batch in progress(batches, len(numbers), title, "batch", done):
+            for batch in progress(batches, done, len(numbers), title, "batch"):
                 _dump_batch(plan, batch, upstream, begun)
 
 

@@ -1,4 +1,4 @@
-"""Progress with the time that is left."""
+"""Show the progress of a job, with the time that is left."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ from typing import TypeVar
 
 from tqdm import tqdm
 
-# Seconds between two lines of progress in a log.
-REPORT_EVERY = 30.0
+REPORT_EVERY = 30.0  # seconds between two lines in a log
 
 T = TypeVar("T")
 
@@ -19,14 +18,18 @@ _log = logging.getLogger(__name__)
 
 
 def progress(
-    items: Iterable[T], total: int, title: str, unit: str, done: int = 0, *, last: bool = True
+    items: Iterable[T], done: int, total: int, title: str, unit: str, *, last: bool = True
 ) -> Iterator[T]:
     """Show progress over the items that are left: a bar on a terminal, lines in a log.
 
     Args:
-        total: of all items, those included that were `done` before.
+        done, total: how many were done before, and how many there are with them.
+        title: what is worked on.
+        unit: what an item is called.
         last: whether a log has a line about the last item in any case.
     """
+    if done:
+        _log.info("%s: going on behind %s %d of %d", title, unit, done, total)
     if sys.stderr.isatty():
         yield from tqdm(items, desc=title, initial=done, total=total, unit=unit)
         return
