@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import dataclasses
 import logging
@@ -12,10 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from cfia.errors import UserError, fault
-from cfia.inference import pack_file
+from cfia.inference import pack_file, pictures
 from cfia.inference.demo_server import Demo, Limits
+from cfia.inference.inputs import Recording
 from cfia.inference.model import Model, Prediction, load
 from cfia.inference.pack_file import CARD
+from cfia.inference.recordings import Heard, judge, prediction
+from cfia.inference.windows import windows
 from cfia.kaldi import audio
 
 log = logging.getLogger(__name__)
@@ -69,23 +73,42 @@ class Answers:
             raise UserError("this model listens; record something, or choose a file")
         if "text" in needed and not text.strip():
             raise UserError("this model reads; type what is said")
-        sound = sound if "audio" in needed else None
-        try:
-            if sound is not None:
-                self._check_length(sound)
-            said = self._model(sound, text if "text" in needed else None)
-        except UserError as error:
-            raise UserError(_for_the_page(error, sound)) from None
+        if "audio" not in needed:
+            sound = None
+        if sound is not None:
+            self._check_length(sound)
+        heard = self._heard(Recording("the recording", "", sound, text))
+        said = prediction(self._model, heard)
+        picture, missing = (None, []) if said.windows else self._picture(heard)
         return {
             "label": said.label,
             "posteriors": said.posteriors,
             "windows": [dataclasses.asdict(window) for window in said.windows],
-            "remarks": _remarks(said),
-            "picture": None,
+            "remarks": [*_remarks(said), *missing],
+            "picture": picture,
         }
 
+    def _heard(self, recording: Recording) -> Heard:
+        (heard,) = judge(self._model, [recording], windows(self._model.limit), keep=True)
+        if heard.fault is not None:
+            raise _for_the_page(heard.fault, recording.source)
+        return heard
+
+    def _picture(self, heard: Heard) -> tuple[str | None, list[str]]:
+        """Draw the gates, as a data URI; None where there are none, or for want of matplotlib."""
+        try:
+            drawing = pictures.draw(self._model, heard)
+        except ImportError as error:
+            return None, [f"its gates are not drawn, for {error.name} is not installed here"]
+        if drawing is None:
+            return None, []
+        return f"data:image/png;base64,{base64.b64encode(drawing.png).decode()}", []
+
     def _check_length(self, sound: Path) -> None:
-        header = audio.header(str(sound))
+        try:
+            header = audio.header(str(sound))
+        except UserError as error:
+            raise _for_the_page(error, sound) from None
         if header.seconds > self._seconds:
             raise UserError(
                 f"the recording has {header.seconds:.1f} s, and more than {self._seconds:g} s are "
@@ -103,12 +126,10 @@ class Answers:
             )
 
 
-def _for_the_page(error: UserError, sound: Path | None) -> str:
-    """Word a sentence about a file of ours for who sent it, without its path and its advice."""
-    if sound is None or str(sound) not in str(error):
-        return str(error)
+def _for_the_page(error: UserError, sound: object) -> UserError:
+    """Word a fault of a recording for who sent it, without our path and a program's advice."""
     what = fault(error).replace(f"the audio file {sound}", "the recording")
-    return f"{what.replace(str(sound), 'the recording')}; send another"
+    return UserError(f"{what.replace(str(sound), 'the recording')}; send another")
 
 
 def _remarks(said: Prediction) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import threading
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from PIL import Image
 
 from cfia.bin.demo import main
 from cfia.inference.demo import Answers, about
@@ -156,6 +158,7 @@ def test_a_list_of_files_reads_none_of_them(demo: Demo, tmp_path: Path) -> None:
         assert "cannot be read" in refused(demo, text.encode())
 
 
+@pytest.mark.slow
 def test_a_model_that_reads_needs_the_words(tmp_path: Path) -> None:
     pack = tiny_packs.write(tmp_path / "both", tiny_packs.FBANK, tiny_packs.bert(tmp_path / "bert"))
     model = load(pack)
@@ -167,6 +170,10 @@ def test_a_model_that_reads_needs_the_words(tmp_path: Path) -> None:
         said = ask(demo, sound(SECOND), "never [LAUGHTER] café".encode()).json()
         own = model(SECOND, "never café", rate=RATE)
         assert said["posteriors"] == own.posteriors
+        kind, _, data = said["picture"].partition(",")
+        assert kind == "data:image/png;base64"
+        with Image.open(io.BytesIO(base64.b64decode(data))) as gates:
+            assert gates.width > 500
         assert ask(demo, sound(SECOND), b"never " * 200).json()["remarks"]  # what was cut
 
 
