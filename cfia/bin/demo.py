@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from cfia.cli import parser, run
+from cfia.cli import above_zero, count, parser, run
 
 EXAMPLE = "cfia demo --model exp/cfia_net_fbank/session/pack"
 
@@ -22,14 +22,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     p.add_argument("--audio_model", help="where the audio encoder is, if not where it was")
     p.add_argument("--text_model", help="where the text encoder is, if not where it was")
     p.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="[cpu]")
-    p.add_argument("--num_threads", type=int, help="of the processor (default: as in training)")
+    p.add_argument("--num_threads", type=count, help="of the processor (default: as in training)")
     p.add_argument(
         "--host", default="127.0.0.1",
         help="the address to serve on; others than 127.0.0.1 let other machines in [127.0.0.1]",
     )  # fmt: skip
     p.add_argument("--port", type=_port, default=8000, help="a free one if it is taken [8000]")
-    p.add_argument("--max_seconds", type=_positive, default=600, help="of a recording [600]")
-    p.add_argument("--max_megabytes", type=_positive, default=50, help="of its file [50]")
+    p.add_argument("--max_seconds", type=above_zero, default=600, help="of a recording [600]")
+    p.add_argument("--max_megabytes", type=above_zero, default=50, help="of its file [50]")
     args = p.parse_args(argv)
     from cfia.inference.demo import serve
     from cfia.inference.demo_server import Limits
@@ -45,16 +45,6 @@ def _port(text: str) -> int:
     if not (text.isascii() and text.isdigit() and int(text) < 1 << 16):
         raise argparse.ArgumentTypeError(f"expected a port from 0 (any) to 65535, not {text!r}")
     return int(text)
-
-
-def _positive(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 0 < value < 1e6:
-        raise argparse.ArgumentTypeError(f"expected a number over 0, not {text!r}")
-    return value
 
 
 if __name__ == "__main__":

@@ -77,7 +77,7 @@ class Answers:
             sound = None
         if sound is not None:
             self._check_length(sound)
-        heard = self._heard(Recording("the recording", "", sound, text))
+        heard = self._heard(Recording("the recording" if sound else "the text", "", sound, text))
         said = prediction(self._model, heard)
         picture, missing = (None, []) if said.windows else self._picture(heard)
         return {
@@ -128,8 +128,10 @@ class Answers:
 
 def _for_the_page(error: UserError, sound: object) -> UserError:
     """Word a fault of a recording for who sent it, without our path and a program's advice."""
-    what = fault(error).replace(f"the audio file {sound}", "the recording")
-    return UserError(f"{what.replace(str(sound), 'the recording')}; send another")
+    what = fault(error)
+    for ours in (f"the audio file {sound}", str(sound)) if sound else ():
+        what = what.replace(ours, "the recording")
+    return UserError(f"{what}; send another")
 
 
 def _remarks(said: Prediction) -> list[str]:

@@ -174,7 +174,11 @@ class Demo(socketserver.ThreadingTCPServer):
     def process_request(self, request: Any, client_address: Any) -> None:
         """Give a client a thread, or turn it away if too many are here."""
         if self._places.acquire(blocking=False):
-            super().process_request(request, client_address)
+            try:
+                super().process_request(request, client_address)
+            except RuntimeError:  # no more threads
+                self._places.release()
+                raise
             return
         with suppress(OSError):
             request.setblocking(False)

@@ -161,6 +161,12 @@ def test_a_list_of_files_reads_none_of_them(demo: Demo, tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_a_model_that_reads_needs_the_words(tmp_path: Path) -> None:
     pack = tiny_packs.write(tmp_path / "both", tiny_packs.FBANK, tiny_packs.bert(tmp_path / "bert"))
+    reader = tiny_packs.write(tmp_path / "text", tiny_packs.bert(tmp_path / "bert"))
+    model = load(reader)
+    with served(model, reader) as demo:
+        said = ask(demo, b"", b"never").json()
+        assert said["posteriors"] == model(text="never").posteriors
+        assert said["picture"] is None
     model = load(pack)
     with served(model, pack) as demo:
         assert "text_hint" in request(demo, "GET", "/about").json()

@@ -90,9 +90,12 @@ async function start() {
   // As it sounds: what makes speech clearer takes emotion away.
   const plain = { echoCancellation: false, noiseSuppression: false, autoGainControl: false };
   const wanted = { audio: { channelCount: 1, ...plain } };
-  const stream = await navigator.mediaDevices.getUserMedia(wanted);
   const context = new AudioContext();
   await context.audioWorklet.addModule("recorder.js");
+  const stream = await navigator.mediaDevices.getUserMedia(wanted).catch((error) => {
+    context.close();
+    throw error;
+  });
   const mono = { channelCount: 1, channelCountMode: "explicit" };
   const node = new AudioWorkletNode(context, "recorder", mono);
   recording = { stream, context, blocks: [], samples: 0 };
@@ -274,6 +277,7 @@ function strip(name, windows, from, to) {
 $("record").addEventListener("click", toggle);
 $("ask").addEventListener("submit", ask);
 $("file").addEventListener("change", ({ target }) => {
+  if (recording) stop();
   if (target.files.length) choose(target.files[0], target.files[0].name);
 });
 $("player").addEventListener("error", () => { $("player").hidden = true; });
