@@ -7,6 +7,7 @@ import contextlib
 import dataclasses
 import logging
 import os
+import re
 import signal
 from collections.abc import Mapping
 from pathlib import Path
@@ -26,6 +27,7 @@ log = logging.getLogger(__name__)
 
 # A file of a few bytes can promise much sound: at most stereo at 192 kHz, as densest.
 _DENSEST = 2 * 192_000
+_METADATA = re.compile(r"\A---\n.*?\n---\n+", re.DOTALL)  # of a card, for the hub
 _TEXT_HINT = "The model needs the words, too: it listens and reads."
 
 
@@ -38,13 +40,14 @@ def about(model: Model, card: Path, seconds: float, megabytes: float) -> dict[st
     """
     pack = model.pack
     readme = card / CARD
+    text = readme.read_text(encoding="utf-8") if readme.is_file() else ""
     return {
         "system": pack.system,
         "corpus": pack.corpus,
         "classes": model.classes,
         "modalities": pack.modalities,
         "networks": len(model.networks),
-        "card": readme.read_text(encoding="utf-8") if readme.is_file() else "",
+        "card": _METADATA.sub("", text),
         "text_hint": _TEXT_HINT if "audio" in pack.modalities else "",
         "seconds": seconds,
         "megabytes": megabytes,

@@ -329,13 +329,12 @@ class _Handler(BaseHTTPRequestHandler):
         return int(value)
 
     def _let_it_read(self) -> None:
-        """Take what a refused client still sends, for a while, or it would not see the answer."""
+        """Take what a refused client still sends in its time, or it would not see the answer."""
         with suppress(OSError):
             self.wfile.flush()
             self.connection.shutdown(socket.SHUT_WR)
-            for _ in range(0, 4 * self.server.limits.bytes, _BLOCK):
-                if not self.rfile.read1(_BLOCK):
-                    break
+            while self.rfile.read1(_BLOCK):
+                pass
 
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
         """Answer in a sentence, of http.server's own refuseds, too."""

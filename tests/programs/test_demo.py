@@ -34,7 +34,7 @@ SECONDS = 30.0
 def pack(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One of audio, with a card."""
     directory = tiny_packs.write(tmp_path_factory.mktemp("demo") / "pack", tiny_packs.FBANK)
-    (directory / "README.md").write_text("# The card & <b>more</b>\n")
+    (directory / "README.md").write_text("---\nlicense: other\n---\n\n# The card & <b>more</b>\n")
     return directory
 
 

@@ -3,6 +3,7 @@
 
 const $ = (id) => document.getElementById(id);
 const percent = (p) => `${(100 * p).toFixed(1)} %`;
+const size = (n) => (n < 1e6 ? `${Math.ceil(n / 1e3)} kB` : `${(n / 1e6).toFixed(1)} MB`);
 const clock = (s) => `${Math.floor(s / 60)}:${String(Math.floor(s % 60)).padStart(2, "0")}`;
 
 const GONE = "The server does not answer; is cfia demo still running?";
@@ -80,7 +81,7 @@ function choose(blob, name) {
   fail("");
   $("result").hidden = true; // it is that of another
   $("chosen").hidden = false;
-  $("chosen-name").textContent = `${name} (${(blob.size / 1e6).toFixed(2)} MB)`;
+  $("chosen-name").textContent = `${name} (${size(blob.size)})`;
   URL.revokeObjectURL($("player").src);
   $("player").hidden = false;
   $("player").src = URL.createObjectURL(blob);
