@@ -53,19 +53,18 @@ def boolean(text: str) -> bool:
     return text == "true"
 
 
+def positive(text: str) -> int:
+    """Read a whole number from 1 on."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a number from 1, not {text!r}")
+    return int(text)
+
+
 def above_zero(text: str) -> float:
     """Read a number of more than 0, such as seconds."""
     value = float(text)
     if not 0 < value < math.inf:
         raise argparse.ArgumentTypeError(f"expected more than 0, not {text!r}")
-    return value
-
-
-def count(text: str) -> int:
-    """Read a number of 1 or more."""
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"expected 1 or more, not {text!r}")
     return value
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from cfia.cli import above_zero, count, parser, run
+from cfia.cli import above_zero, parser, positive, run
 
 EXAMPLE = "cfia demo --model exp/cfia_net_fbank/session/pack"
 
@@ -21,8 +21,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     p.add_argument("--revision", help="the commit on the hub (default: the newest)")
     p.add_argument("--audio_model", help="where the audio encoder is, if not where it was")
     p.add_argument("--text_model", help="where the text encoder is, if not where it was")
+    p.add_argument(
+        "--asr_model",
+        help="recognise what is said if no text is typed: pocketsphinx, or a directory or id",
+    )
     p.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="[cpu]")
-    p.add_argument("--num_threads", type=count, help="of the processor (default: as in training)")
+    p.add_argument("--num_threads", type=positive, help="of the CPU (default: as in training)")
     p.add_argument(
         "--host", default="127.0.0.1",
         help="the address to serve on; others than 127.0.0.1 let other machines in [127.0.0.1]",
@@ -31,11 +35,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     p.add_argument("--max_seconds", type=above_zero, default=600, help="of a recording [600]")
     p.add_argument("--max_megabytes", type=above_zero, default=50, help="of its file [50]")
     args = p.parse_args(argv)
-    from cfia.inference.demo import serve
+    from cfia.inference.demo import prepare, serve
     from cfia.inference.demo_server import Limits
 
     given = {key: getattr(args, key) for key in _LOAD}
-    serve(args.model, given, args.host, args.port, args.max_seconds, Limits(args.max_megabytes))
+    limits = Limits(args.max_megabytes)
+    page, answers = prepare(args.model, given, args.asr_model, args.max_seconds, limits)
+    serve(page, answers, args.host, args.port, limits)
 
 
 _LOAD = ("revision", "device", "num_threads", "audio_model", "text_model")

@@ -1,4 +1,4 @@
-"""Tell the emotion of recordings with a trained model.
+"""Predict the emotion of recordings with a trained model.
 
 INPUT is an audio file, a folder (all audio files below it, sorted), a Kaldi table that ends in
 .scp, or - for a list of files on standard input, one a line.
@@ -10,7 +10,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from cfia.cli import above_zero, count, parser, run
+from cfia.cli import above_zero, parser, positive, run
 
 EXAMPLE = """cfia predict --model exp/cfia_net_fbank/session/pack a.wav recordings/
   cfia predict --model DIR a.wav --text "I told you not to call me here."
@@ -62,9 +62,9 @@ def _parser() -> argparse.ArgumentParser:
     p.add_argument("--out", type=Path, help="the file to write (default: standard output)")
     p.add_argument("--allow_pipes", action="store_true", help="run the commands of a wav.scp")
     p.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
-    p.add_argument("--nj", type=count, help="processes on the CPU (default: the processors); "
+    p.add_argument("--nj", type=positive, help="processes on the CPU (default: the processors); "
                    "changes no byte")  # fmt: skip
-    p.add_argument("--num_threads", type=count, help="of each process (default: as in training)")
+    p.add_argument("--num_threads", type=positive, help="of each process (default: as in training)")
     p.add_argument("--audio_model", help="where the audio encoder is, if not where it was")
     p.add_argument("--text_model", help="where the text encoder is, if not where it was")
     p.add_argument("--revision", help="the commit of the model on the hub (default: the newest)")

@@ -13,13 +13,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from cfia import asr
 from cfia.errors import UserError, fault
 from cfia.inference import pack_file, pictures
-from cfia.inference.demo_server import Demo, Limits
+from cfia.inference.demo_server import Answer, Demo, Limits
 from cfia.inference.inputs import Recording
 from cfia.inference.model import Model, Prediction, load
 from cfia.inference.pack_file import CARD
-from cfia.inference.recordings import Heard, judge, prediction
+from cfia.inference.recordings import Ear, Heard, judge, prediction
 from cfia.inference.windows import windows
 from cfia.kaldi import audio
 
@@ -28,41 +29,44 @@ log = logging.getLogger(__name__)
 # A file of a few bytes can promise much sound: at most stereo at 192 kHz, as densest.
 _DENSEST = 2 * 192_000
 _METADATA = re.compile(r"\A---\n.*?\n---\n+", re.DOTALL)  # of a card, for the hub
-_TEXT_HINT = "The model needs the words, too: it listens and reads."
-
-
-def about(model: Model, card: Path, seconds: float, megabytes: float) -> dict[str, Any]:
-    """Say what the page needs to know of a model.
-
-    Args:
-        card: the directory of its pack, whose README.md is shown.
-        seconds, megabytes: the limits, of a recording and of its file.
-    """
-    pack = model.pack
-    readme = card / CARD
-    text = readme.read_text(encoding="utf-8") if readme.is_file() else ""
-    return {
-        "system": pack.system,
-        "corpus": pack.corpus,
-        "classes": model.classes,
-        "modalities": pack.modalities,
-        "networks": len(model.networks),
-        "card": _METADATA.sub("", text),
-        "text_hint": _TEXT_HINT if "audio" in pack.modalities else "",
-        "seconds": seconds,
-        "megabytes": megabytes,
-    }
+_NEEDED = "The model needs the words, too: it listens and reads."
+_RECOGNISED = "If you leave it empty, the words are recognised."
 
 
 class Answers:
-    """The answers to questions of the page.
+    """The answers of a model to questions of the page.
 
     Args:
         seconds: the longest recording.
+        ear: recognises what is said where no text is typed.
     """
 
-    def __init__(self, model: Model, seconds: float):
-        self._model, self._seconds = model, seconds
+    def __init__(self, model: Model, seconds: float, ear: Ear | None = None):
+        self._model, self._seconds, self._ear = model, seconds, ear
+        self._listens, self._reads = ("audio" in model.encoders, "text" in model.encoders)
+
+    def about(self, card: Path, megabytes: float) -> dict[str, Any]:
+        """Say what the page needs to know.
+
+        Args:
+            card: the directory of the model's pack, whose README.md is shown.
+            megabytes: the limit of a recording's file.
+        """
+        pack, readme = self._model.pack, card / CARD
+        text = readme.read_text(encoding="utf-8") if readme.is_file() else ""
+        hint = _NEEDED if self._listens else ""
+        return {
+            "system": pack.system,
+            "corpus": pack.corpus,
+            "classes": self._model.classes,
+            "modalities": pack.modalities,
+            "networks": len(self._model.networks),
+            "hears": self._listens or (self._reads and self._ear is not None),
+            "text_hint": hint if self._ear is None else _RECOGNISED,
+            "card": _METADATA.sub("", text),
+            "seconds": self._seconds,
+            "megabytes": megabytes,
+        }
 
     def __call__(self, sound: Path | None, text: str) -> dict[str, Any]:
         """Judge one recording, a text, or both.
@@ -71,28 +75,32 @@ class Answers:
             UserError: there is no recording or no text where the model needs one, the recording
                 is too long or cannot be read, or the model cannot take it.
         """
-        needed = self._model.pack.modalities
-        if "audio" in needed and sound is None:
+        typed = text if self._reads and text.strip() else None
+        ear = self._ear if self._reads and typed is None else None
+        if sound is None and (self._listens or ear):
             raise UserError("this model listens; record something, or choose a file")
-        if "text" in needed and not text.strip():
+        if self._reads and typed is None and ear is None:
             raise UserError("this model reads; type what is said")
-        if "audio" not in needed:
+        if not self._listens and ear is None:
             sound = None
         if sound is not None:
-            self._check_length(sound)
-        heard = self._heard(Recording("the recording" if sound else "the text", "", sound, text))
+            self._check_length(sound, divided=typed is None)
+        recording = Recording("the recording" if sound else "the text", "", sound, typed)
+        heard = self._heard(recording, ear)
         said = prediction(self._model, heard)
         picture, missing = (None, []) if said.windows else self._picture(heard)
         return {
             "label": said.label,
             "posteriors": said.posteriors,
+            "text": said.text if ear else None,
             "windows": [dataclasses.asdict(window) for window in said.windows],
             "remarks": [*_remarks(said), *missing],
             "picture": picture,
         }
 
-    def _heard(self, recording: Recording) -> Heard:
-        (heard,) = judge(self._model, [recording], windows(self._model.limit), keep=True)
+    def _heard(self, recording: Recording, ear: Ear | None) -> Heard:
+        how = windows(self._model.limit)
+        (heard,) = judge(self._model, [recording], how, ear, keep=True)
         if heard.fault is not None:
             raise _for_the_page(heard.fault, recording.source)
         return heard
@@ -107,7 +115,8 @@ class Answers:
             return None, []
         return f"data:image/png;base64,{base64.b64encode(drawing.png).decode()}", []
 
-    def _check_length(self, sound: Path) -> None:
+    def _check_length(self, sound: Path, *, divided: bool) -> None:
+        """Refuse a recording that is too long; `divided`: it may be read in windows."""
         try:
             header = audio.header(str(sound))
         except UserError as error:
@@ -117,9 +126,9 @@ class Answers:
                 f"the recording has {header.seconds:.1f} s, and more than {self._seconds:g} s are "
                 "not taken here; send a part of it"
             )
-        if "text" in self._model.encoders and header.seconds > self._model.limit:
+        if not divided and header.seconds > self._model.limit:
             raise UserError(
-                f"the recording has {header.seconds:.1f} s, and a model that reads, too, takes "
+                f"the recording has {header.seconds:.1f} s, and with a text the model takes "
                 f"{self._model.limit:.2f} s; send a part of it, with the words of that part"
             )
         if header.seconds * header.rate * header.channels > self._seconds * _DENSEST:
@@ -142,29 +151,41 @@ def _remarks(said: Prediction) -> list[str]:
     return [*said.remarks, *([f"its {channels} channels were averaged"] if channels > 1 else [])]
 
 
-def serve(
-    model: str,
-    given: Mapping[str, Any],
-    host: str,
-    port: int,
-    seconds: float,
-    limits: Limits,
-) -> None:
-    """Serve the page of a model until Ctrl-C, and print its address.
+def prepare(
+    model: str, given: Mapping[str, Any], asr_model: str | None, seconds: float, limits: Limits
+) -> tuple[dict[str, Any], Answers]:
+    """Load a model for its page.
 
     Args:
         model: the directory of its pack, or its id on the hub.
         given: more arguments of `cfia.inference.model.load`.
-        host, port: where it is served, as of `Demo`.
+        asr_model: a recogniser, as `cfia.asr.load` takes it; None for none.
         seconds: the longest recording.
 
+    Returns:
+        What the page says of the model, and its answers.
+
     Raises:
-        UserError: the model cannot be loaded, or the page cannot be served there.
+        UserError: it cannot be loaded, or takes no text that a recogniser could write.
     """
     directory = pack_file.find(model, given["revision"])
-    loaded = load(directory, **given)
-    page = about(loaded, directory, seconds, limits.megabytes)
-    with Demo(page, Answers(loaded, seconds), host, port, limits) as demo:
+    loaded, ear = load(directory, **given), None
+    if asr_model is not None:
+        if "text" not in loaded.encoders:
+            raise UserError(f"{model} takes no text; leave out --asr_model")
+        threads = given["num_threads"] or loaded.pack.num_threads
+        ear = asr.load(asr_model, num_threads=threads, device=given["device"]).recognise
+    answers = Answers(loaded, seconds, ear)
+    return answers.about(directory, limits.megabytes), answers
+
+
+def serve(about: Mapping[str, Any], answer: Answer, host: str, port: int, limits: Limits) -> None:
+    """Serve a page until Ctrl-C, and print its address; the arguments are those of `Demo`.
+
+    Raises:
+        UserError: it cannot be served there.
+    """
+    with Demo(about, answer, host, port, limits) as demo:
         if not demo.is_local:
             log.warning(
                 "whoever reaches this machine at port %d can use the page, and what is sent to it "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import itertools
 import logging
 import sys
@@ -73,6 +74,8 @@ def run(model: Model, request: Request, num_threads: int) -> None:
         UserError: as `inputs.collect` and `Model.cut`; the model needs a text and there is
             none; or some recordings could not be judged, which the others are not spoilt by.
     """
+    if request.plot:
+        importlib.import_module("matplotlib")  # where it is missing, that is said before the work
     how = model.cut(request.window, request.hop)
     recordings = _recordings(model, request)
     answers = answers_of(model, recordings, how, _ear(request), request.nj, num_threads)

@@ -18,9 +18,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from cfia.bin.demo import main
-from cfia.inference.demo import Answers, about
+from cfia.inference.demo import Answers
 from cfia.inference.demo_server import Demo
 from cfia.inference.model import Model, load
+from cfia.inference.recordings import Ear
 from tests.support import tiny_packs
 from tests.support.questions import ask, request
 
@@ -44,8 +45,9 @@ def model(pack: Path) -> Model:
 
 
 @contextmanager
-def served(model: Model, pack: Path) -> Iterator[Demo]:
-    with Demo(about(model, pack, SECONDS, 50), Answers(model, SECONDS), port=0) as demo:
+def served(model: Model, pack: Path, ear: Ear | None = None) -> Iterator[Demo]:
+    answers = Answers(model, SECONDS, ear)
+    with Demo(answers.about(pack, 50), answers, port=0) as demo:
         threading.Thread(target=demo.serve_forever, args=[0.01], daemon=True).start()
         yield demo
         demo.shutdown()
@@ -167,7 +169,18 @@ def test_a_model_that_reads_needs_the_words(tmp_path: Path) -> None:
         said = ask(demo, b"", b"never").json()
         assert said["posteriors"] == model(text="never").posteriors
         assert said["picture"] is None
+    with served(model, reader, ear=lambda samples, rate: f"never {len(samples) / rate:g}") as demo:
+        assert request(demo, "GET", "/about").json()["hears"]
+        assert refused(demo, b"").startswith("this model listens")
+        said = ask(demo, sound(SECOND)).json()
+        assert said["text"] == "never 1"
+        assert said["posteriors"] == model(text="never 1").posteriors
+        assert ask(demo, b"", b"never").json()["text"] is None  # nothing was recognised
     model = load(pack)
+    with served(model, pack, ear=lambda samples, rate: "never") as demo:
+        windows = ask(demo, sound(NOISE)).json()["windows"]
+        assert {window["text"] for window in windows} == {"never"}
+        assert len(windows) > 1
     with served(model, pack) as demo:
         assert "text_hint" in request(demo, "GET", "/about").json()
         assert refused(demo, sound(SECOND), b" \n") == "this model reads; type what is said"

@@ -237,6 +237,19 @@ def test_a_fault_is_told_to_the_one_who_started_it_and_not_to_clients(
     assert "ZeroDivisionError: secret" in caplog.text
 
 
+def test_a_question_in_the_midst_of_the_end_makes_no_noise(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with served() as demo:
+        demo._place.cleanup()
+        assert ask(demo, b"1").status == 500
+        assert "FileNotFoundError" in caplog.text
+        caplog.clear()
+        demo.closed = True
+        assert ask(demo, b"1").status == 500
+        assert caplog.text == ""
+
+
 def test_a_port_that_is_taken_is_not_waited_for(
     demo: Demo, caplog: pytest.LogCaptureFixture
 ) -> None:

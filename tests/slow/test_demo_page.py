@@ -20,6 +20,8 @@ import pytest
 import soundfile
 from PIL import Image
 
+from cfia import asr
+from cfia.corpus.transcripts import tidy
 from cfia.inference.model import Prediction, load
 from tests.signals import heed_signals
 from tests.support import tiny_packs
@@ -76,11 +78,13 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @contextmanager
-def program(pack: Path, temporary: Path) -> Iterator[tuple[str, subprocess.Popen[str]]]:
+def program(
+    pack: Path, temporary: Path, *options: str
+) -> Iterator[tuple[str, subprocess.Popen[str]]]:
     """Start `cfia demo`; give the address that it prints."""
     temporary.mkdir(exist_ok=True)
     running = subprocess.Popen(
-        [sys.executable, "-m", "cfia", "demo", "--model", str(pack), "--port", "0"],
+        [sys.executable, "-m", "cfia", "demo", "--model", str(pack), "--port", "0", *options],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -230,3 +234,15 @@ def test_words_faults_and_films(root: Path, window: Browser, tmp_path: Path) -> 
         window.click("#card summary")
         assert "<img src=x onerror" in window.text("#card-text")
         assert window.run("document.title").startswith("Try a model")
+
+
+def test_a_recogniser_writes_the_words(root: Path, window: Browser, tmp_path: Path) -> None:
+    samples, rate = soundfile.read(root / "short.wav", dtype="float32")
+    words = tidy(asr.load("pocketsphinx").recognise(samples, rate), strip=True)
+    with program(root / "both", tmp_path / "tmp", "--asr_model", "pocketsphinx") as (url, _):
+        open_page(window, url)
+        window.type("#file", str(root / "short.wav"))
+        window.click("#send")
+        window.wait(ANSWERED)
+        assert window.text("#heard") == f"Recognised: {words}"
+        shows(window, load(root / "both")(root / "short.wav", words))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import safetensors.torch
 import torch
@@ -27,8 +29,10 @@ def bert(directory: Path) -> Choice:
     return Choice("text", "bert", str(directory))
 
 
-def write(directory: Path, *choices: Choice, seed: int = 0) -> Path:
-    """Write a pack of one CFIA-Net on these encoders; max_frames are four seconds."""
+def write(
+    directory: Path, *choices: Choice, seed: int = 0, options: Mapping[str, Any] = OPTIONS
+) -> Path:
+    """Write a pack of one CFIA-Net on these encoders; by default max_frames are four seconds."""
     directory.mkdir(parents=True)
     encoders, dims, layers = {}, {}, {}
     for choice in choices:
@@ -38,7 +42,7 @@ def write(directory: Path, *choices: Choice, seed: int = 0) -> Path:
         encoders[choice.modality] = PackedEncoder(choice, description, digest)
         dims[choice.modality] = description.dim
         layers[choice.modality] = description.layers
-    config = build(OPTIONS).model
+    config = build(dict(options)).model
     torch.manual_seed(seed)
     network = networks.build(dims, len(CLASSES), config, layers)
     for parameter in network.parameters():

@@ -35,7 +35,7 @@ async function describe() {
   $("about").textContent =
     `${about.system}${networks}, trained on ${about.corpus}. It ${takes}, and chooses between ` +
     `${about.classes.join(", ")}.`;
-  $("listens").hidden = !listens;
+  $("listens").hidden = !about.hears;
   $("reads").hidden = !reads;
   $("file-hint").textContent =
     `At most ${clock(about.seconds)} minutes and ${about.megabytes} MB: WAV, FLAC, MP3, Ogg; ` +
@@ -207,10 +207,11 @@ async function answer() {
 // --- Showing
 
 function show(said) {
-  const { label, posteriors, windows, remarks, picture } = said;
+  const { label, posteriors, text, windows, remarks, picture } = said;
   $("status").textContent = "";
   $("result-heading").textContent = `${label}: ${percent(posteriors[label])}`;
   $("of").textContent = windows.length ? `The mean of ${windows.length} windows.` : "";
+  $("heard").textContent = text === null ? "" : `Recognised: ${text}`;
   $("remarks").replaceChildren(...remarks.map((remark) => element("li", remark)));
   const bars = about.classes.map((name) => bar(name, posteriors[name], name === label));
   $("bars").replaceChildren(...bars);
@@ -246,11 +247,13 @@ function overTime(classes, windows) {
   $("strips").replaceChildren(...strips, axis);
   $("strips").setAttribute("aria-label", "The number of each class over time; a table follows.");
   const head = element("tr");
-  head.append(...["seconds", ...classes].map((name) => element("th", name, { scope: "col" })));
-  const rows = windows.map(({ start, end, posteriors }) => {
+  const heard = windows.some((w) => w.text !== null) ? ["recognised"] : [];
+  head.append(...["seconds", ...classes, ...heard].map((name) => element("th", name, { scope: "col" })));
+  const rows = windows.map(({ start, end, posteriors, text }) => {
     const row = element("tr");
     row.append(element("th", `${start.toFixed(1)} to ${end.toFixed(1)}`, { scope: "row" }));
     row.append(...classes.map((name) => element("td", percent(posteriors[name]))));
+    if (heard.length) row.append(element("td", text, { class: "words" }));
     return row;
   });
   $("windows").replaceChildren(head, ...rows);
