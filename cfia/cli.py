@@ -12,8 +12,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from cfia.errors import UserError
+from cfia.installation import ROOT, what_to_install
 
-ROOT = Path(__file__).resolve().parents[1]
 # What to do about an error of the machine, by its number.
 _SPACE, _ACCESS = "free some space", "correct the permissions"
 _MEMORY = "close other programs, give fewer jobs (--nj), or raise the limit (ulimit -v)"
@@ -121,10 +121,7 @@ def explain(error: Exception) -> str | None:
         way_out = _WAYS_OUT.get(error.errno, "correct that")
         return f"{': '.join([*what, str(error.strerror)])}; {way_out}, and run it again"
     if isinstance(error, ImportError):
-        return (
-            f"a Python package cannot be loaded ({_first_line(error)}); delete .venv, and run.sh "
-            "makes it again"
-        )
+        return f"a Python package cannot be loaded ({_first_line(error)}); {what_to_install(error)}"
     return None
 
 

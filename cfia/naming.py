@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cfia.errors import UserError
+from cfia.installation import CONF
 
 JOB = "CFIA_JOB"  # in what ser.sh calls by run.py: each job has its number there instead
 LETTERS = "A-Z a-z 0-9 _ . = , : + -"  # of all names
@@ -208,7 +209,7 @@ def of_corpora(names: Names, corpora: Iterable[str]) -> Names:
     )
 
 
-def find_config(name: str, recipe: Path, root: Path) -> Path:
+def find_config(name: str, recipe: Path) -> Path:
     """Find the YAML file of a configuration, in the recipe's or the shared conf/systems.
 
     Args:
@@ -221,7 +222,7 @@ def find_config(name: str, recipe: Path, root: Path) -> Path:
         if not Path(name).is_file():
             raise UserError(f"--train_config: no such file {name}")
         return Path(name).absolute()  # a link keeps its own name, which the user chose
-    places = [place / "conf" / "systems" for place in (recipe, root)]
+    places = [recipe / "conf" / "systems", CONF / "systems"]
     for place in places:
         if (place / f"{name}.yaml").is_file():
             return place / f"{name}.yaml"

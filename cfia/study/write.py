@@ -12,6 +12,7 @@ from pathlib import Path
 from cfia.corpus.several import conf_of
 from cfia.figures.figure_files import FigureFiles, FigureSpec, dots_row, draw_if_stale, table_figure
 from cfia.files import write_if_changed
+from cfia.installation import CONF
 from cfia.metrics import METRICS
 from cfia.report.html import page
 from cfia.report.provenance_section import commands, commits, origin
@@ -76,7 +77,7 @@ def write_tables(plan: StudyPlan) -> str:
 
 
 def _tables(plan: StudyPlan, directory: Path, corpus: Corpus) -> Iterator[StudyTable]:
-    all_published = read_published(plan.request.root / "conf" / "published.yaml")
+    all_published = read_published(CONF / "published.yaml")
     all_results = results(plan)
     for name in dict.fromkeys(row.table for row in plan.study.rows):
         rows = [result for result in all_results if result.row.table == name]
