@@ -89,6 +89,7 @@ if __name__ == "__main__":
         package_data={
             "cfia": ["py.typed"],
             "cfia.conf": ["*.md", "*.yaml", "*/*.yaml"],
+            "cfia.inference": ["page/*"],
             "cfia.report": ["page.html"],
         },
         install_requires=REQUIRES,

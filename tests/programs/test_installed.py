@@ -10,13 +10,23 @@ from importlib.metadata import Distribution
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import save_file
 
 from cfia import __version__
 from cfia.__main__ import STAGES, usage, verbs_of_users
 from cfia.bin.compare import main as compare
 from cfia.bin.score import main as score
+from cfia.config import build
+from cfia.files import sha256
+from cfia.inference.pack_file import PackedEncoder, PackFile
+from cfia.model import registry
+from cfia.upstream.choice import Choice
+from cfia.upstream.registry import FAMILIES
+from cfia.upstream.text import MINILM
 from tests.support import made_up_experiments as made_up
-from tests.support.data_files import ROOT, tree, write_tables
+from tests.support.data_files import ROOT, tree, write_audio, write_tables
+from tests.support.experiment import frontend
 from tests.support.installed import SETUP, Installed, brought_by, top_level
 
 # Printed by a Python of the environment: what it imports, reads and says.
@@ -24,7 +34,7 @@ ASKED = """\
 import json, sys
 before = set(sys.modules)
 import cfia
-imported = sorted({name.partition(".")[0] for name in set(sys.modules) - before})
+imported = {name.partition(".")[0] for name in set(sys.modules) - before}
 from pathlib import Path
 from cfia import config, installation
 from cfia.cli import explain
@@ -36,10 +46,23 @@ def said(name):
 Path("mine.yaml").write_text("base: cfia_net_no_con\\nchannels: 8\\n")
 print(json.dumps({
     "file": cfia.__file__,
-    "imported": imported,
+    "imported": sorted(imported - sys.stdlib_module_names),
     "consistency": config.load([Path("mine.yaml")]).model.consistency,
     "said": {name: said(name) for name in sys.argv[1:]},
 }))
+"""
+
+
+# What a model says of recordings and texts.
+PREDICTED = """\
+import json, sys
+import soundfile
+from cfia import load
+model = load("pack")
+said = sys.argv[1:]
+given = {"audio": [soundfile.read(f"{x}.wav", dtype="float32")[0] for x in said], "text": said}
+features = {name: model.encoders[name].extract(batch) for name, batch in given.items()}
+print(json.dumps(model.posteriors(features).tolist()))
 """
 
 
@@ -116,6 +139,41 @@ def test_scores_and_comparisons_are_those_of_a_checkout(
         main(line)
         assert (done.stdout, done.stderr) == (capsys.readouterr().out, "")
     assert [*installed.home.iterdir()] == []
+
+
+def write_pack(directory: Path) -> None:
+    """A model for fbank and MiniLM that has learnt nothing."""
+    (minilm,) = FAMILIES["minilm"].published
+    frontends = (
+        frontend("fbank", 80, frame_shift=0.01, sample_rate=16000),
+        frontend("minilm", 384, weights=minilm),
+    )
+    dims = {one.kind: one.dim for one in frontends}
+    config = build({"network": "linear", "consistency": []}).model
+    torch.manual_seed(1)
+    directory.mkdir()
+    weights = directory / "model.safetensors"
+    save_file(registry.build(dims, len(made_up.CLASSES), config).state_dict(), weights)
+    PackFile(
+        cfia=__version__, versions={}, dims=dims, n_classes=len(made_up.CLASSES), config=config,
+        layers=dict.fromkeys(dims, 1), classes=tuple(made_up.CLASSES), num_threads=1,
+        text_tags="strip", system="linear", scheme="session", corpus="none", protocol={},
+        trained_on={}, weights={weights.name: sha256(weights)},
+        encoders={f.kind: PackedEncoder(Choice(f.kind, f.name), f, None) for f in frontends},
+    ).write(directory)  # fmt: skip
+
+
+def test_a_model_is_applied(installed: Installed, tmp_path: Path) -> None:
+    write_pack(tmp_path / "pack")
+    said = ("so good to see you", "go away")
+    for text in said:
+        write_audio(tmp_path / f"{text}.wav", 0.5)
+    installed.bring(Distribution.from_name(MINILM))
+    done = installed.run("python", "-c", PREDICTED, *said, cwd=tmp_path)
+    assert done.stderr == ""
+    first, second = json.loads(done.stdout)
+    assert sum(first) == pytest.approx(1)
+    assert first != second
 
 
 def test_a_program_whose_packages_are_an_extra_says_so(

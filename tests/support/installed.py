@@ -70,7 +70,7 @@ class Installed:
         venv.create(self.venv, symlinks=True)
         version = "python{}.{}".format(*sys.version_info)
         self.site = self.venv / "lib" / version / "site-packages"
-        self.bring(*SETUP["REQUIRES"])
+        self.bring(*brought_by(SETUP["REQUIRES"]))
         (self.site / "no_network.py").write_text(NO_NETWORK)
         (self.site / "no_network.pth").write_text("import no_network\n")
         self._pip("--python", str(self.venv / "bin" / "python"), "install", "--no-deps",
@@ -101,9 +101,9 @@ class Installed:
         )
         call([sys.executable, "-m", "pip", *before, *command, *flags], cwd=self.home)
 
-    def bring(self, *requirements: str) -> None:
-        """Install packages and what they need, as links to those that the tests run with."""
-        for distribution in brought_by(requirements):
+    def bring(self, *distributions: Distribution) -> None:
+        """Install packages alone, as links to those that the tests run with."""
+        for distribution in distributions:
             for name in top_level(distribution):
                 if not (self.site / name).exists():
                     (self.site / name).symlink_to(str(distribution.locate_file(name)))
