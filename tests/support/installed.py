@@ -20,6 +20,8 @@ from packaging.requirements import Requirement
 from tests.support.data_files import ROOT
 
 SETUP = runpy.run_path(str(ROOT / "setup.py"))
+PIP = (sys.executable, "-m", "pip", "--disable-pip-version-check")
+ALONE = ("--no-deps", "--no-index", "--no-cache-dir")
 SOURCES = ("cfia", "conf", "setup.py", "pyproject.toml", "README.md", "LICENSE")
 
 # Imported at the start of every Python there: whoever asks for another machine is refused.
@@ -73,8 +75,8 @@ class Installed:
         self.bring(*brought_by(SETUP["REQUIRES"]))
         (self.site / "no_network.py").write_text(NO_NETWORK)
         (self.site / "no_network.pth").write_text("import no_network\n")
-        self._pip("--python", str(self.venv / "bin" / "python"), "install", "--no-deps",
-                  "--no-compile", str(self.wheel))  # fmt: skip
+        python = str(self.venv / "bin" / "python")
+        call([*PIP, "--python", python, "install", *ALONE, "--no-compile", str(self.wheel)], root)
 
     def _build(self, dist: Path) -> Path:
         """Build both distributions, of a copy, since setuptools writes into the directory."""
@@ -87,19 +89,11 @@ class Installed:
                 shutil.copy(ROOT / name, self.source / name)
         dist.mkdir()
         build = "import sys; from setuptools import build_meta; build_meta.build_sdist(sys.argv[1])"
-        call([sys.executable, "-c", build, str(dist)], cwd=self.source)
+        call([sys.executable, "-c", build, str(dist)], self.source)
         (archive,) = dist.glob("*.tar.gz")
-        self._pip("wheel", "--no-deps", "--no-build-isolation", "-w", str(dist), str(archive))
+        call([*PIP, "wheel", *ALONE, "--no-build-isolation", "-w", str(dist), str(archive)], dist)
         (wheel,) = dist.glob("*.whl")
         return wheel
-
-    def _pip(self, *arguments: str) -> None:
-        flags = ("--no-cache-dir", "--no-index", "--disable-pip-version-check")
-        first, *rest = arguments
-        before, command = (
-            (arguments[:2], arguments[2:]) if first == "--python" else ((), [first, *rest])
-        )
-        call([sys.executable, "-m", "pip", *before, *command, *flags], cwd=self.home)
 
     def bring(self, *distributions: Distribution) -> None:
         """Install packages alone, as links to those that the tests run with."""
