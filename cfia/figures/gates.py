@@ -10,11 +10,11 @@ import numpy as np
 import numpy.typing as npt
 
 from cfia.figures.style import BLUE, SKY, Drawing, finish, new_figure, plain_axes, style, wrapped
-from cfia.files import write_if_changed
 from cfia.kaldi.audio import load
 from cfia.kaldi.data_dir import DataDir
 from cfia.metrics import Array
-from cfia.training.audio_weights import AudioWeight
+from cfia.model.audio_weight import AudioWeight
+from cfia.training.audio_weights import Weighed
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -27,7 +27,7 @@ Audio = tuple[npt.NDArray[np.float32], int]
 """Samples (N,) and their rate in Hz."""
 
 
-def draw_all(data: Path, weights: Iterable[AudioWeight], system: str, out: Path) -> Iterator[Path]:
+def draw_all(data: Path, weights: Iterable[Weighed], system: str, out: Path) -> Iterator[Path]:
     """Draw utterances of a data directory into `<out>/<utt>.png` and `.svg`.
 
     The waveform is left out where the data has no audio.
@@ -40,15 +40,12 @@ def draw_all(data: Path, weights: Iterable[AudioWeight], system: str, out: Path)
     """
     tables = DataDir.load(data, needed=())
     out.mkdir(parents=True, exist_ok=True)
-    for weight in weights:
-        utt = weight.utt
+    for weighed in weights:
+        utt = weighed.utt
         audio = load(*tables.audio(utt)) if tables.wav_scp else None
-        title = f"{utt}: {tables.table('utt2emo')[utt]}\n{system}, {weight.part} part"
-        drawing = plot_gates(weight, title, tables.text.get(utt, ""), audio)
-        png, svg = (out / f"{utt.replace('/', '_')}{end}" for end in (".png", ".svg"))
-        write_if_changed(svg, drawing.svg)
-        write_if_changed(png, drawing.png)
-        yield png
+        title = f"{utt}: {tables.table('utt2emo')[utt]}\n{system}, {weighed.part} part"
+        drawing = plot_gates(weighed.weight, title, tables.text.get(utt, ""), audio)
+        yield drawing.write(out / utt.replace("/", "_"))
 
 
 def plot_gates(weight: AudioWeight, title: str, transcript: str, audio: Audio | None) -> Drawing:

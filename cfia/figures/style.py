@@ -10,9 +10,11 @@ import io
 import textwrap
 import warnings
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from cfia.figures.fonts import use_fonts
+from cfia.files import write_if_changed
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -29,6 +31,13 @@ class Drawing:
 
     png: bytes
     svg: bytes
+
+    def write(self, name: Path) -> Path:
+        """Write `<name>.svg` and `<name>.png`, and return the latter, which is there at the end."""
+        png, svg = (name.with_name(f"{name.name}{end}") for end in (".png", ".svg"))
+        write_if_changed(svg, self.svg)
+        write_if_changed(png, self.png)
+        return png
 
 
 def style() -> Any:

@@ -2,22 +2,47 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from numpy.typing import NDArray
 
-from cfia.errors import UserError
+from cfia.errors import UserError, fault
 from cfia.inference import pack_file
+from cfia.inference.inputs import recording_of
 from cfia.inference.pack_file import PackedEncoder, PackFile
+from cfia.inference.recordings import judge, prediction
+from cfia.inference.windows import windows
 from cfia.model.encoder import Sequences
 from cfia.training.dataset import averaging
 from cfia.training.features import Matrix, Shaping
 from cfia.upstream import registry
 from cfia.upstream.base import Upstream
+
+TEXT_UNUSED = "the model takes no text, so the text is not used"
+_HEARD_AT_ONCE = 30.0  # seconds that a recogniser is given where there is no encoder of audio
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Window:
+    """The answer for a stretch of a recording, from `start` to `end` seconds.
+
+    Attributes:
+        label, posteriors, text: as of `Prediction`.
+    """
+
+    start: float
+    end: float
+    label: str
+    posteriors: dict[str, float]
+    text: str | None = None
 
 
 @dataclass(frozen=True)
@@ -26,11 +51,22 @@ class Prediction:
 
     Attributes:
         label: the class of the highest posterior.
-        posteriors: class -> probability, in the order of the network's outputs.
+        posteriors: class -> probability, in the order of the network's outputs; of a recording
+            that was read in windows their mean.
+        seconds: the recording's length; None where no audio was read.
+        text: what the text encoder was given; None without one, and where windows were read.
+        windows: in their order; none where the recording was read at once.
+        channels: of the audio, which were averaged; None where no audio was read.
+        remarks: what is odd about the recording, in clauses.
     """
 
     label: str
     posteriors: dict[str, float]
+    seconds: float | None = None
+    text: str | None = None
+    windows: tuple[Window, ...] = ()
+    channels: int | None = None
+    remarks: tuple[str, ...] = ()
 
 
 class Model:
@@ -93,10 +129,58 @@ class Model:
         posteriors: NDArray[np.float64] = torch.softmax(logits, dim=1).numpy()
         return posteriors
 
-    def prediction(self, posteriors: NDArray[np.float64]) -> Prediction:
-        """Name the classes of one row (classes,)."""
+    def named(self, posteriors: NDArray[np.float64]) -> tuple[str, dict[str, float]]:
+        """Name the classes of one row (classes,): the label, and the posterior of each class."""
         by_class = dict(zip(self.classes, map(float, posteriors), strict=True))
-        return Prediction(self.classes[int(posteriors.argmax())], by_class)
+        return self.classes[int(posteriors.argmax())], by_class
+
+    @property
+    def limit(self) -> float:
+        """Seconds of audio that the networks take at once."""
+        encoder = self.encoders.get("audio")
+        if encoder is None:
+            return _HEARD_AT_ONCE
+        shift, rate = encoder.description.frame_shift, encoder.sample_rate
+        assert shift is not None
+        assert rate is not None
+        return self.shaping["audio"].kept * shift + (encoder.shortest - 1) / rate
+
+    def __call__(
+        self,
+        audio: str | Path | npt.ArrayLike | None = None,
+        text: str | None = None,
+        *,
+        rate: int | None = None,
+        window: float | None = None,
+        hop: float | None = None,
+    ) -> Prediction:
+        """Judge one recording.
+
+        Args:
+            audio: a file, or samples (samples,) or (samples, channels): numbers from -1 to 1, or
+                integers, which are divided by their largest. None for a model of text alone.
+            text: the transcript, for a model that takes text.
+            rate: the sampling rate of samples, in Hz.
+            window, hop: seconds of windows to be judged one by one, and from one to the next
+                (default: only what is longer than the networks take is read in windows, of 8 s
+                every 4 s).
+
+        Raises:
+            UserError: the audio cannot be read, or is shorter than a frame; a text is missing, or
+                is that of a recording of several windows; samples without a rate, or of a shape
+                that is none of audio.
+        """
+        recording = recording_of(audio, text if "text" in self.encoders else None, rate)
+        (heard,) = judge(self, [recording], windows(self.limit, window, hop))
+        if heard.fault is not None:
+            raise UserError(f"{fault(heard.fault)}; give another recording or text") from None
+        answer = prediction(self, heard)
+        remarks = [*answer.remarks]
+        if text is not None and "text" not in self.encoders:
+            remarks.append(TEXT_UNUSED)
+        for remark in remarks:
+            log.warning("%s: %s", recording.name, remark)
+        return answer
 
 
 def load(

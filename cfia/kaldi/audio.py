@@ -40,15 +40,24 @@ _LOUDEST = 10.0
 # The mean of two channels that have nothing in common has half their power; of one and its
 # inversion, as of a balanced line, none.
 _CANCELLED = 0.01
+CUT = "it ends before its header says"
 # Two steps of 16 bits.
 _SILENT = 2 / 32768
 
-# Containers that libsndfile does not know, by the endings of their names.
+# What ffmpeg reads and libsndfile does not, by the endings of names.
 CONTAINERS = frozenset(
-    {".aac", ".avi", ".flv", ".m4a", ".m4v", ".mkv", ".mov", ".mp4", ".webm", ".wma"}
-)
+    {
+        ".3gp", ".aac", ".ac3", ".amr", ".avi", ".flv", ".m4a", ".m4b", ".m4v", ".mka", ".mkv",
+        ".mov", ".mp4", ".mpeg", ".mpg", ".webm", ".wma", ".wv",
+    }
+)  # fmt: skip
+# The endings by which audio is found in a folder.
+ENDINGS = CONTAINERS | {
+    ".aif", ".aifc", ".aiff", ".au", ".caf", ".flac", ".mp3", ".oga", ".ogg", ".opus", ".snd",
+    ".sph", ".w64", ".wav",
+}  # fmt: skip
 # The first sound in a container, all of its channels at its own rate, as a WAV of floating-point
-# samples, which clip nowhere.
+# samples, which clip nowhere. An error ends it (-xerror), where ffmpeg would go on with the rest.
 _DECODE = (
     "-map", "0:a:0", "-c:a", "pcm_f32le", "-map_metadata", "-1", "-fflags", "+bitexact",
     "-f", "wav", "pipe:1",
@@ -56,11 +65,11 @@ _DECODE = (
 
 
 def load(
-    spec: str, start: float | None = None, end: float | None = None
+    spec: str | Path, start: float | None = None, end: float | None = None
 ) -> tuple[NDArray[np.float32], int]:
     """Read one wav.scp entry, or from `start` to `end` seconds of it.
 
-    Several channels are averaged. Nothing is resampled.
+    Several channels are averaged. Nothing is resampled. A `Path` is never a command.
 
     Returns:
         Samples in [-1, 1], float32 of shape (samples,), and the sampling rate in Hz.
@@ -70,7 +79,7 @@ def load(
             samples, a sample is not finite or far out of range, channels cancel out, the rate is
             none of audio, or the segment lies outside the recording.
     """
-    with _open(spec) as sound:
+    with opened(spec) as sound:
         rate = int(sound.samplerate)
         first, last = _bounds(spec, sound.frames, rate, start, end)
         # GSM and some others cannot be sought in, and are read from their beginning.
@@ -80,29 +89,33 @@ def load(
                 sound.seek(first)
             samples = sound.read(skipped + last - first, dtype="float32", always_2d=True)[skipped:]
         except soundfile.LibsndfileError as error:
-            raise _unreadable(spec, error.error_string) from None
+            raise unreadable(spec, error.error_string) from None
     if len(samples) < last - first:
-        raise _unreadable(spec, "it ends before its header says")
-    return _mono(spec, samples), rate
+        raise unreadable(spec, CUT)
+    return mono(spec, samples), rate
 
 
-def _mono(spec: str, samples: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Average the channels (samples, channels) to (samples,), and check the values."""
-    mono = samples[:, 0] if samples.shape[1] == 1 else samples.mean(axis=1, dtype=np.float32)
-    if not np.isfinite(mono).all():
-        raise _unreadable(spec, "a sample is not a finite number")
+def mono(spec: str | Path, samples: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Average the channels (samples, channels) to (samples,).
+
+    Raises:
+        UserError: a sample is not finite or far out of range, or the channels cancel out.
+    """
+    mean = samples[:, 0] if samples.shape[1] == 1 else samples.mean(axis=1, dtype=np.float32)
+    if not np.isfinite(mean).all():
+        raise unreadable(spec, "a sample is not a finite number")
     peak = float(np.abs(samples).max())
     if peak > _LOUDEST:
-        raise _unreadable(
+        raise unreadable(
             spec,
             f"it has floating-point samples of up to {peak:.6g}, where 1 is the loudest, as if "
             "they were integers: divide them by the largest integer, 32768 for 16 bits",
         )
-    if samples.shape[1] > 1 and np.square(mono).mean() < _CANCELLED * np.square(samples).mean():
-        raise _unreadable(
+    if samples.shape[1] > 1 and np.square(mean).mean() < _CANCELLED * np.square(samples).mean():
+        raise unreadable(
             spec, "its channels cancel out where they are averaged: keep one of them alone"
         )
-    return np.ascontiguousarray(mono)
+    return np.ascontiguousarray(mean)
 
 
 def remark(samples: NDArray[np.float32]) -> str | None:
@@ -131,7 +144,7 @@ def header(spec: str) -> Header:
     Raises:
         UserError: as `load`, but damage behind the header is noticed only where a WAV is cut short.
     """
-    with _open(spec) as sound:
+    with opened(spec) as sound:
         rate = int(sound.samplerate)
         return Header(float(sound.frames / rate), rate, int(sound.channels), str(sound.subtype))
 
@@ -141,31 +154,41 @@ def duration(spec: str) -> float:
     return header(spec).seconds
 
 
-def is_pipe(spec: str) -> bool:
-    """Whether a wav.scp entry is a command."""
-    return spec.rstrip().endswith("|")
+def is_pipe(spec: str | Path) -> bool:
+    """Whether a wav.scp entry is a command; a `Path` is none, whatever its name."""
+    return isinstance(spec, str) and spec.rstrip().endswith("|")
+
+
+def is_container(spec: str | Path) -> bool:
+    """Whether ffmpeg has to take the sound out of the file."""
+    return not is_pipe(spec) and Path(spec).suffix.lower() in CONTAINERS
 
 
 @contextlib.contextmanager
-def _open(spec: str) -> Iterator[soundfile.SoundFile]:
-    source = _run(spec) if is_pipe(spec) else _existing(spec)
-    if isinstance(source, str) and Path(source).suffix.lower() in CONTAINERS:
-        source = _decode(source)
+def opened(spec: str | Path) -> Iterator[soundfile.SoundFile]:
+    """Open one wav.scp entry; what is not a file that libsndfile reads is in memory.
+
+    Raises:
+        UserError: as `load`.
+    """
+    source: str | io.BytesIO = _run(str(spec)) if is_pipe(spec) else existing(spec)
+    if is_container(spec):
+        source = _decode(str(spec))
     try:
         sound = soundfile.SoundFile(source)
         if sound.frames == 0 and (whole := _streamed(source)):
             sound.close()
             sound = soundfile.SoundFile(whole)
     except soundfile.LibsndfileError as error:
-        raise _unreadable(spec, error.error_string) from None
+        raise unreadable(spec, error.error_string) from None
     with sound:
         if not _RATES[0] <= sound.samplerate <= _RATES[1]:
             rate = f"its header says {sound.samplerate} Hz, which is no sampling rate of speech"
-            raise _unreadable(spec, rate)
+            raise unreadable(spec, rate)
         if sound.frames <= 0:
-            raise _unreadable(spec, "it holds no samples")
+            raise unreadable(spec, "it holds no samples")
         if _is_cut(sound):
-            raise _unreadable(spec, "it ends before its header says")
+            raise unreadable(spec, CUT)
         yield sound
 
 
@@ -210,7 +233,8 @@ def _next_chunk(data: bytearray, at: int) -> int:
     return at + 8 + size + size % 2
 
 
-def _existing(spec: str) -> str:
+def existing(spec: str | Path) -> str:
+    """Refuse a file that is none, is empty, or may not be read; return its name."""
     try:
         with open(spec, "rb") as file:
             begin = file.read(len(LFS_POINTER))
@@ -223,15 +247,15 @@ def _existing(spec: str) -> str:
             f"you may not read the audio file {spec}; change its permissions or its directory's"
         ) from None
     except OSError as error:
-        raise _unreadable(spec, error.strerror or str(error)) from None
+        raise unreadable(spec, error.strerror or str(error)) from None
     if not begin:
-        raise _unreadable(spec, "the file is empty")
+        raise unreadable(spec, "the file is empty")
     if begin == LFS_POINTER:
         raise UserError(
             f"{spec} is a pointer of Git LFS and no audio; run `git lfs pull` in the corpus, or "
             "leave it out with --skip_bad true"
         )
-    return spec
+    return str(spec)
 
 
 def _run(spec: str) -> io.BytesIO:
@@ -251,36 +275,45 @@ def _run(spec: str) -> io.BytesIO:
             "hand and correct wav.scp"
         )
     if not done.stdout:
-        raise _unreadable(spec, "it gave no output")
+        raise unreadable(spec, "it gave no output")
     return io.BytesIO(done.stdout)
 
 
 def _decode(path: str) -> io.BytesIO:
     """Take the sound out of a container, as WAV."""
+    done = subprocess.run(decoder(path), capture_output=True, check=False)
+    if done.returncode != 0 or not done.stdout:
+        raise undecoded(path, done.stderr)
+    return io.BytesIO(done.stdout)
+
+
+def decoder(path: str) -> list[str]:
+    """Make the command that writes the sound of a container to its standard output, as WAV.
+
+    Raises:
+        UserError: there is no ffmpeg.
+    """
     ffmpeg = shutil.which("ffmpeg")
     if ffmpeg is None:
         raise UserError(
             f"{path} is read by ffmpeg, which is not on the path; install it (apt-get install "
             "ffmpeg, conda install ffmpeg), or convert the corpus to WAV"
         )
-    # An error ends it (-xerror), where ffmpeg would go on with what it could read.
-    done = subprocess.run(
-        [ffmpeg, "-nostdin", "-v", "error", "-xerror", "-i", f"file:{path}", *_DECODE],
-        capture_output=True,
-        check=False,
-    )
-    if done.returncode != 0 or not done.stdout:
-        lines = done.stderr.decode("utf-8", "replace").strip().splitlines()
-        # The place in ffmpeg that speaks, and its address, are in front: [mov,mp4 @ 0x55d3c0].
-        why = re.sub(r"^(\[[^]]*\] *)+", "", lines[0] if lines else "")
-        if not why or "matches no streams" in why:
-            raise _unreadable(path, "there is no sound in it")
-        raise _unreadable(path, f"ffmpeg: {why}")
-    return io.BytesIO(done.stdout)
+    return [ffmpeg, "-nostdin", "-v", "error", "-xerror", "-i", f"file:{path}", *_DECODE]
+
+
+def undecoded(path: str, said: bytes) -> UserError:
+    """Word why ffmpeg gave no sound, from what it said on standard error."""
+    lines = said.decode("utf-8", "replace").strip().splitlines()
+    # The place in ffmpeg that speaks, and its address, are in front: [mov,mp4 @ 0x55d3c0].
+    why = re.sub(r"^(\[[^]]*\] *)+", "", lines[0] if lines else "")
+    if not why or "matches no streams" in why:
+        return unreadable(path, "there is no sound in it")
+    return unreadable(path, f"ffmpeg: {why}")
 
 
 def _bounds(
-    spec: str, frames: int, rate: int, start: float | None, end: float | None
+    spec: str | Path, frames: int, rate: int, start: float | None, end: float | None
 ) -> tuple[int, int]:
     """Compute the first sample of a segment and the one after its last."""
     first = 0 if start is None else round(start * rate)
@@ -294,7 +327,8 @@ def _bounds(
     return first, min(last, frames)
 
 
-def _unreadable(spec: str, why: str) -> UserError:
+def unreadable(spec: str | Path, why: str) -> UserError:
+    """Word that audio cannot be read, and why."""
     source = f"the wav.scp command `{spec}`" if is_pipe(spec) else f"the audio file {spec}"
     return UserError(
         f"{source} cannot be read ({why.rstrip('.')}); replace it, or leave it out with "

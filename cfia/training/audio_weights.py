@@ -5,15 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-import numpy.typing as npt
-import torch
-
 from cfia.errors import UserError
 from cfia.experiment import PARTS
 from cfia.kaldi.table import read_table
-from cfia.model.audio_weight import audio_weight
-from cfia.model.equations import EquationStack
+from cfia.model.audio_weight import AudioWeight, equation_stack, of_utterance
 from cfia.model.network import CFIANet
 from cfia.training.dataset import Dataset, averaging, load
 from cfia.training.determinism import set_up
@@ -21,24 +16,19 @@ from cfia.training.training import Training, check_trained, trained_network
 
 
 @dataclass(frozen=True)
-class AudioWeight:
-    """The weight of audio at each position of one utterance.
+class Weighed:
+    """The weight of audio in an utterance of a fold.
 
     Attributes:
         part: the part of the fold that it is in: train, valid or test.
-        weight: (T, F), the weight of audio, from 0 to 1.
-        frame_shift: seconds from one position to the next.
-        text_frames: how many positions the text takes, from the first one on.
     """
 
     utt: str
     part: str
-    weight: npt.NDArray[np.float32]
-    frame_shift: float
-    text_frames: int
+    weight: AudioWeight
 
 
-def audio_weights(training: Training, utts: Sequence[str]) -> Iterator[AudioWeight]:
+def audio_weights(training: Training, utts: Sequence[str]) -> Iterator[Weighed]:
     """Compute the weights of utterances of any part of the fold, one by one.
 
     Raises:
@@ -69,16 +59,13 @@ def audio_weights(training: Training, utts: Sequence[str]) -> Iterator[AudioWeig
     for utt in dict.fromkeys(utts):
         of_part.setdefault(part[utt], []).append(utt)
     datasets = {name: _open(training, name, some) for name, some in of_part.items()}
-    model, stack = _network(training, next(iter(datasets.values())).dims())
+    model = trained_network(training, next(iter(datasets.values())).dims()).eval()
+    assert isinstance(model, CFIANet)
+    stack = equation_stack(model)
     for utt in dict.fromkeys(utts):
         data = datasets[part[utt]]
-        i = data.utts.index(utt)
-        with torch.no_grad():
-            X, valid = model.intermediate(data.batch([i], device))
-        lengths = {name: int(data.lengths(name)[i]) for name in X}
-        text = lengths["audio" if config.model.align == "interpolate" else "text"]
-        weight = audio_weight(stack, X["audio"], X["text"], valid)[0, : max(lengths["audio"], text)]
-        yield AudioWeight(utt, part[utt], weight.numpy(), k * shift, text)
+        batch = data.batch([data.utts.index(utt)], device)
+        yield Weighed(utt, part[utt], of_utterance(model, stack, batch, k * shift))
 
 
 def _open(training: Training, part: str, utts: Sequence[str]) -> Dataset:
@@ -93,13 +80,3 @@ def _open(training: Training, part: str, utts: Sequence[str]) -> Dataset:
                 "out of --utts"
             )
     return data
-
-
-def _network(training: Training, dims: dict[str, int]) -> tuple[CFIANet, EquationStack]:
-    """Load the trained network, and its stack in the form of the equations."""
-    model = trained_network(training, dims)
-    assert isinstance(model, CFIANet)
-    assert model.stack is not None  # both modalities, as `audio_weights` has seen to
-    stack = EquationStack(training.experiment.config.model)
-    stack.load_state_dict(model.stack.state_dict())
-    return model.eval(), stack.eval()

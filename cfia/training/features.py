@@ -39,6 +39,11 @@ class Shaping:
     average: int
     longest: int
 
+    @property
+    def kept(self) -> int:
+        """The frames of a matrix that are used, the first ones."""
+        return self.average * self.longest
+
     def length(self, frames: int) -> int:
         """Count the frames that are left of so many."""
         return min(-(-frames // self.average), self.longest)
@@ -46,7 +51,7 @@ class Shaping:
     def __call__(self, matrix: Matrix) -> Matrix:
         """Shape (T, D) to (length(T), D); the mean of an incomplete group is over its frames."""
         k = self.average
-        matrix = matrix[: k * self.longest]
+        matrix = matrix[: self.kept]
         if k == 1:
             return matrix
         starts = np.arange(0, len(matrix), k)

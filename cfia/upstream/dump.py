@@ -7,31 +7,27 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import sys
 import threading
-import time
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
-import soxr
-from tqdm import tqdm
 
-from cfia.errors import UserError
+from cfia.errors import UserError, fault
 from cfia.kaldi import archive, audio
 from cfia.kaldi.data_dir import DataDir
 from cfia.upstream import journal, origin
-from cfia.upstream.base import Features, Upstream
+from cfia.upstream.base import Upstream
 from cfia.upstream.dump_plan import Plan
+from cfia.upstream.items import check_features, resampled
 from cfia.upstream.origin import Origins
+from cfia.upstream.progress import progress
 from cfia.upstream.registry import build
 from cfia.upstream.take_over import Sources, Taken
 
-# Seconds between two lines of progress in a log.
-REPORT_EVERY = 30.0
 # Utterances that a job encodes again before it takes any over.
 COMPARED = 2
 
@@ -111,7 +107,7 @@ def _run_batches(
 
         with contextlib.closing(ahead(load, numbers[done:], stop)) as batches:
             title = f"{plan.settings.name}, job {job}"
-            for batch in _progress(batches, done, len(numbers), title):
+            for batch in progress(batches, done, len(numbers), title, "batch"):
                 _dump_batch(plan, batch, upstream, begun)
 
 
@@ -182,7 +178,7 @@ def _dump_batch(plan: Plan, batch: _Batch, upstream: Upstream, begun: journal.Jo
     entries, offsets, frames = b"", {}, {}
     for utterance in (u for u in plan.batches[batch.number] if u in matrices):
         matrix = matrices[utterance]
-        _check_features(utterance, matrix, upstream)
+        check_features(f"utterance {utterance}", matrix, upstream)
         entry, offset = archive.entry(utterance, matrix, plan.settings.compression_method)
         offsets[utterance] = begun.end + len(entries) + offset
         frames[utterance] = len(matrix)
@@ -224,62 +220,13 @@ def _load_batch(
             continue
         try:
             samples, rate = audio.load(*data.audio(utterance))
-            batch.items[utterance] = _resample(samples, rate, upstream)
+            batch.items[utterance] = resampled(samples, rate, upstream)
             if clause := audio.remark(samples):
                 batch.remarks[utterance] = clause
         except UserError as error:
             if not plan.settings.skip_bad:
                 raise UserError(f"utterance {utterance}: {error}") from None
-            batch.skipped[utterance] = str(error).rpartition("; ")[0] or str(error)
+            batch.skipped[utterance] = fault(error)
     if batch.skipped and not upstream.independent:
         batch.origins = {}  # other utterances than these were encoded together
     return batch
-
-
-def _resample(samples: Features, rate: int, upstream: Upstream) -> Features:
-    """Bring a waveform, float32 (samples,), to the upstream's rate.
-
-    Raises:
-        UserError: it is shorter than a frame of the upstream.
-    """
-    target = upstream.sample_rate or rate
-    if rate != target:
-        samples = np.asarray(soxr.resample(samples, rate, target), dtype=np.float32)
-    if len(samples) < upstream.shortest:
-        raise UserError(
-            f"the audio has {len(samples)} samples at {target} Hz, where one frame of "
-            f"{upstream.description.name} needs {upstream.shortest}; leave it out of the data "
-            "directory, or with --skip_bad true"
-        )
-    return samples
-
-
-def _check_features(utterance: str, matrix: Features, upstream: Upstream) -> None:
-    name = upstream.description.name
-    if len(matrix) == 0 or matrix.shape[1] != upstream.description.dim:
-        raise UserError(
-            f"utterance {utterance}: {name} gave a matrix of the shape {matrix.shape}; check its "
-            "audio or transcript"
-        )
-    if not np.isfinite(matrix).all():
-        raise UserError(
-            f"utterance {utterance}: {name} gave features that are not finite numbers; check its "
-            "audio or transcript, and the model's weights"
-        )
-
-
-def _progress(batches: Iterable[T], done: int, total: int, title: str) -> Iterator[T]:
-    """Show progress over the batches that are left: a bar on a terminal, lines in a log."""
-    if done:
-        _log.info("%s: going on behind batch %d of %d", title, done, total)
-    if sys.stderr.isatty():
-        yield from tqdm(batches, desc=title, initial=done, total=total, unit="batch")
-        return
-    began = reported = time.monotonic()
-    for count, batch in enumerate(batches, start=1):
-        yield batch
-        now = time.monotonic()
-        if now - reported >= REPORT_EVERY or done + count == total:
-            reported = now
-            left = (now - began) / count * (total - done - count)
-            _log.info("%s: batch %d of %d, %d s left", title, done + count, total, left)

@@ -22,9 +22,9 @@ from cfia.experiment import NAME, PARTS, read
 from cfia.figures.gates import plot_gates
 from cfia.files import read_yaml, write_yaml
 from cfia.kaldi.table import write_table
-from cfia.model.audio_weight import audio_weight
+from cfia.model.audio_weight import AudioWeight, audio_weight
 from cfia.model.equations import CFIA, EquationStack
-from cfia.training.audio_weights import AudioWeight, audio_weights
+from cfia.training.audio_weights import audio_weights
 from cfia.training.folds import Fold
 from cfia.training.training import Training
 from tests.support import experiment
@@ -90,10 +90,10 @@ def test_shares_are_those_of_the_trained_network(trained: Path) -> None:
     for one in found:
         data = next(iter(training.dataset(one.part).features.values()))
         length = int(data.lengths[getattr(training.lists, one.part).index(one.utt)])
-        assert one.weight.shape == (length, 3)
-        assert one.text_frames == length  # spread over the audio
-        assert one.frame_shift == 0.02
-        assert 0.2 < one.weight.mean() < 0.8
+        assert one.weight.weight.shape == (length, 3)
+        assert one.weight.text_frames == length  # spread over the audio
+        assert one.weight.frame_shift == 0.02
+        assert 0.2 < one.weight.weight.mean() < 0.8
 
 
 def test_pictures_are_drawn_for_the_utterances_asked_for(
@@ -139,7 +139,7 @@ def test_what_has_no_gates_is_said(trained: Path, tmp_path: Path) -> None:
 )
 def test_words_have_room(positions: int, text: int, n_words: int, audio: bool) -> None:
     rng = np.random.default_rng(3)
-    share = AudioWeight("u", "test", rng.random((positions, 8), np.float32), 0.02, text)
+    share = AudioWeight(rng.random((positions, 8), np.float32), 0.02, text)
     sound = (rng.normal(0, 0.1, 4000).astype(np.float32), 8000) if audio else None
     with warnings.catch_warnings():
         warnings.simplefilter("error")
