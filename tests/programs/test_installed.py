@@ -53,19 +53,6 @@ print(json.dumps({
 """
 
 
-# What a model says of recordings and texts.
-PREDICTED = """\
-import json, sys
-import soundfile
-from cfia import load
-model = load("pack")
-said = sys.argv[1:]
-given = {"audio": [soundfile.read(f"{x}.wav", dtype="float32")[0] for x in said], "text": said}
-features = {name: model.encoders[name].extract(batch) for name, batch in given.items()}
-print(json.dumps(model.posteriors(features).tolist()))
-"""
-
-
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Installed:
     return Installed(tmp_path_factory.mktemp("installed"))
@@ -165,13 +152,18 @@ def write_pack(directory: Path) -> None:
 
 def test_a_model_is_applied(installed: Installed, tmp_path: Path) -> None:
     write_pack(tmp_path / "pack")
-    said = ("so good to see you", "go away")
-    for text in said:
-        write_audio(tmp_path / f"{text}.wav", 0.5)
+    texts = {"a": "so good to see you", "b": "go away"}
+    for name in texts:
+        write_audio(tmp_path / f"{name}.wav", 0.5)
+    write_tables(tmp_path, {"text": texts})
     installed.bring(Distribution.from_name(MINILM))
-    done = installed.run("python", "-c", PREDICTED, *said, cwd=tmp_path)
-    assert done.stderr == ""
-    first, second = json.loads(done.stdout)
+    line = ["cfia", "predict", "--model", "pack", "--text_file", "text", "a.wav", "b.wav"]
+    done = installed.run(*line, cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    head, *rows = (line.split("\t") for line in done.stdout.splitlines())
+    assert head[-4:] == made_up.CLASSES
+    assert [row[0] for row in rows] == ["a.wav", "b.wav"]
+    first, second = ([float(value) for value in row[-4:]] for row in rows)
     assert sum(first) == pytest.approx(1)
     assert first != second
 
