@@ -19,7 +19,7 @@ IN_THE_LIST = re.compile(r"^  (\w+) +(.*)$", re.MULTILINE)
 # What the first lines of programs may begin with; a new one is to be added here.
 VERBS = (
     "Check", "Copy", "Draw", "Extract", "Import", "List", "Make", "Merge", "Plan", "Put", "Score",
-    "Sort", "Test", "Train", "Write",
+    "Sort", "Tell", "Test", "Train", "Write",
 )  # fmt: skip
 
 
