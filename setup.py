@@ -27,6 +27,10 @@ REQUIRES = [
 PLOT = ["matplotlib>=3.8"]  # figures
 MODELSCOPE = ["modelscope>=1.20"]  # the models that a user names by their ModelScope ids (--hub ms)
 EXTRAS = {
+    "asr": [
+        "pocketsphinx>=5.1",  # a recogniser of English whose package has its model
+        "jiwer>=4.0",  # word error rates
+    ],
     "plot": PLOT,
     "modelscope": MODELSCOPE,
     "emotion2vec": MODELSCOPE,  # where its authors publish it first; of other hubs it needs nothing
