@@ -59,9 +59,7 @@ def read_list(path: Path, job: int, jobs: int) -> list[Task]:
         raise UserError(f"{path} is not there; run the stage again")
     lines = path.read_text(encoding="utf-8").splitlines()[job - 1 :: jobs]
     rows = [shlex.split(line) for line in lines]
-    return [
-        Task(Path(directory), fold_of(fold), int(seed)) for directory, _, fold, _, seed in rows
-    ]
+    return [Task(Path(directory), fold_of(fold), int(seed)) for directory, _, fold, _, seed in rows]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
