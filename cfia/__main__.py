@@ -15,7 +15,7 @@ from cfia.cli import run
 # The programs that ser.sh calls; a user calls the others.
 STAGES = (
     "plan", "layout", "folds", "dump_plan", "dump", "dump_merge", "train", "posteriors", "score",
-    "report",
+    "report", "pack",
 )  # fmt: skip
 
 

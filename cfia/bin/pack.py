@@ -1,4 +1,4 @@
-"""Pack a trained system into a directory that `cfia predict` uses anywhere (stage 9)."""
+"""Write the pack of a trained system, which `cfia predict` uses anywhere (stage 9)."""
 
 from __future__ import annotations
 

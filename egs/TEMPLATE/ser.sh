@@ -197,15 +197,15 @@ fi
 # Stages 5, 6 and 9 work off lists of trainings, such as <work>/train.list. A line is what the program
 # is called with for one training; a job of a study takes several. What --force makes again is
 # removed when the first list is written.
-work_off() { # list program command
+work_off() { # program list command
     local jobs
-    jobs=$(plan "$1")
+    jobs=$(plan "$2")
     jobs=${jobs##*$'\n'}
     while [ "${jobs}" -gt 0 ]; do
         # shellcheck disable=SC2086
-        $3 "${job}=1:${jobs}" "${work}/log/$1.${job}.log" python -m "cfia.bin.$2" \
-            --list "${work}/$1.list" --job "${job}" --jobs "${jobs}"
-        jobs=$(force=false plan "$1")
+        $3 "${job}=1:${jobs}" "${work}/log/$2.${job}.log" python -m "cfia.bin.$1" \
+            --list "${work}/$2.list" --job "${job}" --jobs "${jobs}"
+        jobs=$(force=false plan "$2")
         jobs=${jobs##*$'\n'}
     done
 }
@@ -239,7 +239,7 @@ fi
 
 if wanted 9; then
     log "Stage 9: packs of ${systems}"
-    work_off final train "${run_cmd}" # cfia/bin/train.py, on all utterances
+    work_off train final "${run_cmd}" # cfia/bin/train.py, on all utterances
     for experiment in "${experiments[@]}"; do
         python -m cfia.bin.pack "${experiment}" --pack "${pack}" --seed "${first_seed}" \
             ${pack_dir:+--pack_dir "${pack_dir}"} --corpus_conf conf/corpus.yaml --force "${force}"
