@@ -16,7 +16,7 @@ from cfia import directories, marker
 from cfia.config import Config, build
 from cfia.errors import UserError
 from cfia.files import digest, read_yaml, write_yaml
-from cfia.naming import fold_and_seed, training_name
+from cfia.naming import EVERY_FOLD, fold_and_seed, training_name
 from cfia.options import NEUTRAL
 from cfia.shapes import ShapeError, fit
 
@@ -181,15 +181,20 @@ class Experiment:
         """Give the dump directories of a part, by modality."""
         return {name: dump.directory for name, dump in self.parts[part].dumps.items()}
 
-    def training(self, fold: int, seed: int) -> Path:
-        """Name the directory of one training."""
+    def training(self, fold: int | None, seed: int) -> Path:
+        """Name the directory of one training; without a fold, of the final network's."""
         return self.directory / training_name(fold, seed)
 
     def trainings(self) -> list[tuple[int, int]]:
-        """List seed and fold of the trainings that have begun, sorted."""
+        """List seed and fold of the folds' trainings that have begun, sorted."""
         markers = self.directory.glob(f"fold*_seed*/{marker.NAME}")
         names = (fold_and_seed(path.parent.name) for path in markers)
         return sorted((seed, fold) for fold, seed in filter(None, names))
+
+    def final_trainings(self) -> list[Path]:
+        """List the directories of the final networks whose trainings have begun, sorted."""
+        markers = self.directory.glob(f"{EVERY_FOLD}_seed*/{marker.NAME}")
+        return sorted(path.parent for path in markers)
 
     def options(self) -> dict[str, Any]:
         """Give the options that can change a result, by the names of run.sh's flags."""
@@ -285,7 +290,8 @@ def record(experiment: Experiment, *, force: bool, again: Collection[tuple[int, 
     """Write an experiment.yaml, unless trainings are there that it would not describe.
 
     With `force` these, and what was made from them, are removed; and so are the trainings to be
-    made `again`, pairs of fold and seed, whatever made them.
+    made `again`, pairs of fold and seed, whatever made them. A final network goes with those of the
+    folds, which say for how many epochs it trains.
 
     Raises:
         UserError: the trainings were made differently, and `force` is false.
@@ -301,6 +307,8 @@ def record(experiment: Experiment, *, force: bool, again: Collection[tuple[int, 
         for seed, fold in begun:
             if difference or (fold, seed) in again:
                 directories.remove(experiment.training(fold, seed))
+        for final in experiment.final_trainings():
+            directories.remove(final)
     experiment.write()
 
 

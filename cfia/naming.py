@@ -25,6 +25,7 @@ PACKAGED = "pocketsphinx"  # the recogniser whose package has its model
 DEFAULT_VALIDATION = "random20"  # leaves no trace in a scheme's name
 DEFAULT_SELECTION = "valid"
 
+EVERY_FOLD = "all"  # in place of a fold: the final network
 _TRAIN = "train-"
 _TRAINING = re.compile(r"fold([1-9][0-9]*)_seed([0-9]+)")
 
@@ -115,13 +116,26 @@ def split_folds_scheme(scheme: str) -> tuple[str, str]:
     return cv, validation or DEFAULT_VALIDATION
 
 
-def training_name(fold: int, seed: int) -> str:
-    """Name the directory of a training in its experiment: `fold1_seed2`."""
-    return f"fold{fold}_seed{seed}"
+def training_name(fold: int | None, seed: int) -> str:
+    """Name the directory of a training in its experiment: `fold1_seed2`.
+
+    Without a fold it is that of the final network, on all utterances: `all_seed2`.
+    """
+    return f"{EVERY_FOLD if fold is None else f'fold{fold}'}_seed{seed}"
+
+
+def fold_word(fold: int | None) -> str:
+    """Name a fold, or the final network's place among them, on command lines."""
+    return EVERY_FOLD if fold is None else str(fold)
+
+
+def fold_of(word: str) -> int | None:
+    """Undo `fold_word`."""
+    return None if word == EVERY_FOLD else int(word)
 
 
 def fold_and_seed(name: str) -> tuple[int, int] | None:
-    """Undo `training_name`; None for the name of something else."""
+    """Undo `training_name` of a fold; None for the name of something else."""
     match = _TRAINING.fullmatch(name)
     return (int(match[1]), int(match[2])) if match else None
 

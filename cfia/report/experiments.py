@@ -62,7 +62,7 @@ def _row(name: str, directory: Path) -> dict[str, Cell]:
 def _scored(experiment: Experiment) -> dict[str, Cell]:
     words = experiment.words
     ua: Cell = None
-    with contextlib.suppress(UserError, KeyError, TypeError):
+    with contextlib.suppress(FileNotFoundError, UserError, KeyError, TypeError):
         scores = read_json(experiment.directory / SCORES)
         ua = Estimate.of(scores["pooled"], "ua")
         words += ["partial"] * scores["protocol"]["partial"]

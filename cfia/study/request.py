@@ -33,7 +33,12 @@ from cfia.upstream import imported, registry
 from cfia.upstream.choice import ALL
 
 DUMPS = "dump"  # of the recipes of --corpora, as ser.sh has it
-PATHS = ("corpus_dir", "audio_dir", "text_file")  # relative to the directory that a user calls from
+PATHS = (
+    "corpus_dir",
+    "audio_dir",
+    "text_file",
+    "pack_dir",
+)  # relative to the directory that a user calls from
 
 SET_BY_RECIPES = {"default_labels": "4", "corpus_lists": ""}
 """What a recipe's run.sh may export besides the options, and its default; see ser.sh."""
@@ -239,7 +244,18 @@ def read_request(values: Mapping[str, str], recipe: Path, caller: Path) -> Reque
             named(modality, taken, caller)
     _check_configurations(request)
     _check_text(request)
+    _check_pack(request)
     return request
+
+
+def _check_pack(request: Request) -> None:
+    """Refuse one place for several packs."""
+    systems = [system.name for system in request.systems()] if request.study is None else []
+    if request.options["pack_dir"] and len(systems) > 1:
+        raise UserError(
+            f"--pack_dir is the place of one pack, and --systems names {' '.join(systems)}; name "
+            "one of them"
+        )
 
 
 def _check_configurations(request: Request) -> None:

@@ -63,12 +63,15 @@ def variables(plan: StudyPlan) -> dict[str, str | list[str]]:
         "label_suffix": names.label_suffix,
         "needed_scheme": "" if plan.study.name else plan.schemes[0],
         "work": plan.directory,
+        "pack_dir": request.options["pack_dir"],
         "job": JOB,
+        "first_seed": request.seeds()[0],
         "skip_stages": " ".join(map(str, numbers(request.options["skip_stages"]))),
     }
     return {
         **{name: shlex.quote(str(value)) for name, value in words.items()},
         "schemes": plan.schemes,
+        "experiments": [str(planned.directory) for planned in plan.experiments],
         "dump_modalities": [dump.modality for dump in dumps],
         "dump_upstreams": [dump.upstream for dump in dumps],
         "dump_models": [dump.model for dump in dumps],
@@ -172,7 +175,7 @@ def list_posteriors(plan: StudyPlan) -> int:
             made; or what they were made from has changed.
     """
     for planned in plan.experiments:
-        _take_run_options(planned)
+        take_run_options(planned)
     if plan.request.force:
         for planned in plan.experiments:
             check_unchanged(experiment.read(planned.directory), archives=True)
@@ -186,8 +189,8 @@ def list_posteriors(plan: StudyPlan) -> int:
     return _write(plan, "posteriors", missing, min(len(missing), plan.request.nj))
 
 
-def _take_run_options(planned: PlannedExperiment) -> None:
-    """Record what stage 6 may do otherwise than stage 5, such as where features are kept.
+def take_run_options(planned: PlannedExperiment) -> None:
+    """Record what stages 6 and 9 may do otherwise than stage 5, such as where features are kept.
 
     Raises:
         UserError: it would compute on another kind of device.
@@ -196,7 +199,7 @@ def _take_run_options(planned: PlannedExperiment) -> None:
     if recorded.run["ngpu"] != run["ngpu"]:
         raise UserError(
             f"{planned.directory} was trained with --ngpu {recorded.run['ngpu']}; give the same "
-            "for stage 6"
+            "for stages 6 and 9"
         )
     neutral = {key: run[key] for key in NEUTRAL}
     if neutral.items() - recorded.run.items():

@@ -1,4 +1,4 @@
-"""Train one fold and seed of an experiment, and write the posteriors of its test part.
+"""Train a network of an experiment, of a fold or the final one; write posteriors of test parts.
 
 Imports torch only where something is computed, so that a finished training says so at once.
 """
@@ -17,28 +17,38 @@ from cfia.experiment import NAME, PARTS, Experiment
 from cfia.files import digest, write_yaml
 from cfia.frontend import Frontend
 from cfia.kaldi.table import read_table
+from cfia.naming import EVERY_FOLD
+from cfia.training import final
 from cfia.training.folds import Fold, read_folds
 from cfia.training.inputs import check_lists, check_unchanged, skipped, validation_shared
 
 if TYPE_CHECKING:
     from torch import nn
 
+    from cfia.config import Config
     from cfia.training.dataset import Dataset
 
 log = logging.getLogger(__name__)
 
 NETWORK = "best.pt"
-PRODUCTS = (NETWORK, "checkpoint.pt", "history.csv", "provenance.yaml")
+HISTORY = "history.csv"
+PRODUCTS = (NETWORK, "checkpoint.pt", HISTORY, "provenance.yaml")
 POSTERIORS = "posteriors.tsv"
 POSTERIORS_MARKER = ".posteriors.json"
 
 
 @dataclass(frozen=True)
 class Training:
-    """A training: one fold and one seed of an experiment."""
+    """A training of an experiment: one seed, and one fold or the utterances of all.
+
+    Attributes:
+        fold: from 1; None for the final network, which nothing validates or tests: all utterances
+            train it, for as many epochs as is the median of those that the folds' networks of its
+            seed have selected.
+    """
 
     experiment: Experiment
-    fold: int
+    fold: int | None
     seed: int
 
     @property
@@ -47,13 +57,22 @@ class Training:
         return self.experiment.training(self.fold, self.seed)
 
     @property
+    def stage(self) -> str:
+        """Name the stage that makes it, for messages."""
+        stage = "stage 5 (training)"
+        return "stage 9 (pack)" if self.fold is None else self.experiment.made_by(stage)
+
+    @property
     def list_directory(self) -> Path:
-        """Name the directory of the fold's lists."""
-        return self.experiment.folds.directory / str(self.fold)
+        """Name the directory of its lists."""
+        folds = self.experiment.folds.directory
+        return folds if self.fold is None else folds / str(self.fold)
 
     @cached_property
     def lists(self) -> Fold:
-        """Read the fold's lists of utterances."""
+        """Read the lists of utterances."""
+        if self.fold is None:
+            return final.lists(self.experiment)
         folds = read_folds(self.experiment.folds.directory)
         if self.fold not in folds:
             raise UserError(
@@ -62,9 +81,44 @@ class Training:
             )
         return folds[self.fold]
 
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """Name its parts that have utterances."""
+        if self.fold is None:
+            return ("train",)
+        validated = self.experiment.protocol["validation"] != "none"
+        return tuple(part for part in PARTS if validated or part != "valid")
+
+    @property
+    def selection(self) -> str:
+        """Say which epoch is taken, as `--selection` does."""
+        return "last" if self.fold is None else str(self.experiment.protocol["selection"])
+
+    @cached_property
+    def config(self) -> Config:
+        """The configuration, of the final network with a number of epochs of its own.
+
+        Raises:
+            UserError: nothing was trained here; of the final network, as `final.config`, or a fold
+                is not trained, and so does not say for how long.
+        """
+        if self.fold is not None:
+            return self.experiment.config
+        every = range(1, self.experiment.folds.number + 1)
+        folds = [Training(self.experiment, fold, self.seed) for fold in every]
+        for fold in folds:
+            if not is_trained(fold):
+                raise not_trained(fold)
+        epochs = [final.selected_epoch(fold.directory / HISTORY) for fold in folds]
+        return final.config(self.experiment, epochs)
+
     def marked(self) -> tuple[dict[str, Any], dict[str, str]]:
         """Give its marker's options and inputs: fold and seed, and the digest of its experiment."""
-        return {"fold": self.fold, "seeds": self.seed}, {NAME: self.experiment.digest()}
+        inputs = {NAME: self.experiment.digest()}
+        if self.fold is None:
+            epochs = {"train_args epochs": self.config.train.epochs}
+            return {"fold": EVERY_FOLD, "seeds": self.seed, **epochs}, inputs
+        return {"fold": self.fold, "seeds": self.seed}, inputs
 
     def identity(self) -> str:
         """Digest what tells it from other trainings, wherever it is; its checkpoints bear it.
@@ -74,10 +128,11 @@ class Training:
         experiment = self.experiment
         encoders = {m: [f.name, f.weights, f.layer, f.dim] for m, f in self.frontends().items()}
         inputs = {k: v for k, v in experiment.inputs().items() if not k.endswith(" features")}
-        return digest([self.fold, self.seed, experiment.options(), inputs, encoders])
+        which = self.fold or [EVERY_FOLD, self.config.train.epochs]
+        return digest([which, self.seed, experiment.options(), inputs, encoders])
 
     def dataset(self, part: str) -> Dataset:
-        """Open the features of the fold's "train", "valid" or "test" list."""
+        """Open the features of the "train", "valid" or "test" list."""
         from cfia.training.dataset import load
 
         experiment = self.experiment
@@ -117,7 +172,7 @@ def train(training: Training, checkpoint_seconds: float, *, force: bool) -> None
     """
     directory, (options, inputs) = training.directory, training.marked()
     # All that can be checked is checked before anything is removed.
-    training.experiment.config  # noqa: B018 - of one that was imported there is none
+    training.config  # noqa: B018 - of one that was imported there is none
     check_unchanged(training.experiment)
     check_lists(training.experiment)
     training.lists  # noqa: B018 - the number of a fold that is not there must leave no directory
@@ -140,9 +195,17 @@ def is_trained(training: Training) -> bool:
         UserError: it was made differently, or is not as it was made.
     """
     options, inputs = training.marked()
-    made_by = training.experiment.made_by("stage 5 (training)")
-    state = marker.check(training.directory, options, inputs, made_by=made_by, suggest_tag=True)
+    state = marker.check(
+        training.directory, options, inputs, made_by=training.stage, suggest_tag=True
+    )
     return state is marker.State.DONE
+
+
+def not_trained(training: Training) -> UserError:
+    """Word the refusal of a training that is not finished."""
+    return UserError(
+        f"{training.directory} is not there or not finished; run {training.stage} first"
+    )
 
 
 def check_trained(training: Training) -> None:
@@ -152,9 +215,7 @@ def check_trained(training: Training) -> None:
         UserError: it names what changed, and the way out.
     """
     if not is_trained(training):
-        raise UserError(
-            f"{training.directory} is not there or not finished; run stage 5 (training) first"
-        )
+        raise not_trained(training)
     check_unchanged(training.experiment)
 
 
@@ -163,19 +224,17 @@ def _fit(training: Training, checkpoint_seconds: float) -> None:
     from cfia.training.determinism import set_up
     from cfia.training.trainer import Trainer, TrainerInputs
 
-    experiment = training.experiment
-    selection = str(experiment.protocol["selection"])
+    experiment, selection = training.experiment, training.selection
     device = set_up(experiment.run["num_threads"], experiment.run["ngpu"])
     origin = provenance(experiment.run["num_threads"], str(device))
     values = {**origin, "audio": None, "text": None, **training.encoders()}
     write_yaml(training.directory / "provenance.yaml", values)
-    empty = ("valid",) if experiment.protocol["validation"] == "none" else ()
-    parts = {part: training.dataset(part) for part in PARTS if part not in empty}
+    parts = {part: training.dataset(part) for part in training.parts}
     _check_parts(training, parts)
     inputs = TrainerInputs(
         directory=training.directory,
         identity=training.identity(),
-        config=experiment.config,
+        config=training.config,
         seed=training.seed,
         selection=selection,
         classes=list(experiment.classes),
@@ -224,8 +283,13 @@ def write_posteriors(training: Training, *, force: bool) -> None:
             differently, or are not as they were made, and `force` is false.
     """
     directory, experiment = training.directory, training.experiment
-    config = experiment.config
+    config = training.config
     check_trained(training)
+    if training.fold is None:
+        raise UserError(
+            f"{directory} was trained on all utterances, so that none is left to test it; name a "
+            "fold"
+        )
     if force:
         remove_posteriors(training)
     if _has_made_posteriors(training):
@@ -306,7 +370,7 @@ def trained_network(training: Training, dims: dict[str, int]) -> nn.Module:
     classes = list(training.experiment.classes)
     if best["classes"] != classes:
         raise UserError(f"{path} was trained on {best['classes']}, the data has {classes}")
-    config = training.experiment.config.model
+    config = training.config.model
     model = registry.build(dims, len(classes), config, training.layers())
     load_state(model, best["model"], path)
     return model

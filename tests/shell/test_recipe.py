@@ -207,6 +207,25 @@ def test_what_was_exchanged_or_cut_stops_and_force_mends_it(finished: Recipe) ->
     assert finished.files() == before
 
 
+def test_stage_9_packs_a_network_of_all_utterances(finished: Recipe) -> None:
+    before = finished.files()
+    said = finished.run("--stage", "9", "--systems", "text")
+    assert [n for n in range(10) if f"Stage {n}:" in said] == [9]
+    experiment = finished.directory / "exp" / SYSTEMS[1] / "session"
+    first, *_, last = (experiment / "all_seed1" / "train.log").read_text().splitlines()
+    assert first == f"# python -m cfia.bin.train exp/{SYSTEMS[1]}/session --fold all --seed 1"
+    assert last.endswith("the last, is taken; no part validated")
+    files = {path.name for path in (experiment / "pack").iterdir()}
+    assert files == {"config.json", "model.safetensors", "README.md", ".done.json"}
+    card = (experiment / "pack" / "README.md").read_text()
+    assert "> Synthetic speech (espeak-ng)" in card
+    assert "run.sh" in card
+    assert str(finished.root) not in card
+    shutil.rmtree(experiment / "all_seed1")
+    shutil.rmtree(experiment / "pack")
+    assert finished.files() == before
+
+
 def test_a_project_that_moved_goes_on(finished: Recipe) -> None:
     before = finished.files()
     moved = Recipe(finished.root.rename(finished.root.with_name("moved")), "mini_iemocap", SMALL)
