@@ -1,4 +1,4 @@
-"""Tell the emotion of recordings with a trained model.
+"""Predict the emotion of recordings with a trained model.
 
 INPUT is an audio file, a folder (all audio files below it, sorted), a Kaldi table that ends in
 .scp, or - for a list of files on standard input, one a line.

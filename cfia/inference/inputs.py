@@ -195,10 +195,10 @@ def with_pictures(recordings: Sequence[Recording], folder: Path) -> list[Recordi
     tried: Counter[str] = Counter()
     named = []
     for recording in recordings:
-        name = recording.key
-        while name in taken or not name:
-            tried[recording.key] += 1
-            name = f"{recording.key}-{tried[recording.key] + 1}"
+        stem = name = recording.key.replace("/", "_") or "recording"
+        while name in taken:
+            tried[stem] += 1
+            name = f"{stem}-{tried[stem] + 1}"
         taken.add(name)
-        named.append(dataclasses.replace(recording, picture=folder / name.replace("/", "_")))
+        named.append(dataclasses.replace(recording, picture=folder / name))
     return named

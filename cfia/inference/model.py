@@ -17,7 +17,7 @@ from cfia.inference import encoders, pack_file
 from cfia.inference.inputs import recording_of
 from cfia.inference.pack_file import PackFile
 from cfia.inference.recordings import judge, prediction
-from cfia.inference.windows import windows
+from cfia.inference.windows import Windows, windows
 from cfia.model.encoder import Sequences
 from cfia.training.dataset import averaging
 from cfia.training.features import Matrix, Shaping
@@ -144,6 +144,22 @@ class Model:
         assert rate is not None
         return self.shaping["audio"].kept * shift + (encoder.shortest - 1) / rate
 
+    def cut(self, window: float | None = None, hop: float | None = None) -> Windows:
+        """Decide how recordings are cut into windows; see `__call__`.
+
+        Raises:
+            UserError: the windows are shorter than a frame or longer than `limit`, or leave
+                something out.
+        """
+        encoder = self.encoders.get("audio")
+        frame = encoder.shortest / (encoder.sample_rate or 1) if encoder else 0.0
+        if window is not None and window < frame:
+            raise UserError(
+                f"a window of {window:g} s is shorter than the {frame:g} s of a frame; give a "
+                "longer --window"
+            )
+        return windows(self.limit, window, hop)
+
     def __call__(
         self,
         audio: str | Path | npt.ArrayLike | None = None,
@@ -170,7 +186,7 @@ class Model:
                 that is none of audio.
         """
         recording = recording_of(audio, text if "text" in self.encoders else None, rate)
-        (heard,) = judge(self, [recording], windows(self.limit, window, hop))
+        (heard,) = judge(self, [recording], self.cut(window, hop))
         if heard.fault is not None:
             raise UserError(f"{fault(heard.fault)}; give another recording or text") from None
         answer = prediction(self, heard)

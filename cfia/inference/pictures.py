@@ -10,7 +10,6 @@ import numpy.typing as npt
 
 from cfia.inference.inputs import recording_of
 from cfia.inference.recordings import Heard, Part, judge, prediction
-from cfia.inference.windows import windows
 from cfia.model.audio_weight import AudioWeight, equation_stack, has_gates, of_utterance
 from cfia.model.network import CFIANet
 
@@ -30,7 +29,7 @@ def picture(
         and text; None where there is neither.
     """
     recording = recording_of(audio, text, rate)
-    (heard,) = judge(model, [recording], windows(model.limit), keep=True)
+    (heard,) = judge(model, [recording], model.cut(), keep=True)
     if heard.fault is not None:
         raise heard.fault
     return draw(model, heard)
@@ -44,13 +43,14 @@ def can_draw(model: Model) -> bool:
 def draw(model: Model, heard: Heard) -> Drawing | None:
     """Draw what was heard with `keep`; see `picture`."""
     answer = prediction(model, heard)
-    title = f"{heard.recording.name}: {answer.label} ({answer.posteriors[answer.label]:.2f})"
+    name = heard.recording.key or heard.recording.name
+    title = f"{name}: {answer.label} ({answer.posteriors[answer.label]:.2f})\n{model.pack.system}"
     if answer.windows:
         from cfia.figures.curve import plot_curve
 
         times = [(window.start, window.end) for window in answer.windows]
         rows = [list(window.posteriors.values()) for window in answer.windows]
-        return plot_curve(times, np.array(rows), model.classes, f"{title}\n{model.pack.system}")
+        return plot_curve(times, np.array(rows), model.classes, title)
     if heard.only is None or not can_draw(model):
         return None
     from cfia.figures.gates import plot_gates
@@ -58,7 +58,7 @@ def draw(model: Model, heard: Heard) -> Drawing | None:
     piece, rate = heard.only.piece, heard.rate
     sound = (piece.samples, rate) if piece and rate else None
     weight = _weight(model, heard.only)
-    return plot_gates(weight, f"{title}\n{model.pack.system}", answer.text or "", sound)
+    return plot_gates(weight, title, answer.text or "", sound)
 
 
 def _weight(model: Model, part: Part) -> AudioWeight:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import itertools
 import logging
 import sys
@@ -21,7 +22,7 @@ from cfia.inference.inputs import Recording
 from cfia.inference.model import TEXT_UNUSED, Model, Prediction
 from cfia.inference.processes import in_processes
 from cfia.inference.recordings import BATCH, Ear, judge, prediction
-from cfia.inference.windows import Windows, windows
+from cfia.inference.windows import Windows
 from cfia.upstream.progress import progress
 
 # A list is divided into at least so many tasks, if it has so many recordings, whatever the number
@@ -70,10 +71,12 @@ def run(model: Model, request: Request, num_threads: int) -> None:
         num_threads: CPU threads of each process.
 
     Raises:
-        UserError: as `inputs.collect` and `windows.windows`; the model needs a text and there is
+        UserError: as `inputs.collect` and `Model.cut`; the model needs a text and there is
             none; or some recordings could not be judged, which the others are not spoilt by.
     """
-    how = windows(model.limit, request.window, request.hop)
+    if request.plot:
+        importlib.import_module("matplotlib")  # where it is missing, that is said before the work
+    how = model.cut(request.window, request.hop)
     recordings = _recordings(model, request)
     answers = answers_of(model, recordings, how, _ear(request), request.nj, num_threads)
     bar = request.out is not None or not sys.stdout.isatty()

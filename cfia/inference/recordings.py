@@ -23,7 +23,7 @@ from cfia.upstream.items import check_features, resampled
 if TYPE_CHECKING:
     from cfia.inference.model import Model, Prediction
 
-BATCH = 16  # pieces that the networks take at once
+BATCH = 8  # pieces that the networks take at once
 
 Ear = Callable[[Samples, int], str]
 """A recogniser of speech: samples (samples,) and their rate in Hz to words."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -54,7 +55,7 @@ def windows(limit: float, length: float | None = None, hop: float | None = None)
     Args:
         limit: seconds that the network takes at once.
         length: of a window that is asked for (default: none is; what is longer than the limit is
-            read in windows of 8 s, or of the limit).
+            read in windows of 8 s, or of about the limit).
         hop: from the beginning of one window to that of the next (default: half a window).
 
     Raises:
@@ -65,7 +66,7 @@ def windows(limit: float, length: float | None = None, hop: float | None = None)
             f"a window of {length:g} s is longer than the {limit:.2f} s that this model takes at "
             "once; give a shorter --window"
         )
-    size = min(WINDOW, limit) if length is None else length
+    size = min(WINDOW, math.floor(10 * limit) / 10 or limit) if length is None else length
     step = size / 2 if hop is None else hop
     if not 0 < step <= size:
         raise UserError(
