@@ -10,23 +10,16 @@ from importlib.metadata import Distribution
 from pathlib import Path
 
 import pytest
-import torch
-from safetensors.torch import save_file
 
 from cfia import __version__
 from cfia.__main__ import STAGES, usage, verbs_of_users
 from cfia.bin.compare import main as compare
 from cfia.bin.score import main as score
-from cfia.config import build
-from cfia.files import sha256
-from cfia.inference.pack_file import PackedEncoder, PackFile
-from cfia.model import registry
 from cfia.upstream.choice import Choice
-from cfia.upstream.registry import FAMILIES
 from cfia.upstream.text import MINILM
 from tests.support import made_up_experiments as made_up
+from tests.support import tiny_packs
 from tests.support.data_files import ROOT, tree, write_audio, write_tables
-from tests.support.experiment import frontend
 from tests.support.installed import SETUP, Installed, brought_by, top_level
 
 # Printed by a Python of the environment: what it imports, reads and says.
@@ -128,30 +121,8 @@ def test_scores_and_comparisons_are_those_of_a_checkout(
     assert [*installed.home.iterdir()] == []
 
 
-def write_pack(directory: Path) -> None:
-    """A model for fbank and MiniLM that has learnt nothing."""
-    (minilm,) = FAMILIES["minilm"].published
-    frontends = (
-        frontend("fbank", 80, frame_shift=0.01, sample_rate=16000),
-        frontend("minilm", 384, weights=minilm),
-    )
-    dims = {one.kind: one.dim for one in frontends}
-    config = build({"network": "linear", "consistency": []}).model
-    torch.manual_seed(1)
-    directory.mkdir()
-    weights = directory / "model.safetensors"
-    save_file(registry.build(dims, len(made_up.CLASSES), config).state_dict(), weights)
-    PackFile(
-        cfia=__version__, versions={}, dims=dims, n_classes=len(made_up.CLASSES), config=config,
-        layers=dict.fromkeys(dims, 1), classes=tuple(made_up.CLASSES), num_threads=1,
-        text_tags="strip", system="linear", scheme="session", corpus="none", protocol={},
-        trained_on={}, weights={weights.name: sha256(weights)},
-        encoders={f.kind: PackedEncoder(Choice(f.kind, f.name), f, None) for f in frontends},
-    ).write(directory)  # fmt: skip
-
-
 def test_a_model_is_applied(installed: Installed, tmp_path: Path) -> None:
-    write_pack(tmp_path / "pack")
+    tiny_packs.write(tmp_path / "pack", tiny_packs.FBANK, Choice("text", "minilm"))
     texts = {"a": "so good to see you", "b": "go away"}
     for name in texts:
         write_audio(tmp_path / f"{name}.wav", 0.5)
@@ -161,7 +132,7 @@ def test_a_model_is_applied(installed: Installed, tmp_path: Path) -> None:
     done = installed.run(*line, cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     head, *rows = (line.split("\t") for line in done.stdout.splitlines())
-    assert head[-4:] == made_up.CLASSES
+    assert tuple(head[-4:]) == tiny_packs.CLASSES
     assert [row[0] for row in rows] == ["a.wav", "b.wav"]
     first, second = ([float(value) for value in row[-4:]] for row in rows)
     assert sum(first) == pytest.approx(1)
