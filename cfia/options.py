@@ -316,6 +316,12 @@ def _check_pack(values: Mapping[str, str]) -> None:
                 f"stage 9 (pack) does not go with --{other}: it packs whole experiments of a plain "
                 "run, which --systems, --cv and --tag name"
             )
+    systems = values["systems"].replace(",", " ").split()
+    if values["pack_dir"] and systems[1:]:
+        raise UserError(
+            f"--pack_dir is the place of one pack, and --systems names {len(systems)}; name one of "
+            "them"
+        )
 
 
 def check_protocol(values: Mapping[str, str]) -> None:

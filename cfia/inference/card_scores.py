@@ -10,6 +10,7 @@ from cfia.corpus.corpus_conf import CorpusConf
 from cfia.experiment import ORACLE, SPEAKERS_SHARED
 from cfia.inference.pack_file import PackFile
 from cfia.metrics import METRICS
+from cfia.naming import trained_corpus
 from cfia.options import PACK_ALL, scheme_kind
 from cfia.report.part_tables import class_table
 from cfia.report.sections import Heading, Items, Section, Text
@@ -107,6 +108,15 @@ def _protocol(protocol: Mapping[str, Any]) -> str:
 def _whose_scores(subject: Subject) -> list[Section]:
     scores, made = subject.scores, subject.pack.trained_on
     folds = len(scores["protocol"]["folds"])
+    if trained_corpus(scores["protocol"]["cv"]):
+        return [
+            Text(
+                f"It was trained on {subject.title} alone, and the scores are those of another "
+                "corpus, which nothing trained on"
+                + ("; **of a network that saw less data: this one itself was never tested**."
+                   if subject.final else ".")
+            )
+        ]  # fmt: skip
     if subject.final:
         return [
             Text(

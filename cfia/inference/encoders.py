@@ -10,12 +10,15 @@ from pathlib import Path
 from cfia.errors import UserError
 from cfia.files import read_json, write_json
 from cfia.frontend import Frontend
+from cfia.marker import ARCHIVE
 from cfia.naming import model_name
 from cfia.shapes import ShapeError, fit
 from cfia.upstream import registry
 from cfia.upstream.base import Upstream
 from cfia.upstream.choice import Choice
-from cfia.upstream.dump_plan import Plan
+from cfia.upstream.dump_plan import NAME as PLAN
+from cfia.upstream.dump_plan import Plan, Settings
+from cfia.upstream.link import same_encoder
 
 log = logging.getLogger(__name__)
 
@@ -38,14 +41,40 @@ class PackedEncoder:
     local: bool = False
 
 
+def origin(dump: Path) -> Path | None:
+    """Find the dump that encoded features: itself, or one whose archives it links to (egs/cross).
+
+    None: they were imported.
+    """
+    archives = sorted(dump.glob(f"raw_*{ARCHIVE}"))
+    places = dict.fromkeys([dump, *(archive.resolve().parent for archive in archives)])
+    return next((p for p in places if (p / PLAN).exists() and same_encoder(dump, p)), None)
+
+
+def settings(dump: Path) -> Settings:
+    """Read how features were encoded.
+
+    Raises:
+        UserError: they were imported.
+    """
+    place = origin(dump)
+    if place is None:
+        raise UserError(
+            f"the features in {dump} were imported, so a pack of them could not be used on a "
+            "recording; pack a system whose encoder cfia runs"
+        )
+    return Plan.load(place).settings
+
+
 def of_dump(dump: Path) -> PackedEncoder:
     """Describe the encoder that made a dump, without a path of this machine.
 
     Raises:
-        UserError: its model's files are gone, or are others than those that made the features.
+        UserError: the features were imported; or its model's files are gone, or are others than
+            those that made the features.
     """
-    settings, frontend = Plan.load(dump).settings, Frontend.read(dump)
-    choice, files = settings.choice, settings.checkpoint()
+    made_by, frontend = settings(dump), Frontend.read(dump)
+    choice, files = made_by.choice, made_by.checkpoint()
     if files is not None and files.weights_digest() != frontend.weights:
         raise UserError(
             f"{files.place} has other weights than those that made the features in {dump}; put "
@@ -66,7 +95,7 @@ def of_dump(dump: Path) -> PackedEncoder:
 
 def directory(dump: Path) -> Path | None:
     """Give the directory of the model that made a dump; None where it was no user's own."""
-    model = Plan.load(dump).settings.choice.model
+    model = settings(dump).choice.model
     return Path(model) if model is not None and Path(model).is_absolute() else None
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import cfia
 from cfia import marker
-from cfia.corpus.corpus_conf import CorpusConf
+from cfia.corpus.corpus_conf import CorpusConf, read_corpus_conf
 from cfia.corpus.several import conf_of
 from cfia.directories import atomic_directory
 from cfia.errors import UserError
@@ -21,9 +21,11 @@ from cfia.experiment import NAME, SCORES, Experiment
 from cfia.files import atomic_write, digest, read_yaml, sha256
 from cfia.inference import encoders
 from cfia.inference.pack_file import CARD, PackFile
+from cfia.inference.packable import check_packable, of_folds
 from cfia.kaldi.data_dir import speakers_known
 from cfia.kaldi.table import read_table
 from cfia.model.pretrained import WEIGHTS
+from cfia.naming import trained_corpus
 from cfia.options import PACK_ALL, PACK_FOLDS
 from cfia.training import final
 from cfia.training.inputs import check_unchanged, skipped
@@ -35,39 +37,12 @@ from cfia.training.training import (
     not_trained,
     trained_network,
 )
-from cfia.upstream import dump_plan
 
 log = logging.getLogger(__name__)
 
 PLACES = {PACK_ALL: "pack", PACK_FOLDS: "pack_folds"}  # in exp/<system>/<scheme>
 _LIBRARIES = ("torch", "transformers", "numpy", "soxr", "kaldi-native-fbank", "safetensors")
 _KIND = "pack"  # the option in the marker of every pack, and of nothing else
-
-
-def check_packable(experiment: Experiment, seed: int) -> None:
-    """Refuse an experiment that cannot be packed, before anything is trained for it.
-
-    Raises:
-        UserError: features were imported; a fold is not trained; or stage 7 has not scored it.
-    """
-    for dump in experiment.dumps().values():
-        if not (dump / dump_plan.NAME).exists():
-            raise UserError(
-                f"the features in {dump} were imported, so a pack of them could not be used on a "
-                "recording; pack a system whose encoder cfia runs"
-            )
-    for training in _of_folds(experiment, seed):
-        if not is_trained(training):
-            raise not_trained(training)
-    if not (experiment.directory / SCORES).exists():
-        raise UserError(
-            f"{experiment.directory} has no {SCORES}, which the model card shows; run stages 6 and "
-            "7 (posteriors, scores) first"
-        )
-
-
-def _of_folds(experiment: Experiment, seed: int) -> list[Training]:
-    return [Training(experiment, fold, seed) for fold in range(1, experiment.folds.number + 1)]
 
 
 @dataclass(frozen=True)
@@ -91,7 +66,7 @@ class Packing:
         """Its trainings, by the names of their files."""
         if self.kind == PACK_ALL:
             return {WEIGHTS: Training(self.experiment, None, self.seed)}
-        return {f"fold{t.fold}.safetensors": t for t in _of_folds(self.experiment, self.seed)}
+        return {f"fold{t.fold}.safetensors": t for t in of_folds(self.experiment, self.seed)}
 
     def marked(self) -> tuple[dict[str, Any], dict[str, str]]:
         """Give its marker's options, and the digests of what it is made from."""
@@ -119,7 +94,11 @@ class Packing:
         return self.page.parent / "labels" / name if self.page else None
 
     def corpus(self) -> CorpusConf:
-        """Read what the recipe says of the corpus."""
+        """Read what the recipe says of the corpus; of one that alone trained, its own recipe."""
+        alone = trained_corpus(str(self.experiment.protocol["cv"]))
+        if alone:
+            page = self.page and self.page.resolve().parents[2] / alone / "conf" / self.page.name
+            return read_corpus_conf(page) if page and page.exists() else {"title": alone}
         return conf_of(self.experiment.corpus, self.page) if self.page else {}
 
     def labels(self) -> dict[str, list[str]]:

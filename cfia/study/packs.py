@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 
 from cfia import directories, experiment
-from cfia.inference.pack import check_packable
+from cfia.inference.packable import check_packable
 from cfia.options import PACK_ALL
 from cfia.study.study_plan import StudyPlan
 from cfia.study.tasks import take_run_options
@@ -28,7 +28,7 @@ def list_final(plan: StudyPlan) -> int:
     finals = []
     for planned in plan.experiments:
         take_run_options(planned)
-        recorded, seed = experiment.read(planned.directory), planned.seeds[0]
+        recorded, seed = experiment.read(planned.directory), plan.request.first_seed
         check_packable(recorded, seed)
         check_unchanged(recorded, archives=True)
         finals.append(Training(recorded, None, seed))

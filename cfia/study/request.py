@@ -110,6 +110,11 @@ class Request:
         text = self.options["seeds"] or (self.options["study_seeds"] if self.study else "1")
         return numbers(text)
 
+    @property
+    def first_seed(self) -> int:
+        """The seed of the networks that are packed."""
+        return next(iter(self.seeds()), 1)
+
     def folds(self, directory: Path, number: int) -> list[int]:
         """List the folds that the user wants, of those from 1 to `number`.
 
@@ -244,18 +249,7 @@ def read_request(values: Mapping[str, str], recipe: Path, caller: Path) -> Reque
             named(modality, taken, caller)
     _check_configurations(request)
     _check_text(request)
-    _check_pack(request)
     return request
-
-
-def _check_pack(request: Request) -> None:
-    """Refuse one place for several packs."""
-    systems = [system.name for system in request.systems()] if request.study is None else []
-    if request.options["pack_dir"] and len(systems) > 1:
-        raise UserError(
-            f"--pack_dir is the place of one pack, and --systems names {' '.join(systems)}; name "
-            "one of them"
-        )
 
 
 def _check_configurations(request: Request) -> None:

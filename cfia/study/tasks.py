@@ -65,7 +65,7 @@ def variables(plan: StudyPlan) -> dict[str, str | list[str]]:
         "work": plan.directory,
         "pack_dir": request.options["pack_dir"],
         "job": JOB,
-        "first_seed": request.seeds()[0],
+        "first_seed": request.first_seed,
         "skip_stages": " ".join(map(str, numbers(request.options["skip_stages"]))),
     }
     return {

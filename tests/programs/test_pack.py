@@ -29,6 +29,7 @@ from cfia.posteriors import write_posteriors
 from cfia.training import batches, checkpoint
 from cfia.training.training import Training
 from cfia.upstream import registry
+from cfia.upstream.link import Source, link
 from tests.support.archives import load_features
 from tests.support.experiment import mark_again
 from tests.support.packable import ENCODER, UTTERANCES, make
@@ -327,3 +328,38 @@ def test_a_directory_of_the_encoders_own_model_is_its_id(
 )  # fmt: skip
 def test_a_command_is_told_without_places(command: str, shown: str) -> None:
     assert without_places(command) == shown
+
+
+def test_the_encoder_of_linked_features_is_found_and_of_imported_ones_there_is_none(
+    experiment: Path, tmp_path: Path
+) -> None:
+    root = experiment.parents[2]
+    source = Source(root / "dump" / "text", "digest", "")
+    linked = tmp_path / "linked"
+    link(
+        linked, root / "data" / "all", "text", {"toy": source}, {},
+        allow_contaminated=False, force=False,
+    )  # fmt: skip
+    packed = of_dump(linked)
+    assert (packed.choice.model, packed.frontend.exposure) == (ENCODER, "toy unknown")
+    imported = Path(shutil.copytree(root / "dump" / "audio", tmp_path / "imported"))
+    (imported / "plan.json").unlink()
+    with pytest.raises(UserError, match="imported were imported, so a pack of them could not"):
+        of_dump(imported)
+
+
+def test_without_scores_or_networks_nothing_is_packed(experiment: Path, tmp_path: Path) -> None:
+    place = tmp_path / "exp" / "cfia_net_fbank_bert" / "session"
+    shutil.copytree(experiment, place, ignore=shutil.ignore_patterns("pack*", "all_*"))
+    with pytest.raises(UserError, match=r"all_seed1 is not there .*; run stage 9 \(pack\) first"):
+        program.main([str(place)])
+    with pytest.raises(UserError, match=r"fold1_seed2 is not there .*; run stage 5"):
+        program.main([str(place), "--pack", "folds", "--seed", "2"])
+    scores = json.loads((place / "scores.json").read_text())
+    write_json(place / "scores.json", {**scores, "seed_std": {}})
+    with pytest.raises(UserError, match=r"scores\.json does not go with its posteriors; run stage"):
+        program.main([str(place), "--pack", "folds"])
+    (place / "scores.json").unlink()
+    with pytest.raises(UserError, match=r"has no scores\.json, which the model card shows; run"):
+        program.main([str(place), "--pack", "folds"])
+    assert not (place / "pack_folds").exists()
