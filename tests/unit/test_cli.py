@@ -19,7 +19,7 @@ IN_THE_LIST = re.compile(r"^  (\w+) +(.*)$", re.MULTILINE)
 # What the first lines of programs may begin with; a new one is to be added here.
 VERBS = (
     "Check", "Copy", "Draw", "Extract", "Import", "List", "Make", "Merge", "Plan", "Predict", "Put",
-    "Recognise", "Score", "Sort", "Test", "Train", "Write",
+    "Recognise", "Score", "Serve", "Sort", "Test", "Train", "Write",
 )  # fmt: skip
 
 
