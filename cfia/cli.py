@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import atexit
 import errno
+import gc
 import logging
 import os
 import sys
@@ -55,6 +57,9 @@ def boolean(text: str) -> bool:
 def run(main: Callable[[Sequence[str] | None], None], argv: Sequence[str] | None = None) -> None:
     """Run a program: log to stderr, turn what `explain` explains into one line and exit code 1."""
     logging.basicConfig(level=_log_level(), format="%(message)s", stream=sys.stderr)
+    # Else the interpreter, at its end, looks for cycles among all that torch's modules hold, for
+    # more than half a second.
+    atexit.register(gc.freeze)
     try:
         try:
             main(argv)
