@@ -57,9 +57,7 @@ def boolean(text: str) -> bool:
 def run(main: Callable[[Sequence[str] | None], None], argv: Sequence[str] | None = None) -> None:
     """Run a program: log to stderr, turn what `explain` explains into one line and exit code 1."""
     logging.basicConfig(level=_log_level(), format="%(message)s", stream=sys.stderr)
-    # Else the interpreter, at its end, looks for cycles among all that torch's modules hold, for
-    # more than half a second.
-    atexit.register(gc.freeze)
+    _collect_less_garbage()
     try:
         try:
             main(argv)
@@ -81,6 +79,16 @@ def run(main: Callable[[Sequence[str] | None], None], argv: Sequence[str] | None
         print(f"error: {sentence}", file=sys.stderr)
         _drop_output()
         sys.exit(1)
+
+
+def _collect_less_garbage() -> None:
+    """Save what the search for garbage takes of torch's start and end: a second of three.
+
+    Its modules are some hundred thousand objects, none of them garbage, which Python looks
+    through again and again while they are loaded, and twice at its own end.
+    """
+    gc.set_threshold(10_000)  # objects made since the last search; by default 700
+    atexit.register(gc.freeze)  # the end frees what it frees, but searches no more
 
 
 def _log_level() -> str:
