@@ -62,6 +62,8 @@ class _Protocol(TypedDict):
     validation: str
     selection: str
     speakers_shared: NotRequired[bool]
+    text_source: NotRequired[str]
+    asr_model: NotRequired[str]
 
 
 class _Run(TypedDict):
@@ -96,7 +98,8 @@ class Experiment:
     Attributes:
         directory: exp/<system>/<scheme>; not in the file.
         protocol: options of run.sh that say how it is trained and tested: cv, selection, ...; and
-            `speakers_shared`, true, where speakers of a fold's test stand in its training.
+            `speakers_shared`, true, where speakers of a fold's test stand in its training, and
+            `asr_model`, the name of the recogniser whose transcripts it reads.
         run: options that say how it is computed, such as num_threads.
         classes: in the order of the network's outputs.
         parts: by their names, PARTS.
@@ -152,6 +155,11 @@ class Experiment:
     def speakers_shared(self) -> bool:
         """Whether speakers of a fold's test stand in its training."""
         return bool(self.protocol.get("speakers_shared"))
+
+    @property
+    def recogniser(self) -> str:
+        """The name of the recogniser whose transcripts it reads; "" for gold ones, or none."""
+        return str(self.protocol.get("asr_model", ""))
 
     @property
     def validated(self) -> bool:

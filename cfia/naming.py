@@ -19,6 +19,8 @@ _LEGAL = re.compile(r"[A-Za-z0-9_.=,:+-]*")
 _LONGEST = 100  # characters: a name is made of several parts, and file systems allow 255
 
 MODALITIES = ("audio", "text")
+ASR = "asr"  # recognised transcripts: in a data directory, and in names
+PACKAGED = "pocketsphinx"  # the recogniser whose package has its model
 DEFAULT_VALIDATION = "random20"  # leaves no trace in a scheme's name
 DEFAULT_SELECTION = "valid"
 
@@ -43,6 +45,15 @@ def upstream_name(name: str, model: str, layer: str) -> str:
     """
     base = checked(model_name(model), f"the model {model}") if model else name
     return f"{base}_l{layer}" if layer else base
+
+
+def recogniser_name(model: str) -> str:
+    """Name the recogniser of --asr_model by its model, or by itself where it has its own.
+
+    Raises:
+        UserError: the name of the model cannot be that of a directory.
+    """
+    return checked(model_name(model), f"the model {model}")
 
 
 def checked(name: str, what: str) -> str:
@@ -148,7 +159,9 @@ class Names:
         folds: the fold lists, `speaker-partner_6`.
         scheme: the directory of experiments, `speaker-partner-test_6`.
         upstreams: by modality, what an encoder is called in a system's name.
-        suffix: what ends a system's name, `_6_keep_try`.
+        suffix: what ends the name of a system without text, `_6_keep_try`.
+        text_suffix: what ends that of one with text, `_6_keep_asr-whisper-tiny_try`.
+        recogniser: whose transcripts systems with text read, `whisper-tiny`; "" for gold ones.
     """
 
     data: str
@@ -158,12 +171,20 @@ class Names:
     scheme: str
     upstreams: Mapping[str, str]
     suffix: str
+    text_suffix: str
+    recogniser: str
+
+    @property
+    def text(self) -> Path | None:
+        """The recogniser's transcripts, in the data directory; None for gold ones."""
+        return Path(ASR) / self.recogniser / "text" if self.recogniser else None
 
     def system(self, config: Path, modalities: tuple[str, ...]) -> System:
         """Name the system of a configuration on some modalities."""
         upstreams = [self.upstreams[modality] for modality in modalities]
         first = checked(config.stem, f"the configuration {config}")
-        return System("_".join([first, *upstreams]) + self.suffix, config, modalities)
+        suffix = self.text_suffix if "text" in modalities else self.suffix
+        return System("_".join([first, *upstreams]) + suffix, config, modalities)
 
 
 def names(options: Mapping[str, str]) -> Names:
@@ -177,6 +198,10 @@ def names(options: Mapping[str, str]) -> Names:
     text_suffix = _KEEP if options["text_tags"] == "keep" else ""
     if text_file := options["text_file"]:
         text_suffix += f"_{checked(Path(text_file).stem, f'--text_file {text_file}')}"
+    recogniser, asr_suffix = "", ""
+    if options["text_source"] == ASR:
+        recogniser = recogniser_name(options["asr_model"])
+        asr_suffix = f"_{ASR}-{recogniser}"
     upstreams = {
         m: upstream_name(*(options[f"{m}_{key}"] for key in ("upstream", "model", "layer")))
         for m in MODALITIES
@@ -188,13 +213,15 @@ def names(options: Mapping[str, str]) -> Names:
         data=f"all{label_suffix}{text_suffix}",
         dumps={
             "audio": upstreams["audio"] + label_suffix,
-            "text": upstreams["text"] + label_suffix + text_suffix,
+            "text": upstreams["text"] + label_suffix + text_suffix + asr_suffix,
         },
         label_suffix=label_suffix,
         folds=folds + label_suffix,
         scheme=scheme + label_suffix,
         upstreams=upstreams,
         suffix=label_suffix + text_suffix + tag,
+        text_suffix=label_suffix + text_suffix + asr_suffix + tag,
+        recogniser=recogniser,
     )
 
 
@@ -251,8 +278,8 @@ def split_system(token: str, names: Names, default: str) -> tuple[str, tuple[str
         "text": ("text",),
         text: ("text",),
     }
-    if names.suffix:
-        token = token.removesuffix(names.suffix)
+    suffix = names.text_suffix if token.endswith(names.text_suffix) else names.suffix
+    token = token.removesuffix(suffix)
     if token in endings:
         return default, endings[token]
     for ending, modalities in endings.items():

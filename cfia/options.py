@@ -7,15 +7,24 @@ this list. Standard library alone, since options are checked before any environm
 from __future__ import annotations
 
 import re
-import shlex
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from cfia import config
-from cfia.directories import obstacle
+from cfia.checks import (
+    Check,
+    directory,
+    name_part,
+    not_empty,
+    number,
+    numbers,
+    one_line,
+    optional,
+    overrides,
+    unreadable,
+)
 from cfia.errors import UserError
-from cfia.naming import DEFAULT_VALIDATION, mistake
+from cfia.naming import ASR, DEFAULT_VALIDATION
 
 BOOLEAN = ("false", "true")
 SCHEMES = ("session", "speaker")  # those whose fold lists stage 2 makes for every corpus
@@ -37,60 +46,9 @@ _VALIDATIONS = {
 }
 
 PROTOCOL, RUN = "protocol", "run"  # sections of experiment.yaml
+GOLD = "gold"  # of --text_source, beside ASR
 
 LARGEST_SEED = 2**32 - 1  # of NumPy's generators
-
-Check = Callable[[str], str]
-"""Takes a value and says what was expected instead; "" if the value is legal."""
-
-_DIGITS = re.compile("[0-9]{1,18}")  # of which int() never says that they are too many
-
-
-def number(smallest: int, largest: int = 1_000_000) -> Check:
-    """Allow whole numbers from `smallest` to `largest`; shells know none beyond 64 bits."""
-
-    def check(value: str) -> str:
-        legal = _DIGITS.fullmatch(value) and smallest <= int(value) <= largest
-        return "" if legal else f"expected a whole number from {smallest} to {largest}"
-
-    return check
-
-
-def optional(check: Check) -> Check:
-    """Allow the same, or nothing."""
-    return lambda value: check(value) if value else ""
-
-
-def numbers(example: str, largest: int) -> Check:
-    """Allow any number of whole numbers up to `largest`, separated by blanks or commas."""
-    check = number(0, largest)
-
-    def check_all(value: str) -> str:
-        wrong = any(check(word) for word in value.replace(",", " ").split())
-        return f'expected numbers such as "{example}", each {largest} at most' if wrong else ""
-
-    return check_all
-
-
-def unreadable(value: str) -> str:
-    """Say why no table or log could hold a name, of a disk that was made elsewhere, say."""
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        return "it is not UTF-8; rename it, or mount its disk with the encoding that it has"
-    return ""
-
-
-def one_line(value: str) -> str:
-    """Check a path that becomes part of lines of tables."""
-    wrong = any(ord(character) < ord(" ") for character in value)
-    return "it has a line break or another control character; rename it" if wrong else ""
-
-
-def name_part(value: str) -> str:
-    """Check a word that becomes part of a directory's name."""
-    wrong = "but that hides it or leads elsewhere" if re.match(r"\.|.*/", value) else mistake(value)
-    return f"it becomes part of a directory's name, {wrong}" if wrong else ""
 
 
 def cv(value: str) -> str:
@@ -128,36 +86,6 @@ def not_together(cv: str, validation: str) -> str:
     return f"--validation {validation} does not go with --cv {cv}; there it is {may_be} or none"
 
 
-def directory(value: str) -> str:
-    """Check the path of a directory that stages write to; a relative one starts here."""
-    if not value or Path(value).resolve() == Path("/"):
-        return "expected a directory that stages may write to"
-    for part in value.split("/"):
-        wrong = "but that looks like an option" if value.startswith("-") else mistake(part)
-        if wrong:
-            return (
-                f"part of its path is {part!r}, {wrong}; make a symbolic link to the directory, "
-                "beside run.sh, and give the link's name"
-            )
-    return obstacle(Path(value))
-
-
-def overrides(value: str) -> str:
-    """Check words of the form `key=value`: keys of the configuration, and legal values of them."""
-    try:
-        words = shlex.split(value)
-    except ValueError:
-        return "expected words such as lr=5e-4, every quotation mark closed"
-    for word in words:
-        config.override(word)
-    return ""
-
-
-def not_empty(value: str) -> str:
-    """Check that there is a word at least."""
-    return "" if value.replace(",", " ").split() else "expected a name such as audio_text"
-
-
 @dataclass(frozen=True)
 class Option:
     """One option of run.sh.
@@ -170,6 +98,8 @@ class Option:
         check: what else a value must satisfy.
         recorded: the section of experiment.yaml that it goes to: PROTOCOL, RUN, or none.
         neutral: a recorded option that changes no result.
+        default_unsaid: a recorded option that is left out where it is the default, as earlier
+            versions did, which had no such option.
     """
 
     name: str
@@ -179,6 +109,7 @@ class Option:
     check: Check | None = None
     recorded: str = ""
     neutral: bool = False
+    default_unsaid: bool = False
 
 
 _o = Option
@@ -213,6 +144,9 @@ OPTIONS: dict[str, tuple[Option, ...]] = {
         _o("text_tags", "strip", "strip or keep annotators' tags such as [LAUGHTER] in transcripts",
            ("strip", "keep"), recorded=PROTOCOL),
         _o("text_file", "", "a Kaldi text (of a recogniser, say) to use as transcripts"),
+        _o("text_source", GOLD, "transcripts that systems read: gold, or asr, recognised ones",
+           (GOLD, ASR), recorded=PROTOCOL, default_unsaid=True),
+        _o("asr_model", "", "with asr, the recogniser: pocketsphinx, a hub id or a directory"),
     ),
     "Folds": (
         _o("cv", "session", "what is tested: session, speaker, kfold<k>, given or utterance<k>",
@@ -275,7 +209,12 @@ NEUTRAL = tuple(option.name for option in EVERY if option.neutral)
 
 def recorded(section: str, values: Mapping[str, str]) -> dict[str, str]:
     """Select the values that a section of experiment.yaml records."""
-    return {option.name: values[option.name] for option in EVERY if option.recorded == section}
+    return {
+        option.name: values[option.name]
+        for option in EVERY
+        if option.recorded == section
+        and not (option.default_unsaid and values[option.name] == option.default)
+    }
 
 
 STAGES = (
@@ -356,6 +295,9 @@ def check(values: Mapping[str, str], legal: Mapping[str, Sequence[str]]) -> None
     text_file = values["text_file"]
     if text_file and not Path(text_file).is_file():
         raise UserError(f"--text_file: no such file {text_file}")
+    if values["asr_model"] and values["text_source"] != ASR and not values["study"]:
+        raise UserError(f"--asr_model goes with --text_source {ASR}")
+    _check_text_source(values)
 
 
 def check_protocol(values: Mapping[str, str]) -> None:
@@ -369,6 +311,7 @@ def check_protocol(values: Mapping[str, str]) -> None:
             _check_value(option, values[option.name], option.legal)
     _check_selection(values)
     _check_corpora(values)
+    _check_text_source(values)
 
 
 def _check_corpora(values: Mapping[str, str]) -> None:
@@ -389,6 +332,22 @@ def _check_selection(values: Mapping[str, str]) -> None:
             "--validation none needs --selection last or test: without a validation part no epoch "
             "can be selected on it"
         )
+
+
+def _check_text_source(values: Mapping[str, str]) -> None:
+    if values["text_source"] != ASR:
+        return
+    if not values["asr_model"]:
+        raise UserError(
+            f"--text_source {ASR} needs --asr_model: pocketsphinx, or the hub id or directory of a "
+            "recogniser"
+        )
+    for other in ("text_file", "corpora"):
+        if values[other]:
+            raise UserError(
+                f"--text_source {ASR} does not go with --{other}, whose transcripts are there "
+                "already; leave one of them out"
+            )
 
 
 def _check_value(option: Option, value: str, legal: Sequence[str]) -> None:

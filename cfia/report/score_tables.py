@@ -72,6 +72,8 @@ def describe_input(trained: TrainedExperiment) -> str:
     names = [name for name in ("audio", "text") if provenance.get(name)]
     if "text" in names and trained.protocol["text_tags"] == "keep":
         names[-1] = "text with tags"
+    if recogniser := trained.experiment.recogniser:
+        names[-1] = f"text of {recogniser}"
     return " + ".join(names) or "unknown"
 
 

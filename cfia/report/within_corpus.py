@@ -65,6 +65,7 @@ class Within:
             other.trained_with == own.trained_with
             and is_standard(self.standard, other.protocol)
             and all(other.protocol[key] == own.protocol[key] for key in asked)
+            and other.recogniser == own.recogniser
             and other.modalities == own.modalities
             and all(
                 same_encoder(self.recipe / dump, own.dumps()[name])

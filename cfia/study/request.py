@@ -15,8 +15,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cfia import config, marker, options
+from cfia.checks import unreadable
 from cfia.errors import UserError
-from cfia.naming import MODALITIES, Names, System, checked, find_config, names, split_system
+from cfia.naming import (
+    ASR,
+    MODALITIES,
+    PACKAGED,
+    Names,
+    System,
+    checked,
+    find_config,
+    names,
+    split_system,
+)
 from cfia.study.models import named
 from cfia.upstream import imported, registry
 from cfia.upstream.choice import ALL
@@ -132,15 +143,18 @@ class Request:
         """List the words of `--train_args`."""
         return shlex.split(self.options["train_args"])
 
-    def why_no_text(self, data: Path, upstream: str) -> str:
+    def why_no_text(self, data: Path, upstream: str, text_source: str) -> str:
         """Say why there are no transcripts to encode; "" where there are, or nobody knows yet.
 
         Args:
             data: the data directory, whether or not it has been made.
             upstream: the encoder of text; features that were imported need no transcripts.
+            text_source: as of --text_source; a recogniser needs none either.
         """
         can_read = importlib.util.find_spec("yaml") is not None
         if upstream not in registry.FAMILIES or self.options["text_file"] or not can_read:
+            return ""
+        if text_source == ASR:  # made from the audio
             return ""
         if self.corpora:  # which have been encoded, or stage 4 says so
             return ""
@@ -208,7 +222,7 @@ def read_request(values: Mapping[str, str], recipe: Path, caller: Path) -> Reque
     Raises:
         UserError: an option has a value that is not legal.
     """
-    if wrong := options.unreadable(f"{recipe}"):
+    if wrong := unreadable(f"{recipe}"):
         raise UserError(f"this recipe lies in {f'{recipe}'!r}; {wrong}")
     taken = {option.name: values.get(option.name, option.default) for option in options.EVERY}
     taken |= {name: values.get(name) or default for name, default in SET_BY_RECIPES.items()}
@@ -219,6 +233,8 @@ def read_request(values: Mapping[str, str], recipe: Path, caller: Path) -> Reque
     for modality in MODALITIES:
         name = f"{modality}_model"
         taken[name] = _model(name, taken[name], caller)
+    if taken["asr_model"] != PACKAGED:
+        taken["asr_model"] = _model("asr_model", taken["asr_model"], caller)
     taken["corpora"] = _corpora(taken["corpora"], caller, recipe)
     request = Request(taken, recipe, caller)
     dumps = [corpus / DUMPS for corpus in request.corpora]
@@ -271,10 +287,16 @@ def _check_text(request: Request) -> None:
     if request.study is not None or not textual:
         return
     data, upstream = request.datadir / request.names().data, request.options["text_upstream"]
-    if why := request.why_no_text(data, upstream):
+    source = request.options["text_source"]
+    if source == ASR and upstream not in registry.FAMILIES:
         raise UserError(
-            f"--systems names {textual[0]}, which takes text, but {why}; give --systems audio, or "
-            "transcripts by --text_file"
+            f"--text_source is {ASR}, but the features of {upstream} were imported: they are of "
+            "other transcripts; give an encoder as --text_upstream"
+        )
+    if why := request.why_no_text(data, upstream, source):
+        raise UserError(
+            f"--systems names {textual[0]}, which takes text, but {why}; give --systems audio, "
+            f"transcripts by --text_file, or a recogniser by --text_source {ASR} --asr_model"
         )
 
 

@@ -18,7 +18,6 @@ from cfia.config import as_override, load
 from cfia.corpus.corpus_conf import Standard
 from cfia.corpus.several import conf_of
 from cfia.errors import UserError
-from cfia.experiment import PARTS, Experiment, Part
 from cfia.files import digest
 from cfia.kaldi.data_dir import DataDir
 from cfia.naming import (
@@ -31,112 +30,11 @@ from cfia.naming import (
     trained_corpus,
 )
 from cfia.study.models import Models, read_models
+from cfia.study.planned import PlannedDump, PlannedExperiment, PlannedPart
 from cfia.study.request import Request, read_config
 from cfia.study.study_file import ROW_OPTIONS, Row, Study, plain_study, read_study
 from cfia.training.folds import MissingClassError, make_folds
-from cfia.training.inputs import (
-    check_encoder,
-    classes,
-    measure_folds,
-    measure_part,
-    speakers_shared,
-)
 from cfia.training.schemes import ImpossibleError
-
-
-@dataclass(frozen=True)
-class PlannedDump:
-    """Features that an experiment needs, and the options that stages 3 and 4 make them with."""
-
-    modality: str
-    upstream: str
-    model: str
-    layer: str
-    directory: Path
-
-
-@dataclass(frozen=True)
-class PlannedPart:
-    """Data and features of one part of the folds."""
-
-    data: Path
-    dumps: tuple[PlannedDump, ...]
-
-    def measure(self) -> Part:
-        """Measure them, as experiment.yaml has them.
-
-        Raises:
-            UserError: data or dumps are not there, not as they were made, or do not go together.
-        """
-        dumps = {dump.modality: dump.directory for dump in self.dumps}
-        part = measure_part(self.data, dumps, archives=True)
-        for dump in self.dumps:
-            check_encoder(dump.directory, dump.modality, dump.upstream)
-        return part
-
-
-@dataclass(frozen=True)
-class PlannedExperiment:
-    """One system under one scheme, whether or not its data, dumps and folds exist yet.
-
-    Attributes:
-        directory: exp/<system>/<scheme>.
-        files, overrides: the sources of its configuration; later ones win.
-        options: the options of run.sh that would make it.
-        seeds: each with one training for each fold.
-        tested: data and dumps of the test part, where they are others.
-    """
-
-    directory: Path
-    files: tuple[Path, ...]
-    overrides: tuple[str, ...]
-    options: Mapping[str, str]
-    data: Path
-    folds: Path
-    dumps: tuple[PlannedDump, ...]
-    seeds: tuple[int, ...]
-    tested: PlannedPart | None = None
-
-    @property
-    def system(self) -> str:
-        """Name of the system."""
-        return self.directory.parent.name
-
-    @property
-    def scheme(self) -> str:
-        """Name of the scheme."""
-        return self.directory.name
-
-    def run_options(self) -> dict[str, int | str]:
-        """Give the options that say how it is computed, as experiment.yaml has them."""
-        run = options.recorded(options.RUN, self.options)
-        return {key: int(value) if value.isdecimal() else value for key, value in run.items()}
-
-    def resolve(self, corpus: str) -> Experiment:
-        """Resolve it into the contents of experiment.yaml.
-
-        Raises:
-            UserError: data, dumps or fold lists are not there, not as they were made, or do not
-                go together; or a mistake in the configuration.
-        """
-        folds = measure_folds(self.folds, self.data, self.tested.data if self.tested else None)
-        part = PlannedPart(self.data, self.dumps).measure()
-        test = self.tested.measure() if self.tested else part
-        return Experiment(
-            directory=self.directory,
-            system=self.system,
-            scheme=self.scheme,
-            corpus=corpus,
-            protocol={
-                **options.recorded(options.PROTOCOL, self.options),
-                **speakers_shared(self.options["cv"], self.data, self.folds),
-            },
-            run=self.run_options(),
-            classes=classes(self.data),
-            folds=folds,
-            parts={**dict.fromkeys(PARTS, part), "test": test},
-            trained_with=load(self.files, self.overrides),
-        )
 
 
 @dataclass(frozen=True)
@@ -250,6 +148,8 @@ class StudyPlan:
     def _options(self, row: Row) -> dict[str, str]:
         """Resolve the options of run.sh that would make a row."""
         values = {**self.request.options, **row.protocol}
+        if "text" not in row.modalities:  # nothing is read, whosever it is
+            values |= {"text_source": options.GOLD, "asr_model": ""}
         if self._models is None:
             return values
         for modality in MODALITIES:
@@ -273,8 +173,8 @@ class StudyPlan:
         planned = self._planned(row)
         reason = self.count_folds(planned)[1]
         if self.study.name and "text" in row.modalities:
-            upstream = planned.options["text_upstream"]
-            reason = self.request.why_no_text(planned.data, upstream) or reason
+            upstream, source = (planned.options[f"text_{key}"] for key in ("upstream", "source"))
+            reason = self.request.why_no_text(planned.data, upstream, source) or reason
         return Entry(row, None if reason else planned, reason)
 
     def _planned(self, row: Row) -> PlannedExperiment:
@@ -301,14 +201,16 @@ class StudyPlan:
 
     def _part(self, row: Row, values: Mapping[str, str], directories: Names) -> PlannedPart:
         """Name the data and the dumps of a row."""
+        data = self.request.datadir / directories.data
+        recognised = data / directories.text if directories.text else None
         dumps = tuple(
             PlannedDump(
                 m, values[f"{m}_upstream"], values[f"{m}_model"], values[f"{m}_layer"],
-                self.request.dumpdir / directories.dumps[m],
+                self.request.dumpdir / directories.dumps[m], recognised if m == "text" else None,
             )
             for m in row.modalities
         )  # fmt: skip
-        return PlannedPart(self.request.datadir / directories.data, dumps)
+        return PlannedPart(data, dumps)
 
     def _overrides(self, changed: Mapping[str, Any]) -> tuple[str, ...]:
         """List overrides of the configuration: the study's, the user's, then the row's own."""

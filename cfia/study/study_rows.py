@@ -16,8 +16,9 @@ from cfia.scoring.cells import Spread
 from cfia.scoring.scores_file import Scored, score
 from cfia.scoring.significance import Comparison, holm
 from cfia.scoring.trained import TrainedExperiment, begun_experiments, find_trained
+from cfia.study.planned import PlannedExperiment
 from cfia.study.study_file import Row
-from cfia.study.study_plan import PlannedExperiment, StudyPlan
+from cfia.study.study_plan import StudyPlan
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,9 @@ from cfia.naming import JOB
 from cfia.options import NEUTRAL
 from cfia.report.studies import write_list as write_experiment_list
 from cfia.study.cross import check_sources
+from cfia.study.planned import PlannedExperiment
 from cfia.study.request import numbers
-from cfia.study.study_plan import PlannedExperiment, StudyPlan, describe_plan
+from cfia.study.study_plan import StudyPlan, describe_plan
 from cfia.training.inputs import check_lists, check_unchanged
 from cfia.training.task_list import Task, write_list
 from cfia.training.training import (
@@ -44,6 +45,7 @@ def variables(plan: StudyPlan) -> dict[str, str | list[str]]:
     request, names, dumps = plan.request, plan.request.names(), plan.dumps
     written = [request.datadir / names.data, plan.directory]
     written += [dump.directory for dump in dumps]
+    written += [dump.text.parent for dump in dumps if dump.text]
     written += [planned.directory for planned in plan.experiments]
     for wrong in filter(None, map(obstacle, written)):
         raise UserError(wrong)
@@ -53,6 +55,7 @@ def variables(plan: StudyPlan) -> dict[str, str | list[str]]:
         "audio_dir": request.options["audio_dir"],
         "corpus_name": request.corpus,
         "text_file": request.options["text_file"],
+        "asr_model": request.options["asr_model"],
         "data": request.datadir / names.data,
         "folds_dir": request.datadir / "folds",
         "dumps": request.dumpdir,
@@ -71,6 +74,7 @@ def variables(plan: StudyPlan) -> dict[str, str | list[str]]:
         "dump_models": [dump.model for dump in dumps],
         "dump_layers": [dump.layer for dump in dumps],
         "dump_dirs": [str(dump.directory) for dump in dumps],
+        "dump_texts": [str(dump.text or "") for dump in dumps],
     }
 
 

@@ -16,11 +16,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from cfia import experiment, options
+from cfia import checks, experiment
 from cfia.cli import explain
 from cfia.errors import UserError
 from cfia.files import write_if_changed
 from cfia.naming import training_name
+from cfia.options import LARGEST_SEED
 from cfia.training.training import Training
 
 log = logging.getLogger(__name__)
@@ -74,7 +75,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def seed(text: str) -> int:
     """Read a seed, as a type of argparse."""
-    wrong = options.number(0, options.LARGEST_SEED)(text)
+    wrong = checks.number(0, LARGEST_SEED)(text)
     if wrong:
         raise argparse.ArgumentTypeError(f"{wrong}, not {text!r}")
     return int(text)

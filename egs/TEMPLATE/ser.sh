@@ -34,6 +34,8 @@ skip_bad=false             # leave out unreadable audio and list it
 allow_partial=false        # go on although parts of the corpus are missing
 text_tags="strip"          # strip or keep annotators' tags such as [LAUGHTER] in transcripts
 text_file=                 # a Kaldi text (of a recogniser, say) to use as transcripts
+text_source=gold           # transcripts that systems read: gold, or asr, recognised ones
+asr_model=                 # with asr, the recogniser: pocketsphinx, a hub id or a directory
 # Folds
 cv=session                 # what is tested: session, speaker, kfold<k>, given or utterance<k>
 validation=random20        # random<percent>, partner, next_speaker, next_session, given or none

@@ -22,7 +22,7 @@ import torch
 
 from cfia.experiment import record
 from cfia.options import EVERY
-from cfia.study.study_plan import PlannedDump, PlannedExperiment
+from cfia.study.planned import PlannedDump, PlannedExperiment
 from tests.bench import iemocap, processes
 
 FOLDS = {"session": 5, "speaker": 10}

@@ -23,6 +23,7 @@ FLAGS = {
     "audio_model", "audio_layer", "hub", "text_upstream", "text_model", "text_layer", "text_file",
     "text_tags", "train_config", "train_args", "datadir", "dumpdir", "expdir", "feature_cache",
     "skip_bad", "allow_partial", "allow_contaminated", "force", "study", "dry_run", "verbose",
+    "text_source", "asr_model",
 }  # fmt: skip
 
 
@@ -97,6 +98,9 @@ def test_help_shows_the_recipes_values_and_the_users() -> None:
         (["--systems", "nonsense"], "no system 'nonsense'"),
         (["--labels", "5"], "--labels is '5'; this recipe has 4"),
         (["--text_file", "none.txt"], "--text_file: no such file"),
+        (["--text_source", "asr"], "--text_source asr needs --asr_model: pocketsphinx, or the hub"),
+        (["--text_source", "both"], "--text_source is 'both'; legal values are gold, asr"),
+        (["--asr_model", "pocketsphinx"], "--asr_model goes with --text_source asr"),
         (["--audio_model", "./none"], "--audio_model: no such directory"),
         (["--config", "none.sh"], "none.sh"),
         (["--train_config", "none.yaml"], "no such file"),

@@ -17,7 +17,7 @@ from cfia.kaldi.data_dir import DataDir
 from cfia.kaldi.table import write_table
 from cfia.naming import fold_and_seed, folds_scheme
 from cfia.options import EVERY
-from cfia.study.study_plan import PlannedDump, PlannedExperiment
+from cfia.study.planned import PlannedDump, PlannedExperiment
 from cfia.training.folds import make_scheme
 
 SYSTEMS = Path(__file__).resolve().parents[2] / "conf" / "systems"

@@ -21,7 +21,7 @@ from cfia.naming import (
     training_name,
     upstream_name,
 )
-from cfia.options import BOOLEAN, EVERY, OPTIONS, scheme_kind
+from cfia.options import BOOLEAN, EVERY, OPTIONS, PROTOCOL, recorded, scheme_kind
 from cfia.study.request import Request, read_request
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -58,6 +58,37 @@ def test_suffixes(tmp_path: Path) -> None:
     assert systems(tag="try", labels="6")[0] == "cfia_net_emotion2vec_bert_6_try"
     (tmp_path / "asr.txt").touch()
     assert make(text_file=str(tmp_path / "asr.txt")).dumps["text"] == "bert_asr"
+
+
+def test_recognised_text_is_in_the_names_of_what_reads_it_and_no_other() -> None:
+    asr = {"text_source": "asr", "asr_model": "openai/whisper-tiny"}
+    names = make(**asr, labels="6")
+    assert (names.data, names.text) == ("all_6", Path("asr/whisper-tiny/text"))
+    assert names.dumps == {"audio": "emotion2vec_6", "text": "bert_6_asr-whisper-tiny"}
+    assert (names.folds, names.scheme) == ("session_6", "session_6")
+    both, audio, text = systems(**asr, tag="try")
+    assert both == "cfia_net_emotion2vec_bert_asr-whisper-tiny_try"
+    assert (audio, text) == ("cfia_net_emotion2vec_try", "cfia_net_bert_asr-whisper-tiny_try")
+    assert systems(**asr, tag="try", systems=f"{both} {audio} {text}") == [both, audio, text]
+    assert make(text_source="asr", asr_model="pocketsphinx").text == Path("asr/pocketsphinx/text")
+
+
+def test_recognised_text_does_not_go_with_other_text(tmp_path: Path) -> None:
+    asr = {"text_source": "asr", "asr_model": "pocketsphinx"}
+    (tmp_path / "mine.txt").touch()
+    with pytest.raises(UserError, match="does not go with --text_file, whose transcripts are"):
+        request(**asr, text_file=str(tmp_path / "mine.txt"))
+    with pytest.raises(UserError, match=r"--asr_model: no such directory \./none"):
+        request(text_source="asr", asr_model="./none")
+    with pytest.raises(UserError, match=r"the model owner/\.\. would give a directory the name"):
+        request(text_source="asr", asr_model="owner/..")
+
+
+def test_experiments_without_a_recogniser_are_recorded_as_before() -> None:
+    values = {option.name: option.default for option in EVERY}
+    before = {"labels", "text_tags", "cv", "validation", "selection"}
+    assert recorded(PROTOCOL, values).keys() == before
+    assert recorded(PROTOCOL, {**values, "text_source": "asr"})["text_source"] == "asr"
 
 
 @given(st.from_regex(r"[A-Za-z0-9_.=,:+-]{1,20}", fullmatch=True))
@@ -280,6 +311,8 @@ choices = st.fixed_dictionaries(
         "audio_upstream": st.just("wavlm"),
         "audio_model": st.sampled_from(["", "a/b-large"]),
         "audio_layer": st.sampled_from(["", "3"]),
+        "text_source": st.just("asr"),
+        "asr_model": st.sampled_from(["pocketsphinx", "a/b-ctc"]),
         "tag": st.sampled_from(["", "x"]),
     }
 )
