@@ -25,7 +25,8 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     from cfia.kaldi.data_dir import DataDir
     from cfia.upstream.dump import run_job
-    from cfia.upstream.dump_plan import NEEDED, Plan
+    from cfia.upstream.dump_plan import Plan
+    from cfia.upstream.inputs import NEEDED
 
     data = DataDir.load(args.data, NEEDED[Plan.load(args.dir).settings.choice.modality])
     run_job(args.dir, data, args.job, "cuda" if args.ngpu else "cpu")

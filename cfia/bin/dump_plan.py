@@ -27,8 +27,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         print(0)
         return
     from cfia.kaldi.data_dir import DataDir
-    from cfia.upstream.dump_plan import NEEDED, Settings, find_model, make
+    from cfia.upstream.dump_plan import Settings, find_model, make
     from cfia.upstream.exposure import allowed_exposure
+    from cfia.upstream.inputs import NEEDED
     from cfia.upstream.registry import identify
 
     choice = Choice(args.modality, args.upstream, args.model or None, args.layer, args.hub)

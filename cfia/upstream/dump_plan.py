@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import math
-import os
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,6 @@ from cfia.errors import UserError
 from cfia.files import as_json, digest, read_json, sha256, write_json
 from cfia.frontend import NAME as FRONTEND
 from cfia.frontend import Frontend
-from cfia.kaldi import audio
 from cfia.kaldi.data_dir import DataDir
 from cfia.naming import MODALITIES
 from cfia.shapes import ShapeError, fit
@@ -28,14 +26,11 @@ from cfia.upstream.batches import durations, make_batches, split_jobs
 from cfia.upstream.checkpoint import Checkpoint
 from cfia.upstream.choice import Choice
 from cfia.upstream.exposure import UNKNOWN
+from cfia.upstream.inputs import audio_inputs, audio_stats
 
 NAME = "plan.json"
 # Size and time of each audio file when the dump was planned. Kept until the dump is merged.
 AUDIO = ".raw_audio.json"
-
-# The tables that a data directory must have for the features of a modality. One that was made for
-# imported features has no wav.scp: its audio features are there, and stage 3 is left out.
-NEEDED = {"audio": ("wav.scp",), "text": ("text",)}
 
 # The largest batch, padding included: seconds of audio, characters of text (four or five of which
 # make a token). A batch is also what a killed job loses, so it should take seconds, not minutes.
@@ -307,22 +302,7 @@ def _accept_corrected_audio(
 
 def _audio_stats(data: DataDir, settings: Settings) -> dict[str, list[int]]:
     """Recording -> size in bytes and time in ns of its file, if it is one and there."""
-    return {} if settings.choice.modality == "text" else _stats(data)
-
-
-def _stats(data: DataDir) -> dict[str, list[int]]:
-    stats = {r: path.stat() for r, path in _audio_files(data).items() if _exists(path)}
-    return {r: [status.st_size, status.st_mtime_ns] for r, status in stats.items()}
-
-
-def _audio_files(data: DataDir) -> dict[str, Path]:
-    """Recording -> its file, there or not, without those that come from a pipe."""
-    return {r: Path(spec) for r, spec in data.wav_scp.items() if not audio.is_pipe(spec)}
-
-
-def _exists(path: Path) -> bool:
-    # `Path.exists` raises for a name that is too long for the disk.
-    return os.path.exists(path)  # noqa: PTH110
+    return {} if settings.choice.modality == "text" else audio_stats(data)
 
 
 def remove_unfinished(directory: Path) -> None:
@@ -351,22 +331,4 @@ def _inputs(data: DataDir, settings: Settings) -> dict[str, str]:
     inputs = {} if model is None else {"model": model}
     if settings.choice.modality == "text":
         return inputs | {"text": sha256(data.path / "text")}
-    paths = [data.path / name for name in ("wav.scp", "utt2dur", "segments")]
-    inputs |= {path.name: sha256(path) for path in paths if path.exists()}
-    return inputs | {"audio": _audio_digest(data, skip_bad=settings.skip_bad)}
-
-
-def _audio_digest(data: DataDir, *, skip_bad: bool) -> str:
-    files = list(_audio_files(data).values())
-    missing = [path for path in files if not _exists(path)]
-    if missing and len(missing) == len(files):
-        raise UserError(
-            f"none of the audio files of {data.path}/wav.scp is there, such as {missing[0]}; mount "
-            "their disk, or run stage 1 with --force true and the --corpus_dir that they are in now"
-        )
-    if missing and not skip_bad:
-        raise UserError(
-            f"no such audio file {missing[0]}; correct {data.path}/wav.scp or the corpus, or leave "
-            "it out with --skip_bad true"
-        )
-    return digest(_stats(data))
+    return inputs | audio_inputs(data, skip_bad=settings.skip_bad)

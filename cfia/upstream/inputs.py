@@ -1,0 +1,58 @@
+"""What is read to make features and transcripts: the tables of a data directory, and its audio."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from cfia.errors import UserError
+from cfia.files import digest, sha256
+from cfia.kaldi import audio
+from cfia.kaldi.data_dir import DataDir
+
+# The tables that a data directory must have for the features of a modality. One that was made for
+# imported features has no wav.scp: its audio features are there, and stage 3 is left out.
+NEEDED = {"audio": ("wav.scp",), "text": ("text",)}
+
+
+def audio_inputs(data: DataDir, *, skip_bad: bool) -> dict[str, str]:
+    """Digest the tables that say which audio is read, and the audio, by sizes and times.
+
+    Raises:
+        UserError: an audio file is missing and bad audio is not skipped, or all are.
+    """
+    paths = [data.path / name for name in ("wav.scp", "utt2dur", "segments")]
+    inputs = {path.name: sha256(path) for path in paths if path.exists()}
+    return inputs | {"audio": _audio_digest(data, skip_bad=skip_bad)}
+
+
+def audio_stats(data: DataDir) -> dict[str, list[int]]:
+    """Map recordings to the size in bytes and time in ns of their file, if it is one and there."""
+    stats = {r: path.stat() for r, path in _audio_files(data).items() if _exists(path)}
+    return {r: [status.st_size, status.st_mtime_ns] for r, status in stats.items()}
+
+
+def _audio_files(data: DataDir) -> dict[str, Path]:
+    """Recording -> its file, there or not, without those that come from a pipe."""
+    return {r: Path(spec) for r, spec in data.wav_scp.items() if not audio.is_pipe(spec)}
+
+
+def _exists(path: Path) -> bool:
+    # `Path.exists` raises for a name that is too long for the disk.
+    return os.path.exists(path)  # noqa: PTH110
+
+
+def _audio_digest(data: DataDir, *, skip_bad: bool) -> str:
+    files = list(_audio_files(data).values())
+    missing = [path for path in files if not _exists(path)]
+    if missing and len(missing) == len(files):
+        raise UserError(
+            f"none of the audio files of {data.path}/wav.scp is there, such as {missing[0]}; mount "
+            "their disk, or run stage 1 with --force true and the --corpus_dir that they are in now"
+        )
+    if missing and not skip_bad:
+        raise UserError(
+            f"no such audio file {missing[0]}; correct {data.path}/wav.scp or the corpus, or leave "
+            "it out with --skip_bad true"
+        )
+    return digest(audio_stats(data))
