@@ -7,10 +7,8 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import sys
 import threading
-import time
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +16,6 @@ from typing import Any, TypeVar
 
 import numpy as np
 import soxr
-from tqdm import tqdm
 
 from cfia.errors import UserError
 from cfia.kaldi import archive, audio
@@ -27,11 +24,10 @@ from cfia.upstream import journal, origin
 from cfia.upstream.base import Features, Upstream
 from cfia.upstream.dump_plan import Plan
 from cfia.upstream.origin import Origins
+from cfia.upstream.progress import progress
 from cfia.upstream.registry import build
 from cfia.upstream.take_over import Sources, Taken
 
-# Seconds between two lines of progress in a log.
-REPORT_EVERY = 30.0
 # Utterances that a job encodes again before it takes any over.
 COMPARED = 2
 
@@ -111,7 +107,7 @@ def _run_batches(
 
         with contextlib.closing(ahead(load, numbers[done:], stop)) as batches:
             title = f"{plan.settings.name}, job {job}"
-            for batch in _progress(batches, done, len(numbers), title):
+            for batch in progress(batches, done, len(numbers), title, "batch"):
                 _dump_batch(plan, batch, upstream, begun)
 
 
@@ -266,20 +262,3 @@ def _check_features(utterance: str, matrix: Features, upstream: Upstream) -> Non
             f"utterance {utterance}: {name} gave features that are not finite numbers; check its "
             "audio or transcript, and the model's weights"
         )
-
-
-def _progress(batches: Iterable[T], done: int, total: int, title: str) -> Iterator[T]:
-    """Show progress over the batches that are left: a bar on a terminal, lines in a log."""
-    if done:
-        _log.info("%s: going on behind batch %d of %d", title, done, total)
-    if sys.stderr.isatty():
-        yield from tqdm(batches, desc=title, initial=done, total=total, unit="batch")
-        return
-    began = reported = time.monotonic()
-    for count, batch in enumerate(batches, start=1):
-        yield batch
-        now = time.monotonic()
-        if now - reported >= REPORT_EVERY or done + count == total:
-            reported = now
-            left = (now - began) / count * (total - done - count)
-            _log.info("%s: batch %d of %d, %d s left", title, done + count, total, left)

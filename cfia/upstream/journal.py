@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import json
-import logging
 import os
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
@@ -21,8 +19,7 @@ from typing import Any, TypedDict
 from cfia.errors import UserError
 from cfia.kaldi.table import write_table
 from cfia.shapes import fit
-
-_log = logging.getLogger(__name__)
+from cfia.upstream import json_lines
 
 
 @dataclass(frozen=True)
@@ -78,18 +75,18 @@ class Journal:
 
     def append(self, archive: bytes, batch: Batch) -> None:
         """Write a batch's archive entries, then the journal's line, each through to the disk."""
-        with _writing(self.files.unfinished), open(self.files.unfinished, "ab") as ark:
+        with json_lines.writing(self.files.unfinished), open(self.files.unfinished, "ab") as ark:
             ark.write(archive)
             ark.flush()
             os.fsync(ark.fileno())
-        with _writing(self.files.journal):
-            _append(self._handle, asdict(batch))
+        with json_lines.writing(self.files.journal):
+            json_lines.append(self._handle, asdict(batch))
         self.done.append(batch)
 
     def finish(self) -> None:
         """Write the scp and give the archive its name, which says that the job is finished."""
         offsets = {u: at for batch in self.done for u, at in batch.offsets.items()}
-        with _writing(self.files.scp):
+        with json_lines.writing(self.files.scp):
             write_table(self.files.scp, {u: f"{self.files.ark}:{at}" for u, at in offsets.items()})
             os.replace(self.files.unfinished, self.files.ark)
 
@@ -97,9 +94,6 @@ class Journal:
 @contextlib.contextmanager
 def opened(files: JobFiles, plan: str, frontend: dict[str, Any]) -> Iterator[Journal | None]:
     """Lock and open a job's journal behind the last whole batch that it knows.
-
-    The lock keeps apart two copies of one job, such as the orphan of a lost node and the job
-    that replaces it: the second waits, and then finds the job finished.
 
     Args:
         files: the job's files.
@@ -113,14 +107,9 @@ def opened(files: JobFiles, plan: str, frontend: dict[str, Any]) -> Iterator[Jou
         UserError: the job was begun with another encoder, another process has finished or begun
             the dump since, or the disk cannot be written.
     """
-    with _writing(files.journal):
-        handle = os.open(files.journal, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
-    try:
-        _lock(handle, files)
+    with json_lines.locked(files.journal, files.job) as handle:
         done = _begin(files, handle, plan, frontend)
         yield None if finished(files, plan) else Journal(files, handle, done)
-    finally:
-        os.close(handle)
 
 
 def read(files: JobFiles) -> tuple[dict[str, Any], list[Batch]]:
@@ -131,9 +120,8 @@ def read(files: JobFiles) -> tuple[dict[str, Any], list[Batch]]:
     Raises:
         UserError: a line is not as a job writes it.
     """
-    content = files.journal.read_bytes() if files.journal.exists() else b""
     try:
-        lines = [json.loads(line) for line in content.split(b"\n")[:-1]]
+        lines = json_lines.read(files.journal)
         if not lines:
             return {}, []
         header: dict[str, Any] = fit(_Header, lines[0], "line 1")
@@ -192,49 +180,11 @@ def _begin(files: JobFiles, handle: int, plan: str, frontend: dict[str, Any]) ->
         return done
     size = files.unfinished.stat().st_size if files.unfinished.exists() else 0
     done = [batch for batch in done if header["plan"] == plan and batch.end <= size]
-    with _writing(files.unfinished):
+    with json_lines.writing(files.unfinished):
         with open(files.unfinished, "ab") as ark:
             ark.truncate(done[-1].end if done else 0)
         # Without a whole batch the header is written again: its plan may be another.
-        lines = [header, *map(asdict, done)] if done else []
-        os.ftruncate(handle, sum(len(_line(line)) for line in lines))
+        json_lines.keep(handle, [header, *map(asdict, done)] if done else [])
         if not done:
-            _append(handle, {"plan": plan, "frontend": frontend})
+            json_lines.append(handle, {"plan": plan, "frontend": frontend})
     return done
-
-
-def _lock(handle: int, files: JobFiles) -> None:
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        _log.info("another process is at work on job %d; waiting for its end", files.job)
-        fcntl.flock(handle, fcntl.LOCK_EX)
-    except OSError as error:
-        # Some network file systems have no locks. Then it is the scheduler's business.
-        _log.warning("%s cannot be locked (%s)", files.journal, error.strerror)
-    if os.fstat(handle).st_nlink == 0:
-        raise UserError(
-            f"{files.directory} was finished or begun again by another process; run the stage again"
-        )
-
-
-def _append(handle: int, value: dict[str, Any]) -> None:
-    with open(handle, "ab", closefd=False) as journal:
-        journal.write(_line(value))
-    os.fsync(handle)
-
-
-def _line(value: dict[str, Any]) -> bytes:
-    return json.dumps(value, ensure_ascii=False).encode() + b"\n"
-
-
-@contextlib.contextmanager
-def _writing(path: Path) -> Iterator[None]:
-    """Turn a full disk and the like into one sentence."""
-    try:
-        yield
-    except OSError as error:
-        raise UserError(
-            f"{path} cannot be written ({error.strerror}); free some space or correct "
-            "the permissions, and run the same command again: it goes on from where it was"
-        ) from None
