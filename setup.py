@@ -23,6 +23,8 @@ REQUIRES = [
     "tqdm>=4.66",  # progress with time left
     "tensorboard>=2.16",  # training curves in a browser
     "espeakng-loader>=0.2",  # the voice of the synthetic corpus
+    "pocketsphinx>=5.1",  # a recogniser of English whose package has its model
+    "jiwer>=4.0",  # word error rates
 ]
 
 # Installed by utils/install.py in a step of its own, without its dependencies (an old torch).

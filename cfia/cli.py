@@ -52,6 +52,13 @@ def boolean(text: str) -> bool:
     return text == "true"
 
 
+def positive(text: str) -> int:
+    """Read a whole number from 1 on."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a number from 1, not {text!r}")
+    return int(text)
+
+
 def run(main: Callable[[Sequence[str] | None], None], argv: Sequence[str] | None = None) -> None:
     """Run a program: log to stderr, turn what `explain` explains into one line and exit code 1."""
     logging.basicConfig(level=_log_level(), format="%(message)s", stream=sys.stderr)

@@ -23,12 +23,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     args = p.parse_args(argv)
 
-    from cfia.kaldi.data_dir import DataDir
     from cfia.upstream.dump import run_job
     from cfia.upstream.dump_plan import Plan
-    from cfia.upstream.inputs import NEEDED
+    from cfia.upstream.inputs import read_data
 
-    data = DataDir.load(args.data, NEEDED[Plan.load(args.dir).settings.choice.modality])
+    settings = Plan.load(args.dir).settings
+    data = read_data(args.data, settings.choice.modality, settings.text)
     run_job(args.dir, data, args.job, "cuda" if args.ngpu else "cpu")
 
 

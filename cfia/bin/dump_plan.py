@@ -9,7 +9,8 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from cfia.cli import boolean, parser, run
+from cfia import marker
+from cfia.cli import boolean, parser, positive, run
 from cfia.naming import MODALITIES
 from cfia.options import LEGAL
 from cfia.upstream import imported
@@ -26,14 +27,17 @@ def main(argv: Sequence[str] | None = None) -> None:
         imported.check(args.dir, args.modality, args.data)
         print(0)
         return
-    from cfia.kaldi.data_dir import DataDir
     from cfia.upstream.dump_plan import Settings, find_model, make
     from cfia.upstream.exposure import allowed_exposure
-    from cfia.upstream.inputs import NEEDED
+    from cfia.upstream.inputs import TEXT, read_data
     from cfia.upstream.registry import identify
 
     choice = Choice(args.modality, args.upstream, args.model or None, args.layer, args.hub)
-    data = DataDir.load(args.data, NEEDED[args.modality])
+    text = TEXT
+    if args.text:
+        text = str(args.text.relative_to(args.data))
+        marker.output_digest(args.text.parent, "stage 4 (recognised text)")
+    data = read_data(args.data, args.modality, text)
     files = find_model(args.dir, data, choice, force=args.force)
     identity = identify(choice, files)
     exposure = None
@@ -48,6 +52,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         exposure=exposure,
         identity=str(identity) if identity else None,
         files=files.record() if files else None,
+        text=text,
     )
     print(make(args.dir, data, settings, args.nj, force=args.force))
 
@@ -65,9 +70,12 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
         help="where a hub id is looked up: Hugging Face or ModelScope (default: hf)",
     )
     p.add_argument("--data", type=Path, required=True, help="the data directory")
+    p.add_argument(
+        "--text", type=_file, metavar="FILE", help="a recogniser's text in it, to be encoded"
+    )
     p.add_argument("--dir", type=Path, required=True, help="the dump directory")
-    p.add_argument("--nj", type=_positive, default=1, help="the most jobs (default: 1)")
-    p.add_argument("--num_threads", type=_positive, default=1, help="per job (default: 1)")
+    p.add_argument("--nj", type=positive, default=1, help="the most jobs (default: 1)")
+    p.add_argument("--num_threads", type=positive, default=1, help="per job (default: 1)")
     p.add_argument(
         "--compression_method",
         type=int,
@@ -93,6 +101,8 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
             f"{', '.join(upstreams)}, and {args.dir} holds no features that were imported under "
             "that name (cfia import_features)"
         )
+    if args.text and not (args.modality == "text" and args.text.is_relative_to(args.data)):
+        p.error(f"--text {args.text}: it is for --modality text, and a file in {args.data}")
     if args.corpus and args.exposure is None:
         p.error("--corpus: needs --exposure")
     from cfia.kaldi.archive import COMPRESSION_METHODS
@@ -113,10 +123,9 @@ def _layer(text: str) -> int | str | None:
     return int(text) if text else None
 
 
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"expected a number from 1, not {text!r}")
-    return int(text)
+def _file(text: str) -> Path | None:
+    """Read a path; nothing is none."""
+    return Path(text) if text else None
 
 
 if __name__ == "__main__":

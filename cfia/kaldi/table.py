@@ -115,25 +115,30 @@ def has_mark(path: str | os.PathLike[str]) -> bool:
         return handle.read(len(codecs.BOM_UTF8)) == codecs.BOM_UTF8
 
 
-def write_table(path: str | os.PathLike[str], rows: Mapping[str, str]) -> None:
+def write_table(
+    path: str | os.PathLike[str], rows: Mapping[str, str], *, allow_empty: bool = False
+) -> None:
     """Write a table, keys in C-locale order, whole or not at all.
+
+    With `allow_empty` a value may be "", and its line holds the key alone.
 
     Raises:
         UserError: a key is empty, has white space or unseen characters in it, or a value is empty
             or spans lines, so that the table could not be read back.
     """
     for key, value in rows.items():
-        _check_row(path, key, value)
+        _check_row(path, key, value, allow_empty=allow_empty)
     with atomic_write(path) as handle:
-        handle.writelines(f"{key} {rows[key]}\n" for key in sorted(rows))
+        handle.writelines(f"{key} {rows[key]}".rstrip(BLANKS) + "\n" for key in sorted(rows))
 
 
-def _check_row(path: str | os.PathLike[str], key: str, value: str) -> None:
+def _check_row(path: str | os.PathLike[str], key: str, value: str, *, allow_empty: bool) -> None:
     if not key or _NOT_IN_KEY.search(key):
         raise UserError(f"{path}: {key!r} cannot be an id in a table; rename it without blanks")
     if fault := unseen(key):
         raise UserError(f"{path}: {fault}; rename it without")
-    if not value.strip(BLANKS) or value.strip(BLANKS) != value or "\n" in value:
+    empty = not value.strip(BLANKS) and not (allow_empty and value == "")
+    if empty or value.strip(BLANKS) != value or "\n" in value:
         raise UserError(
             f"{path}: {key} has the value {value!r}, which cannot be written to a table; it must "
             "not be empty, span lines, or begin or end with a blank"

@@ -8,10 +8,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from cfia.asr import word_errors
 from cfia.corpus.corpus_conf import Standard, is_standard
 from cfia.experiment import ELSEWHERE, ORACLE, SHARES_SPEAKERS, SPEAKERS_SHARED
 from cfia.kaldi.table import read_table
 from cfia.metrics import HEADLINES, METRICS, UNBALANCED, Metric, confusion, unbalanced
+from cfia.naming import ASR
 from cfia.options import scheme_kind
 from cfia.report.table import Column, Table
 from cfia.scoring.cells import Cell, Estimate, Spread
@@ -216,6 +218,7 @@ def _notes(rows: Sequence[Scored]) -> list[str]:
         *_fold_notes(rows),
         "Encoders saw: what their own training had of this corpus: none of it, its audio without "
         "labels, its labels, or unknown (conf/exposure.yaml).",
+        *_recognised_notes(rows),
         *_validation_notes(rows),
         *seed_notes(rows),
         *_left_out(rows),
@@ -236,6 +239,18 @@ def _left_out(rows: Sequence[Scored]) -> list[str]:
     tables = [place / "skipped" for place in dict.fromkeys(places)]
     counts = {path: counted(len(read_table(path)), "utterance") for path in tables if path.exists()}
     return [f"Left out of the corpus: {n}, which {path} lists." for path, n in counts.items()]
+
+
+def _recognised_notes(rows: Sequence[Scored]) -> list[str]:
+    """Say how many words recognisers got wrong, where the corpus has transcripts that tell."""
+    notes = []
+    trained = [row.trained for row in rows]
+    for data, name in dict.fromkeys((t.data, t.experiment.recogniser) for t in trained):
+        found = word_errors.read(data / ASR / name) if name else None
+        if found is not None:
+            notes.append(f"Text of {name}: word error rate {found.whole}; {data / ASR / name} has "
+                         "it by class and speaker.")  # fmt: skip
+    return notes
 
 
 def _validation_notes(rows: Sequence[Scored]) -> list[str]:

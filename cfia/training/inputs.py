@@ -13,11 +13,13 @@ from cfia.files import digest, sha256
 from cfia.frontend import Frontend
 from cfia.kaldi.table import read_table
 from cfia.kaldi.validate import check_unedited
+from cfia.naming import ASR
 from cfia.options import scheme_kind
 from cfia.training import fold_check
 from cfia.training.folds import TESTED, class_advice, read_folds
 from cfia.upstream import imported
 
+RECOGNISED = f"{ASR}/"  # the tables that recognisers have written, from the data directory
 MADE_BY = {"audio": "stage 3", "text": "stage 4"}
 FEATURE_TABLES = ("wav.scp", "segments", "utt2dur", "text")  # those that features are made from
 FOLD_TABLES = ("utt2spk", "utt2emo", "utt2session", "utt2split")  # those that folds are made from
@@ -72,7 +74,9 @@ def _compare_tables(
     for name, digest_then in recorded.inputs.items() if recorded else ():
         table = name.removeprefix(prefix) if name.startswith(prefix) else ""
         path = data / table
-        if table in tables and not (path.exists() and sha256(path) == digest_then):
+        if table not in tables and not table.startswith(RECOGNISED):
+            continue
+        if not (path.exists() and sha256(path) == digest_then):
             raise UserError(
                 f"{directory} was made from another {table} than {path} is now; run {made_by} "
                 "again with --force true"

@@ -155,7 +155,7 @@ def find(choice: Choice, revision: str | None = None) -> Checkpoint:
         UserError: there is no such directory, it lacks what makes up a model, or the hub cannot
             give the model.
     """
-    return first_whole(sources(default_model(choice), choice.hub, revision), _fetch)
+    return first_whole(sources(default_model(choice), choice.hub, revision), fetch_model)
 
 
 def first_whole(places: Sequence[Source], fetch: Callable[[Source], Path]) -> Checkpoint:
@@ -176,7 +176,8 @@ def first_whole(places: Sequence[Source], fetch: Callable[[Source], Path]) -> Ch
     raise errors[-1]
 
 
-def _fetch(source: Source) -> Path:
+def fetch_model(source: Source) -> Path:
+    """Fetch a model of transformers from a source: settings and weights; see `find`."""
     directory = source.fetch(SETTINGS)
     for patterns in (SAFE_WEIGHTS, PICKLED_WEIGHTS):
         directory = source.fetch([*SETTINGS, *patterns])
@@ -216,8 +217,8 @@ def load(model_class: Any, checkpoint: Checkpoint, unused: str) -> Any:
     Args:
         model_class: a class of transformers with `from_pretrained`.
         checkpoint: its files.
-        unused: the one part of the model that we do not run. In all others a key that is
-            missing, left over or of another shape is an error. Heads, which `model_class` does
+        unused: the one part of the model that we do not run; "" for none. In all others a key that
+            is missing, left over or of another shape is an error. Heads, which `model_class` does
             not have, may be left over.
 
     Raises:
@@ -250,7 +251,8 @@ def load(model_class: Any, checkpoint: Checkpoint, unused: str) -> Any:
 
 def _check_keys(checkpoint: Checkpoint, model: Any, info: dict[str, Any], unused: str) -> None:
     prefix = f"{model.base_model_prefix}."
-    used = {name for name, _ in model.named_children()} - {unused}
+    parts = [*model.named_children(), *model.base_model.named_children()]
+    used = {name for name, _ in parts} - {unused}
     kinds = []
     for kind in ("missing_keys", "unexpected_keys", "mismatched_keys"):
         keys = [key if isinstance(key, str) else key[0] for key in info[kind]]

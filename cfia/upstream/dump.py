@@ -215,10 +215,10 @@ def _load_batch(
             if remark := batch.taken[utterance].remark:
                 batch.remarks[utterance] = remark
             continue
-        if plan.settings.choice.modality == "text":
-            batch.items[utterance] = data.text[utterance]
-            continue
         try:
+            if plan.settings.choice.modality == "text":
+                batch.items[utterance] = _transcript(utterance, plan, data)
+                continue
             samples, rate = audio.load(*data.audio(utterance))
             batch.items[utterance] = _resample(samples, rate, upstream)
             if clause := audio.remark(samples):
@@ -230,6 +230,15 @@ def _load_batch(
     if batch.skipped and not upstream.independent:
         batch.origins = {}  # other utterances than these were encoded together
     return batch
+
+
+def _transcript(utterance: str, plan: Plan, data: DataDir) -> str:
+    if utterance not in data.text:
+        raise UserError(
+            f"{data.path / plan.settings.text} lacks it, for its audio is bad; leave it out with "
+            "--skip_bad true"
+        )
+    return data.text[utterance]
 
 
 def _resample(samples: Features, rate: int, upstream: Upstream) -> Features:

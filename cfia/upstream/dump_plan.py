@@ -26,7 +26,7 @@ from cfia.upstream.batches import durations, make_batches, split_jobs
 from cfia.upstream.checkpoint import Checkpoint
 from cfia.upstream.choice import Choice
 from cfia.upstream.exposure import UNKNOWN
-from cfia.upstream.inputs import audio_inputs, audio_stats
+from cfia.upstream.inputs import TEXT, audio_inputs, audio_stats
 
 NAME = "plan.json"
 # Size and time of each audio file when the dump was planned. Kept until the dump is merged.
@@ -49,6 +49,7 @@ class Settings:
         identity: `registry.Identity` of its weights, in words; None without weights.
         files: the place of its model (`Checkpoint.record`), so that all jobs take the same, and
             none asks a hub; None without weights.
+        text: the file of the transcripts that are encoded, from the data directory.
     """
 
     choice: Choice
@@ -58,6 +59,7 @@ class Settings:
     exposure: str | None = None
     identity: str | None = None
     files: dict[str, str | None] | None = None
+    text: str = TEXT
 
     @property
     def name(self) -> str:
@@ -100,7 +102,7 @@ class Plan:
         settings = values["settings"]
         settings["choice"] |= {"model": None, "hub": ""}
         settings |= {"skip_bad": False, "exposure": None}
-        del settings["identity"], settings["files"]
+        del settings["identity"], settings["files"], settings["text"]
         return digest(values)
 
     def update(self, directory: Path, settings: Settings) -> None:
@@ -318,7 +320,9 @@ def _plan(data: DataDir, settings: Settings, nj: int) -> Plan:
         remark = registry.survey(settings.choice, settings.checkpoint(), data.text.values())
         if remark:
             _log.warning("%s", remark)
-        lengths, budget = {u: float(len(t)) for u, t in data.text.items()}, BATCH_CHARACTERS
+        # A recogniser's transcripts may lack some, which the jobs skip or stop at.
+        lengths = {u: float(len(data.text.get(u, ""))) for u in data.utterances}
+        budget = BATCH_CHARACTERS
     batches = make_batches(lengths, budget)
     # `sum` rounds otherwise from Python 3.12 on, and batches would be dealt to other jobs.
     weights = [math.fsum(lengths[utterance] for utterance in batch) for batch in batches]
@@ -330,5 +334,5 @@ def _inputs(data: DataDir, settings: Settings) -> dict[str, str]:
     model = registry.model_digest(settings.choice, settings.checkpoint())
     inputs = {} if model is None else {"model": model}
     if settings.choice.modality == "text":
-        return inputs | {"text": sha256(data.path / "text")}
+        return inputs | {settings.text: sha256(data.path / settings.text)}
     return inputs | audio_inputs(data, skip_bad=settings.skip_bad)

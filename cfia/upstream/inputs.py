@@ -3,16 +3,43 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
+from cfia.corpus.transcripts import NO_WORDS
 from cfia.errors import UserError
 from cfia.files import digest, sha256
 from cfia.kaldi import audio
 from cfia.kaldi.data_dir import DataDir
+from cfia.kaldi.table import read_table
 
 # The tables that a data directory must have for the features of a modality. One that was made for
 # imported features has no wav.scp: its audio features are there, and stage 3 is left out.
 NEEDED = {"audio": ("wav.scp",), "text": ("text",)}
+TEXT = "text"  # the table of a data directory's own transcripts
+
+
+def read_data(directory: Path, modality: str, text: str = TEXT) -> DataDir:
+    """Read a data directory for the features of a modality.
+
+    Args:
+        text: the file of the transcripts, from the directory. A recogniser's may lack utterances,
+            whose audio it could not read; where it heard nothing the text is `...`, for an encoder
+            must have something.
+
+    Raises:
+        UserError: as `DataDir.load`; or the transcripts name an utterance that is not there.
+    """
+    if text == TEXT:
+        return DataDir.load(directory, NEEDED[modality])
+    data = DataDir.load(directory, ())
+    recognised = read_table(directory / text, allow_empty=True)
+    if unknown := recognised.keys() - data.utt2spk.keys():
+        raise UserError(
+            f"{directory / text} has {min(unknown)}, which {directory}/utt2spk lacks; run stage 4 "
+            "again with --force true"
+        )
+    return replace(data, text={utt: words or NO_WORDS for utt, words in recognised.items()})
 
 
 def audio_inputs(data: DataDir, *, skip_bad: bool) -> dict[str, str]:

@@ -70,10 +70,11 @@ def read(data: DataDir, modality: str, utterances: Sequence[str]) -> dict[str, s
     """Digest what the features of utterances are made from.
 
     That is a transcript; or the path, size and time of an audio file, and the part of it. What a
-    pipe of wav.scp reads nobody knows, nor is a file known that is not there: None.
+    pipe of wav.scp reads nobody knows, nor is a file or transcript known that is not there: None.
     """
     if modality == "text":
-        return {utterance: digest(data.text[utterance]) for utterance in utterances}
+        found = {utterance: data.text.get(utterance) for utterance in utterances}
+        return {utterance: text and digest(text) for utterance, text in found.items()}
     return {utterance: _audio(*data.audio(utterance)) for utterance in utterances}
 
 

@@ -166,7 +166,8 @@ dump_features() { # modality
         log "${dump_upstreams[i]}: ${dir}"
         jobs=$(python -m cfia.bin.dump_plan --modality "$1" --upstream "${dump_upstreams[i]}" \
             --model "${dump_models[i]}" --layer "${dump_layers[i]}" --hub "${hub}" --data "${data}" \
-            --dir "${dir}" --nj "${nj}" --num_threads "${num_threads}" --skip_bad "${skip_bad}" \
+            --text "${dump_texts[i]}" --dir "${dir}" --nj "${nj}" --num_threads "${num_threads}" \
+            --skip_bad "${skip_bad}" \
             --compression_method "${compression_method}" --corpus "${corpus_name}" \
             --exposure "${root_dir}/conf/exposure.yaml" \
             --allow_contaminated "${allow_contaminated}" --force "${force}")
@@ -180,6 +181,24 @@ dump_features() { # modality
     done
 }
 
+# The transcripts of a recogniser, where a system of this run reads them: asr/<recogniser>/text in
+# the data directory, and its word error rate.
+recognise() {
+    local dir jobs
+    for dir in $(printf '%s\n' "${dump_texts[@]%/text}" | sort -u); do
+        log "${asr_model}: ${dir}"
+        jobs=$(python -m cfia.bin.asr_plan --data "${data}" --model "${asr_model}" --hub "${hub}" \
+            --nj "${nj}" --num_threads "${num_threads}" --skip_bad "${skip_bad}" --force "${force}")
+        jobs=${jobs##*$'\n'}
+        [ "${jobs}" -gt 0 ] || continue
+        log "${jobs} jobs; logs are ${dir}/log/asr.*.log"
+        # shellcheck disable=SC2086
+        ${run_cmd} "${job}=1:${jobs}" "${dir}/log/asr.${job}.log" \
+            python -m cfia.bin.asr --dir "${dir}" --data "${data}" --job "${job}" --ngpu "${ngpu}"
+        python -m cfia.bin.asr_merge --dir "${dir}" --data "${data}"
+    done
+}
+
 if wanted 3; then
     log "Stage 3: audio features in ${dumps}"
     dump_features audio
@@ -187,6 +206,7 @@ fi
 
 if wanted 4; then
     log "Stage 4: text features in ${dumps}"
+    recognise
     dump_features text
 fi
 

@@ -23,6 +23,9 @@ import numpy as np
 import soundfile
 
 from cfia.bin import (
+    asr,
+    asr_merge,
+    asr_plan,
     dump,
     dump_merge,
     dump_plan,
@@ -155,7 +158,7 @@ class Stages:
     def run(self, first: int, last: int) -> None:
         """Run stages, in their order."""
         stages = [
-            self._data, self._folds, lambda: self._dump("audio"), lambda: self._dump("text"),
+            self._data, self._folds, lambda: self._dump("audio"), self._text,
             lambda: self._work_off("train", train.main),
             lambda: self._work_off("posteriors", posteriors.main),
             lambda: score.main(["--expdir", *self.names["exp"]]), self._report,
@@ -186,15 +189,34 @@ class Stages:
         options = ["--need", need, "--suffix", suffix, "--force", self.force]
         folds.main(["--data", data, "--out", out, *options, *schemes])
 
+    def _text(self) -> None:
+        self._recognise()
+        self._dump("text")
+
+    def _recognise(self) -> None:
+        (data,) = self.names["data"]
+        for directory in {text.removesuffix("/text") for text in self.names["dump_texts"] if text}:
+            flags = ("nj", "num_threads", "hub", "skip_bad", "force")
+            options = [word for name in flags for word in (f"--{name}", self.options[name])]
+            where = ["--dir", directory, "--data", data]
+            printed = io.StringIO()
+            with contextlib.redirect_stdout(printed):
+                asr_plan.main(["--data", data, "--model", *self.names["asr_model"], *options])
+            jobs = int(printed.getvalue())
+            for job in range(1, jobs + 1):
+                asr.main([*where, "--job", str(job)])
+            if jobs:
+                asr_merge.main(where)
+
     def _dump(self, modality: str) -> None:
         (data,), names = self.names["data"], self.names
-        columns = ("dump_modalities", "dump_upstreams", "dump_models", "dump_layers", "dump_dirs")
-        rows = zip(*(names[column] for column in columns), strict=True)
-        for _, upstream, model, layer, directory in (row for row in rows if row[0] == modality):
+        columns = ("modalities", "upstreams", "models", "layers", "dirs", "texts")
+        every = zip(*(names[f"dump_{column}"] for column in columns), strict=True)
+        for _, upstream, model, layer, directory, text in (r for r in every if r[0] == modality):
             flags = ("nj", "num_threads", "hub", "skip_bad", "compression_method", "force")
             options = [word for name in flags for word in (f"--{name}", self.options[name])]
             what = ["--modality", modality, "--upstream", upstream, "--model", model]
-            where = ["--layer", layer, "--data", data, "--dir", directory]
+            where = ["--layer", layer, "--data", data, "--text", text, "--dir", directory]
             known = ["--exposure", str(ROOT / "conf" / "exposure.yaml")]
             known += ["--corpus", *names["corpus_name"]]
             printed = io.StringIO()

@@ -35,7 +35,7 @@ def save_whisper(directory: Path, seed: int = 0) -> Any:
     )
     model = WhisperModel(config).eval()
     # Fresh models have zero biases and unit norms: nothing would show if one were left out.
-    _jitter(model)
+    jitter(model)
     model.save_pretrained(directory)
     WhisperFeatureExtractor().save_pretrained(directory)
     return model
@@ -59,7 +59,7 @@ def save_bert(directory: Path, seed: int = 0, *, head: bool = False) -> Any:
         max_position_embeddings=40,
     )
     model = (BertForMaskedLM if head else BertModel)(config).eval()
-    _jitter(model)
+    jitter(model)
     model.save_pretrained(directory)
     (directory / "vocab.txt").write_text("".join(f"{word}\n" for word in WORDS))
     BertTokenizerFast(str(directory / "vocab.txt")).save_pretrained(directory)
@@ -107,7 +107,7 @@ def _save_speech(directory: Path, family: str, norm: str, seed: int, head: str) 
         num_codevectors_per_group=4,
     )
     model = getattr(transformers, f"{family}For{head}" if head else f"{family}Model")(config).eval()
-    _jitter(model)
+    jitter(model)
     model.save_pretrained(directory)
     extractor = transformers.Wav2Vec2FeatureExtractor(do_normalize=norm == "layer")
     extractor.save_pretrained(directory)
@@ -132,7 +132,7 @@ def edit_weights(directory: Path, **changes: Any) -> None:
     save_file(weights, path, metadata={"format": "pt"})
 
 
-def _jitter(model: Any) -> None:
+def jitter(model: Any) -> None:
     import torch
 
     with torch.no_grad():
