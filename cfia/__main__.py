@@ -15,7 +15,7 @@ from cfia.cli import run
 # The programs that ser.sh calls; a user calls the others.
 STAGES = (
     "plan", "layout", "folds", "dump_plan", "dump", "dump_merge", "asr_plan", "asr", "asr_merge",
-    "train", "posteriors", "score", "report",
+    "corrupt_text", "train", "posteriors", "score", "report",
 )  # fmt: skip
 
 
