@@ -27,6 +27,7 @@ from cfia.naming import (
     folds_scheme,
     names,
     of_corpora,
+    recogniser_name,
     trained_corpus,
     with_errors,
 )
@@ -78,6 +79,12 @@ class StudyPlan:
         """The suffix of the study's own directories and tables; "" for none."""
         return "_".join(filter(None, [self.study.tag, self.request.options["tag"]]))
 
+    @property
+    def recogniser(self) -> str:
+        """The name of the recogniser that is given; "" where none is."""
+        model = self.request.options["asr_model"]
+        return recogniser_name(model) if model else ""
+
     @cached_property
     def standard(self) -> Standard:
         """The standard protocol of the corpus; empty where its page names none."""
@@ -116,6 +123,13 @@ class StudyPlan:
         found = [dump for planned in self.experiments for dump in planned.dumps]
         found += [dump for p in self.experiments if p.tested for dump in p.tested.dumps]
         return list(dict.fromkeys(found))
+
+    @property
+    def recognised(self) -> Path | None:
+        """The directory of the recogniser's text; None where nothing is made of it."""
+        if not any(dump.text for dump in self.dumps):
+            return None
+        return self.request.datadir / self.request.names().data / ASR / self.recogniser
 
     @property
     def corrupted(self) -> dict[Path, int]:

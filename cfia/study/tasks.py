@@ -56,6 +56,7 @@ def variables(plan: StudyPlan) -> dict[str, str | list[str]]:
         "corpus_name": request.corpus,
         "text_file": request.options["text_file"],
         "asr_model": request.options["asr_model"],
+        "recognised": plan.recognised or "",
         "data": request.datadir / names.data,
         "folds_dir": request.datadir / "folds",
         "dumps": request.dumpdir,
@@ -75,6 +76,8 @@ def variables(plan: StudyPlan) -> dict[str, str | list[str]]:
         "dump_layers": [dump.layer for dump in dumps],
         "dump_dirs": [str(dump.directory) for dump in dumps],
         "dump_texts": [str(dump.text or "") for dump in dumps],
+        "error_dirs": [str(directory) for directory in plan.corrupted],
+        "error_percents": [str(percent) for percent in plan.corrupted.values()],
     }
 
 
