@@ -7,18 +7,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cfia import experiment
+from cfia import experiment, marker
+from cfia.directories import remove
 from cfia.errors import UserError
 from cfia.files import read_yaml
 from cfia.kaldi.table import read_table
 from cfia.study import tasks
 from cfia.study.study_plan import describe_plan
-from cfia.training.training import Training, train
+from cfia.training.training import TAKEN, Training, train
 from tests.support.experiment import seal, write_dump
 from tests.support.studies import Recipe, entry
 
 STUDY = """\
-train_args: {epochs: 2, hidden: 4, channels: 4, features: 3, batch_size: 16, lr: 5e-3}
+train_args: {epochs: 1, hidden: 4, channels: 2, features: 2, batch_size: 32}
 cv: session
 tables:
   table:
@@ -109,6 +110,18 @@ def test_networks_are_trained_once_and_tested_with_each_text(recipe: Recipe) -> 
     assert len(texts) == 1 + len(TESTED)  # the same networks, other features
     assert tasks.list_posteriors(recipe.plan()) == 0
     assert work_off(recipe) == []
+
+
+def test_a_kill_while_a_network_is_copied_changes_no_byte(recipe: Recipe) -> None:
+    work_off(recipe)
+    tested = experiment.read(recipe.exp / FIRST / "session")
+    training = Training(tested, 1, 1)
+    before = {name: (training.directory / name).read_bytes() for name in TAKEN}
+    remove(training.directory)
+    marker.start(training.directory, *training.marked())
+    (training.directory / ".best.pt.tmp.1").write_bytes(before["best.pt"][:100])
+    assert len(work_off(recipe)) == 1
+    assert {name: (training.directory / name).read_bytes() for name in TAKEN} == before
 
 
 def test_a_network_that_was_made_differently_is_not_tested(recipe: Recipe) -> None:

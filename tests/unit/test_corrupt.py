@@ -33,7 +33,7 @@ def recognised(draw: st.DrawFn) -> tuple[dict[str, str], dict[str, str]]:
     return gold, {utt: draw(HEARD) for utt in gold if draw(st.booleans())}
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(recognised(), st.integers(0, 40), st.integers(0, 3))
 def test_as_many_errors_as_are_asked_for(
     texts: tuple[dict[str, str], dict[str, str]], percent: int, seed: int
@@ -52,7 +52,7 @@ def test_as_many_errors_as_are_asked_for(
         assert corrupted == gold
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(recognised(), st.integers(0, 3))
 def test_what_is_right_with_many_errors_is_right_with_few(
     texts: tuple[dict[str, str], dict[str, str]], seed: int
