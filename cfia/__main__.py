@@ -18,7 +18,7 @@ from cfia.provenance import commit
 # The programs that ser.sh calls; a user calls the others.
 STAGES = (
     "plan", "layout", "folds", "dump_plan", "dump", "dump_merge", "asr_plan", "asr", "asr_merge",
-    "train", "posteriors", "score", "report", "pack",
+    "corrupt_text", "train", "posteriors", "score", "report", "pack",
 )  # fmt: skip
 
 

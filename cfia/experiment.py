@@ -28,6 +28,7 @@ SHARES_SPEAKERS = "shares speakers with training"  # of validation, where its sc
 ELSEWHERE = "elsewhere"  # the selection of an experiment that was not trained here
 SCORES = "scores.json"  # beside it, of its trainings
 _SHA256 = "sha256"
+_OF_TEST = ("systems", "tested_text")  # options that say where it is, or how it is tested alone
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,7 @@ class _Protocol(TypedDict):
     speakers_shared: NotRequired[bool]
     text_source: NotRequired[str]
     asr_model: NotRequired[str]
+    tested_text: NotRequired[str]
 
 
 class _Run(TypedDict):
@@ -99,12 +101,14 @@ class Experiment:
         directory: exp/<system>/<scheme>; not in the file.
         protocol: options of run.sh that say how it is trained and tested: cv, selection, ...; and
             `speakers_shared`, true, where speakers of a fold's test stand in its training, and
-            `asr_model`, the name of the recogniser whose transcripts it reads.
+            `asr_model`, the name of the recogniser whose transcripts it reads; and `tested_text`
+            the name of those that it is tested with, where they are others.
         run: options that say how it is computed, such as num_threads.
         classes: in the order of the network's outputs.
         parts: by their names, PARTS.
         trained_with: the resolved configuration, `config` in the file; None where the posteriors
             are from elsewhere (cfia/scoring/import_posteriors.py).
+        trained_in: the experiment whose networks it tests with other text; None: it trains its own.
     """
 
     directory: Path
@@ -117,6 +121,7 @@ class Experiment:
     folds: Folds
     parts: Mapping[str, Part]
     trained_with: Config | None
+    trained_in: Path | None = None
 
     @property
     def imported(self) -> bool:
@@ -217,6 +222,12 @@ class Experiment:
         """Digest all that can change a result."""
         return digest([self.options(), self.inputs()])
 
+    def trained_from(self) -> str:
+        """Digest all that can change its networks, whatever their epochs are not selected on."""
+        options = {key: v for key, v in self.options().items() if key not in _OF_TEST}
+        inputs = {key: v for key, v in self.inputs().items() if not key.startswith("test ")}
+        return digest([options, inputs])
+
     def difference(self, other: Experiment) -> str | None:
         """Name the first difference that can change a result; None if there is none."""
         return marker.first_difference(
@@ -227,6 +238,8 @@ class Experiment:
         """Write experiment.yaml into the experiment's directory, its own digest at the end."""
         values = _plain(dataclasses.asdict(self))
         del values["directory"], values["trained_with"]
+        if self.trained_in is None:  # as of all experiments before there were others
+            del values["trained_in"]
         values["config"] = _plain(self.trained_with.flat()) if self.trained_with else None
         self.directory.mkdir(parents=True, exist_ok=True)
         write_yaml(self.directory / NAME, {**values, _SHA256: digest(values)})

@@ -58,6 +58,11 @@ def recogniser_name(model: str) -> str:
     return checked(model_name(model), f"the model {model}")
 
 
+def with_errors(model: str, percent: int) -> str:
+    """Name gold text with word errors as a recogniser's: `pocketsphinx-errors10`."""
+    return f"{recogniser_name(model)}-errors{percent}"
+
+
 def checked(name: str, what: str) -> str:
     """Check what a directory's name is made of: it must neither hide it nor lead elsewhere.
 

@@ -56,6 +56,7 @@ def variables(plan: StudyPlan) -> dict[str, str | list[str]]:
         "corpus_name": request.corpus,
         "text_file": request.options["text_file"],
         "asr_model": request.options["asr_model"],
+        "recognised": plan.recognised or "",
         "data": request.datadir / names.data,
         "folds_dir": request.datadir / "folds",
         "dumps": request.dumpdir,
@@ -78,6 +79,8 @@ def variables(plan: StudyPlan) -> dict[str, str | list[str]]:
         "dump_layers": [dump.layer for dump in dumps],
         "dump_dirs": [str(dump.directory) for dump in dumps],
         "dump_texts": [str(dump.text or "") for dump in dumps],
+        "error_dirs": [str(directory) for directory in plan.corrupted],
+        "error_percents": [str(percent) for percent in plan.corrupted.values()],
     }
 
 
@@ -139,7 +142,7 @@ def trained(plan: StudyPlan) -> list[Training]:
     """List the trainings that are finished and tested, whatever the options are now."""
     begun = []
     for planned in plan.experiments:
-        if (planned.directory / experiment.NAME).exists():
+        if planned.trained_in is None and (planned.directory / experiment.NAME).exists():
             recorded = experiment.read(planned.directory)
             begun += [Training(recorded, fold, seed) for seed, fold in recorded.trainings()
                           if seed in planned.seeds]  # fmt: skip
@@ -158,6 +161,11 @@ def list_trainings(plan: StudyPlan) -> int:
     """
     done, missing = _split(plan, is_trained)
     nj, seconds = plan.request.nj, usual_seconds(done)
+    own = [training for training in missing if training.experiment.trained_in is None]
+    if missing and not own:  # once all are trained whose networks they are
+        log.info("%s: networks that are there, to be tested with other text", len(missing))
+        return _write(plan, "train", missing, min(len(missing), nj))
+    missing = own
     if not plan.study.name:
         _say_where(plan, missing, len(done))
         return _write(plan, "train", missing, len(missing))
@@ -184,8 +192,9 @@ def list_posteriors(plan: StudyPlan) -> int:
     done, missing = _split(plan, has_posteriors)
     if not missing:
         log.info("posteriors of %s are there", _trainings(len(done)))
-    for directory in dict.fromkeys(task.experiment for task in missing):
-        check_unchanged(experiment.read(directory), archives=True)
+    by_directory = {training.experiment.directory: training.experiment for training in missing}
+    for recorded in by_directory.values():
+        check_unchanged(recorded, archives=True)
     return _write(plan, "posteriors", missing, min(len(missing), plan.request.nj))
 
 
@@ -208,22 +217,19 @@ def take_run_options(planned: PlannedExperiment) -> None:
 
 def _split(
     plan: StudyPlan, is_done: Callable[[Training], bool]
-) -> tuple[list[Training], list[Task]]:
-    """Split the trainings of a plan into those that are done, and tasks for the others."""
-    done, missing = [], []
+) -> tuple[list[Training], list[Training]]:
+    """Split the trainings of a plan into those that are done, and the others."""
+    done: list[Training] = []
+    missing: list[Training] = []
     for training in trainings(plan):
-        if is_done(training):
-            done.append(training)
-        else:
-            directory = training.experiment.directory
-            missing.append(Task(directory, training.fold, training.seed))
+        (done if is_done(training) else missing).append(training)
     return done, missing
 
 
-def _say_where(plan: StudyPlan, missing: Sequence[Task], done: int) -> None:
+def _say_where(plan: StudyPlan, missing: Sequence[Training], done: int) -> None:
     """Log how many trainings each experiment lacks, and where their logs are."""
     for planned in plan.experiments:
-        lacking = sum(task.experiment == planned.directory for task in missing)
+        lacking = sum(t.experiment.directory == planned.directory for t in missing)
         if lacking:
             log.info(
                 "%s; logs are %s/fold*_seed*/train.log", _trainings(lacking), planned.directory
@@ -236,8 +242,9 @@ def _trainings(n: int) -> str:
     return "1 training" if n == 1 else f"{n} trainings"
 
 
-def _write(plan: StudyPlan, name: str, missing: Sequence[Task], jobs: int) -> int:
-    write_list(plan.directory / f"{name}.list", missing)
+def _write(plan: StudyPlan, name: str, missing: Sequence[Training], jobs: int) -> int:
+    tasks = [Task(t.experiment.directory, t.fold, t.seed) for t in missing]
+    write_list(plan.directory / f"{name}.list", tasks)
     return jobs
 
 
@@ -249,7 +256,7 @@ def n_jobs(n_tasks: int, nj: int, seconds: float = WORTH) -> int:
 
 def usual_seconds(finished: Sequence[Training]) -> float | None:
     """Estimate the time of a training: the median of finished ones, by their files' times."""
-    directories = [training.directory for training in finished]
+    directories = [t.directory for t in finished if t.experiment.trained_in is None]
     times = [(d / LAST).stat().st_mtime - (d / FIRST).stat().st_mtime for d in directories]
     return statistics.median(times) if times else None
 

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 from cfia import directories, marker
 from cfia.errors import UserError
 from cfia.experiment import NAME, PARTS, Experiment
-from cfia.files import digest, write_yaml
+from cfia.experiment import read as read_experiment
+from cfia.files import digest, write_if_changed, write_yaml
 from cfia.frontend import Frontend
 from cfia.kaldi.table import read_table
 from cfia.naming import EVERY_FOLD
@@ -33,6 +34,7 @@ log = logging.getLogger(__name__)
 NETWORK = "best.pt"
 HISTORY = "history.csv"
 PRODUCTS = (NETWORK, "checkpoint.pt", HISTORY, "provenance.yaml")
+TAKEN = (NETWORK, "provenance.yaml")  # of a training whose network is tested on something else
 POSTERIORS = "posteriors.tsv"
 POSTERIORS_MARKER = ".posteriors.json"
 
@@ -112,6 +114,12 @@ class Training:
         epochs = [final.selected_epoch(fold.directory / HISTORY) for fold in folds]
         return final.config(self.experiment, epochs)
 
+    @property
+    def source(self) -> Training | None:
+        """The training whose network it tests with other text; None: it has its own."""
+        trained_in = self.experiment.trained_in
+        return Training(read_experiment(trained_in), self.fold, self.seed) if trained_in else None
+
     def marked(self) -> tuple[dict[str, Any], dict[str, str]]:
         """Give its marker's options and inputs: fold and seed, and the digest of its experiment."""
         inputs = {NAME: self.experiment.digest()}
@@ -176,6 +184,9 @@ def train(training: Training, checkpoint_seconds: float, *, force: bool) -> None
     check_unchanged(training.experiment)
     check_lists(training.experiment)
     training.lists  # noqa: B018 - the number of a fold that is not there must leave no directory
+    source = training.source
+    if source:
+        _check_source(training, source)
     state = marker.check(directory, options, inputs, force=force, suggest_tag=True)
     if state is marker.State.DONE:
         log.info("%s: already trained, skipping", directory)
@@ -184,8 +195,28 @@ def train(training: Training, checkpoint_seconds: float, *, force: bool) -> None
         if (directory / marker.NAME).exists():
             directories.remove(directory)
         marker.start(directory, options, inputs)
-    _fit(training, checkpoint_seconds)
-    marker.finish(directory, options, inputs, files=PRODUCTS)
+    if source:
+        _take(training, source)
+    else:
+        _fit(training, checkpoint_seconds)
+    marker.finish(directory, options, inputs, files=TAKEN if source else PRODUCTS)
+
+
+def _check_source(training: Training, source: Training) -> None:
+    """Refuse to take a network that is not finished, or was made from something else."""
+    check_trained(source)
+    if source.experiment.trained_from() != training.experiment.trained_from():
+        raise UserError(
+            f"{training.directory} tests the network of {source.directory}, which was made "
+            "differently; run stage 5 (training) with --force true"
+        )
+
+
+def _take(training: Training, source: Training) -> None:
+    """Copy a network, and what made it, so that it stays where the other training goes."""
+    for name in TAKEN:
+        write_if_changed(training.directory / name, (source.directory / name).read_bytes())
+    log.info("%s: its network is that of %s", training.directory, source.directory)
 
 
 def is_trained(training: Training) -> bool:

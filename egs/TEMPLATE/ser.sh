@@ -186,20 +186,24 @@ dump_features() { # modality
 }
 
 # The transcripts of a recogniser, where a system of this run reads them: asr/<recogniser>/text in
-# the data directory, and its word error rate.
+# the data directory, and its word error rate. A study may also test with gold text that has errors.
 recognise() {
-    local dir jobs
-    for dir in $(printf '%s\n' "${dump_texts[@]%/text}" | sort -u); do
-        log "${asr_model}: ${dir}"
-        jobs=$(python -m cfia.bin.asr_plan --data "${data}" --model "${asr_model}" --hub "${hub}" \
-            --nj "${nj}" --num_threads "${num_threads}" --skip_bad "${skip_bad}" --force "${force}")
-        jobs=${jobs##*$'\n'}
-        [ "${jobs}" -gt 0 ] || continue
-        log "${jobs} jobs; logs are ${dir}/log/asr.*.log"
+    local i jobs
+    [ -n "${recognised}" ] || return 0
+    log "${asr_model}: ${recognised}"
+    jobs=$(python -m cfia.bin.asr_plan --data "${data}" --model "${asr_model}" --hub "${hub}" \
+        --nj "${nj}" --num_threads "${num_threads}" --skip_bad "${skip_bad}" --force "${force}")
+    jobs=${jobs##*$'\n'}
+    if [ "${jobs}" -gt 0 ]; then
+        log "${jobs} jobs; logs are ${recognised}/log/asr.*.log"
         # shellcheck disable=SC2086
-        ${run_cmd} "${job}=1:${jobs}" "${dir}/log/asr.${job}.log" \
-            python -m cfia.bin.asr --dir "${dir}" --data "${data}" --job "${job}" --ngpu "${ngpu}"
-        python -m cfia.bin.asr_merge --dir "${dir}" --data "${data}"
+        ${run_cmd} "${job}=1:${jobs}" "${recognised}/log/asr.${job}.log" python -m cfia.bin.asr \
+            --dir "${recognised}" --data "${data}" --job "${job}" --ngpu "${ngpu}"
+        python -m cfia.bin.asr_merge --dir "${recognised}" --data "${data}"
+    fi
+    for ((i = 0; i < ${#error_dirs[@]}; i++)); do
+        python -m cfia.bin.corrupt_text --data "${data}" --recognised "${recognised}" \
+            --percent "${error_percents[i]}" --dir "${error_dirs[i]}" --force "${force}"
     done
 }
 

@@ -29,6 +29,7 @@ from cfia.training.training import (
 
 CLASSES = ["ang", "hap", "neu", "sad"]
 TRAINED = ("best.pt", "history.csv", "provenance.yaml")
+OF_TEXT = ("text_source", "asr_model", "tested_text")  # of a protocol that has them
 SPEAKERS = [f"Spk{i}" for i in range(1, 7)]
 
 
@@ -63,7 +64,9 @@ def write_fold(directory: Path, utts: Iterable[str], tested: Collection[str]) ->
             (directory / part).write_text("".join(f"{utt}\n" for utt in names))
 
 
-def write_experiment(directory: Path, data: Path, folds: Path, **settings: Any) -> None:
+def write_experiment(
+    directory: Path, data: Path, folds: Path, trained_in: Path | None = None, **settings: Any
+) -> None:
     """The experiment.yaml of a made-up experiment; `settings` of its protocol or configuration."""
     protocol = {
         "cv": "session", "validation": "random20", "selection": "valid", "labels": "",
@@ -74,7 +77,7 @@ def write_experiment(directory: Path, data: Path, folds: Path, **settings: Any) 
     if "cv" in settings:
         stated = speakers_shared(settings["cv"], data, folds)
     for key, value in settings.items():
-        (protocol if key in protocol else config)[key] = value
+        (protocol if key in (*protocol, *OF_TEXT) else config)[key] = value
     Experiment(
         directory=directory,
         system=directory.parent.name,
@@ -86,6 +89,7 @@ def write_experiment(directory: Path, data: Path, folds: Path, **settings: Any) 
         folds=measure_folds(folds, data),
         parts=dict.fromkeys(PARTS, measure_part(data, {})),
         trained_with=build(config),
+        trained_in=trained_in,
     ).write()
 
 
