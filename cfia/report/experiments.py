@@ -13,7 +13,7 @@ from cfia.files import read_json
 from cfia.report.table import Column, Table, plain
 from cfia.scoring.cells import Cell, Estimate
 from cfia.scoring.significance import INDEPENDENT, UTTERANCE
-from cfia.training.training import POSTERIORS_MARKER
+from cfia.training.tested import POSTERIORS_MARKER
 
 COLUMNS = [
     Column("experiment", "experiment"), Column("seeds", "seeds"), Column("trained", "begun"),

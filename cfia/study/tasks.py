@@ -21,13 +21,8 @@ from cfia.study.request import numbers
 from cfia.study.study_plan import StudyPlan, describe_plan
 from cfia.training.inputs import check_lists, check_unchanged
 from cfia.training.task_list import Task, write_list
-from cfia.training.training import (
-    POSTERIORS_MARKER,
-    Training,
-    has_posteriors,
-    is_trained,
-    remove_posteriors,
-)
+from cfia.training.tested import POSTERIORS_MARKER, has_posteriors, remove_posteriors
+from cfia.training.training import Training, is_trained
 
 log = logging.getLogger(__name__)
 

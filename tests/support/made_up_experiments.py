@@ -20,12 +20,8 @@ from cfia.kaldi.table import write_table
 from cfia.naming import fold_and_seed
 from cfia.posteriors import write_posteriors
 from cfia.training.inputs import measure_folds, measure_part, speakers_shared
-from cfia.training.training import (
-    POSTERIORS,
-    POSTERIORS_MARKER,
-    Training,
-    posteriors_marked,
-)
+from cfia.training.tested import POSTERIORS, POSTERIORS_MARKER, posteriors_marked
+from cfia.training.training import Training
 
 CLASSES = ["ang", "hap", "neu", "sad"]
 TRAINED = ("best.pt", "history.csv", "provenance.yaml")
