@@ -7,11 +7,10 @@ INPUT is an audio file, a folder (all audio files below it, sorted), a Kaldi tab
 from __future__ import annotations
 
 import argparse
-import math
 from collections.abc import Sequence
 from pathlib import Path
 
-from cfia.cli import parser, run
+from cfia.cli import above_zero, parser, positive, run
 
 EXAMPLE = """cfia predict --model exp/cfia_net_fbank/session/pack a.wav recordings/
   cfia predict --model DIR a.wav --text "I told you not to call me here."
@@ -54,9 +53,9 @@ def _parser() -> argparse.ArgumentParser:
                       "in wav.scp, and what is said")  # fmt: skip
     text.add_argument("--asr_model", help="recognise what is said: pocketsphinx, or the directory "
                       "or id of a model")  # fmt: skip
-    p.add_argument("--window", type=seconds, help="judge windows of so many seconds one by one; "
+    p.add_argument("--window", type=above_zero, help="judge windows of so many seconds one by one; "
                    "the recording's own line is their mean")  # fmt: skip
-    p.add_argument("--hop", type=seconds, help="seconds from one window to the next (default: "
+    p.add_argument("--hop", type=above_zero, help="seconds from one window to the next (default: "
                    "half a window)")  # fmt: skip
     p.add_argument("--plot", type=Path, metavar="DIR", help="draw the windows' posteriors over "
                    "time, or for a CFIA-Net on audio and text its gates")  # fmt: skip
@@ -64,9 +63,9 @@ def _parser() -> argparse.ArgumentParser:
     p.add_argument("--out", type=Path, help="the file to write (default: standard output)")
     p.add_argument("--allow_pipes", action="store_true", help="run the commands of a wav.scp")
     p.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
-    p.add_argument("--nj", type=count, help="processes on the CPU (default: the processors); "
+    p.add_argument("--nj", type=positive, help="processes on the CPU (default: the processors); "
                    "changes no byte")  # fmt: skip
-    p.add_argument("--num_threads", type=count, help="of each process (default: as in training)")
+    p.add_argument("--num_threads", type=positive, help="of each process (default: as in training)")
     p.add_argument("--audio_model", help="where the audio encoder is, if not where it was")
     p.add_argument("--text_model", help="where the text encoder is, if not where it was")
     p.add_argument("--revision", help="the commit of the model on the hub (default: the newest)")
@@ -89,22 +88,6 @@ def _check(p: argparse.ArgumentParser, args: argparse.Namespace) -> None:
     if args.window and args.hop and args.hop > args.window:
         p.error(f"--hop {args.hop:g} is longer than --window {args.window:g}, and would leave "
                 "something out")  # fmt: skip
-
-
-def seconds(text: str) -> float:
-    """Read seconds, more than none."""
-    value = float(text)
-    if not 0 < value < math.inf:
-        raise argparse.ArgumentTypeError(f"expected seconds, more than 0, not {text!r}")
-    return value
-
-
-def count(text: str) -> int:
-    """Read a number of 1 or more."""
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"expected 1 or more, not {text!r}")
-    return value
 
 
 if __name__ == "__main__":

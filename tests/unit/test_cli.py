@@ -19,7 +19,7 @@ IN_THE_LIST = re.compile(r"^  (\w+) +(.*)$", re.MULTILINE)
 # What the first lines of programs may begin with; a new one is to be added here.
 VERBS = (
     "Check", "Copy", "Draw", "Extract", "Import", "List", "Make", "Merge", "Plan", "Predict", "Put",
-    "Recognise", "Score", "Sort", "Test", "Train", "Write",
+    "Recognise", "Score", "Serve", "Sort", "Test", "Train", "Write",
 )  # fmt: skip
 
 
@@ -84,6 +84,9 @@ def test_help_usage_and_a_verb() -> None:
     assert (wrong.returncode, wrong.stdout) == (2, "")
     assert wrong.stderr == "cfia: there is no verb 'no_such'; cfia --help lists them\n"
     assert "usage: cfia folds" in cfia("folds", "--help").stdout
+    assert re.fullmatch(
+        r"cfia [\d.]+( \(commit [0-9a-f]{12}(\+dirty)?\))?\n", cfia("--version").stdout
+    )
 
 
 def test_the_level_of_messages(
