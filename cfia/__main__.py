@@ -9,13 +9,16 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from cfia import __version__, installation
 from cfia import bin as programs
 from cfia.cli import run
+from cfia.errors import UserError
+from cfia.provenance import commit
 
 # The programs that ser.sh calls; a user calls the others.
 STAGES = (
     "plan", "layout", "folds", "dump_plan", "dump", "dump_merge", "asr_plan", "asr", "asr_merge",
-    "train", "posteriors", "score", "report",
+    "corrupt_text", "train", "posteriors", "score", "report", "pack",
 )  # fmt: skip
 
 
@@ -29,9 +32,17 @@ def _dispatch(argv: Sequence[str] | None) -> None:
     if verb in ("", "-h", "--help"):
         print(usage(), file=sys.stdout if verb else sys.stderr)
         sys.exit(0 if verb else 2)
+    if verb == "--version":
+        print(version())
+        return
     if verb not in verbs():
         print(f"cfia: there is no verb {verb!r}; cfia --help lists them", file=sys.stderr)
         sys.exit(2)
+    if verb not in verbs_of_users() and not installation.in_checkout():
+        raise UserError(
+            f"cfia {verb} is part of a recipe's run.sh, and cfia is installed here without its "
+            "recipes; call run.sh in a checkout of the repository"
+        )
     importlib.import_module(f"cfia.bin.{verb}").main(rest)
 
 
@@ -40,18 +51,31 @@ def verbs() -> list[str]:
     return sorted(module.name for module in pkgutil.iter_modules(programs.__path__))
 
 
+def verbs_of_users() -> list[str]:
+    """List the verbs that are more than a stage of a recipe."""
+    return [verb for verb in verbs() if verb not in STAGES or verb == "score"]
+
+
+def version() -> str:
+    """Name the version, and in a checkout its commit."""
+    origin = commit() if installation.in_checkout() else "unknown"
+    return f"cfia {__version__}" + f" (commit {origin})" * (origin != "unknown")
+
+
 def usage() -> str:
-    """Describe all verbs, those of a user first, each by the first line of its program."""
-    users = [verb for verb in verbs() if verb not in STAGES or verb == "score"]
+    """Describe all verbs, those of a user first, each by the first line of its program.
+
+    The stages are left out where they cannot be called.
+    """
+    stages = ["What the stages of run.sh call, in their order:", *map(_line, STAGES), ""]
     return "\n".join(
         [
             "usage: cfia <verb> [options]",
+            "       cfia --version",
             "",
-            *map(_line, users),
+            *map(_line, verbs_of_users()),
             "",
-            "What the stages of run.sh call, in their order:",
-            *map(_line, STAGES),
-            "",
+            *(stages if installation.in_checkout() else []),
             "example: cfia score posteriors.tsv --clusters data/all/utt2spk",
             "Each verb has a --help of its own.",
         ]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import atexit
 import errno
+import gc
 import logging
 import math
 import os
@@ -13,8 +15,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from cfia.errors import UserError
+from cfia.installation import ROOT, what_to_install
 
-ROOT = Path(__file__).resolve().parents[1]
 # What to do about an error of the machine, by its number.
 _SPACE, _ACCESS = "free some space", "correct the permissions"
 _MEMORY = "close other programs, give fewer jobs (--nj), or raise the limit (ulimit -v)"
@@ -71,6 +73,7 @@ def above_zero(text: str) -> float:
 def run(main: Callable[[Sequence[str] | None], None], argv: Sequence[str] | None = None) -> None:
     """Run a program: log to stderr, turn what `explain` explains into one line and exit code 1."""
     logging.basicConfig(level=_log_level(), format="%(message)s", stream=sys.stderr)
+    _collect_less_garbage()
     try:
         try:
             main(argv)
@@ -92,6 +95,16 @@ def run(main: Callable[[Sequence[str] | None], None], argv: Sequence[str] | None
         print(f"error: {sentence}", file=sys.stderr)
         _drop_output()
         sys.exit(1)
+
+
+def _collect_less_garbage() -> None:
+    """Save what the search for garbage takes of torch's start and end: a second of three.
+
+    Its modules are some hundred thousand objects, none of them garbage, which Python looks
+    through again and again while they are loaded, and twice at its own end.
+    """
+    gc.set_threshold(10_000)  # objects made since the last search; by default 700
+    atexit.register(gc.freeze)  # the end frees what it frees, but searches no more
 
 
 def _log_level() -> str:
@@ -137,10 +150,7 @@ def explain(error: Exception) -> str | None:
         way_out = _WAYS_OUT.get(error.errno, "correct that")
         return f"{': '.join([*what, str(error.strerror)])}; {way_out}, and run it again"
     if isinstance(error, ImportError):
-        return (
-            f"a Python package cannot be loaded ({_first_line(error)}); delete .venv, and run.sh "
-            "makes it again"
-        )
+        return f"a Python package cannot be loaded ({_first_line(error)}); {what_to_install(error)}"
     return None
 
 

@@ -22,6 +22,7 @@ from typing import Annotated, Any, Literal, NamedTuple, TypeVar
 
 from cfia.errors import UserError
 from cfia.files import read_yaml
+from cfia.installation import CONF
 
 # The networks by the name that `network:` gives them; a new one is a line here (cfia/README.md).
 NETWORKS = {
@@ -35,7 +36,7 @@ NETWORKS = {
 
 MOST = 10**9  # of whole numbers: larger ones overflow somewhere in torch, or never end
 
-SHARED = Path(__file__).resolve().parents[1] / "conf" / "systems"
+SHARED = CONF / "systems"
 
 
 class Range(NamedTuple):

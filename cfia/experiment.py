@@ -16,7 +16,7 @@ from cfia import directories, marker
 from cfia.config import Config, build
 from cfia.errors import UserError
 from cfia.files import digest, read_yaml, write_yaml
-from cfia.naming import fold_and_seed, training_name
+from cfia.naming import EVERY_FOLD, fold_and_seed, training_name
 from cfia.options import NEUTRAL
 from cfia.shapes import ShapeError, fit
 
@@ -28,6 +28,7 @@ SHARES_SPEAKERS = "shares speakers with training"  # of validation, where its sc
 ELSEWHERE = "elsewhere"  # the selection of an experiment that was not trained here
 SCORES = "scores.json"  # beside it, of its trainings
 _SHA256 = "sha256"
+_OF_TEST = ("systems", "tested_text")  # options that say where it is, or how it is tested alone
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,7 @@ class _Protocol(TypedDict):
     speakers_shared: NotRequired[bool]
     text_source: NotRequired[str]
     asr_model: NotRequired[str]
+    tested_text: NotRequired[str]
 
 
 class _Run(TypedDict):
@@ -99,12 +101,14 @@ class Experiment:
         directory: exp/<system>/<scheme>; not in the file.
         protocol: options of run.sh that say how it is trained and tested: cv, selection, ...; and
             `speakers_shared`, true, where speakers of a fold's test stand in its training, and
-            `asr_model`, the name of the recogniser whose transcripts it reads.
+            `asr_model`, the name of the recogniser whose transcripts it reads; and `tested_text`
+            the name of those that it is tested with, where they are others.
         run: options that say how it is computed, such as num_threads.
         classes: in the order of the network's outputs.
         parts: by their names, PARTS.
         trained_with: the resolved configuration, `config` in the file; None where the posteriors
             are from elsewhere (cfia/scoring/import_posteriors.py).
+        trained_in: the experiment whose networks it tests with other text; None: it trains its own.
     """
 
     directory: Path
@@ -117,6 +121,7 @@ class Experiment:
     folds: Folds
     parts: Mapping[str, Part]
     trained_with: Config | None
+    trained_in: Path | None = None
 
     @property
     def imported(self) -> bool:
@@ -181,15 +186,20 @@ class Experiment:
         """Give the dump directories of a part, by modality."""
         return {name: dump.directory for name, dump in self.parts[part].dumps.items()}
 
-    def training(self, fold: int, seed: int) -> Path:
-        """Name the directory of one training."""
+    def training(self, fold: int | None, seed: int) -> Path:
+        """Name the directory of one training; without a fold, of the final network's."""
         return self.directory / training_name(fold, seed)
 
     def trainings(self) -> list[tuple[int, int]]:
-        """List seed and fold of the trainings that have begun, sorted."""
+        """List seed and fold of the folds' trainings that have begun, sorted."""
         markers = self.directory.glob(f"fold*_seed*/{marker.NAME}")
         names = (fold_and_seed(path.parent.name) for path in markers)
         return sorted((seed, fold) for fold, seed in filter(None, names))
+
+    def final_trainings(self) -> list[Path]:
+        """List the directories of the final networks whose trainings have begun, sorted."""
+        markers = self.directory.glob(f"{EVERY_FOLD}_seed*/{marker.NAME}")
+        return sorted(path.parent for path in markers)
 
     def options(self) -> dict[str, Any]:
         """Give the options that can change a result, by the names of run.sh's flags."""
@@ -212,6 +222,12 @@ class Experiment:
         """Digest all that can change a result."""
         return digest([self.options(), self.inputs()])
 
+    def trained_from(self) -> str:
+        """Digest all that can change its networks, whatever their epochs are not selected on."""
+        options = {key: v for key, v in self.options().items() if key not in _OF_TEST}
+        inputs = {key: v for key, v in self.inputs().items() if not key.startswith("test ")}
+        return digest([options, inputs])
+
     def difference(self, other: Experiment) -> str | None:
         """Name the first difference that can change a result; None if there is none."""
         return marker.first_difference(
@@ -222,6 +238,8 @@ class Experiment:
         """Write experiment.yaml into the experiment's directory, its own digest at the end."""
         values = _plain(dataclasses.asdict(self))
         del values["directory"], values["trained_with"]
+        if self.trained_in is None:  # as of all experiments before there were others
+            del values["trained_in"]
         values["config"] = _plain(self.trained_with.flat()) if self.trained_with else None
         self.directory.mkdir(parents=True, exist_ok=True)
         write_yaml(self.directory / NAME, {**values, _SHA256: digest(values)})
@@ -285,7 +303,8 @@ def record(experiment: Experiment, *, force: bool, again: Collection[tuple[int, 
     """Write an experiment.yaml, unless trainings are there that it would not describe.
 
     With `force` these, and what was made from them, are removed; and so are the trainings to be
-    made `again`, pairs of fold and seed, whatever made them.
+    made `again`, pairs of fold and seed, whatever made them. A final network goes with those of the
+    folds, which say for how many epochs it trains.
 
     Raises:
         UserError: the trainings were made differently, and `force` is false.
@@ -301,6 +320,8 @@ def record(experiment: Experiment, *, force: bool, again: Collection[tuple[int, 
         for seed, fold in begun:
             if difference or (fold, seed) in again:
                 directories.remove(experiment.training(fold, seed))
+        for final in experiment.final_trainings():
+            directories.remove(final)
     experiment.write()
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cfia.errors import UserError
+from cfia.installation import CONF
 
 JOB = "CFIA_JOB"  # in what ser.sh calls by run.py: each job has its number there instead
 LETTERS = "A-Z a-z 0-9 _ . = , : + -"  # of all names
@@ -24,6 +25,7 @@ PACKAGED = "pocketsphinx"  # the recogniser whose package has its model
 DEFAULT_VALIDATION = "random20"  # leaves no trace in a scheme's name
 DEFAULT_SELECTION = "valid"
 
+EVERY_FOLD = "all"  # in place of a fold: the final network
 _TRAIN = "train-"
 _TRAINING = re.compile(r"fold([1-9][0-9]*)_seed([0-9]+)")
 
@@ -54,6 +56,11 @@ def recogniser_name(model: str) -> str:
         UserError: the name of the model cannot be that of a directory.
     """
     return checked(model_name(model), f"the model {model}")
+
+
+def with_errors(model: str, percent: int) -> str:
+    """Name gold text with word errors as a recogniser's: `pocketsphinx-errors10`."""
+    return f"{recogniser_name(model)}-errors{percent}"
 
 
 def checked(name: str, what: str) -> str:
@@ -114,13 +121,26 @@ def split_folds_scheme(scheme: str) -> tuple[str, str]:
     return cv, validation or DEFAULT_VALIDATION
 
 
-def training_name(fold: int, seed: int) -> str:
-    """Name the directory of a training in its experiment: `fold1_seed2`."""
-    return f"fold{fold}_seed{seed}"
+def training_name(fold: int | None, seed: int) -> str:
+    """Name the directory of a training in its experiment: `fold1_seed2`.
+
+    Without a fold it is that of the final network, on all utterances: `all_seed2`.
+    """
+    return f"{EVERY_FOLD if fold is None else f'fold{fold}'}_seed{seed}"
+
+
+def fold_word(fold: int | None) -> str:
+    """Name a fold, or the final network's place among them, on command lines."""
+    return EVERY_FOLD if fold is None else str(fold)
+
+
+def fold_of(word: str) -> int | None:
+    """Undo `fold_word`."""
+    return None if word == EVERY_FOLD else int(word)
 
 
 def fold_and_seed(name: str) -> tuple[int, int] | None:
-    """Undo `training_name`; None for the name of something else."""
+    """Undo `training_name` of a fold; None for the name of something else."""
     match = _TRAINING.fullmatch(name)
     return (int(match[1]), int(match[2])) if match else None
 
@@ -235,7 +255,7 @@ def of_corpora(names: Names, corpora: Iterable[str]) -> Names:
     )
 
 
-def find_config(name: str, recipe: Path, root: Path) -> Path:
+def find_config(name: str, recipe: Path) -> Path:
     """Find the YAML file of a configuration, in the recipe's or the shared conf/systems.
 
     Args:
@@ -248,7 +268,7 @@ def find_config(name: str, recipe: Path, root: Path) -> Path:
         if not Path(name).is_file():
             raise UserError(f"--train_config: no such file {name}")
         return Path(name).absolute()  # a link keeps its own name, which the user chose
-    places = [place / "conf" / "systems" for place in (recipe, root)]
+    places = [recipe / "conf" / "systems", CONF / "systems"]
     for place in places:
         if (place / f"{name}.yaml").is_file():
             return place / f"{name}.yaml"

@@ -47,6 +47,7 @@ _VALIDATIONS = {
 }
 
 PROTOCOL, RUN = "protocol", "run"  # sections of experiment.yaml
+PACK_ALL, PACK_FOLDS = "all", "folds"  # of --pack
 GOLD = "gold"  # of --text_source, beside ASR
 
 LARGEST_SEED = 2**32 - 1  # of NumPy's generators
@@ -195,6 +196,12 @@ OPTIONS: dict[str, tuple[Option, ...]] = {
         _o("study_seeds", "1", "seeds of a study's rows without --seeds",
            check=numbers("1 2 3", LARGEST_SEED)),
     ),
+    "Packs": (
+        _o("pack", PACK_ALL, "what is packed: all, a network of all utterances; or folds, theirs",
+           (PACK_ALL, PACK_FOLDS)),
+        _o("pack_dir", "", "where it goes (default: exp/<system>/<scheme>/pack, or pack_folds)",
+           check=one_line),
+    ),
     "Directories, relative to the recipe's": (
         _o("datadir", "data", "data directories and fold lists", check=directory),
         _o("dumpdir", "dump", "features", check=directory),
@@ -218,6 +225,7 @@ def recorded(section: str, values: Mapping[str, str]) -> dict[str, str]:
     }
 
 
+PACK = ("pack", "a model to use and to share; made where --stage or --stop_stage is 9")
 STAGES = (
     ("corpus", "make or fetch the corpus, where the recipe can"),
     ("data", "the corpus to a Kaldi data directory, validated"),
@@ -228,7 +236,7 @@ STAGES = (
     ("posteriors", "of the test utterances"),
     ("scores", "WA, UA, WF1, macro F1 with intervals"),
     ("tables, plots", "exp/RESULTS.md, exp/report.html, exp/tables, figures"),
-    ("pack", "(not built yet)"),
+    PACK,
 )
 
 USAGE = """\
@@ -275,8 +283,6 @@ def check(values: Mapping[str, str], legal: Mapping[str, Sequence[str]]) -> None
     for option in EVERY:
         _check_value(option, values[option.name], option.legal or legal.get(option.name, ()))
     stage, stop_stage = int(values["stage"]), int(values["stop_stage"])
-    if max(stage, stop_stage) >= len(STAGES) - 1:
-        raise UserError("stage 9 (pack) is not built yet")
     if stage > stop_stage:
         raise UserError(f"--stage {stage} is after --stop_stage {stop_stage}: nothing to run")
     wrong = not_together(values["cv"], values["validation"])
@@ -285,6 +291,8 @@ def check(values: Mapping[str, str], legal: Mapping[str, Sequence[str]]) -> None
     _check_selection(values)
     if values["folds"] and values["study"]:
         raise UserError("--folds is for a plain run; the tables of a study need all folds")
+    if stop_stage == STAGES.index(PACK):
+        _check_pack(values)
     skipped = values["skip_stages"].replace(",", " ").split()
     prepares = stage <= 1 <= stop_stage and "1" not in skipped and values["dry_run"] == "false"
     _check_corpora(values)
@@ -299,6 +307,21 @@ def check(values: Mapping[str, str], legal: Mapping[str, Sequence[str]]) -> None
     if values["asr_model"] and values["text_source"] != ASR and not values["study"]:
         raise UserError(f"--asr_model goes with --text_source {ASR}")
     _check_text_source(values)
+
+
+def _check_pack(values: Mapping[str, str]) -> None:
+    for other in ("study", "folds"):
+        if values[other]:
+            raise UserError(
+                f"stage 9 (pack) does not go with --{other}: it packs whole experiments of a plain "
+                "run, which --systems, --cv and --tag name"
+            )
+    systems = values["systems"].replace(",", " ").split()
+    if values["pack_dir"] and systems[1:]:
+        raise UserError(
+            f"--pack_dir is the place of one pack, and --systems names {len(systems)}; name one of "
+            "them"
+        )
 
 
 def check_protocol(values: Mapping[str, str]) -> None:

@@ -10,7 +10,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[1]
+from cfia.installation import ROOT
+
 # What decides a result: programs, and recipes without what they make (data, dump, exp and others).
 SOURCES = ("cfia", "conf", "utils", "*.py", "requirements.txt", "egs/*/*.sh", "egs/*/conf",
            "egs/*/conf/**", "egs/*/local", "egs/*/local/**")  # fmt: skip

@@ -37,7 +37,7 @@ if [ $# -eq 0 ]; then
     ruff check .
     ruff format --check .
     echo "== mypy"
-    mypy cfia utils tests egs/*/local/*.py
+    MYPY_NUM_WORKERS=2 mypy cfia utils tests egs/*/local/*.py # on two processors
     echo "== import-linter"
     lint-imports
     echo "== shellcheck"

@@ -62,7 +62,8 @@ if sys.version_info < OLDEST:
 
 SETUP = runpy.run_path(str(ROOT / "setup.py"))
 ALONE = SETUP["REQUIRES_ALONE"]  # installed without their dependencies (an old torch)
-NEEDS = SETUP["REQUIRES"] + ALONE
+# A recipe needs what all extras bring.
+NEEDS = sum(SETUP["EXTRAS"].values(), SETUP["REQUIRES"]) + ALONE
 NEEDS_OF_TESTS = SETUP["REQUIRES_TEST"]
 
 

@@ -12,7 +12,7 @@ import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cfia import marker
 from cfia.corpus.transcripts import tidy
@@ -21,6 +21,9 @@ from cfia.files import as_json, read_json, sha256
 from cfia.kaldi.data_dir import DataDir
 from cfia.kaldi.table import read_table
 from cfia.shapes import ShapeError, fit
+
+if TYPE_CHECKING:
+    import jiwer
 
 JSON, PAGE = "wer.json", "wer.md"
 NORMALISED = (
@@ -95,8 +98,8 @@ def normalise(text: str) -> list[str]:
     return _WRITTEN_TOGETHER.sub(r" \1 ", words).split()
 
 
-def count(pairs: Iterable[tuple[str, str]]) -> Errors:
-    """Count the errors of pairs of a gold text and a recognised one."""
+def align(pairs: Iterable[tuple[str, str]]) -> jiwer.WordOutput:
+    """Align pairs of a gold text and a recognised one, word by word, with the fewest errors."""
     import jiwer
 
     gold, recognised = [], []
@@ -104,9 +107,15 @@ def count(pairs: Iterable[tuple[str, str]]) -> Errors:
         gold.append(" ".join(normalise(one)))
         recognised.append(" ".join(normalise(other)))
     words = jiwer.ReduceToListOfListOfWords()
-    found = jiwer.process_words(gold, recognised, words, words)
+    return jiwer.process_words(gold, recognised, words, words)
+
+
+def count(pairs: Iterable[tuple[str, str]]) -> Errors:
+    """Count the errors of pairs of a gold text and a recognised one."""
+    found = align(pairs)
     spoken = found.hits + found.substitutions + found.deletions
-    return Errors(len(gold), spoken, found.substitutions, found.deletions, found.insertions)
+    counts = (found.substitutions, found.deletions, found.insertions)
+    return Errors(len(found.references), spoken, *counts)
 
 
 def measure(data: DataDir, text: Mapping[str, str], inputs: dict[str, str]) -> WordErrors:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 EXAMPLE = "corpus_dir=none cv=speaker cfia plan describe   (in the recipe's directory)"
 STEPS = (
     "help", "check", "names", "describe", "data", "folds", "audio", "text", "train", "posteriors",
-    "tables",
+    "tables", "final",
 )  # fmt: skip
 
 
@@ -33,6 +33,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     describe: say what would be trained, what not, and why.
     data, folds, audio, text: do stages 1 to 4 of --corpora, which link to what there is.
     train: write the experiments and the list of trainings to be done; print the number of jobs.
+    final: the same for the final networks, which stage 9 packs.
     posteriors: the same for posteriors. tables: write and print the tables of a study.
     """
     p = parser("plan", __doc__, EXAMPLE)
@@ -81,6 +82,10 @@ def _plan(step: str, plan: StudyPlan) -> None:
         print(tasks.list_trainings(plan))
     elif step == "posteriors":
         print(tasks.list_posteriors(plan))
+    elif step == "final":
+        from cfia.study.packs import list_final
+
+        print(list_final(plan))
     elif plan.study.name:
         from cfia.study.write import write_tables
 

@@ -12,7 +12,7 @@ EXAMPLE = "cfia posteriors exp/cfia_net_fbank/session --fold 1 --seed 1"
 def main(argv: Sequence[str] | None = None) -> None:
     """Write posteriors.tsv beside the checkpoint, or skip."""
     from cfia.training import task_list
-    from cfia.training.training import write_posteriors
+    from cfia.training.tested import write_posteriors
 
     p = parser("posteriors", __doc__, EXAMPLE)
     task_list.add_arguments(p)

@@ -97,6 +97,7 @@ class CorpusConf(TypedDict, total=False):
 
     Attributes:
         source, licence: who has the corpus, and under which terms, for a user who has not got it.
+        language: codes of ISO 639-1, for the model card.
         layout: globs of what must be there, and what that is; below one of `root`.
         audio: what every header must say, by the fields of `cfia.kaldi.audio.Header`.
         expect: by the label set, whose name may look like a number.
@@ -116,6 +117,7 @@ class CorpusConf(TypedDict, total=False):
     standard: Standard
     source: str
     licence: str
+    language: list[str]
     layout: dict[str, str]
     root: Some
     ignore: Some

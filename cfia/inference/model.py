@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -13,15 +13,14 @@ import torch
 from numpy.typing import NDArray
 
 from cfia.errors import UserError, fault
-from cfia.inference import pack_file
+from cfia.inference import encoders, pack_file
 from cfia.inference.inputs import recording_of
-from cfia.inference.pack_file import PackedEncoder, PackFile
+from cfia.inference.pack_file import PackFile
 from cfia.inference.recordings import judge, prediction
 from cfia.inference.windows import Windows, windows
 from cfia.model.encoder import Sequences
 from cfia.training.dataset import averaging
 from cfia.training.features import Matrix, Shaping
-from cfia.upstream import registry
 from cfia.upstream.base import Upstream
 
 TEXT_UNUSED = "the model takes no text, so the text is not used"
@@ -228,31 +227,11 @@ def load(
     torch.set_num_threads(threads)
     if device != "cpu" and not torch.cuda.is_available():
         raise UserError(f"the device {device} was asked for, but torch sees no GPU here; use cpu")
-    given = {"audio": audio_model, "text": text_model}
     networks = pack.networks(directory)
-    encoders = {
-        modality: _encoder(packed, given[modality], threads, device)
+    given = {"audio": audio_model, "text": text_model}
+    places = encoders.remembered(directory) | {m: p for m, p in given.items() if p is not None}
+    loaded = {
+        modality: encoders.load(packed, places.get(modality), threads, device)
         for modality, packed in pack.encoders.items()
     }
-    return Model(pack, encoders, networks, torch.device(device))
-
-
-def _encoder(packed: PackedEncoder, given: str | None, threads: int, device: str) -> Upstream:
-    """Load an encoder, if it has the weights of the one that the networks were trained with."""
-    choice = packed.choice if given is None else replace(packed.choice, model=given)
-    named = choice.model or choice.name
-    try:
-        files = registry.find(choice, packed.frontend.revision if given is None else None)
-        upstream = registry.build(choice, threads, device, files)
-    except UserError as error:
-        raise UserError(
-            f"the {choice.modality} encoder {named} of this model cannot be loaded: {error}; name "
-            f"its place with --{choice.modality}_model"
-        ) from None
-    if upstream.description.weights != packed.frontend.weights:
-        raise UserError(
-            f"{named} has other weights than the {choice.modality} encoder that this model was "
-            f"trained with (SHA-256 {packed.frontend.weights}); name its place with "
-            f"--{choice.modality}_model"
-        )
-    return upstream
+    return Model(pack, loaded, networks, torch.device(device))

@@ -17,35 +17,18 @@ from typing import TYPE_CHECKING, Any
 
 from cfia.config import ModelConfig
 from cfia.errors import UserError
-from cfia.files import digest, read_json, sha256, write_json
-from cfia.frontend import Frontend
-from cfia.model.pretrained import CONFIG, COPY_AGAIN, network_config
+from cfia.files import digest, read_json, write_json
+from cfia.inference.encoders import PackedEncoder
+from cfia.model.pretrained import CONFIG, COPY_AGAIN, FORMAT, check_format, network_config
 from cfia.shapes import ShapeError, fit
-from cfia.upstream.choice import Choice
 from cfia.upstream.hub import Source, sources
 
 if TYPE_CHECKING:
     from torch import nn
 
-FORMAT = 1  # of this version; a later one may hold what this one would not know of
 CARD = "README.md"
 _FILES = (CONFIG, "*.safetensors", CARD)
 _SHA256 = "sha256"
-
-
-@dataclass(frozen=True)
-class PackedEncoder:
-    """An encoder that features must come from.
-
-    Attributes:
-        choice: its family, model, layer and hub, as run.sh was told.
-        frontend: the description of its features.
-        files: digest of all files of its model (`Checkpoint.digest`); None without weights.
-    """
-
-    choice: Choice
-    frontend: Frontend
-    files: str | None
 
 
 @dataclass(frozen=True)
@@ -101,14 +84,9 @@ class PackFile:
         from cfia.model.pretrained import load_weights
 
         networks = []
-        for name, then in self.weights.items():
-            path = directory / name
-            if not path.is_file():
-                raise UserError(f"{path} is not there; {COPY_AGAIN}")
-            if sha256(path) != then:
-                raise UserError(f"{path} is not as it was packed; {COPY_AGAIN}")
+        for name, digest_then in self.weights.items():
             network = registry.build(self.dims, self.n_classes, self.config, self.layers)
-            load_weights(network, path)
+            load_weights(network, directory / name, digest_then)
             networks.append(network.eval())
         return networks
 
@@ -125,11 +103,7 @@ def read(directory: Path) -> PackFile:
     values = read_json(path, COPY_AGAIN)
     if not isinstance(values, dict) or "format" not in values or "cfia" not in values:
         raise UserError(f"{path} is not that of a packed model of cfia; name another")
-    if values["format"] != FORMAT:
-        raise UserError(
-            f"{path} is of the format {values['format']}, written by cfia {values['cfia']}, and "
-            f"this cfia reads format {FORMAT}; install that version"
-        )
+    check_format(values, path)
     try:
         if values.pop(_SHA256, None) != digest(values):
             raise UserError(f"{path} was cut or edited; {COPY_AGAIN}")

@@ -12,9 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import BinaryIO, Self
 
-import kaldiio
 import numpy as np
-from kaldiio.matio import read_matrix_or_vector
 from numpy.typing import NDArray
 
 from cfia.errors import UserError
@@ -34,6 +32,8 @@ def entry(
     Returns:
         The entry's bytes, and the offset of the matrix in them, which an scp line points to.
     """
+    import kaldiio
+
     buffer = io.BytesIO()
     kaldiio.save_ark(buffer, {utterance: matrix}, compression_method=compression_method or None)
     return buffer.getvalue(), len(f"{utterance} ".encode())
@@ -120,7 +120,7 @@ class Archives:
                 values = np.frombuffer(handle, "<f4", rows * columns, offset + _FLOAT_HEADER)
                 return values.reshape(rows, columns)
             handle.seek(offset)
-            matrix = read_matrix_or_vector(handle)
+            matrix = _matrix_or_vector(handle)
         return np.asarray(matrix, dtype=np.float32)
 
     def _at(self, archive: str, offset: int) -> BinaryIO | mmap.mmap:
@@ -158,8 +158,17 @@ def read_entry(utterance: str, value: str) -> NDArray[np.float32]:
         if mark != b"\0B" or kind not in (*_MATRICES, *_VECTORS):
             raise ValueError
         handle.seek(offset)
-        values = read_matrix_or_vector(handle)
+        values = _matrix_or_vector(handle)
     return np.atleast_2d(np.asarray(values, dtype=np.float32))
+
+
+def _matrix_or_vector(handle: BinaryIO | mmap.mmap) -> NDArray[np.float32]:
+    from kaldiio.matio import (
+        read_matrix_or_vector,
+    )  # needed where there are archives, and only there
+
+    values: NDArray[np.float32] = read_matrix_or_vector(handle)
+    return values
 
 
 _MATRICES = (b"FM ", b"DM ", b"CM ", b"CM2", b"CM3")

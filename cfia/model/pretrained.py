@@ -9,27 +9,33 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Self, TypedDict
+from typing import Any, NotRequired, Self, TypedDict
 
 from torch import Tensor, nn
 
 from cfia.config import NETWORKS, ModelConfig, build
 from cfia.errors import UserError
-from cfia.files import read_json
+from cfia.files import read_json, sha256
 from cfia.shapes import ShapeError, fit
 
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
+FORMAT = 1  # of packs of this version; a later one may hold what this one would not know of
 COPY_AGAIN = "copy or download it again"
 
 
 class Arguments(TypedDict):
-    """What config.json says of a network; see `cfia.model.registry.build`."""
+    """What config.json says of a network; see `cfia.model.registry.build`.
+
+    Attributes:
+        weights: of a pack, its files and their SHA-256.
+    """
 
     dims: dict[str, int]
     n_classes: int
     config: dict[str, Any]
     layers: dict[str, int]
+    weights: NotRequired[dict[str, str]]
 
 
 class Network(nn.Module):
@@ -49,13 +55,19 @@ class Network(nn.Module):
         """
         place = _directory(str(model), where)
         arguments = read_arguments(place / CONFIG)
+        weights = arguments.get("weights", {WEIGHTS: None})
+        if WEIGHTS not in weights:
+            raise UserError(
+                f"{model} is an ensemble of {len(weights)} networks ({', '.join(weights)}); load "
+                "it by `cfia.load`"
+            )
         config = network_config(arguments, place / CONFIG)
         name = NETWORKS[config.network].rpartition(".")[2]
         if name != cls.__name__:
             raise UserError(f"{model} has a {name}, not a {cls.__name__}; load it by that class")
         make: Any = cls
         network: Self = make(arguments["dims"], arguments["n_classes"], config, arguments["layers"])
-        load_weights(network, place / WEIGHTS)
+        load_weights(network, place / WEIGHTS, weights[WEIGHTS])
         return network.eval()
 
 
@@ -63,15 +75,31 @@ def read_arguments(path: Path) -> Arguments:
     """Read the arguments of a network from config.json.
 
     Raises:
-        UserError: the file is missing, or has none.
+        UserError: the file is missing, has none, or is of a later version.
     """
     if not path.is_file():
         raise UserError(f"{path.parent} has no {path.name}, so it is no packed model; name another")
+    values = read_json(path, COPY_AGAIN)
+    if isinstance(values, dict) and "format" in values:
+        check_format(values, path)
     try:
-        arguments: Arguments = fit(Arguments, read_json(path, COPY_AGAIN))
+        arguments: Arguments = fit(Arguments, values)
     except ShapeError as error:
         raise UserError(f"{path} is not that of a packed model of cfia ({error})") from None
     return arguments
+
+
+def check_format(values: Mapping[str, Any], path: Path) -> None:
+    """Refuse the config.json of a later version, which may mean something else.
+
+    Raises:
+        UserError: it names the version that wrote it.
+    """
+    if values["format"] != FORMAT:
+        raise UserError(
+            f"{path} is of the format {values['format']}, written by cfia {values.get('cfia')}, "
+            f"and this cfia reads format {FORMAT}; install that version"
+        )
 
 
 def network_config(arguments: Mapping[str, Any], path: Path) -> ModelConfig:
@@ -83,8 +111,11 @@ def network_config(arguments: Mapping[str, Any], path: Path) -> ModelConfig:
     return build(arguments["config"], str(path)).model
 
 
-def load_weights(network: nn.Module, path: Path) -> None:
+def load_weights(network: nn.Module, path: Path, digest: str | None = None) -> None:
     """Load weights from safetensors: every key must be there, and no other.
+
+    Args:
+        digest: the SHA-256 that the file must have; None where nobody says.
 
     Raises:
         UserError: the file is missing or damaged, or its weights are another network's.
@@ -92,10 +123,12 @@ def load_weights(network: nn.Module, path: Path) -> None:
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
+    if not path.is_file():
+        raise UserError(f"{path} is not there; {COPY_AGAIN}")
+    if digest is not None and sha256(path) != digest:
+        raise UserError(f"{path} is not as it was packed; {COPY_AGAIN}")
     try:
         state: dict[str, Tensor] = load_file(path)
-    except FileNotFoundError:
-        raise UserError(f"{path} is not there; {COPY_AGAIN}") from None
     except (SafetensorError, RuntimeError, ValueError) as error:
         raise UserError(f"{path} is damaged ({str(error).strip()}); {COPY_AGAIN}") from None
     load_state(network, state, path)

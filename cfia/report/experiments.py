@@ -13,7 +13,7 @@ from cfia.files import read_json
 from cfia.report.table import Column, Table, plain
 from cfia.scoring.cells import Cell, Estimate
 from cfia.scoring.significance import INDEPENDENT, UTTERANCE
-from cfia.training.training import POSTERIORS_MARKER
+from cfia.training.tested import POSTERIORS_MARKER
 
 COLUMNS = [
     Column("experiment", "experiment"), Column("seeds", "seeds"), Column("trained", "begun"),
@@ -62,7 +62,7 @@ def _row(name: str, directory: Path) -> dict[str, Cell]:
 def _scored(experiment: Experiment) -> dict[str, Cell]:
     words = experiment.words
     ua: Cell = None
-    with contextlib.suppress(UserError, KeyError, TypeError):
+    with contextlib.suppress(FileNotFoundError, UserError, KeyError, TypeError):
         scores = read_json(experiment.directory / SCORES)
         ua = Estimate.of(scores["pooled"], "ua")
         words += ["partial"] * scores["protocol"]["partial"]

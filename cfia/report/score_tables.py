@@ -76,6 +76,8 @@ def describe_input(trained: TrainedExperiment) -> str:
         names[-1] = "text with tags"
     if recogniser := trained.experiment.recogniser:
         names[-1] = f"text of {recogniser}"
+    if tested := trained.protocol.get("tested_text"):
+        names[-1] += f" (tested with {tested})"
     return " + ".join(names) or "unknown"
 
 

@@ -14,6 +14,7 @@ from cfia.corpus.corpus_conf import Standard, is_standard, read_corpus_conf
 from cfia.errors import UserError
 from cfia.experiment import NAME, Experiment, read
 from cfia.frontend import Frontend
+from cfia.installation import CONF
 from cfia.kaldi.table import read_table
 from cfia.naming import DEFAULT_SELECTION, DEFAULT_VALIDATION
 from cfia.scoring.scores_file import Scored, check_scores, score
@@ -21,8 +22,6 @@ from cfia.scoring.trained import read_trained
 from cfia.upstream.link import same_encoder
 
 log = logging.getLogger(__name__)
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 @dataclass(frozen=True)
@@ -125,14 +124,15 @@ class Within:
 
     def _configuration(self) -> str:
         """Name the configuration: the longest name of one that begins the system's."""
-        files = [p for place in (self.recipe, ROOT) for p in place.glob("conf/systems/*.yaml")]
+        places = (self.recipe / "conf", CONF)
+        files = [path for place in places for path in place.glob("systems/*.yaml")]
         known = [p.stem for p in files if self.across.system.startswith(f"{p.stem}_")]
         return max(known, key=len, default=self.across.system.partition("_")[0])
 
     def _train_args(self, config: str) -> list[str]:
         """List what the recipe's own configuration has otherwise."""
-        files = [self.recipe / "conf" / "train.yaml"]
-        files += [place / "conf" / "systems" / f"{config}.yaml" for place in (ROOT, self.recipe)]
+        own, system = self.recipe / "conf", f"systems/{config}.yaml"
+        files = [own / "train.yaml", CONF / system, own / system]
         usual = load([path for path in files if path.exists()]).flat()
         wanted = self.across.config.flat()
         return [as_override(key, value) for key, value in wanted.items() if usual[key] != value]

@@ -30,7 +30,8 @@ from cfia.provenance import commit
 from cfia.scoring.outputs import check_utterances
 from cfia.training.folds import read_folds
 from cfia.training.inputs import classes, measure_folds, measure_part, speakers_shared
-from cfia.training.training import POSTERIORS, POSTERIORS_MARKER, Training, posteriors_marked
+from cfia.training.tested import POSTERIORS, POSTERIORS_MARKER, posteriors_marked
+from cfia.training.training import Training
 
 PROVENANCE = "provenance.yaml"
 

@@ -20,7 +20,7 @@ from cfia.scoring.significance import UTTERANCE, Answers
 from cfia.scoring.trained import TrainedExperiment
 from cfia.training.folds import read_folds
 from cfia.training.inputs import skipped
-from cfia.training.training import POSTERIORS
+from cfia.training.tested import POSTERIORS
 
 # What the tables of Kaldi and of this project are of, where their names are no words.
 _CLUSTERS = {"spk": "speaker", "emo": "emotion", "dur": "duration", "uniq": "original"}

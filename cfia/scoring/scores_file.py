@@ -20,7 +20,7 @@ from cfia.scoring.cells import Estimate, show
 from cfia.scoring.columns import column_groups
 from cfia.scoring.intervals import answers_one_class, intervals
 from cfia.scoring.outputs import Outputs, load
-from cfia.scoring.significance import INDEPENDENT, Comparison, compare
+from cfia.scoring.significance import INDEPENDENT, Comparison, Test, compare, compare_losses
 from cfia.scoring.subsets import subsets
 from cfia.scoring.trained import TrainedExperiment, find_trained
 
@@ -267,8 +267,11 @@ def check_scores(scored: Scored) -> None:
         raise UserError(f"{path} does not go with its posteriors; run stage 7 (scores) again")
 
 
-def compare_systems(a: Outputs, b: Outputs) -> Comparison | None:
+def compare_systems(a: Outputs, b: Outputs, *, paired: bool = False) -> Comparison | None:
     """Compare two systems on the utterances that both have; None where there are none.
+
+    Args:
+        paired: whether b has the networks of a, tested with something else.
 
     Raises:
         UserError: the systems have an utterance under different references.
@@ -279,4 +282,33 @@ def compare_systems(a: Outputs, b: Outputs) -> Comparison | None:
     first, second = (select(side.first, common) for side in (a, b))
     same_utterances(first, second)
     groups = a.groups[a.rows(common)]
-    return compare(first.refs, a.answers(common), b.answers(common), groups, a.cluster)
+    answers = (a.answers(common), b.answers(common))
+    return compare(first.refs, *answers, groups, a.cluster, paired=paired)
+
+
+def compare_system_losses(
+    first: tuple[Outputs, Outputs], second: tuple[Outputs, Outputs]
+) -> tuple[float, Test] | None:
+    """Compare what two systems lose of UA where the same networks are tested otherwise.
+
+    Args:
+        first, second: the outputs of each before and after.
+
+    Returns:
+        As `compare_losses`, on the utterances that all have and by the seeds that both outputs of a
+        system have; None where there are none.
+    """
+    every = (*first, *second)
+    common = sorted(set.intersection(*(set(outputs.utts) for outputs in every)))
+    seeds = [[s for s in before.seeds if s in after.seeds] for before, after in (first, second)]
+    if not common or not all(seeds):
+        return None
+    selected = [select(outputs.first, common) for outputs in every]
+    for other in selected[1:]:
+        same_utterances(selected[0], other)
+    (a, b), (c, d) = (
+        [outputs.only(of_both).answers(common) for outputs in pair]
+        for pair, of_both in zip((first, second), seeds, strict=True)
+    )
+    groups = first[0].groups[first[0].rows(common)]
+    return compare_losses(selected[0].refs, (a, b), (c, d), groups)

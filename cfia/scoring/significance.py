@@ -108,6 +108,8 @@ def compare(
     b: Answers,
     clusters: npt.ArrayLike,
     cluster: str = "speaker",
+    *,
+    paired: bool = False,
 ) -> Comparison:
     """Compare two systems.
 
@@ -117,10 +119,12 @@ def compare(
         b: what system B had right, of the same utterances.
         clusters: cluster of each utterance, (N,), from 0.
         cluster: what a cluster is, in a word.
+        paired: whether both are the same networks, seed by seed, tested with something else: what
+            they have by luck is in both, and what a seed makes of the difference is luck alone.
     """
     groups = np.unique(np.asarray(clusters), return_inverse=True)[1]
     weights = utterance_weights(refs)
-    wa, ua = (_difference(weight, a, b, groups) for weight in weights)
+    wa, ua = (_difference(weight, a, b, groups, paired=paired) for weight in weights)
     one_seed = len(a.right) == len(b.right) == 1
     by_utterance = weights[1] * (a.right.mean(0) - b.right.mean(0))
     return Comparison(
@@ -149,19 +153,48 @@ def utterance_weights(refs: npt.NDArray[np.int64]) -> tuple[Array, Array]:
     return np.full(len(refs), 100 / len(refs)), 100 / (present * references[refs])
 
 
-def _difference(weights: Array, a: Answers, b: Answers, groups: Indices) -> _Difference:
+def compare_losses(
+    refs: npt.NDArray[np.int64],
+    first: tuple[Answers, Answers],
+    second: tuple[Answers, Answers],
+    clusters: npt.ArrayLike,
+) -> tuple[float, Test]:
+    """Compare what two systems lose of UA where the same networks are tested otherwise.
+
+    Args:
+        refs, clusters: as for `compare`.
+        first: what one system had right before and after, by the same seeds.
+        second: the same of the other.
+
+    Returns:
+        The first system's loss less that of the second, in points, and whether it is 0.
+    """
+    groups = np.unique(np.asarray(clusters), return_inverse=True)[1]
+    weights = utterance_weights(refs)[1]
+    a, b = (_difference(weights, *pair, groups, paired=True) for pair in (first, second))
+    values = a.values - b.values
+    test = sign_flip(values, a.shared + b.shared, a.freedom + b.freedom)
+    return float(values.sum()), test
+
+
+def _difference(
+    weights: Array, a: Answers, b: Answers, groups: Indices, *, paired: bool
+) -> _Difference:
     def by_cluster(right: npt.NDArray[Any]) -> Array:
         return np.bincount(groups, weights * right).astype(float)
 
+    # Right or not, (S, N), of what has luck of its own: each system, or both together.
+    one = [(a.right.astype(float) - b.right, a.folds)] if paired else []
+    independent = one or [(system.right, system.folds) for system in (a, b)]
     shared, freedom, of_seeds = 0.0, 0, []
-    for system in (a, b):
-        blocks = shared_networks(groups, system.folds)
-        by_seed = np.array([by_cluster(right) for right in system.right])
+    for of_seed, folds in independent:
+        blocks = shared_networks(groups, folds)
+        by_seed = np.array([by_cluster(right) for right in of_seed])
         shared += float(shared_variance(by_seed, blocks))
         freedom += shared_freedom(len(by_seed), blocks)
         if len(by_seed) > 1:
             of_seeds.append(float(by_seed.sum(1).var(ddof=1)) / len(by_seed))
-    seeds = float(np.sqrt(sum(of_seeds))) if len(of_seeds) == 2 else None
+    seeds = float(np.sqrt(sum(of_seeds))) if len(of_seeds) == len(independent) else None
     values = by_cluster(a.right.mean(0) - b.right.mean(0))
     return _Difference(values, shared, freedom, seeds)
 

@@ -16,7 +16,8 @@ from cfia.files import read_yaml
 from cfia.naming import training_name
 from cfia.shapes import ShapeError, fit
 from cfia.training.inputs import check_tested, validation_shared
-from cfia.training.training import POSTERIORS, Training, has_posteriors
+from cfia.training.tested import POSTERIORS, has_posteriors
+from cfia.training.training import Training
 
 log = logging.getLogger(__name__)
 

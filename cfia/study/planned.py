@@ -65,6 +65,8 @@ class PlannedExperiment:
         options: the options of run.sh that would make it.
         seeds: each with one training for each fold.
         tested: data and dumps of the test part, where they are others.
+        tested_text: the name of the transcripts of the test part, where they are others.
+        trained_in: the one whose networks it tests with other text; None: it trains its own.
     """
 
     directory: Path
@@ -76,6 +78,8 @@ class PlannedExperiment:
     dumps: tuple[PlannedDump, ...]
     seeds: tuple[int, ...]
     tested: PlannedPart | None = None
+    tested_text: str = ""
+    trained_in: PlannedExperiment | None = None
 
     @property
     def system(self) -> str:
@@ -110,6 +114,7 @@ class PlannedExperiment:
             protocol={
                 **options.recorded(options.PROTOCOL, self.options),
                 **_recogniser(self.options),
+                **({"tested_text": self.tested_text} if self.tested_text else {}),
                 **speakers_shared(self.options["cv"], self.data, self.folds),
             },
             run=self.run_options(),
@@ -117,6 +122,7 @@ class PlannedExperiment:
             folds=folds,
             parts={**dict.fromkeys(PARTS, part), "test": test},
             trained_with=load(self.files, self.overrides),
+            trained_in=self.trained_in.directory if self.trained_in else None,
         )
 
 

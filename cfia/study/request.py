@@ -16,6 +16,7 @@ from pathlib import Path
 from cfia import config, marker, options
 from cfia.checks import unreadable
 from cfia.errors import UserError
+from cfia.installation import CONF
 from cfia.naming import (
     ASR,
     MODALITIES,
@@ -31,9 +32,13 @@ from cfia.study.models import named
 from cfia.upstream import imported, registry
 from cfia.upstream.choice import ALL
 
-ROOT = Path(__file__).resolve().parents[2]
 DUMPS = "dump"  # of the recipes of --corpora, as ser.sh has it
-PATHS = ("corpus_dir", "audio_dir", "text_file")  # relative to the directory that a user calls from
+PATHS = (
+    "corpus_dir",
+    "audio_dir",
+    "text_file",
+    "pack_dir",
+)  # relative to the directory that a user calls from
 
 SET_BY_RECIPES = {"default_labels": "4", "corpus_lists": ""}
 """What a recipe's run.sh may export besides the options, and its default; see ser.sh."""
@@ -48,13 +53,11 @@ class Request:
             of the user are absolute.
         recipe: the recipe's directory.
         caller: the directory that the user called run.sh from.
-        root: the repository.
     """
 
     options: Mapping[str, str]
     recipe: Path
     caller: Path
-    root: Path = ROOT
 
     @property
     def corpus(self) -> str:
@@ -98,14 +101,19 @@ class Request:
     @property
     def study(self) -> Path | None:
         """The YAML file of the study, of the recipe or shared; None for a plain run."""
-        places = [place / "conf" / "study" for place in (self.recipe, self.root)]
-        paths = [place / f"{self.options['study']}.yaml" for place in places]
+        places = [self.recipe / "conf", CONF]
+        paths = [place / "study" / f"{self.options['study']}.yaml" for place in places]
         return next((path for path in paths if path.is_file()), None)
 
     def seeds(self) -> tuple[int, ...]:
         """List the seeds that the user gave, or the default ones."""
         text = self.options["seeds"] or (self.options["study_seeds"] if self.study else "1")
         return numbers(text)
+
+    @property
+    def first_seed(self) -> int:
+        """The seed of the networks that are packed."""
+        return next(iter(self.seeds()), 1)
 
     def folds(self, directory: Path, number: int) -> list[int]:
         """List the folds that the user wants, of those from 1 to `number`.
@@ -131,7 +139,7 @@ class Request:
 
     def config(self, name: str) -> Path:
         """Find the YAML file of a configuration."""
-        return find_config(name, self.recipe, self.root)
+        return find_config(name, self.recipe)
 
     def config_files(self, config: Path) -> tuple[Path, ...]:
         """List the files that a configuration is made of: the recipe's own, then its YAML file."""
@@ -367,7 +375,7 @@ def _check_recipe(request: Request) -> None:
         known = " ".join(sorted(path.stem for path in label_sets.glob("*.yaml")))
         raise UserError(f"--labels is {labels!r}; this recipe has {known}")
     if study and request.study is None:
-        shared = sorted((request.root / "conf" / "study").glob("*.yaml"))
+        shared = sorted((CONF / "study").glob("*.yaml"))
         known = " ".join(path.stem for path in shared)
         raise UserError(f"--study is {study!r}; there is {known}")
 

@@ -5,6 +5,7 @@ There is one `Row` for each system; `cfia.study.study_plan` turns rows into expe
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,13 +14,15 @@ from typing import Any, TypedDict
 from cfia.config import check
 from cfia.errors import UserError
 from cfia.files import read_yaml
-from cfia.naming import across
-from cfia.options import LARGEST_SEED
+from cfia.naming import ASR, across
+from cfia.options import GOLD, LARGEST_SEED
 from cfia.shapes import ShapeError, fit
 
+MOST_ERRORS = 100  # percent of the words of a text
 INPUTS = {"audio_text": ("audio", "text"), "audio": ("audio",), "text": ("text",)}
-ROW_OPTIONS = ("cv", "validation", "selection")  # the options of run.sh that a row may set
-DEFAULTS = (*ROW_OPTIONS, "input", "audio", "text", "set", "seeds", "against")
+# The options of run.sh that a row may set.
+ROW_OPTIONS = ("cv", "validation", "selection", "text_source")
+DEFAULTS = (*ROW_OPTIONS, "input", "audio", "text", "set", "seeds", "against", "tested")
 PLACE = ("under", "block", "name")
 STUDY = ("tag", "note", "encoders", "train_args", "tables", *DEFAULTS)
 
@@ -40,8 +43,10 @@ class _Keys(TypedDict, total=False):
     audio: str
     text: str
     set: dict[str, Any]
+    text_source: str
     seeds: list[int]
     against: str
+    tested: list[str | int]
     under: str
     block: str
     name: str
@@ -64,6 +69,8 @@ class Row:
         under: the key of the published row that it follows; else `block` is its heading.
         name: the words of the first column; "": those of the published row.
         against: the configuration that its difference is taken to; "": none.
+        tested: the text that its networks are tested with, GOLD, ASR, or gold text with so many
+            percent of word errors; None: with text as they were trained with.
     """
 
     table: str
@@ -78,6 +85,7 @@ class Row:
     block: str
     name: str
     against: str
+    tested: str | int | None = None
 
 
 @dataclass(frozen=True)
@@ -173,9 +181,11 @@ def _rows(where: str, table: str, defaults: Mapping[str, Any], value: Any) -> It
         moves = merged.get("moves")
         # One key and one value in each row; without `moves` one row, which moves nothing.
         changes = [{}] if moves is None else [{k: v} for k, vs in moves.items() for v in vs]
+        tested = _tested(where, merged)
         for system in merged["systems"]:
             for moved in changes:
-                yield _row(where, table, str(system), merged, moved)
+                row = _row(where, table, str(system), merged, moved)
+                yield from (dataclasses.replace(row, tested=text) for text in tested)
 
 
 def _row(
@@ -195,6 +205,21 @@ def _row(
         seeds=_seeds(where, values.get("seeds", [])),
         **{key: values.get(key, "") for key in (*PLACE, "against")},
     )
+
+
+def _tested(where: str, values: Mapping[str, Any]) -> list[str | int | None]:
+    """List the texts that the networks of a row are tested with; a row of the table for each."""
+    percents = range(MOST_ERRORS + 1)
+    texts: list[str | int] = values.get("tested", [])
+    for text in texts:
+        if text not in (GOLD, ASR, *percents) or isinstance(text, bool):
+            raise UserError(
+                f"{where}: tested is {texts!r}; expected a list of {GOLD}, {ASR}, and percents of "
+                f"word errors up to {MOST_ERRORS}, such as [{GOLD}, 10]"
+            )
+    if not texts or "text" not in INPUTS[values["input"]]:
+        return [None]
+    return [text or GOLD for text in texts]  # no errors
 
 
 def _seeds(where: str, values: Any) -> tuple[int, ...]:

@@ -6,9 +6,8 @@ directory are one experiment, whatever tables they are in.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
@@ -21,13 +20,16 @@ from cfia.errors import UserError
 from cfia.files import digest
 from cfia.kaldi.data_dir import DataDir
 from cfia.naming import (
+    ASR,
     MODALITIES,
     Names,
     checked,
     folds_scheme,
     names,
     of_corpora,
+    recogniser_name,
     trained_corpus,
+    with_errors,
 )
 from cfia.study.models import Models, read_models
 from cfia.study.planned import PlannedDump, PlannedExperiment, PlannedPart
@@ -77,6 +79,12 @@ class StudyPlan:
         """The suffix of the study's own directories and tables; "" for none."""
         return "_".join(filter(None, [self.study.tag, self.request.options["tag"]]))
 
+    @property
+    def recogniser(self) -> str:
+        """The name of the recogniser that is given; "" where none is."""
+        model = self.request.options["asr_model"]
+        return recogniser_name(model) if model else ""
+
     @cached_property
     def standard(self) -> Standard:
         """The standard protocol of the corpus; empty where its page names none."""
@@ -97,10 +105,8 @@ class StudyPlan:
     def experiments(self) -> list[PlannedExperiment]:
         """The experiments of all rows, each once, with the seeds of all rows that share it."""
         by_directory: dict[Path, PlannedExperiment] = {}
-        for entry in self.entries:
-            new = entry.experiment
-            if new is None:
-                continue
+        found = [entry.experiment for entry in self.entries if entry.experiment]
+        for new in (one for planned in found for one in (planned.trained_in, planned) if one):
             old = by_directory.get(new.directory, new)
             if (old.files, old.overrides) != (new.files, new.overrides):
                 raise UserError(
@@ -108,7 +114,7 @@ class StudyPlan:
                     f"{new.files[-1]}; give one of the files another name"
                 )
             seeds = tuple(dict.fromkeys((*old.seeds, *new.seeds)))
-            by_directory[new.directory] = dataclasses.replace(old, seeds=seeds)
+            by_directory[new.directory] = replace(old, seeds=seeds)
         return list(by_directory.values())
 
     @property
@@ -117,6 +123,24 @@ class StudyPlan:
         found = [dump for planned in self.experiments for dump in planned.dumps]
         found += [dump for p in self.experiments if p.tested for dump in p.tested.dumps]
         return list(dict.fromkeys(found))
+
+    @property
+    def recognised(self) -> Path | None:
+        """The directory of the recogniser's text; None where nothing is made of it."""
+        if not any(dump.text for dump in self.dumps):
+            return None
+        return self.request.datadir / self.request.names().data / ASR / self.recogniser
+
+    @property
+    def corrupted(self) -> dict[Path, int]:
+        """The directories of gold text with word errors, and how many percent these are."""
+        return {
+            dump.text.parent: entry.row.tested
+            for entry in self.entries
+            if isinstance(entry.row.tested, int) and entry.experiment and entry.experiment.tested
+            for dump in entry.experiment.tested.dumps
+            if dump.text
+        }
 
     @property
     def schemes(self) -> list[str]:
@@ -158,11 +182,28 @@ class StudyPlan:
                 values[f"{modality}_layer"] = ""
             values[f"{modality}_upstream"] = name
             values[f"{modality}_model"] = self._models.find(modality, name)[0]
-        values["tag"] = "_".join(filter(None, [setting_tag(row.set), self.tag]))
+        tested = self._tested_with(row, values)
+        tested_tag = f"tested-{_text_name(tested)}" if tested else ""
+        values["tag"] = "_".join(filter(None, [setting_tag(row.set), tested_tag, self.tag]))
         if values["tag"]:
             checked(values["tag"], f"a row of {row.table} in the study {self.study.name}")
         options.check_protocol(values)
         return values
+
+    def _tested_with(self, row: Row, values: Mapping[str, str]) -> Names | None:
+        """Name what goes with the text that a row is tested with; None: as it is trained with.
+
+        Raises:
+            UserError: no recogniser is given.
+        """
+        if row.tested in (None, values["text_source"]):
+            return None
+        model, gold = self.request.options["asr_model"], row.tested == options.GOLD
+        values = {**values, "text_source": options.GOLD if gold else ASR, "asr_model": model}
+        options.check_protocol(values)
+        if isinstance(row.tested, int):
+            values["asr_model"] = with_errors(model, row.tested)
+        return names(values)
 
     def _entry(self, row: Row) -> Entry:
         if self._models is not None:
@@ -186,6 +227,10 @@ class StudyPlan:
             here = of_corpora(directories, [corpus])
             others = [path.name for path in request.corpora if path.name != corpus]
             tested = self._part(row, values, of_corpora(directories, others))
+        text = self._tested_with(row, values)
+        if text:
+            tested = self._part(row, values, text)
+        own = values["selection"] == "test"  # its epochs are of the text that it is tested with
         part = self._part(row, values, here)
         return PlannedExperiment(
             directory=request.expdir / system.name / directories.scheme,
@@ -197,6 +242,8 @@ class StudyPlan:
             dumps=part.dumps,
             seeds=request.seeds() if request.options["seeds"] or not row.seeds else row.seeds,
             tested=tested,
+            tested_text=text.recogniser or options.GOLD if text else "",
+            trained_in=None if own or not text else self._planned(replace(row, tested=None)),
         )
 
     def _part(self, row: Row, values: Mapping[str, str], directories: Names) -> PlannedPart:
@@ -233,7 +280,7 @@ class StudyPlan:
         While there is no data directory to tell, this is 0 and "".
         """
         cv, validation = planned.options["cv"], planned.options["validation"]
-        if planned.tested:
+        if planned.tested and planned.tested.data != planned.data:
             return 1, ""
         return self._count_folds(planned.data, cv, validation)
 
@@ -260,6 +307,10 @@ def setting_tag(changed: Mapping[str, Any]) -> str:
     return "_".join(f"{key}-{_short(value)}" for key, value in changed.items())
 
 
+def _text_name(text: Names) -> str:
+    return f"{ASR}-{text.recogniser}" if text.recogniser else options.GOLD
+
+
 def _short(value: Any) -> str:
     if isinstance(value, list):
         return "-".join(map(_short, value)) or "none"
@@ -274,13 +325,14 @@ def describe_plan(plan: StudyPlan, finished: Iterable[Path]) -> list[str]:
         folds, _ = plan.count_folds(planned)
         count = len(plan.request.folds(planned.folds, folds)) if folds else 0
         count *= len(planned.seeds)
-        total += count
+        total += 0 if planned.trained_in else count
         trained = sum(path.parent == planned.directory for path in done)
         tables = dict.fromkeys(
             entry.row.table for entry in plan.entries
             if entry.experiment and entry.experiment.directory == planned.directory
         )  # fmt: skip
-        trainings = f"{count} trainings" if folds else "folds not known before stage 1"
+        what = f"networks of {planned.trained_in.system}" if planned.trained_in else "trainings"
+        trainings = f"{count} {what}" if folds else "folds not known before stage 1"
         trainings += f", {trained} done" if trained else ""
         trainings += f" ({', '.join(tables)})" if plan.study.name else ""
         lines.append(f"  {planned.system}, {planned.scheme}: {trainings}")

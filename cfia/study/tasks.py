@@ -21,13 +21,8 @@ from cfia.study.request import numbers
 from cfia.study.study_plan import StudyPlan, describe_plan
 from cfia.training.inputs import check_lists, check_unchanged
 from cfia.training.task_list import Task, write_list
-from cfia.training.training import (
-    POSTERIORS_MARKER,
-    Training,
-    has_posteriors,
-    is_trained,
-    remove_posteriors,
-)
+from cfia.training.tested import POSTERIORS_MARKER, has_posteriors, remove_posteriors
+from cfia.training.training import Training, is_trained
 
 log = logging.getLogger(__name__)
 
@@ -56,6 +51,7 @@ def variables(plan: StudyPlan) -> dict[str, str | list[str]]:
         "corpus_name": request.corpus,
         "text_file": request.options["text_file"],
         "asr_model": request.options["asr_model"],
+        "recognised": plan.recognised or "",
         "data": request.datadir / names.data,
         "folds_dir": request.datadir / "folds",
         "dumps": request.dumpdir,
@@ -63,18 +59,23 @@ def variables(plan: StudyPlan) -> dict[str, str | list[str]]:
         "label_suffix": names.label_suffix,
         "needed_scheme": "" if plan.study.name else plan.schemes[0],
         "work": plan.directory,
+        "pack_dir": request.options["pack_dir"],
         "job": JOB,
+        "first_seed": request.first_seed,
         "skip_stages": " ".join(map(str, numbers(request.options["skip_stages"]))),
     }
     return {
         **{name: shlex.quote(str(value)) for name, value in words.items()},
         "schemes": plan.schemes,
+        "experiments": [str(planned.directory) for planned in plan.experiments],
         "dump_modalities": [dump.modality for dump in dumps],
         "dump_upstreams": [dump.upstream for dump in dumps],
         "dump_models": [dump.model for dump in dumps],
         "dump_layers": [dump.layer for dump in dumps],
         "dump_dirs": [str(dump.directory) for dump in dumps],
         "dump_texts": [str(dump.text or "") for dump in dumps],
+        "error_dirs": [str(directory) for directory in plan.corrupted],
+        "error_percents": [str(percent) for percent in plan.corrupted.values()],
     }
 
 
@@ -136,7 +137,7 @@ def trained(plan: StudyPlan) -> list[Training]:
     """List the trainings that are finished and tested, whatever the options are now."""
     begun = []
     for planned in plan.experiments:
-        if (planned.directory / experiment.NAME).exists():
+        if planned.trained_in is None and (planned.directory / experiment.NAME).exists():
             recorded = experiment.read(planned.directory)
             begun += [Training(recorded, fold, seed) for seed, fold in recorded.trainings()
                           if seed in planned.seeds]  # fmt: skip
@@ -155,6 +156,11 @@ def list_trainings(plan: StudyPlan) -> int:
     """
     done, missing = _split(plan, is_trained)
     nj, seconds = plan.request.nj, usual_seconds(done)
+    own = [training for training in missing if training.experiment.trained_in is None]
+    if missing and not own:  # once all are trained whose networks they are
+        log.info("%s: networks that are there, to be tested with other text", len(missing))
+        return _write(plan, "train", missing, min(len(missing), nj))
+    missing = own
     if not plan.study.name:
         _say_where(plan, missing, len(done))
         return _write(plan, "train", missing, len(missing))
@@ -172,7 +178,7 @@ def list_posteriors(plan: StudyPlan) -> int:
             made; or what they were made from has changed.
     """
     for planned in plan.experiments:
-        _take_run_options(planned)
+        take_run_options(planned)
     if plan.request.force:
         for planned in plan.experiments:
             check_unchanged(experiment.read(planned.directory), archives=True)
@@ -181,13 +187,14 @@ def list_posteriors(plan: StudyPlan) -> int:
     done, missing = _split(plan, has_posteriors)
     if not missing:
         log.info("posteriors of %s are there", _trainings(len(done)))
-    for directory in dict.fromkeys(task.experiment for task in missing):
-        check_unchanged(experiment.read(directory), archives=True)
+    by_directory = {training.experiment.directory: training.experiment for training in missing}
+    for recorded in by_directory.values():
+        check_unchanged(recorded, archives=True)
     return _write(plan, "posteriors", missing, min(len(missing), plan.request.nj))
 
 
-def _take_run_options(planned: PlannedExperiment) -> None:
-    """Record what stage 6 may do otherwise than stage 5, such as where features are kept.
+def take_run_options(planned: PlannedExperiment) -> None:
+    """Record what stages 6 and 9 may do otherwise than stage 5, such as where features are kept.
 
     Raises:
         UserError: it would compute on another kind of device.
@@ -196,7 +203,7 @@ def _take_run_options(planned: PlannedExperiment) -> None:
     if recorded.run["ngpu"] != run["ngpu"]:
         raise UserError(
             f"{planned.directory} was trained with --ngpu {recorded.run['ngpu']}; give the same "
-            "for stage 6"
+            "for stages 6 and 9"
         )
     neutral = {key: run[key] for key in NEUTRAL}
     if neutral.items() - recorded.run.items():
@@ -205,22 +212,19 @@ def _take_run_options(planned: PlannedExperiment) -> None:
 
 def _split(
     plan: StudyPlan, is_done: Callable[[Training], bool]
-) -> tuple[list[Training], list[Task]]:
-    """Split the trainings of a plan into those that are done, and tasks for the others."""
-    done, missing = [], []
+) -> tuple[list[Training], list[Training]]:
+    """Split the trainings of a plan into those that are done, and the others."""
+    done: list[Training] = []
+    missing: list[Training] = []
     for training in trainings(plan):
-        if is_done(training):
-            done.append(training)
-        else:
-            directory = training.experiment.directory
-            missing.append(Task(directory, training.fold, training.seed))
+        (done if is_done(training) else missing).append(training)
     return done, missing
 
 
-def _say_where(plan: StudyPlan, missing: Sequence[Task], done: int) -> None:
+def _say_where(plan: StudyPlan, missing: Sequence[Training], done: int) -> None:
     """Log how many trainings each experiment lacks, and where their logs are."""
     for planned in plan.experiments:
-        lacking = sum(task.experiment == planned.directory for task in missing)
+        lacking = sum(t.experiment.directory == planned.directory for t in missing)
         if lacking:
             log.info(
                 "%s; logs are %s/fold*_seed*/train.log", _trainings(lacking), planned.directory
@@ -233,8 +237,9 @@ def _trainings(n: int) -> str:
     return "1 training" if n == 1 else f"{n} trainings"
 
 
-def _write(plan: StudyPlan, name: str, missing: Sequence[Task], jobs: int) -> int:
-    write_list(plan.directory / f"{name}.list", missing)
+def _write(plan: StudyPlan, name: str, missing: Sequence[Training], jobs: int) -> int:
+    tasks = [Task(t.experiment.directory, t.fold, t.seed) for t in missing]
+    write_list(plan.directory / f"{name}.list", tasks)
     return jobs
 
 
@@ -246,7 +251,7 @@ def n_jobs(n_tasks: int, nj: int, seconds: float = WORTH) -> int:
 
 def usual_seconds(finished: Sequence[Training]) -> float | None:
     """Estimate the time of a training: the median of finished ones, by their files' times."""
-    directories = [training.directory for training in finished]
+    directories = [t.directory for t in finished if t.experiment.trained_in is None]
     times = [(d / LAST).stat().st_mtime - (d / FIRST).stat().st_mtime for d in directories]
     return statistics.median(times) if times else None
 

@@ -11,7 +11,9 @@ from pathlib import Path
 
 from cfia.corpus.several import conf_of
 from cfia.figures.figure_files import FigureFiles, FigureSpec, dots_row, draw_if_stale, table_figure
+from cfia.figures.word_errors import plot_word_errors
 from cfia.files import write_if_changed
+from cfia.installation import CONF
 from cfia.metrics import METRICS
 from cfia.report.html import page
 from cfia.report.provenance_section import commands, commits, origin
@@ -26,13 +28,15 @@ from cfia.study.readings import is_readings, readings_table, sweeps
 from cfia.study.request import Request
 from cfia.study.study_plan import StudyPlan
 from cfia.study.study_rows import Result, finished, results
+from cfia.study.text_rows import error_curves, has_errors, is_text_table
+from cfia.study.text_table import text_table
 
 log = logging.getLogger(__name__)
 
 # The columns that the screen has room for.
 ON_SCREEN = (
     "method", "con1", "con2", "con3", "point", "value", "system", "form", *METRICS, "ua_pooled",
-    "difference", "source",
+    "difference", "trained", "tested", "wer", "source",
 )  # fmt: skip
 
 
@@ -76,13 +80,18 @@ def write_tables(plan: StudyPlan) -> str:
 
 
 def _tables(plan: StudyPlan, directory: Path, corpus: Corpus) -> Iterator[StudyTable]:
-    all_published = read_published(plan.request.root / "conf" / "published.yaml")
+    all_published = read_published(CONF / "published.yaml")
     all_results = results(plan)
     for name in dict.fromkeys(row.table for row in plan.study.rows):
         rows = [result for result in all_results if result.row.table == name]
         if is_readings(rows):
             table = readings_table(plan, rows, corpus)
             figure = _curve(directory / name, table, rows)
+        elif is_text_table(rows):
+            table = text_table(plan, rows, corpus)
+            errors = has_errors(rows)
+            figure = (_error_curve(plan, directory / name, table, rows) if errors
+                      else _dots(directory / name, table, rows, UNPUBLISHED))  # fmt: skip
         else:
             published = all_published.get(name, UNPUBLISHED)
             table = paper_table(plan, name, rows, published, corpus)
@@ -94,6 +103,20 @@ def _curve(path: Path, table: Table, rows: Sequence[Result]) -> FigureFiles:
     """Draw the specification curve of a table of readings."""
     spec = FigureSpec(path, table.title, partial(plot_curve, table.title, sweeps(rows)))
     return draw_if_stale(path.with_name(f".{path.name}.json"), to_csv(table), [spec])
+
+
+def _error_curve(plan: StudyPlan, path: Path, table: Table, rows: Sequence[Result]) -> FigureFiles:
+    """Draw UA over the word errors of the text that is tested with."""
+    curves, level = error_curves(rows)
+    words = "; ".join(
+        f"{curve.label} "
+        + ", ".join(f"{ua.value:.1f} at {rate:.1f} %" for rate, ua in curve.points)
+        for curve in curves
+    )
+    title, index = table.title, path.with_name(f".{path.name}.json")
+    draw = partial(plot_word_errors, title, curves, level, plan.recogniser)
+    spec = FigureSpec(path, f"{title}. UA in percent by word errors: {words}", draw)
+    return draw_if_stale(index, to_csv(table), [spec]) if curves else FigureFiles([], [])
 
 
 def _dots(path: Path, table: Table, rows: Sequence[Result], published: Published) -> FigureFiles:

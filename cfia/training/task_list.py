@@ -20,7 +20,7 @@ from cfia import checks, experiment
 from cfia.cli import explain
 from cfia.errors import UserError
 from cfia.files import write_if_changed
-from cfia.naming import training_name
+from cfia.naming import EVERY_FOLD, fold_of, fold_word, training_name
 from cfia.options import LARGEST_SEED
 from cfia.training.training import Training
 
@@ -29,15 +29,15 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Task:
-    """A training by the directory of its experiment, which is not read yet."""
+    """A training by the directory of its experiment, which is not read yet; see `Training`."""
 
     experiment: Path
-    fold: int
+    fold: int | None
     seed: int
 
     def words(self) -> list[str]:
         """Give the arguments of `cfia train` and `cfia posteriors`."""
-        return [str(self.experiment), "--fold", str(self.fold), "--seed", str(self.seed)]
+        return [str(self.experiment), "--fold", fold_word(self.fold), "--seed", str(self.seed)]
 
     def training(self) -> Training:
         """Read experiment.yaml, and give the training."""
@@ -60,17 +60,27 @@ def read_list(path: Path, job: int, jobs: int) -> list[Task]:
         raise UserError(f"{path} is not there; run the stage again")
     lines = path.read_text(encoding="utf-8").splitlines()[job - 1 :: jobs]
     rows = [shlex.split(line) for line in lines]
-    return [Task(Path(directory), int(fold), int(seed)) for directory, _, fold, _, seed in rows]
+    return [Task(Path(directory), fold_of(fold), int(seed)) for directory, _, fold, _, seed in rows]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments that say which training, or which list of them, a program works on."""
     parser.add_argument("experiment", type=Path, nargs="?", help="exp/<system>/<scheme>")
-    parser.add_argument("--fold", type=int, help="the fold, from 1")
+    parser.add_argument(
+        "--fold", type=_fold, help=f"the fold, from 1; {EVERY_FOLD}: the final network (stage 9)"
+    )
     parser.add_argument("--seed", type=seed, help="the seed")
     parser.add_argument("--list", type=Path, help="instead: a list that `cfia plan` wrote")
     parser.add_argument("--job", type=int, default=1, help="which job of the list this is [1]")
     parser.add_argument("--jobs", type=int, default=1, help="how many jobs there are [1]")
+
+
+def _fold(text: str) -> str:
+    """Read a fold, as a type of argparse, for which None is what was not given."""
+    wrong = checks.number(1, 9999)(text)
+    if wrong and text != EVERY_FOLD:
+        raise argparse.ArgumentTypeError(f"{wrong}, or {EVERY_FOLD}, not {text!r}")
+    return text
 
 
 def seed(text: str) -> int:
@@ -101,7 +111,7 @@ def run(
     elif None in (args.experiment, args.fold, args.seed):
         parser.error("give an experiment, --fold and --seed, or --list")
     else:
-        work(Task(args.experiment, args.fold, args.seed).training())
+        work(Task(args.experiment, fold_of(args.fold), args.seed).training())
 
 
 def _work_off(tasks: Sequence[Task], name: str, work: Callable[[Training], None]) -> int:

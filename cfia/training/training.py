@@ -1,4 +1,4 @@
-"""Train one fold and seed of an experiment, and write the posteriors of its test part.
+"""Train a network of an experiment, of a fold or the final one.
 
 Imports torch only where something is computed, so that a finished training says so at once.
 """
@@ -14,31 +14,41 @@ from typing import TYPE_CHECKING, Any
 from cfia import directories, marker
 from cfia.errors import UserError
 from cfia.experiment import NAME, PARTS, Experiment
-from cfia.files import digest, write_yaml
+from cfia.experiment import read as read_experiment
+from cfia.files import digest, write_if_changed, write_yaml
 from cfia.frontend import Frontend
 from cfia.kaldi.table import read_table
+from cfia.naming import EVERY_FOLD
+from cfia.training import final
 from cfia.training.folds import Fold, read_folds
 from cfia.training.inputs import check_lists, check_unchanged, skipped, validation_shared
 
 if TYPE_CHECKING:
     from torch import nn
 
+    from cfia.config import Config
     from cfia.training.dataset import Dataset
 
 log = logging.getLogger(__name__)
 
 NETWORK = "best.pt"
-PRODUCTS = (NETWORK, "checkpoint.pt", "history.csv", "provenance.yaml")
-POSTERIORS = "posteriors.tsv"
-POSTERIORS_MARKER = ".posteriors.json"
+HISTORY = "history.csv"
+PRODUCTS = (NETWORK, "checkpoint.pt", HISTORY, "provenance.yaml")
+TAKEN = (NETWORK, "provenance.yaml")  # of a training whose network is tested on something else
 
 
 @dataclass(frozen=True)
 class Training:
-    """A training: one fold and one seed of an experiment."""
+    """A training of an experiment: one seed, and one fold or the utterances of all.
+
+    Attributes:
+        fold: from 1; None for the final network, which nothing validates or tests: all utterances
+            train it, for as many epochs as is the median of those that the folds' networks of its
+            seed have selected.
+    """
 
     experiment: Experiment
-    fold: int
+    fold: int | None
     seed: int
 
     @property
@@ -47,13 +57,22 @@ class Training:
         return self.experiment.training(self.fold, self.seed)
 
     @property
+    def stage(self) -> str:
+        """Name the stage that makes it, for messages."""
+        stage = "stage 5 (training)"
+        return "stage 9 (pack)" if self.fold is None else self.experiment.made_by(stage)
+
+    @property
     def list_directory(self) -> Path:
-        """Name the directory of the fold's lists."""
-        return self.experiment.folds.directory / str(self.fold)
+        """Name the directory of its lists."""
+        folds = self.experiment.folds.directory
+        return folds if self.fold is None else folds / str(self.fold)
 
     @cached_property
     def lists(self) -> Fold:
-        """Read the fold's lists of utterances."""
+        """Read the lists of utterances."""
+        if self.fold is None:
+            return final.lists(self.experiment)
         folds = read_folds(self.experiment.folds.directory)
         if self.fold not in folds:
             raise UserError(
@@ -62,9 +81,50 @@ class Training:
             )
         return folds[self.fold]
 
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """Name its parts that have utterances."""
+        if self.fold is None:
+            return ("train",)
+        validated = self.experiment.protocol["validation"] != "none"
+        return tuple(part for part in PARTS if validated or part != "valid")
+
+    @property
+    def selection(self) -> str:
+        """Say which epoch is taken, as `--selection` does."""
+        return "last" if self.fold is None else str(self.experiment.protocol["selection"])
+
+    @cached_property
+    def config(self) -> Config:
+        """The configuration, of the final network with a number of epochs of its own.
+
+        Raises:
+            UserError: nothing was trained here; of the final network, as `final.config`, or a fold
+                is not trained, and so does not say for how long.
+        """
+        if self.fold is not None:
+            return self.experiment.config
+        every = range(1, self.experiment.folds.number + 1)
+        folds = [Training(self.experiment, fold, self.seed) for fold in every]
+        for fold in folds:
+            if not is_trained(fold):
+                raise not_trained(fold)
+        epochs = [final.selected_epoch(fold.directory / HISTORY) for fold in folds]
+        return final.config(self.experiment, epochs)
+
+    @property
+    def source(self) -> Training | None:
+        """The training whose network it tests with other text; None: it has its own."""
+        trained_in = self.experiment.trained_in
+        return Training(read_experiment(trained_in), self.fold, self.seed) if trained_in else None
+
     def marked(self) -> tuple[dict[str, Any], dict[str, str]]:
         """Give its marker's options and inputs: fold and seed, and the digest of its experiment."""
-        return {"fold": self.fold, "seeds": self.seed}, {NAME: self.experiment.digest()}
+        inputs = {NAME: self.experiment.digest()}
+        if self.fold is None:
+            epochs = {"train_args epochs": self.config.train.epochs}
+            return {"fold": EVERY_FOLD, "seeds": self.seed, **epochs}, inputs
+        return {"fold": self.fold, "seeds": self.seed}, inputs
 
     def identity(self) -> str:
         """Digest what tells it from other trainings, wherever it is; its checkpoints bear it.
@@ -74,10 +134,11 @@ class Training:
         experiment = self.experiment
         encoders = {m: [f.name, f.weights, f.layer, f.dim] for m, f in self.frontends().items()}
         inputs = {k: v for k, v in experiment.inputs().items() if not k.endswith(" features")}
-        return digest([self.fold, self.seed, experiment.options(), inputs, encoders])
+        which = self.fold or [EVERY_FOLD, self.config.train.epochs]
+        return digest([which, self.seed, experiment.options(), inputs, encoders])
 
     def dataset(self, part: str) -> Dataset:
-        """Open the features of the fold's "train", "valid" or "test" list."""
+        """Open the features of the "train", "valid" or "test" list."""
         from cfia.training.dataset import load
 
         experiment = self.experiment
@@ -117,10 +178,13 @@ def train(training: Training, checkpoint_seconds: float, *, force: bool) -> None
     """
     directory, (options, inputs) = training.directory, training.marked()
     # All that can be checked is checked before anything is removed.
-    training.experiment.config  # noqa: B018 - of one that was imported there is none
+    training.config  # noqa: B018 - of one that was imported there is none
     check_unchanged(training.experiment)
     check_lists(training.experiment)
     training.lists  # noqa: B018 - the number of a fold that is not there must leave no directory
+    source = training.source
+    if source:
+        _check_source(training, source)
     state = marker.check(directory, options, inputs, force=force, suggest_tag=True)
     if state is marker.State.DONE:
         log.info("%s: already trained, skipping", directory)
@@ -129,8 +193,28 @@ def train(training: Training, checkpoint_seconds: float, *, force: bool) -> None
         if (directory / marker.NAME).exists():
             directories.remove(directory)
         marker.start(directory, options, inputs)
-    _fit(training, checkpoint_seconds)
-    marker.finish(directory, options, inputs, files=PRODUCTS)
+    if source:
+        _take(training, source)
+    else:
+        _fit(training, checkpoint_seconds)
+    marker.finish(directory, options, inputs, files=TAKEN if source else PRODUCTS)
+
+
+def _check_source(training: Training, source: Training) -> None:
+    """Refuse to take a network that is not finished, or was made from something else."""
+    check_trained(source)
+    if source.experiment.trained_from() != training.experiment.trained_from():
+        raise UserError(
+            f"{training.directory} tests the network of {source.directory}, which was made "
+            "differently; run stage 5 (training) with --force true"
+        )
+
+
+def _take(training: Training, source: Training) -> None:
+    """Copy a network, and what made it, so that it stays where the other training goes."""
+    for name in TAKEN:
+        write_if_changed(training.directory / name, (source.directory / name).read_bytes())
+    log.info("%s: its network is that of %s", training.directory, source.directory)
 
 
 def is_trained(training: Training) -> bool:
@@ -140,9 +224,17 @@ def is_trained(training: Training) -> bool:
         UserError: it was made differently, or is not as it was made.
     """
     options, inputs = training.marked()
-    made_by = training.experiment.made_by("stage 5 (training)")
-    state = marker.check(training.directory, options, inputs, made_by=made_by, suggest_tag=True)
+    state = marker.check(
+        training.directory, options, inputs, made_by=training.stage, suggest_tag=True
+    )
     return state is marker.State.DONE
+
+
+def not_trained(training: Training) -> UserError:
+    """Word the refusal of a training that is not finished."""
+    return UserError(
+        f"{training.directory} is not there or not finished; run {training.stage} first"
+    )
 
 
 def check_trained(training: Training) -> None:
@@ -152,9 +244,7 @@ def check_trained(training: Training) -> None:
         UserError: it names what changed, and the way out.
     """
     if not is_trained(training):
-        raise UserError(
-            f"{training.directory} is not there or not finished; run stage 5 (training) first"
-        )
+        raise not_trained(training)
     check_unchanged(training.experiment)
 
 
@@ -163,19 +253,17 @@ def _fit(training: Training, checkpoint_seconds: float) -> None:
     from cfia.training.determinism import set_up
     from cfia.training.trainer import Trainer, TrainerInputs
 
-    experiment = training.experiment
-    selection = str(experiment.protocol["selection"])
+    experiment, selection = training.experiment, training.selection
     device = set_up(experiment.run["num_threads"], experiment.run["ngpu"])
     origin = provenance(experiment.run["num_threads"], str(device))
     values = {**origin, "audio": None, "text": None, **training.encoders()}
     write_yaml(training.directory / "provenance.yaml", values)
-    empty = ("valid",) if experiment.protocol["validation"] == "none" else ()
-    parts = {part: training.dataset(part) for part in PARTS if part not in empty}
+    parts = {part: training.dataset(part) for part in training.parts}
     _check_parts(training, parts)
     inputs = TrainerInputs(
         directory=training.directory,
         identity=training.identity(),
-        config=experiment.config,
+        config=training.config,
         seed=training.seed,
         selection=selection,
         classes=list(experiment.classes),
@@ -213,84 +301,6 @@ def _check_parts(training: Training, parts: dict[str, Dataset]) -> None:
             log.warning("%s: no utterance of the class %s; UA is over the others", part, names)
 
 
-def write_posteriors(training: Training, *, force: bool) -> None:
-    """Write the posteriors of a training's test part, or skip those that are there.
-
-    Args:
-        force: write them again, whatever is there.
-
-    Raises:
-        UserError: it is not trained, its inputs have changed, or the posteriors were made
-            differently, or are not as they were made, and `force` is false.
-    """
-    directory, experiment = training.directory, training.experiment
-    config = experiment.config
-    check_trained(training)
-    if force:
-        remove_posteriors(training)
-    if _has_made_posteriors(training):
-        log.info("%s: posteriors already made, skipping", directory)
-        return
-    import torch
-
-    from cfia import posteriors
-    from cfia.training.determinism import set_up
-    from cfia.training.evaluate import logits
-
-    device = set_up(experiment.run["num_threads"], experiment.run["ngpu"])
-    data = training.dataset("test")
-    model = trained_network(training, data.dims()).to(device)
-    scores = logits(model, data, config.train.batch_size, device)
-    posteriors.write_posteriors(
-        directory / POSTERIORS,
-        list(experiment.classes),
-        data.utts,
-        [experiment.classes[i] for i in data.targets.tolist()],
-        torch.softmax(scores, dim=1).numpy(),
-    )
-    options, inputs = posteriors_marked(training)
-    marker.finish(directory, options, inputs, name=POSTERIORS_MARKER, files=[POSTERIORS])
-
-
-def remove_posteriors(training: Training) -> None:
-    """Remove the posteriors of a training, if there are any; its network stays."""
-    for name in (POSTERIORS_MARKER, POSTERIORS):  # without the marker nobody takes them for made
-        (training.directory / name).unlink(missing_ok=True)
-
-
-def has_posteriors(training: Training) -> bool:
-    """Whether the posteriors of a finished training are there.
-
-    Raises:
-        UserError: the training or they were made differently, or are not as they were made.
-    """
-    return is_trained(training) and _has_made_posteriors(training)
-
-
-def _has_made_posteriors(training: Training) -> bool:
-    """Whether the posteriors of a training, which is finished, are there."""
-    options, inputs = posteriors_marked(training)
-    made_by = training.experiment.made_by("stage 6 (posteriors)")
-    state = marker.check(
-        training.directory, options, inputs, name=POSTERIORS_MARKER, made_by=made_by
-    )
-    return state is marker.State.DONE
-
-
-def posteriors_marked(training: Training) -> tuple[dict[str, Any], dict[str, str]]:
-    """Give the options and inputs of the posteriors' marker."""
-    options, inputs = training.marked()
-    if training.experiment.imported:
-        return options, inputs
-    trained = marker.read(training.directory)
-    assert trained is not None
-    network = trained.files[NETWORK]["sha256"]
-    return (
-        {**options, "num_threads": training.experiment.run["num_threads"]},
-        {**inputs, NETWORK: network},
-    )
-
-
 def trained_network(training: Training, dims: dict[str, int]) -> nn.Module:
     """Load the network that a training has selected, for features of these widths.
 
@@ -306,7 +316,7 @@ def trained_network(training: Training, dims: dict[str, int]) -> nn.Module:
     classes = list(training.experiment.classes)
     if best["classes"] != classes:
         raise UserError(f"{path} was trained on {best['classes']}, the data has {classes}")
-    config = training.experiment.config.model
+    config = training.config.model
     model = registry.build(dims, len(classes), config, training.layers())
     load_state(model, best["model"], path)
     return model

@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cfia.errors import UserError
+from cfia.installation import what_to_install
 
 # Names of the large files.
 WEIGHTS = ("*.safetensors", "*.bin", "*.pt")
@@ -233,8 +234,8 @@ class ModelScope(Source):
             from modelscope import snapshot_download  # type: ignore[import-untyped]
         except ImportError as error:
             raise UserError(
-                f"--hub ms needs the package modelscope ({first_line(error)}); install it, or "
-                "download the model and give its directory"
+                f"--hub ms needs the package modelscope ({first_line(error)}); "
+                f"{what_to_install(error)}, or download the model and give its directory"
             ) from None
         for name in ("modelscope", "modelscope_hub"):
             logging.getLogger(name).setLevel(logging.CRITICAL)

@@ -61,6 +61,9 @@ tag=                       # suffix of the systems' names, to keep variants apar
 # Studies, which say themselves what is trained under which --cv and --validation
 study=                     # make the tables of conf/study/<study>.yaml: paper, readings, smoke
 study_seeds=1              # seeds of a study's rows without --seeds
+# Packs
+pack=all                   # what is packed: all, a network of all utterances; or folds, theirs
+pack_dir=                  # where it goes (default: exp/<system>/<scheme>/pack, or pack_folds)
 # Directories, relative to the recipe's
 datadir=data               # data directories and fold lists
 dumpdir=dump               # features
@@ -92,6 +95,7 @@ program_name=run.sh # in messages: the script that the user called
 . "${root_dir}/utils/parse_options.sh"
 [ $# -eq 0 ] || { echo "run.sh: unexpected argument '$1'; try --help" >&2; exit 2; }
 cd "${recipe_dir}"
+if [ "${stage}" = 9 ] && [ "${stop_stage}" = 8 ]; then stop_stage=9; fi # alone, it means itself
 plan check
 # shellcheck source=egs/TEMPLATE/path.sh
 . ./path.sh
@@ -182,20 +186,24 @@ dump_features() { # modality
 }
 
 # The transcripts of a recogniser, where a system of this run reads them: asr/<recogniser>/text in
-# the data directory, and its word error rate.
+# the data directory, and its word error rate. A study may also test with gold text that has errors.
 recognise() {
-    local dir jobs
-    for dir in $(printf '%s\n' "${dump_texts[@]%/text}" | sort -u); do
-        log "${asr_model}: ${dir}"
-        jobs=$(python -m cfia.bin.asr_plan --data "${data}" --model "${asr_model}" --hub "${hub}" \
-            --nj "${nj}" --num_threads "${num_threads}" --skip_bad "${skip_bad}" --force "${force}")
-        jobs=${jobs##*$'\n'}
-        [ "${jobs}" -gt 0 ] || continue
-        log "${jobs} jobs; logs are ${dir}/log/asr.*.log"
+    local i jobs
+    [ -n "${recognised}" ] || return 0
+    log "${asr_model}: ${recognised}"
+    jobs=$(python -m cfia.bin.asr_plan --data "${data}" --model "${asr_model}" --hub "${hub}" \
+        --nj "${nj}" --num_threads "${num_threads}" --skip_bad "${skip_bad}" --force "${force}")
+    jobs=${jobs##*$'\n'}
+    if [ "${jobs}" -gt 0 ]; then
+        log "${jobs} jobs; logs are ${recognised}/log/asr.*.log"
         # shellcheck disable=SC2086
-        ${run_cmd} "${job}=1:${jobs}" "${dir}/log/asr.${job}.log" \
-            python -m cfia.bin.asr --dir "${dir}" --data "${data}" --job "${job}" --ngpu "${ngpu}"
-        python -m cfia.bin.asr_merge --dir "${dir}" --data "${data}"
+        ${run_cmd} "${job}=1:${jobs}" "${recognised}/log/asr.${job}.log" python -m cfia.bin.asr \
+            --dir "${recognised}" --data "${data}" --job "${job}" --ngpu "${ngpu}"
+        python -m cfia.bin.asr_merge --dir "${recognised}" --data "${data}"
+    fi
+    for ((i = 0; i < ${#error_dirs[@]}; i++)); do
+        python -m cfia.bin.corrupt_text --data "${data}" --recognised "${recognised}" \
+            --percent "${error_percents[i]}" --dir "${error_dirs[i]}" --force "${force}"
     done
 }
 
@@ -210,31 +218,32 @@ if wanted 4; then
     dump_features text
 fi
 
-# Stages 5 and 6 work off lists of trainings: <work>/train.list, <work>/posteriors.list. A line is
-# what the program is called with for one training; a job of a study takes several. What --force
-# makes again is removed when the first list is written.
-work_off() { # program
+# Stages 5, 6 and 9 work off lists of trainings, such as <work>/train.list. A line is what the program
+# is called with for one training; a job of a study takes several. What --force makes again is
+# removed when the first list is written.
+work_off() { # program list command
     local jobs
-    jobs=$(plan "$1")
+    jobs=$(plan "$2")
     jobs=${jobs##*$'\n'}
     while [ "${jobs}" -gt 0 ]; do
         # shellcheck disable=SC2086
-        ${run_cmd} "${job}=1:${jobs}" "${work}/log/$1.${job}.log" python -m "cfia.bin.$1" \
-            --list "${work}/$1.list" --job "${job}" --jobs "${jobs}"
-        jobs=$(force=false && plan "$1")
+        $3 "${job}=1:${jobs}" "${work}/log/$2.${job}.log" python -m "cfia.bin.$1" \
+            --list "${work}/$2.list" --job "${job}" --jobs "${jobs}"
+        jobs=$(force=false plan "$2")
         jobs=${jobs##*$'\n'}
     done
 }
 
 if wanted 5; then
     log "Stage 5: training"
-    work_off train # cfia/bin/train.py
+    work_off train train "${run_cmd}" # cfia/bin/train.py
 fi
 
 if wanted 6; then
     log "Stage 6: posteriors"
-    [ "${ngpu}" -gt 0 ] || run_cmd=${decode_cmd:?}${run_cmd#"${train_cmd}"}
-    work_off posteriors # cfia/bin/posteriors.py
+    command=${run_cmd}
+    [ "${ngpu}" -gt 0 ] || command=${decode_cmd:?}${run_cmd#"${train_cmd}"}
+    work_off posteriors posteriors "${command}" # cfia/bin/posteriors.py
 fi
 
 if wanted 7; then
@@ -250,4 +259,13 @@ elif wanted 8; then
     tables=$(plan tables) # those of a study, which RESULTS.md includes
     python -m cfia.bin.report --expdir "${exp}" --corpus_conf conf/corpus.yaml
     [ -z "${tables}" ] || echo "${tables}"
+fi
+
+if wanted 9; then
+    log "Stage 9: packs of ${systems}"
+    work_off train final "${run_cmd}" # cfia/bin/train.py, on all utterances
+    for experiment in "${experiments[@]}"; do
+        python -m cfia.bin.pack "${experiment}" --pack "${pack}" --seed "${first_seed}" \
+            ${pack_dir:+--pack_dir "${pack_dir}"} --corpus_conf conf/corpus.yaml --force "${force}"
+    done
 fi

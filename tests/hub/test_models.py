@@ -156,14 +156,14 @@ def check_requests(paths: list[str], models: list[str]) -> None:
 
 
 def test_a_dump_stays_at_the_commit_that_it_was_planned_with(machine: Machine) -> None:
-    model = machine.publish("bert-base-uncased")
-    machine.run(machine.plan("bert", "text", "", "dump"))
+    model = machine.publish("emotion2vec/emotion2vec_base")
+    plan = machine.plan("emotion2vec", "audio", "", "dump")
+    machine.run(plan)
     before = json.loads((machine.root / "dump" / "plan.json").read_text())["settings"]["files"]
-    config = json.loads((model / "tokenizer_config.json").read_text())
-    (model / "tokenizer_config.json").write_text(json.dumps({**config, "note": "a new commit"}))
-    assert machine.hub.add("bert-base-uncased", model) != before["revision"]
+    with (model / "config.yaml").open("a") as handle:
+        handle.write("# a new commit\n")
+    assert machine.hub.add("emotion2vec/emotion2vec_base", model) != before["revision"]
     machine.asked()
-    plan = machine.plan("bert", "text", "", "dump")
     machine.run(plan, *machine.jobs("dump"), plan)
     assert machine.asked() == []
     after = json.loads((machine.root / "dump" / "plan.json").read_text())["settings"]["files"]
@@ -173,28 +173,28 @@ def test_a_dump_stays_at_the_commit_that_it_was_planned_with(machine: Machine) -
     out, _ = machine.run(plan)
     assert out == ["0"]
     assert not any("revision/main" in path for path in machine.asked())
-    moved = ["--hub=ms", f"--model={machine.root}/models/bert-base-uncased"]
-    out, _ = machine.run(machine.plan("bert", "text", "", "dump", *moved), plan)
+    moved = machine.plan("emotion2vec", "audio", str(model), "dump", "--hub=ms")
+    out, _ = machine.run(moved, plan)
     assert "its input model has changed" in out[0]
     assert out[1] == "0"
-    machine.run(machine.plan("bert", "text", "", "dump", "--force=true"))
+    machine.run([*plan, "--force=true"])
     forced = json.loads((machine.root / "dump" / "plan.json").read_text())["settings"]["files"]
     assert forced["revision"] != before["revision"]
 
 
 def test_what_was_there_when_a_dump_was_planned_and_is_gone(machine: Machine) -> None:
-    machine.publish("bert-base-uncased")
-    plan = machine.plan("bert", "text", "", "dump")
+    machine.publish("emotion2vec/emotion2vec_base")
+    plan = machine.plan("emotion2vec", "audio", "", "dump")
     machine.run(plan)
     shutil.rmtree(machine.cache)
     out, _ = machine.run(*machine.jobs("dump")[:1])
-    assert "is gone, where bert-base-uncased was when the dump was planned; run the st" in out[0]
+    assert "is gone, where emotion2vec/emotion2vec_base was when the dump was planned" in out[0]
     path = machine.root / "dump" / "plan.json"
     path.write_text(
         re.sub('"revision": "[0-9a-f]*"', f'"revision": "{"0" * 40}"', path.read_text())
     )
     out, _ = machine.run(plan)
-    assert f"no longer has commit {'0' * 40} of bert-base-uncased" in out[0]
+    assert f"no longer has commit {'0' * 40} of emotion2vec/emotion2vec_base" in out[0]
     assert "--force true takes the newest" in out[0]
 
 

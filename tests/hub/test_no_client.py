@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support import tiny_emotion2vec
 from tests.support.dump_data import noise, write_data
-from tests.support.tiny_models import save_bert
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
@@ -20,7 +20,7 @@ def cache(tmp_path: Path) -> Path:
     """The client's cache, with one model, as the client leaves it."""
     place = tmp_path / "hf" / "hub" / "models--owner--small"
     (place / "snapshots").mkdir(parents=True)
-    save_bert(place / "snapshots" / COMMIT)
+    tiny_emotion2vec.save(place / "snapshots" / COMMIT)
     (place / "refs").mkdir()
     (place / "refs" / "main").write_text(COMMIT)
     return tmp_path / "hf"
@@ -30,7 +30,7 @@ def dump_plan(cache: Path, model: str, **variables: str) -> subprocess.Completed
     data = cache.parent / "data"
     if not data.exists():
         write_data(data, {"s-1": noise(0.1)})
-    what = ["--modality=text", "--upstream=bert", f"--model={model}", f"--data={data}"]
+    what = ["--modality=audio", "--upstream=emotion2vec", f"--model={model}", f"--data={data}"]
     command = [sys.executable, "-m", "cfia.bin.dump_plan", *what, f"--dir={cache.parent / 'dump'}"]
     others = {k: v for k, v in os.environ.items() if "PROXY" not in k.upper()}
     env = others | {"HF_HOME": str(cache)} | variables

@@ -252,10 +252,11 @@ def test_there_are_jobs_for_all_processors_and_not_too_many(
 
 def test_tasks_survive_the_list(tmp_path: Path) -> None:
     path = tmp_path / "train.list"
-    written = [Task(Path(f"a b/ü{i}"), i + 1, 7) for i in range(7)]
+    written = [Task(Path(f"a b/ü{i}"), i or None, 7) for i in range(7)]  # of all, and of folds
     write_list(path, written)
     shares = [read_list(path, job, 3) for job in (1, 2, 3)]
     assert [len(share) for share in shares] == [3, 2, 2]
-    assert sorted((task for share in shares for task in share), key=lambda t: t.fold) == written
+    read = [task for share in shares for task in share]
+    assert sorted(read, key=lambda task: task.experiment) == written
     with pytest.raises(UserError, match="is not there; run the stage again"):
         read_list(tmp_path / "none", 1, 1)

@@ -77,7 +77,8 @@ class Repository:
 
     def need(self, *, requires: list[str], alone: list[str], test: list[str]) -> None:
         """Write setup.py."""
-        lists = {"REQUIRES": requires, "REQUIRES_ALONE": alone, "REQUIRES_TEST": test}
+        base, extra = requires[:1], {"extra": requires[1:]}
+        lists = {"REQUIRES": base, "EXTRAS": extra, "REQUIRES_ALONE": alone, "REQUIRES_TEST": test}
         text = "".join(f"{name} = {value}\n" for name, value in lists.items())
         (self.root / "setup.py").write_text(text)
 

@@ -54,9 +54,12 @@ def make(
 
 
 def write_dump(
-    directory: Path, emotions: dict[str, str], dim: int, rng: np.random.Generator
+    directory: Path, emotions: dict[str, str], dim: int, rng: np.random.Generator, encoder: str = ""
 ) -> None:
-    """Features whose mean tells the class, with noise of about the same size."""
+    """Features whose mean tells the class, with noise of about the same size.
+
+    They are of the encoder by the directory's name, if none is named.
+    """
     directory.mkdir(parents=True)
     centres = rng.normal(size=(len(CLASSES), dim))
     features = {
@@ -66,7 +69,7 @@ def write_dump(
         for utt, emo in emotions.items()
     }
     kaldiio.save_ark(str(directory / "raw.1.ark"), features, scp=str(directory / "feats.scp"))
-    frontend(directory.name, dim).write(directory)
+    frontend(encoder or directory.name, dim).write(directory)
     marker.finish(directory, {}, {"seed": "0"})
 
 

@@ -20,15 +20,12 @@ from cfia.kaldi.table import write_table
 from cfia.naming import fold_and_seed
 from cfia.posteriors import write_posteriors
 from cfia.training.inputs import measure_folds, measure_part, speakers_shared
-from cfia.training.training import (
-    POSTERIORS,
-    POSTERIORS_MARKER,
-    Training,
-    posteriors_marked,
-)
+from cfia.training.tested import POSTERIORS, POSTERIORS_MARKER, posteriors_marked
+from cfia.training.training import Training
 
 CLASSES = ["ang", "hap", "neu", "sad"]
 TRAINED = ("best.pt", "history.csv", "provenance.yaml")
+OF_TEXT = ("text_source", "asr_model", "tested_text")  # of a protocol that has them
 SPEAKERS = [f"Spk{i}" for i in range(1, 7)]
 
 
@@ -63,7 +60,9 @@ def write_fold(directory: Path, utts: Iterable[str], tested: Collection[str]) ->
             (directory / part).write_text("".join(f"{utt}\n" for utt in names))
 
 
-def write_experiment(directory: Path, data: Path, folds: Path, **settings: Any) -> None:
+def write_experiment(
+    directory: Path, data: Path, folds: Path, trained_in: Path | None = None, **settings: Any
+) -> None:
     """The experiment.yaml of a made-up experiment; `settings` of its protocol or configuration."""
     protocol = {
         "cv": "session", "validation": "random20", "selection": "valid", "labels": "",
@@ -74,7 +73,7 @@ def write_experiment(directory: Path, data: Path, folds: Path, **settings: Any) 
     if "cv" in settings:
         stated = speakers_shared(settings["cv"], data, folds)
     for key, value in settings.items():
-        (protocol if key in protocol else config)[key] = value
+        (protocol if key in (*protocol, *OF_TEXT) else config)[key] = value
     Experiment(
         directory=directory,
         system=directory.parent.name,
@@ -86,6 +85,7 @@ def write_experiment(directory: Path, data: Path, folds: Path, **settings: Any) 
         folds=measure_folds(folds, data),
         parts=dict.fromkeys(PARTS, measure_part(data, {})),
         trained_with=build(config),
+        trained_in=trained_in,
     ).write()
 
 

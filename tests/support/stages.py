@@ -26,6 +26,7 @@ from cfia.bin import (
     asr,
     asr_merge,
     asr_plan,
+    corrupt_text,
     dump,
     dump_merge,
     dump_plan,
@@ -194,11 +195,11 @@ class Stages:
         self._dump("text")
 
     def _recognise(self) -> None:
-        (data,) = self.names["data"]
-        for directory in {text.removesuffix("/text") for text in self.names["dump_texts"] if text}:
+        (data,), (recognised,) = self.names["data"], self.names["recognised"]
+        if recognised:
             flags = ("nj", "num_threads", "hub", "skip_bad", "force")
             options = [word for name in flags for word in (f"--{name}", self.options[name])]
-            where = ["--dir", directory, "--data", data]
+            where = ["--dir", recognised, "--data", data]
             printed = io.StringIO()
             with contextlib.redirect_stdout(printed):
                 asr_plan.main(["--data", data, "--model", *self.names["asr_model"], *options])
@@ -207,6 +208,10 @@ class Stages:
                 asr.main([*where, "--job", str(job)])
             if jobs:
                 asr_merge.main(where)
+        rows = zip(self.names["error_dirs"], self.names["error_percents"], strict=True)
+        for directory, percent in rows:
+            which = ["--percent", percent, "--dir", directory, "--force", self.force]
+            corrupt_text.main(["--data", data, "--recognised", recognised, *which])
 
     def _dump(self, modality: str) -> None:
         (data,), names = self.names["data"], self.names

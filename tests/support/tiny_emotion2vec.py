@@ -102,23 +102,57 @@ def network(conf: dict[str, Any]) -> Any:
 
 
 def save(directory: Path, settings: dict[str, Any] | None = None, seed: int = 0) -> Path:
-    """Save config.yaml and model.pt with random weights; returns the directory."""
+    """Save config.yaml and model.pt with random weights; returns the directory.
+
+    They have the names and shapes of `network`, as tests/unit/test_upstream_emotion2vec.py holds
+    them to, without the import of funasr, which takes eight seconds.
+    """
     import torch
     import yaml
 
+    from cfia.upstream import emotion2vec
+    from cfia.upstream.choice import Choice
+    from cfia.upstream.emotion2vec_files import Files
+    from cfia.upstream.emotion2vec_shapes import shapes
+
     settings = settings or config()
-    torch.manual_seed(seed)
-    model = network(settings["model_conf"])
-    with torch.no_grad():
-        # Fresh norms are the identity and fresh biases zero: nothing would show if one were left
-        # out. The scale of the distances is raised, for the same reason.
-        for name, parameter in model.named_parameters():
-            spread = 0.3 if name.endswith("alibi_scale") else 0.05
-            parameter.add_(spread * torch.randn_like(parameter))
     directory.mkdir(parents=True)
     (directory / "config.yaml").write_text(yaml.safe_dump(settings), encoding="utf-8")
-    torch.save({"model": model.state_dict()}, directory / "model.pt")
+    place = Files(str(directory), directory, None)
+    spec = emotion2vec.check(Choice("audio", "emotion2vec"), place)
+    all_shapes = shapes(settings["model_conf"], spec) | _decoder(settings["model_conf"])
+    torch.manual_seed(seed)
+    weights = {name: _random(name, shape) for name, shape in all_shapes.items()}
+    torch.save({"model": weights}, directory / "model.pt")
     return directory
+
+
+def _decoder(conf: dict[str, Any]) -> dict[str, tuple[int, ...]]:
+    """Map the names of the pretraining's decoder, which no encoder of ours reads, to shapes."""
+    decoder, name = conf["modalities"]["audio"]["decoder"], "modality_encoders.AUDIO.decoder"
+    if decoder is None:
+        return {}
+    dim, width, groups = conf["embed_dim"], decoder["decoder_dim"], decoder["decoder_groups"]
+    found = {f"{name}.proj.weight": (dim, width), f"{name}.proj.bias": (dim,)}
+    for i in range(decoder["decoder_layers"]):
+        inputs = (width if i else dim) // groups
+        found[f"{name}.blocks.{i}.0.weight"] = (width, inputs, decoder["decoder_kernel"])
+        found[f"{name}.blocks.{i}.0.bias"] = (width,)
+    return found
+
+
+def _random(name: str, shape: tuple[int, ...]) -> Any:
+    """Draw what shows if it is left out: no norm is the identity, no bias and no token zero."""
+    import torch
+
+    drawn = torch.randn(shape)
+    if name.endswith("alibi_scale"):
+        return 1 + 0.3 * drawn
+    if name.endswith("extra_tokens"):
+        return drawn
+    if len(shape) > 1:
+        return drawn / drawn[0].numel() ** 0.5
+    return 0.05 * drawn + (1 if name.endswith("weight") else 0)
 
 
 def publish(

@@ -12,7 +12,8 @@ import torch
 import cfia
 from cfia.config import build
 from cfia.files import sha256
-from cfia.inference.pack_file import PackedEncoder, PackFile
+from cfia.inference.encoders import PackedEncoder
+from cfia.inference.pack_file import PackFile
 from cfia.model import registry as networks
 from cfia.upstream import registry
 from cfia.upstream.choice import Choice

@@ -84,6 +84,9 @@ def test_help_usage_and_a_verb() -> None:
     assert (wrong.returncode, wrong.stdout) == (2, "")
     assert wrong.stderr == "cfia: there is no verb 'no_such'; cfia --help lists them\n"
     assert "usage: cfia folds" in cfia("folds", "--help").stdout
+    assert re.fullmatch(
+        r"cfia [\d.]+( \(commit [0-9a-f]{12}(\+dirty)?\))?\n", cfia("--version").stdout
+    )
 
 
 def test_the_level_of_messages(

@@ -14,6 +14,7 @@ from sklearn.metrics import accuracy_score, balanced_accuracy_score
 from cfia.scoring.significance import (
     Answers,
     compare,
+    compare_losses,
     holm,
     mcnemar,
     sign_flip,
@@ -130,6 +131,49 @@ def test_luck_that_a_fold_shares_makes_a_difference_count_less() -> None:
     assert shared.detectable is not None
     assert apart.detectable is not None
     assert shared.detectable > apart.detectable
+
+
+def before_and_after(rng: np.random.Generator) -> tuple[Answers, Answers]:
+    """Networks of three seeds that have luck of their own, which is in both of their tests."""
+    luck, folds = rng.random((3, 1)) / 2, np.repeat([0, 1], 40)
+    before = rng.random((3, 80)) < 0.4 + luck
+    return Answers(before, folds), Answers(before & (rng.random(80) < 0.8), folds)
+
+
+def test_luck_that_is_in_both_tests_of_a_network_is_not_in_their_difference() -> None:
+    rng = np.random.default_rng(5)
+    refs, speakers = rng.integers(0, 2, 80), np.repeat(np.arange(4), 20)
+    a, b = before_and_after(rng)
+    own, paired = (compare(refs, a, b, speakers, paired=paired) for paired in (False, True))
+    assert paired.ua == own.ua
+    by_seed = [compare(refs, Answers(x[None], a.folds), Answers(y[None], b.folds), speakers).ua
+               for x, y in zip(a.right, b.right, strict=True)]  # fmt: skip
+    assert paired.seeds == pytest.approx(stats.sem(by_seed))
+    assert own.seeds is not None
+    assert paired.seeds is not None
+    assert paired.seeds < own.seeds
+    assert paired.p_ua.p <= own.p_ua.p
+    assert paired.detectable is not None
+    assert own.detectable is not None
+    assert paired.detectable <= own.detectable
+
+
+def test_losses_are_compared_as_differences_are() -> None:
+    rng = np.random.default_rng(6)
+    refs, speakers = rng.integers(0, 2, 80), np.repeat(np.arange(4), 20)
+    first, second = before_and_after(rng), before_and_after(rng)
+    loss, test = compare_losses(refs, first, second, speakers)
+    of_each = [compare(refs, *pair, speakers, paired=True) for pair in (first, second)]
+    assert loss == pytest.approx(of_each[0].ua - of_each[1].ua)
+    # Of a system that loses nothing, the other's loss is its difference.
+    against_none = compare_losses(refs, first, (second[0], second[0]), speakers)
+    assert against_none[0] == pytest.approx(of_each[0].ua)
+    other_way = compare_losses(refs, second, first, speakers)
+    assert other_way[0] == pytest.approx(-loss)
+    assert other_way[1].p == test.p
+    before, after = (Answers(side.right[:1], side.folds) for side in first)
+    found = compare_losses(refs, (before, after), (before, before), speakers)[1]
+    assert found == compare(refs, before, after, speakers, paired=True).p_ua
 
 
 def test_swapping_the_systems_turns_the_differences_and_keeps_the_p_values() -> None:

@@ -145,6 +145,13 @@ def test_parameters_are_those_of_funasrs_class(
     assert shapes(conf, spec_of(config)) == {k: tuple(v.shape) for k, v in theirs.items()}
 
 
+def test_a_stand_in_has_the_weights_of_funasrs_class(saved: Path) -> None:
+    with torch.device("meta"):
+        theirs = tiny_emotion2vec.network(tiny_emotion2vec.config()["model_conf"]).state_dict()
+    weights = torch.load(saved / "model.pt", weights_only=True)["model"]
+    assert {k: v.shape for k, v in weights.items()} == {k: v.shape for k, v in theirs.items()}
+
+
 def spec_of(config: dict[str, Any]) -> list[list[int]]:
     with tempfile.TemporaryDirectory() as name:
         (Path(name) / "config.yaml").write_text(yaml.safe_dump(config))

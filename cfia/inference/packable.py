@@ -1,0 +1,32 @@
+"""Whether an experiment can be packed: asked before stage 9 trains anything, without torch."""
+
+from __future__ import annotations
+
+from cfia.errors import UserError
+from cfia.experiment import SCORES, Experiment
+from cfia.inference import encoders
+from cfia.training.training import Training, is_trained, not_trained
+
+
+def check_packable(experiment: Experiment, seed: int) -> None:
+    """Refuse an experiment that cannot be packed.
+
+    Raises:
+        UserError: features were imported, or their encoder's model is gone; a fold is not trained;
+            or stage 7 has not scored it.
+    """
+    for dump in experiment.dumps().values():
+        encoders.settings(dump).checkpoint()
+    for training in of_folds(experiment, seed):
+        if not is_trained(training):
+            raise not_trained(training)
+    if not (experiment.directory / SCORES).exists():
+        raise UserError(
+            f"{experiment.directory} has no {SCORES}, which the model card shows; run stages 6 and "
+            "7 (posteriors, scores) first"
+        )
+
+
+def of_folds(experiment: Experiment, seed: int) -> list[Training]:
+    """List the trainings of an experiment's folds with one seed."""
+    return [Training(experiment, fold, seed) for fold in range(1, experiment.folds.number + 1)]
