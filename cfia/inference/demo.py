@@ -22,6 +22,7 @@ from cfia.inference.model import Model, Prediction, load
 from cfia.inference.pack_file import CARD
 from cfia.inference.recordings import Ear, Heard, judge, prediction
 from cfia.inference.windows import windows
+from cfia.installation import what_to_install
 from cfia.kaldi import audio
 
 log = logging.getLogger(__name__)
@@ -29,6 +30,7 @@ log = logging.getLogger(__name__)
 # A file of a few bytes can promise much sound: at most stereo at 192 kHz, as densest.
 _DENSEST = 2 * 192_000
 _METADATA = re.compile(r"\A---\n.*?\n---\n+", re.DOTALL)  # of a card, for the hub
+_QUOTED = re.compile(r"^> .*(?:\n> .*)*", re.MULTILINE)  # in a card, what must be said first
 _NEEDED = "The model needs the words, too: it listens and reads."
 _RECOGNISED = "If you leave it empty, the words are recognised."
 
@@ -54,6 +56,7 @@ class Answers:
         """
         pack, readme = self._model.pack, card / CARD
         text = readme.read_text(encoding="utf-8") if readme.is_file() else ""
+        warning = _QUOTED.search(text)
         hint = _NEEDED if self._listens else ""
         return {
             "system": pack.system,
@@ -63,6 +66,7 @@ class Answers:
             "networks": len(self._model.networks),
             "hears": self._listens or (self._reads and self._ear is not None),
             "text_hint": hint if self._ear is None else _RECOGNISED,
+            "warning": warning[0].replace("\n> ", " ").removeprefix("> ") if warning else "",
             "card": _METADATA.sub("", text),
             "seconds": self._seconds,
             "megabytes": megabytes,
@@ -110,7 +114,8 @@ class Answers:
         try:
             drawing = pictures.draw(self._model, heard)
         except ImportError as error:
-            return None, [f"its gates are not drawn, for {error.name} is not installed here"]
+            what = f"its gates are not drawn, for {error.name} is missing"
+            return None, [f"{what}; {what_to_install(error)}"]
         if drawing is None:
             return None, []
         return f"data:image/png;base64,{base64.b64encode(drawing.png).decode()}", []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -35,7 +36,9 @@ SECONDS = 30.0
 def pack(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One of audio, with a card."""
     directory = tiny_packs.write(tmp_path_factory.mktemp("demo") / "pack", tiny_packs.FBANK)
-    (directory / "README.md").write_text("---\nlicense: other\n---\n\n# The card & <b>more</b>\n")
+    (directory / "README.md").write_text(
+        "---\nlicense: other\n---\n\n# The card & <b>more</b>\n\n> Of no\n> use.\n"
+    )
     return directory
 
 
@@ -94,7 +97,8 @@ def test_what_the_page_says_of_the_model(demo: Demo) -> None:
     assert said["modalities"] == ["audio"]
     assert said["classes"] == list(tiny_packs.CLASSES)
     assert (said["system"], said["corpus"]) == ("cfia_net_fbank", "toy")
-    assert said["card"] == "# The card & <b>more</b>\n"
+    assert said["card"] == "# The card & <b>more</b>\n\n> Of no\n> use.\n"
+    assert said["warning"] == "Of no use."
     assert (said["seconds"], said["megabytes"]) == (SECONDS, 50)
 
 
@@ -161,7 +165,9 @@ def test_a_list_of_files_reads_none_of_them(demo: Demo, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_model_that_reads_needs_the_words(tmp_path: Path) -> None:
+def test_a_model_that_reads_needs_the_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pack = tiny_packs.write(tmp_path / "both", tiny_packs.FBANK, tiny_packs.bert(tmp_path / "bert"))
     reader = tiny_packs.write(tmp_path / "text", tiny_packs.bert(tmp_path / "bert"))
     model = load(reader)
@@ -194,6 +200,10 @@ def test_a_model_that_reads_needs_the_words(tmp_path: Path) -> None:
         with Image.open(io.BytesIO(base64.b64decode(data))) as gates:
             assert gates.width > 500
         assert ask(demo, sound(SECOND), b"never " * 200).json()["remarks"]  # what was cut
+        monkeypatch.setitem(sys.modules, "matplotlib", None)
+        said = ask(demo, sound(SECOND), b"never").json()
+        assert said["picture"] is None
+        assert "not drawn, for matplotlib is missing; " in said["remarks"][0]
 
 
 def test_usage_errors(capsys: pytest.CaptureFixture[str]) -> None:

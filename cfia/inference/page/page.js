@@ -35,6 +35,7 @@ async function describe() {
   $("about").textContent =
     `${about.system}${networks}, trained on ${about.corpus}. It ${takes}, and chooses between ` +
     `${about.classes.join(", ")}.`;
+  $("warning").textContent = about.warning;
   $("listens").hidden = !about.hears;
   $("reads").hidden = !reads;
   $("file-hint").textContent =
@@ -247,13 +248,14 @@ function overTime(classes, windows) {
   $("strips").replaceChildren(...strips, axis);
   $("strips").setAttribute("aria-label", "The number of each class over time; a table follows.");
   const head = element("tr");
-  const heard = windows.some((w) => w.text !== null) ? ["recognised"] : [];
-  head.append(...["seconds", ...classes, ...heard].map((name) => element("th", name, { scope: "col" })));
+  const heard = windows.some((w) => w.text !== null);
+  head.append(...["seconds", ...classes].map((name) => element("th", name, { scope: "col" })));
+  if (heard) head.append(element("th", "recognised", { scope: "col", class: "words" }));
   const rows = windows.map(({ start, end, posteriors, text }) => {
     const row = element("tr");
     row.append(element("th", `${start.toFixed(1)} to ${end.toFixed(1)}`, { scope: "row" }));
     row.append(...classes.map((name) => element("td", percent(posteriors[name]))));
-    if (heard.length) row.append(element("td", text, { class: "words" }));
+    if (heard) row.append(element("td", text, { class: "words" }));
     return row;
   });
   $("windows").replaceChildren(head, ...rows);
