@@ -139,8 +139,9 @@ def pack(packing: Packing, out: Path | None, *, force: bool) -> Path:
     places = {m: encoders.directory(dump) for m, dump in experiment.dumps().items()}
     encoders.remember(place, {m: path for m, path in places.items() if path})
     log.info(
-        "%s: packed; `cfia predict --model %s` uses it, and its %s says how", place, place, CARD
-    )
+        "%s: packed; `cfia predict --model %s` uses it, and its %s says how",
+        place, shlex.quote(str(place)), CARD,
+    )  # fmt: skip
     return place
 
 
