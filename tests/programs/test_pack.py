@@ -20,6 +20,9 @@ from cfia.bin import train
 from cfia.errors import UserError
 from cfia.experiment import read
 from cfia.files import digest, read_yaml, write_json
+from cfia.inference import pack_file
+from cfia.inference.card import card
+from cfia.inference.card_scores import Subject
 from cfia.inference.encoders import PackedEncoder, of_dump
 from cfia.inference.model import Model
 from cfia.inference.pack import without_places
@@ -400,3 +403,31 @@ def test_without_scores_or_networks_nothing_is_packed(experiment: Path, tmp_path
     with pytest.raises(UserError, match=r"has no scores\.json, which the model card shows; run"):
         program.main([str(place), "--pack", "folds"])
     assert not (place / "pack_folds").exists()
+
+
+def test_the_card_says_what_makes_the_scores_better_than_they_are(
+    experiment: Path, pack: Path, of_folds: Path
+) -> None:
+    scores = json.loads((experiment / "scores.json").read_text())
+    made_by = {"commit": "abc", "command": "run.sh"}
+
+    def text(place: Path, **protocol: object) -> str:
+        changed = {**scores, "protocol": {**scores["protocol"], **protocol}}
+        subject = Subject(pack_file.read(place), changed, made_by, {"title": "A corpus"}, {})
+        return " ".join(card(subject).split())
+
+    plain = text(pack)
+    assert "Oracle" not in plain
+    assert "Each fold tests one session of the corpus" in plain
+    assert "the best on 20 % of the others, which did not train" in plain
+    oracle = text(pack, selection="test", oracle=True)
+    assert "**Oracle**: the epochs were selected on the test utterances" in oracle
+    shared = text(pack, cv="utterance5", speakers_shared=True)
+    assert "**Speakers in training and test**: the scores say nothing of speakers" in shared
+    assert "Each fold tests utterances drawn at random" in shared
+    across = text(pack, cv="train-emodb")
+    assert "trained on A corpus alone, and the scores are those of another corpus" in across
+    assert "this one itself was never tested" in across
+    assert "never tested" not in text(of_folds, cv="train-emodb")
+    seeds = text(pack, seeds=[1, 2, 3])
+    assert "Scores are means over 3 seeds." in seeds
