@@ -14,7 +14,7 @@ from typing import Any
 import cfia
 from cfia import marker
 from cfia.corpus.corpus_conf import CorpusConf, read_corpus_conf
-from cfia.corpus.several import conf_of
+from cfia.corpus.several import CORPORA, conf_of
 from cfia.directories import atomic_directory
 from cfia.errors import UserError
 from cfia.experiment import NAME, SCORES, Experiment
@@ -75,7 +75,7 @@ class Packing:
             _KIND: self.kind, "seeds": self.seed, "systems": experiment.system,
             "scheme": experiment.scheme, "corpus": experiment.corpus,
         }  # fmt: skip
-        pages = [self.page, self._labels()] if self.page else []
+        pages = [self.page, self.page.with_name(CORPORA), self._labels()] if self.page else []
         inputs = {
             NAME: experiment.digest(),
             SCORES: sha256(experiment.directory / SCORES),
