@@ -37,6 +37,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     request = Request(
         inputs=args.inputs, text=args.text, text_file=args.text_file, asr_model=args.asr_model,
         window=args.window, hop=args.hop, plot=args.plot, json=args.json, out=args.out,
+        device=args.device,
         nj=1 if args.device != "cpu" else args.nj or processors(), allow_pipes=args.allow_pipes,
     )  # fmt: skip
     predict(model, request, args.num_threads or model.pack.num_threads)

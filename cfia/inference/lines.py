@@ -43,7 +43,9 @@ def as_json(name: str, answer: Prediction) -> Iterator[str]:
         values = {"file": line.name, "start": start, "end": end, "label": line.label}
         numbers = {c: round(value, _DIGITS) for c, value in line.posteriors.items()}
         text = {} if line.text is None else {"text": line.text}
-        yield json.dumps({**values, "posteriors": numbers, **text}, ensure_ascii=False)
+        # A name that is not UTF-8 would make the file none; escapes stand for its bytes.
+        escaped = any("\ud800" <= letter <= "\udfff" for letter in line.name)
+        yield json.dumps({**values, "posteriors": numbers, **text}, ensure_ascii=escaped)
 
 
 def _lines(name: str, answer: Prediction) -> Iterator[_Line]:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import io
 import itertools
 import logging
 import sys
-from collections.abc import Callable, Generator, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -46,6 +46,7 @@ class Request:
     json: bool = False
     out: Path | None = None
     nj: int = 1
+    device: str = "cpu"
     allow_pipes: bool = False
 
 
@@ -78,7 +79,7 @@ def run(model: Model, request: Request, num_threads: int) -> None:
         importlib.import_module("matplotlib")  # where it is missing, that is said before the work
     how = model.cut(request.window, request.hop)
     recordings = _recordings(model, request)
-    answers = answers_of(model, recordings, how, _ear(request), request.nj, num_threads)
+    answers = answers_of(model, recordings, how, _ear(model, request), request.nj, num_threads)
     bar = request.out is not None or not sys.stdout.isatty()
     shown = (
         progress(answers, 0, len(recordings), "predict", "recording", last=False)
@@ -125,10 +126,14 @@ def _recordings(model: Model, request: Request) -> list[Recording]:
     return inputs.with_pictures(found, request.plot) if request.plot else found
 
 
-def _ear(request: Request) -> Ear | None:
-    if request.asr_model is None:
+def _ear(model: Model, request: Request) -> Ear | None:
+    """Load the recogniser that is to write the text, where text is wanted."""
+    if request.asr_model is None or "text" not in model.encoders:
         return None
-    raise UserError("--asr_model is not built yet; give --text or --text_file")
+    from cfia import asr
+
+    # With one thread, as the encoders: the processes part afterwards.
+    return asr.load(request.asr_model, device=request.device).recognise
 
 
 def answers_of(
@@ -196,12 +201,18 @@ def _say(recording: Recording, answer: Answer, how: Windows, said: set[str]) -> 
             said.add(kind)
 
 
-def _output(out: Path | None) -> AbstractContextManager[IO[str]]:
-    if out is not None:
-        return atomic_write(out)
-    if hasattr(sys.stdout, "reconfigure"):  # names are written as the disk has them
-        sys.stdout.reconfigure(encoding="utf-8", errors="surrogateescape")
-    return contextlib.nullcontext(sys.stdout)
+@contextlib.contextmanager
+def _output(out: Path | None) -> Iterator[IO[str]]:
+    """Open the output; names are written as the disk has them, be they UTF-8 or not."""
+    if out is None:
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            sys.stdout.reconfigure(encoding="utf-8", errors="surrogateescape")
+        yield sys.stdout
+        return
+    with atomic_write(out, "wb") as file:
+        text = io.TextIOWrapper(file, "utf-8", "surrogateescape", newline="\n")
+        yield text
+        text.detach()
 
 
 def _raise(faults: Sequence[tuple[str, str]], number: int) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 import re
 import shutil
 import subprocess
@@ -175,7 +176,8 @@ def opened(spec: str | Path) -> Iterator[soundfile.SoundFile]:
     if is_container(spec):
         source = _decode(str(spec))
     try:
-        sound = soundfile.SoundFile(source)
+        # Encoded here, for soundfile itself refuses a name that is not UTF-8.
+        sound = soundfile.SoundFile(os.fsencode(source) if isinstance(source, str) else source)
         if sound.frames == 0 and (whole := _streamed(source)):
             sound.close()
             sound = soundfile.SoundFile(whole)

@@ -45,7 +45,7 @@ def equation_stack(network: CFIANet) -> EquationStack:
     assert network.stack is not None
     stack = EquationStack(network.config)
     stack.load_state_dict(network.stack.state_dict())
-    return stack.eval()
+    return stack.to(next(network.parameters()).device).eval()
 
 
 def of_utterance(

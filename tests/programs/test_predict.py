@@ -222,6 +222,23 @@ def test_what_is_left_of_a_long_text_is_said(packs: Packs, speech: Path, caplog:
     assert "of its 5002 tokens are encoded" in said
 
 
+def test_a_recogniser_writes_the_text_of_each_window(
+    packs: Packs, tmp_path: Path, capsys: Capsys
+) -> None:
+    sound = np.concatenate([np.zeros((RATE, 1)), noise(1)])
+    soundfile.write(tmp_path / "a.wav", sound, RATE, "FLOAT")
+    given = ["--model", packs.both, str(tmp_path / "a.wav"), "--asr_model", "pocketsphinx"]
+    predict([*given, "--window", "1", "--hop", "1", "--json"])
+    whole, silence, heard = (json.loads(line) for line in capsys.readouterr().out.splitlines())
+    assert "text" not in whole
+    assert silence["text"] == "..."
+    assert heard["text"]
+    again = cfia.load(packs.both)(sound[RATE:], heard["text"], rate=RATE)
+    assert heard["posteriors"] == pytest.approx(again.posteriors, abs=1e-5)
+    with pytest.raises(UserError, match="nowhere"):
+        predict([*given[:-1], "nowhere"])
+
+
 @pytest.mark.parametrize(
     "given",
     [
@@ -300,6 +317,17 @@ def test_commands_run_where_they_are_allowed_alone(
     assert ran.exists()
     assert (first[0], second[0]) == ("a", "b")
     assert first[1:] == second[1:]
+
+
+def test_names_that_are_hard_to_write(packs: Packs, speech: Path, tmp_path: Path) -> None:
+    name = os.fsdecode(b"ein\tschr\xf6ger name.wav")  # not UTF-8
+    (tmp_path / name).write_bytes((speech / "00.wav").read_bytes())
+    out = tmp_path / "out"
+    given = ["--model", packs.audio, str(tmp_path), "--out", str(out)]
+    predict(given)
+    assert rows(os.fsdecode(out.read_bytes()))[0][0] == str(tmp_path / name).replace("\t", "\\t")
+    predict([*given, "--json"])
+    assert json.loads(out.read_text(encoding="utf-8"))["file"] == str(tmp_path / name)
 
 
 def test_inputs_without_audio(
