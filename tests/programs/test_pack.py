@@ -360,6 +360,8 @@ def test_the_card_says_what_makes_the_scores_better_than_they_are(
         return " ".join(card(subject).split())
 
     plain = text(pack)
+    assert 'cfia predict --model DIR a.wav --text "..." ' in plain
+    assert 'print(model("a.wav", text="...").posteriors)' in plain
     assert "Oracle" not in plain
     assert "Each fold tests one session of the corpus" in plain
     assert "the best on 20 % of the others, which did not train" in plain
