@@ -317,10 +317,10 @@ def _check_pack(values: Mapping[str, str]) -> None:
                 "run, which --systems, --cv and --tag name"
             )
     systems = values["systems"].replace(",", " ").split()
-    if values["pack_dir"] and systems[1:]:
+    if values["pack_dir"] and (systems[1:] or values["corpora"]):
         raise UserError(
-            f"--pack_dir is the place of one pack, and --systems names {len(systems)}; name one of "
-            "them"
+            "--pack_dir is the place of one pack, and there is one for each of --systems and each "
+            "of --corpora; leave it out, and move the packs"
         )
 
 

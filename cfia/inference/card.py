@@ -75,15 +75,17 @@ def _what_it_is(subject: Subject) -> list[Section]:
     names = ", ".join(_meaning_of(name) for name in pack.classes)
     network = NETWORKS[pack.config.network].rpartition(".")[2]
     encoders = " and ".join(encoder.choice.name for encoder in pack.encoders.values())
-    several = f", {len(pack.weights)} of them whose answers are averaged," * (not subject.final)
+    several = f"a network `{network}`"
+    if not subject.final:
+        several = f"{len(pack.weights)} networks `{network}`, whose answers are averaged,"
     note = " ".join(str(subject.corpus.get("note") or "").split())
     return [
         Heading(f"{pack.system}, trained on {subject.title}", 1),
         *([Text(note, quoted=True)] if note else []),
         Text(
             f"This model {verb} and says how well each of {len(pack.classes)} classes of emotion "
-            f"fits: {names}. It is a network `{network}`{several} on the features of frozen "
-            f"encoders ({encoders}), trained by a recipe of cfia."
+            f"fits: {names}. It is {several} on the features of frozen encoders "
+            f"({encoders}), trained by a recipe of cfia."
         ),
         Text(
             "Before you use it on anybody, read "
@@ -98,8 +100,8 @@ def _meaning_of(name: str) -> str:
 
 
 def _use(pack: PackFile) -> list[Section]:
-    text = "text" in pack.modalities
-    said, argument = (' --text "what is said"', ', text="what is said"') if text else ("", "")
+    words = {"audio": ("a.wav", '"a.wav"'), "text": ('--text "..."', 'text="..."')}
+    inputs, arguments = zip(*(words[modality] for modality in pack.modalities), strict=True)
     module, _, network = NETWORKS[pack.config.network].rpartition(".")
     alone: list[Section] = [
         Text("The network alone, features in and logits out, in PyTorch:"),
@@ -112,13 +114,13 @@ def _use(pack: PackFile) -> list[Section]:
             "`DIR` is this directory, or its id on the Hugging Face hub. With cfia installed "
             "(`pip install .` in its repository):"
         ),
-        CodeBlock("sh", [f"cfia predict --model DIR a.wav{said}"]),
+        CodeBlock("sh", [f"cfia predict --model DIR {' '.join(inputs)}"]),
         CodeBlock(
             "python",
             [
                 "from cfia import load",
                 'model = load("DIR")',
-                f'print(model("a.wav"{argument}).posteriors)',
+                f"print(model({', '.join(arguments)}).posteriors)",
             ],
         ),
         *(alone if WEIGHTS in pack.weights else []),

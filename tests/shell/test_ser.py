@@ -67,7 +67,7 @@ def test_help_shows_the_recipes_values_and_the_users() -> None:
         (["--PATH", "/none"], "run.sh: invalid option --PATH"),
         (["--stage"], "--stage"),
         (["--stage", "two"], "--stage is 'two'; expected a whole number from 0"),
-        (["--stage", "9", "--pack_dir", "x"], "--pack_dir is the place of one pack, and --systems"),
+        (["--stage", "9", "--pack_dir", "x"], "--pack_dir is the place of one pack, and there is"),
         (["--tag", "v1>v2"], "--tag is 'v1>v2'; it becomes part of a directory's name, but"),
         (["--ngpu", "2"], "--ngpu is '2'"),
         (["--stage", "5", "--stop_stage", "3"], "--stage 5 is after --stop_stage 3"),
