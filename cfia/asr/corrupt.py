@@ -17,10 +17,10 @@ from functools import cache
 import numpy as np
 
 from cfia.asr.confusions import Confusions
-from cfia.asr.word_errors import count, normalise
+from cfia.asr.word_errors import count, normalise, separate
 
 SUBSTITUTE, DELETE, INSERT = "substitute", "delete", "insert"
-_ROUNDS = 20  # in which errors are added that others had made good
+_ROUNDS = 20  # in which errors are added that others had made good, or taken back
 
 
 @dataclass(frozen=True)
@@ -57,15 +57,17 @@ def corrupt(
     """
     errors = _possible(texts, confusions, np.random.default_rng(seed))
     wanted = round(percent / 100 * confusions.words.total())
-    made = wanted
+    made, closest, found = wanted, wanted, dict(texts)
     for _ in range(_ROUNDS):
         corrupted = _make(texts, errors[:made])
         # One error may make another good: a word that is put in where another was left out.
         lacking = wanted - count((text, corrupted[utt]) for utt, text in texts.items()).errors
-        if lacking <= 0 or made >= len(errors):
+        if abs(lacking) < closest:
+            closest, found = abs(lacking), corrupted
+        before, made = made, min(max(made + lacking, 0), len(errors))
+        if made == before:
             break
-        made += lacking
-    return corrupted
+    return found
 
 
 def _possible(
@@ -75,7 +77,7 @@ def _possible(
     draws, spoken_in = _Draws(confusions), cache(normalise)
     found: list[_Error] = []
     for utterance in sorted(texts):
-        tokens = texts[utterance].split()
+        tokens = separate(texts[utterance])
         for place in range(len(tokens) + 1):
             waits, chosen = rng.exponential(size=3), rng.random(2)
             inserted = draws.inserted(chosen[0])
@@ -107,7 +109,8 @@ class _Draws:
         self._substitution = self._rates(self._own)
         self._deletion = self._rates(confusions.deleted)
         self.insertion = (confusions.inserted.total() + 1) / max(confusions.words.total(), 1)
-        self._of_word = cache(self._substitutes)
+        self._of_word = cache(lambda word: _cumulated(confusions.substituted.get(word, {})))
+        self._words = _cumulated(confusions.words)
         self._inserted = _cumulated(confusions.inserted or confusions.words)
 
     def _rates(self, counts: Mapping[str, int]) -> Callable[[str], float]:
@@ -128,15 +131,17 @@ class _Draws:
 
     def substitute(self, word: str, number: float) -> str:
         """Draw what a word is taken for; "" where the corpus has no other word."""
-        return _drawn(*self._of_word(word), number)
+        own = _drawn(*self._of_word(word), number)
+        if own:
+            return own
+        drawn, (every, _) = _drawn(*self._words, number), self._words
+        if drawn == word:  # the next one
+            drawn = every[(every.index(word) + 1) % len(every)]
+        return "" if drawn == word else drawn
 
     def inserted(self, number: float) -> str:
         """Draw a word that is put in; "" where the corpus has none."""
         return _drawn(*self._inserted, number)
-
-    def _substitutes(self, word: str) -> tuple[list[str], list[int]]:
-        own = self.confusions.substituted.get(word)
-        return _cumulated(own or {k: n for k, n in self.confusions.words.items() if k != word})
 
 
 def _cumulated(counts: Mapping[str, int]) -> tuple[list[str], list[int]]:
@@ -150,7 +155,7 @@ def _drawn(names: Sequence[str], ends: Sequence[int], number: float) -> str:
 
 def _make(texts: Mapping[str, str], errors: Iterable[_Error]) -> dict[str, str]:
     """Make errors in transcripts."""
-    tokens = {utterance: [["", word] for word in [*text.split(), ""]]
+    tokens = {utterance: [["", word] for word in [*separate(text), ""]]
               for utterance, text in texts.items()}  # fmt: skip
     changed = set()
     for error in errors:

@@ -94,8 +94,12 @@ class WordErrors:
 def normalise(text: str) -> list[str]:
     """Divide a text into the words that are compared."""
     folded = unicodedata.normalize("NFKC", tidy(text, strip=True)).casefold()
-    words = _NOT_IN_WORDS.sub(" ", folded.translate(_APOSTROPHES))
-    return _WRITTEN_TOGETHER.sub(r" \1 ", words).split()
+    return separate(_NOT_IN_WORDS.sub(" ", folded.translate(_APOSTROPHES)))
+
+
+def separate(text: str) -> list[str]:
+    """Divide a text at its blanks, and around characters of Chinese and Japanese."""
+    return _WRITTEN_TOGETHER.sub(r" \1 ", text).split()
 
 
 def align(pairs: Iterable[tuple[str, str]]) -> jiwer.WordOutput:

@@ -13,6 +13,7 @@ from cfia.metrics import METRICS
 from cfia.naming import trained_corpus
 from cfia.options import PACK_ALL, scheme_kind
 from cfia.report.part_tables import class_table
+from cfia.report.score_tables import counted
 from cfia.report.sections import Heading, Items, Section, Text
 from cfia.report.table import Column, Table
 from cfia.scoring.cells import Cell, Estimate, Spread
@@ -78,7 +79,8 @@ def scores(subject: Subject) -> list[Section]:
         Heading("How good it is"),
         *_whose_scores(subject),
         Text(
-            f"{pooled['n']} utterances were tested in {len(folds)} folds. {_protocol(protocol)}"
+            f"{pooled['n']} utterances were tested in {counted(len(folds), 'fold')}. "
+            + _protocol(protocol)
             + f" Scores are means over {len(protocol['seeds'])} seeds." * several
         ),
         *_warnings(subject),
@@ -121,8 +123,8 @@ def _whose_scores(subject: Subject) -> list[Section]:
         return [
             Text(
                 "**The scores are those of the cross-validation, whose networks saw less data; "
-                f"this network itself was never tested.** {folds} networks were each trained "
-                "without a part of the corpus and tested on it. This one was trained on all "
+                "this network itself was never tested.** Each of those was tested on a part of the "
+                "corpus that it was not trained on. This one was trained on all "
                 f"{sum(made['utterances'].values())} utterances, for as many epochs as theirs in "
                 "the median, so that nothing is left to test it: on recordings of the corpus it "
                 "looks better than it is."

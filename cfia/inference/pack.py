@@ -14,7 +14,7 @@ from typing import Any
 import cfia
 from cfia import marker
 from cfia.corpus.corpus_conf import CorpusConf, read_corpus_conf
-from cfia.corpus.several import conf_of
+from cfia.corpus.several import CORPORA, conf_of
 from cfia.directories import atomic_directory
 from cfia.errors import UserError
 from cfia.experiment import NAME, SCORES, Experiment
@@ -75,7 +75,7 @@ class Packing:
             _KIND: self.kind, "seeds": self.seed, "systems": experiment.system,
             "scheme": experiment.scheme, "corpus": experiment.corpus,
         }  # fmt: skip
-        pages = [self.page, self._labels()] if self.page else []
+        pages = [self.page, self.page.with_name(CORPORA), self._labels()] if self.page else []
         inputs = {
             NAME: experiment.digest(),
             SCORES: sha256(experiment.directory / SCORES),
@@ -139,8 +139,9 @@ def pack(packing: Packing, out: Path | None, *, force: bool) -> Path:
     places = {m: encoders.directory(dump) for m, dump in experiment.dumps().items()}
     encoders.remember(place, {m: path for m, path in places.items() if path})
     log.info(
-        "%s: packed; `cfia predict --model %s` uses it, and its %s says how", place, place, CARD
-    )
+        "%s: packed; `cfia predict --model %s` uses it, and its %s says how",
+        place, shlex.quote(str(place)), CARD,
+    )  # fmt: skip
     return place
 
 

@@ -12,9 +12,15 @@ def check_packable(experiment: Experiment, seed: int) -> None:
     """Refuse an experiment that cannot be packed.
 
     Raises:
-        UserError: features were imported, or their encoder's model is gone; a fold is not trained;
-            or stage 7 has not scored it.
+        UserError: its networks are another's, which it tests with other text; features were
+            imported, or their encoder's model is gone; a fold is not trained; or stage 7 has not
+            scored it.
     """
+    if experiment.trained_in is not None:
+        raise UserError(
+            f"{experiment.directory} tests the networks of {experiment.trained_in} with other "
+            "text; pack that experiment"
+        )
     for dump in experiment.dumps().values():
         encoders.settings(dump).checkpoint()
     for training in of_folds(experiment, seed):

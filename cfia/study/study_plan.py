@@ -37,6 +37,7 @@ from cfia.study.request import Request, read_config
 from cfia.study.study_file import ROW_OPTIONS, Row, Study, plain_study, read_study
 from cfia.training.folds import MissingClassError, make_folds
 from cfia.training.schemes import ImpossibleError
+from cfia.upstream import registry
 
 
 @dataclass(frozen=True)
@@ -214,9 +215,19 @@ class StudyPlan:
         planned = self._planned(row)
         reason = self.count_folds(planned)[1]
         if self.study.name and "text" in row.modalities:
-            upstream, source = (planned.options[f"text_{key}"] for key in ("upstream", "source"))
-            reason = self.request.why_no_text(planned.data, upstream, source) or reason
+            reason = self._why_no_text(row, planned) or reason
         return Entry(row, None if reason else planned, reason)
+
+    def _why_no_text(self, row: Row, planned: PlannedExperiment) -> str:
+        """Say why a row lacks the text that it is trained or tested with; "" where it does not."""
+        upstream, source = (planned.options[f"text_{key}"] for key in ("upstream", "source"))
+        other = ASR in (source, row.tested) or isinstance(row.tested, int)
+        if other and upstream not in registry.FAMILIES:
+            return f"the features of {upstream} were imported: they are of other transcripts"
+        # Errors are made in gold text.
+        recognised = source == ASR and row.tested in (None, ASR)
+        source = ASR if recognised else options.GOLD
+        return self.request.why_no_text(planned.data, upstream, source)
 
     def _planned(self, row: Row) -> PlannedExperiment:
         values, request = self._options(row), self.request

@@ -8,11 +8,12 @@ from functools import cached_property
 
 import numpy as np
 
-from cfia.asr.word_errors import read
+from cfia.asr.word_errors import Errors, read
 from cfia.figures.word_errors import ErrorCurve
 from cfia.naming import ASR
 from cfia.options import GOLD
 from cfia.scoring.cells import Estimate
+from cfia.scoring.scores_file import Scored
 from cfia.study.study_rows import Result
 
 
@@ -83,18 +84,27 @@ def asr_trained(result: Result) -> bool:
 
 
 def tested_errors(result: Result) -> float | None:
-    """Read the word error rate, in percent, of the text that a finished row is tested with.
+    """Give the word error rate, in percent, of the text that a finished row is tested with.
 
-    None where it is not known; 0 where there is no text.
+    None where it is not known; 0 of gold text, or of none.
     """
     if result.scored is None:
         return None
-    experiment = result.scored.trained.experiment
-    name = str(experiment.protocol.get("tested_text", experiment.recogniser or GOLD))
-    if name == GOLD:
-        return 0.0
-    measured = read(experiment.parts["test"].data / ASR / name)
-    return measured.whole.rate if measured else None
+    counted = count_errors(result)
+    return counted.rate if counted else 0.0 if _tested_text(result.scored) == GOLD else None
+
+
+def count_errors(result: Result) -> Errors | None:
+    """Read the word errors of the text that a finished row is tested with; None where unknown."""
+    if result.scored is None or (name := _tested_text(result.scored)) == GOLD:
+        return None
+    measured = read(result.scored.trained.experiment.parts["test"].data / ASR / name)
+    return measured.whole if measured else None
+
+
+def _tested_text(scored: Scored) -> str:
+    experiment = scored.trained.experiment
+    return str(experiment.protocol.get("tested_text", experiment.recogniser or GOLD))
 
 
 def error_curves(results: Sequence[Result]) -> tuple[list[ErrorCurve], ErrorCurve | None]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from cfia.asr.word_errors import Errors
 from cfia.naming import ASR
 from cfia.options import GOLD
-from cfia.report.score_tables import describe_protocol, if_one_seed, interval_notes, seed_notes
+from cfia.report.score_tables import describe_protocol, if_one_seed, interval_notes
 from cfia.report.table import Column, Table
 from cfia.scoring.cells import Cell, Estimate
 from cfia.scoring.scores_file import compare_systems
@@ -21,7 +22,14 @@ from cfia.study.paper_tables import (
 from cfia.study.study_plan import StudyPlan
 from cfia.study.study_rows import Result, compared, finished
 from cfia.study.text_losses import losses, slopes
-from cfia.study.text_rows import Block, asr_trained, blocks, has_errors, tested_errors
+from cfia.study.text_rows import (
+    Block,
+    asr_trained,
+    blocks,
+    count_errors,
+    has_errors,
+    tested_errors,
+)
 
 
 def text_table(plan: StudyPlan, results: Sequence[Result], corpus: Corpus) -> Table:
@@ -107,6 +115,12 @@ def _cells(plan: StudyPlan, result: Result) -> dict[str, Cell]:
     }
 
 
+def _of_recogniser(results: Sequence[Result]) -> list[Errors]:
+    """Count the word errors of the recogniser's own text, once, where a row is tested with it."""
+    counted = [count_errors(result) for result in results if result.row.tested == ASR]
+    return [errors for errors in counted if errors][:1]
+
+
 def _notes(plan: StudyPlan, results: Sequence[Result]) -> list[str]:
     """Explain the columns."""
     recogniser, scored = plan.recogniser, finished(results)
@@ -117,6 +131,7 @@ def _notes(plan: StudyPlan, results: Sequence[Result]) -> list[str]:
         "another text than it is trained with has the same networks: they are trained once.",
         "Word errors: substitutions, deletions and insertions in percent of the words of the gold "
         "text, without regard to case and punctuation, of all utterances.",
+        *(f"{recogniser} on this corpus: {counted}." for counted in _of_recogniser(results)),
     ]
     if has_errors(results):
         notes.append(
@@ -127,4 +142,4 @@ def _notes(plan: StudyPlan, results: Sequence[Result]) -> list[str]:
         "UA, WA: pooled over the test utterances of all folds"
         + ("; the mean over the seeds of single networks." if several else ".")
     )
-    return notes + (interval_notes(scored) + seed_notes(scored) if scored else [])
+    return notes + (interval_notes(scored) if scored else [])

@@ -161,7 +161,7 @@ class Training:
         for name, tested in self.frontends("test").items():
             seen = [encoders[name].get("exposure"), tested.exposure]
             if self.experiment.dumps("test")[name] != self.experiment.dumps()[name]:
-                encoders[name]["exposure"] = ", ".join(filter(None, seen))
+                encoders[name]["exposure"] = ", ".join(dict.fromkeys(filter(None, seen)))
         return encoders
 
 

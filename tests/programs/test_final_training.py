@@ -17,6 +17,7 @@ from cfia.experiment import Part, read
 from cfia.kaldi.table import read_table
 from cfia.training import checkpoint
 from cfia.training.dataset import load
+from cfia.training.final import config as final_config
 from cfia.training.trainer import Trainer, TrainerInputs
 from cfia.training.training import Training
 from tests.support.experiment import command, make, plan
@@ -111,26 +112,29 @@ def test_it_is_no_fold_to_whom_lists_or_tests_them(
         posteriors.main(final_command(folds))
 
 
-def test_it_goes_with_the_networks_of_the_folds(root: Path, folds: Path, tmp_path: Path) -> None:
-    copy = copied(folds, tmp_path / "cfia_net_a_t" / "session")
-    train.main(final_command(copy))
+def test_it_goes_with_the_networks_of_the_folds(
+    root: Path, folds: Path, final: Path, tmp_path: Path
+) -> None:
+    copy = Path(shutil.copytree(folds, tmp_path / "cfia_net_a_t" / "session"))
     with pytest.raises(UserError, match="fold1_seed2 is not there or not finished; run stage 5"):
         train.main([str(copy), "--fold", "all", "--seed", "2"])
     assert not (copy / "all_seed2").exists()
+    assert (copy / final.name).exists()
     plan(root, copy, ARGS, force=True)
-    assert not (copy / "all_seed1").exists()
+    assert not (copy / final.name).exists()
     assert (copy / "fold1_seed1").exists()  # whoever forces names the folds
 
 
-def test_a_schedule_that_looks_at_validation_has_no_final_network(
-    root: Path, tmp_path: Path
-) -> None:
-    first = plan(root, tmp_path / "a" / "session", f"{ARGS} epochs=1 schedule=plateau")
-    for fold in (1, 2):
-        train.main(command(first.with_name(f"fold{fold}_seed1")))
+def test_a_schedule_that_looks_at_validation_has_no_final_network(folds: Path) -> None:
+    experiment = read(folds)
+    config = replace(experiment.config, train=replace(experiment.config.train, schedule="plateau"))
     with pytest.raises(UserError, match=r"plateau` needs validation scores.*--pack folds"):
-        train.main(final_command(first.parent))
-    assert not (first.parent / "all_seed1").exists()
+        final_config(replace(experiment, trained_with=config), [3, 4])
+
+
+def test_between_two_numbers_of_epochs_the_larger_is_taken(folds: Path) -> None:
+    for epochs, taken in (([3, 4], 4), ([9, 1, 2], 2), ([1, 1, 2, 8], 2)):
+        assert final_config(read(folds), epochs).train.epochs == taken
 
 
 def test_another_corpus_that_is_tested_does_not_train_it(

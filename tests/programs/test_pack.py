@@ -16,9 +16,13 @@ from huggingface_hub import ModelCard
 
 from cfia import load
 from cfia.bin import pack as program
+from cfia.bin import train
 from cfia.errors import UserError
 from cfia.experiment import read
 from cfia.files import digest, read_yaml, write_json
+from cfia.inference import pack_file
+from cfia.inference.card import card
+from cfia.inference.card_scores import Subject
 from cfia.inference.encoders import PackedEncoder, of_dump
 from cfia.inference.model import Model
 from cfia.inference.pack import without_places
@@ -26,13 +30,16 @@ from cfia.kaldi.table import read_table
 from cfia.model.linear import LinearHead
 from cfia.model.network import CFIANet
 from cfia.posteriors import write_posteriors
+from cfia.study.packs import list_final
+from cfia.study.request import read_request
+from cfia.study.study_plan import StudyPlan
 from cfia.training import batches, checkpoint
 from cfia.training.training import Training
 from cfia.upstream import registry
 from cfia.upstream.link import Source, link
 from tests.support.archives import load_features
 from tests.support.experiment import mark_again
-from tests.support.packable import ENCODER, UTTERANCES, make
+from tests.support.packable import ENCODER, SYSTEM, UTTERANCES, make
 from tests.support.tiny_models import save_bert
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -41,7 +48,7 @@ PAGE = ROOT / "egs" / "iemocap" / "conf" / "corpus.yaml"
 
 @pytest.fixture(scope="module")
 def experiment(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make(tmp_path_factory.mktemp("an experiment"))
+    return make(tmp_path_factory.mktemp("recipe"))
 
 
 @pytest.fixture(scope="module")
@@ -170,7 +177,7 @@ def test_it_is_made_once_and_again_to_the_same_bytes(
 def test_other_networks_make_it_again_and_what_a_user_wrote_stays(
     experiment: Path, tmp_path: Path
 ) -> None:
-    place = Path(shutil.copytree(experiment, tmp_path / "exp" / "cfia_net_fbank_bert" / "session"))
+    place = Path(shutil.copytree(experiment, tmp_path / "exp" / SYSTEM / "session"))
     command, best = [str(place)], place / "all_seed1" / "best.pt"
     program.main(command)
     before = contents(place / "pack")
@@ -348,8 +355,41 @@ def test_the_encoder_of_linked_features_is_found_and_of_imported_ones_there_is_n
         of_dump(imported)
 
 
+def test_stage_9_lists_what_is_to_be_trained_before_it(
+    experiment: Path, pack: Path, tmp_path: Path
+) -> None:
+    root, copy = experiment.parents[2], tmp_path / "exp" / SYSTEM / "session"
+    shutil.copytree(experiment, copy)
+    (root / "conf" / "labels").mkdir(parents=True)
+    (root / "conf" / "labels" / "4.yaml").touch()
+    options = {
+        "stage": "9", "stop_stage": "9", "systems": "audio_text", "audio_upstream": "fbank",
+        "text_upstream": "bert", "text_model": str(root / ENCODER), "datadir": str(root / "data"),
+        "dumpdir": str(root / "dump"), "expdir": str(copy.parents[1]),
+    }  # fmt: skip
+
+    def listed(**more: str) -> list[str]:
+        plan = StudyPlan(read_request({**options, **more}, root, root))
+        jobs, lines = list_final(plan), (plan.directory / "final.list").read_text().splitlines()
+        assert len(lines) == jobs
+        return lines
+
+    assert listed() == []
+    assert listed(force="true", pack="folds") == []
+    assert (copy / "all_seed1").exists()
+    assert listed(force="true") == [f"{copy} --fold all --seed 1"]
+    assert not (copy / "all_seed1").exists()
+    assert len(listed()) == 1
+    train.main(listed()[0].split())
+    assert listed() == []
+    program.main([str(copy), "--corpus_conf", str(PAGE), "--force", "true"])
+    assert contents(copy / "pack") == contents(pack)
+    with pytest.raises(UserError, match="fold1_seed7 is not there or not finished; run stage 5"):
+        listed(seeds="7 1")
+
+
 def test_without_scores_or_networks_nothing_is_packed(experiment: Path, tmp_path: Path) -> None:
-    place = tmp_path / "exp" / "cfia_net_fbank_bert" / "session"
+    place = tmp_path / "exp" / SYSTEM / "session"
     shutil.copytree(experiment, place, ignore=shutil.ignore_patterns("pack*", "all_*"))
     with pytest.raises(UserError, match=r"all_seed1 is not there .*; run stage 9 \(pack\) first"):
         program.main([str(place)])
@@ -363,3 +403,31 @@ def test_without_scores_or_networks_nothing_is_packed(experiment: Path, tmp_path
     with pytest.raises(UserError, match=r"has no scores\.json, which the model card shows; run"):
         program.main([str(place), "--pack", "folds"])
     assert not (place / "pack_folds").exists()
+
+
+def test_the_card_says_what_makes_the_scores_better_than_they_are(
+    experiment: Path, pack: Path, of_folds: Path
+) -> None:
+    scores = json.loads((experiment / "scores.json").read_text())
+    made_by = {"commit": "abc", "command": "run.sh"}
+
+    def text(place: Path, **protocol: object) -> str:
+        changed = {**scores, "protocol": {**scores["protocol"], **protocol}}
+        subject = Subject(pack_file.read(place), changed, made_by, {"title": "A corpus"}, {})
+        return " ".join(card(subject).split())
+
+    plain = text(pack)
+    assert "Oracle" not in plain
+    assert "Each fold tests one session of the corpus" in plain
+    assert "the best on 20 % of the others, which did not train" in plain
+    oracle = text(pack, selection="test", oracle=True)
+    assert "**Oracle**: the epochs were selected on the test utterances" in oracle
+    shared = text(pack, cv="utterance5", speakers_shared=True)
+    assert "**Speakers in training and test**: the scores say nothing of speakers" in shared
+    assert "Each fold tests utterances drawn at random" in shared
+    across = text(pack, cv="train-emodb")
+    assert "trained on A corpus alone, and the scores are those of another corpus" in across
+    assert "this one itself was never tested" in across
+    assert "never tested" not in text(of_folds, cv="train-emodb")
+    seeds = text(pack, seeds=[1, 2, 3])
+    assert "Scores are means over 3 seeds." in seeds

@@ -93,6 +93,25 @@ def test_a_recogniser_is_asked_for_before_anything_is_made(recipe: Recipe) -> No
             recipe.plan("gold")
 
 
+def test_rows_whose_text_cannot_be_are_left_out_and_say_why(tmp_path: Path) -> None:
+    without = Recipe(tmp_path, STUDY, data=False, asr_model="pocketsphinx")
+    (without.directory / "conf" / "corpus.yaml").write_text("transcripts: false\n")
+    plan = without.plan()
+    # A recogniser needs no transcripts; errors are made in gold text.
+    assert [planned.system for planned in plan.experiments] == [ASR, "linear_fbank"]
+    assert {e.reason for e in plan.entries if e.reason} == {
+        "the corpus has no transcripts (conf/corpus.yaml)"
+    }
+    dump = without.directory / "dump" / "words"
+    dump.mkdir(parents=True)
+    marker.finish(dump, {"text_upstream": "words", "imported": "words.scp"}, {})
+    imported = without.plan(text_upstream="words")
+    reasons = {e.row.tested: e.reason for e in imported.entries}
+    assert "the features of words were imported" in reasons["asr"]
+    assert "the features of words were imported" in reasons[10]
+    assert reasons["gold"] == ""
+
+
 def test_networks_are_trained_once_and_tested_with_each_text(recipe: Recipe) -> None:
     first, second = work_off(recipe)
     assert {Path(line).parent.name for line in first} == {GOLD, ASR, "linear_fbank"}

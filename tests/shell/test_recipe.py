@@ -215,6 +215,7 @@ def test_what_was_exchanged_or_cut_stops_and_force_mends_it(finished: Recipe) ->
     assert finished.files() == before
 
 
+@pytest.mark.slow
 def test_stage_9_packs_a_network_of_all_utterances(finished: Recipe) -> None:
     before = finished.files()
     said = finished.run("--stage", "9", "--systems", "text")

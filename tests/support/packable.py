@@ -15,6 +15,7 @@ from tests.support.tiny_models import save_bert
 
 ARGS = "hidden=4 channels=4 features=3 batch_size=8 frame_rate=25 lr=1 epochs=2 dropout=0"
 ENCODER = "a_text_encoder"  # the directory of its model
+SYSTEM = f"cfia_net_fbank_{ENCODER}"
 UTTERANCES = [f"Ses{i // 2 % 2}{'FM'[i % 2]}-{i:02d}" for i in range(32)]
 
 
@@ -34,7 +35,7 @@ def make(root: Path) -> Path:
     ):
         jobs = dump_data.plan(root / "dump" / name, data, *flags, upstream=upstream)
         dump_data.run_dump(root / "dump" / name, data, jobs)
-    experiment = plan(root, root / "exp" / "cfia_net_fbank_bert" / "session", ARGS).parent
+    experiment = plan(root, root / "exp" / SYSTEM / "session", ARGS).parent
     for fold in (1, 2):
         training = command(experiment / f"fold{fold}_seed1")
         train.main(training)

@@ -13,7 +13,9 @@ from cfia.asr.confusions import Confusions
 from cfia.asr.corrupt import corrupt
 from cfia.asr.word_errors import normalise as words
 
-SENTENCE = st.lists(st.sampled_from(["I", "am", "tired,", "no.", "No", "it's", "-", "why"]))
+SENTENCE = st.lists(
+    st.sampled_from(["I", "am", "tired,", "no.", "No", "it's", "-", "why", "你好吗"])
+)
 GOLD = st.dictionaries(st.sampled_from("abcdefgh"), SENTENCE.map(" ".join), min_size=1)
 HEARD = st.lists(st.sampled_from(["i", "eye", "am", "tide", "know", "uh"])).map(" ".join)
 

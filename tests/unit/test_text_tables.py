@@ -121,6 +121,7 @@ def test_each_text_is_held_against_gold_text(written: Written) -> None:
             assert float(line["seeds"]) == pytest.approx(luck, abs=1e-3)
             assert line["protocol"].endswith("seeds 1 2")
     assert written.note("asr", "corrected for 6 comparisons")
+    assert "21.2 % (85 substitutions, " in written.note("asr", "pocketsphinx on this corpus")
 
 
 def test_who_leans_on_text_most_is_said_by_the_numbers(written: Written) -> None:
