@@ -376,7 +376,7 @@ def test_pictures(packs: Packs, speech: Path, tmp_path: Path, caplog: Caplog) ->
 # The real command, which tells at its end what it has imported that not everybody needs.
 COMMAND = """
 import atexit, sys
-rare = "transformers", "matplotlib", "scipy", "jinja2", "tensorboard"
+rare = "transformers", "matplotlib", "kaldiio", "scipy", "jinja2", "tensorboard"
 atexit.register(lambda: print(*[x for x in rare if x in sys.modules], file=sys.stderr, end=""))
 from cfia.__main__ import main
 main()

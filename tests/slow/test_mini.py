@@ -7,8 +7,12 @@ import resource
 import subprocess
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+import cfia
+from cfia.kaldi.data_dir import DataDir
+from cfia.posteriors import read_posteriors
 from tests.shell.recipes import Recipe
 
 pytestmark = pytest.mark.slow
@@ -33,6 +37,25 @@ def test_the_default_run(tmp_path: Path) -> None:
     assert ua["both"] > max(ua["audio"], ua["text"]) + 3, ua
     peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss  # KiB, the largest process
     assert peak < 3 * 1024**2
+    packed = subprocess.run(
+        [recipe.directory / "run.sh", "--stage", "9", "--pack", "folds"], capture_output=True
+    )
+    assert packed.returncode == 0, packed.stderr
+    for system in MODALITIES.values():
+        judge_again(recipe.directory / "exp" / system / "session", recipe.directory / "data/all")
     again = subprocess.run([recipe.directory / "run.sh"], capture_output=True, text=True)
     assert again.returncode == 0
     assert "up to date" in again.stdout + again.stderr
+
+
+def judge_again(experiment: Path, data: Path) -> None:
+    """The networks of the folds say of the recordings of their test what stage 6 has said."""
+    model = cfia.load(experiment / "pack_folds")
+    tables, networks = DataDir.load(data, ()), model.networks
+    for fold, network in enumerate(networks, start=1):
+        model.networks = [network]
+        said = read_posteriors(experiment / f"fold{fold}_seed1" / "posteriors.tsv")
+        assert tuple(said.classes) == model.classes
+        answers = [model(tables.wav_scp[utt], tables.text[utt]).posteriors for utt in said.utts]
+        found = np.array([list(answer.values()) for answer in answers])
+        np.testing.assert_allclose(found, said.probs, rtol=0, atol=1e-4)
