@@ -158,7 +158,7 @@ def list_trainings(plan: StudyPlan) -> int:
     nj, seconds = plan.request.nj, usual_seconds(done)
     own = [training for training in missing if training.experiment.trained_in is None]
     if missing and not own:  # once all are trained whose networks they are
-        log.info("%s: networks that are there, to be tested with other text", len(missing))
+        log.info("%d networks are taken, to be tested with other text", len(missing))
         return _write(plan, "train", missing, min(len(missing), nj))
     missing = own
     if not plan.study.name:
