@@ -23,6 +23,7 @@ from typing import Annotated, Any, Literal, NamedTuple, TypeVar
 from cfia.errors import UserError
 from cfia.files import read_yaml
 from cfia.installation import CONF
+from cfia.shapes import type_hints
 
 # The networks by the name that `network:` gives them; a new one is a line here (cfia/README.md).
 NETWORKS = {
@@ -143,9 +144,8 @@ def build(values: Mapping[str, Any], source: str = "the configuration") -> Confi
 
 
 def _section(section: type[Section], checked: Mapping[str, Any]) -> Section:
-    return section(
-        **{key: checked[key] for key in typing.get_type_hints(section) if key in checked}
-    )
+    names = [field.name for field in dataclasses.fields(section)]
+    return section(**{name: checked[name] for name in names if name in checked})
 
 
 def check(values: Mapping[str, Any], source: str) -> dict[str, Any]:
@@ -158,7 +158,7 @@ def check(values: Mapping[str, Any], source: str) -> dict[str, Any]:
     """
     hints: dict[str, Any] = {}
     for section in (ModelConfig, TrainConfig):
-        hints |= typing.get_type_hints(section, include_extras=True)
+        hints |= type_hints(section, extras=True)
     for key in values:
         if key not in hints:
             raise UserError(

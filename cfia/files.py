@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import errno
 import functools
 import hashlib
@@ -165,6 +166,14 @@ def _loader() -> Any:
     return Loader
 
 
+@functools.lru_cache(maxsize=1000)
+def _parse(text: str) -> Any:
+    """Parse YAML; a plan reads a few files again and again, each for some ten milliseconds."""
+    import yaml
+
+    return yaml.load(text, _loader())
+
+
 def read_yaml(path: Path) -> dict[str, Any]:
     """Read a YAML mapping, safely; an empty file is an empty mapping.
 
@@ -175,7 +184,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     import yaml
 
     try:
-        value = yaml.load(path.read_text(encoding="utf-8"), _loader())
+        value = copy.deepcopy(_parse(path.read_text(encoding="utf-8")))
     except FileNotFoundError:
         raise UserError(
             f"{path}: no such file; give the name of a file in conf/ or a path"

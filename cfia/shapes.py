@@ -7,6 +7,7 @@ be a mapping, a word for a number. All readers ask this one function.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import types
 import typing
 from collections.abc import Mapping
@@ -21,6 +22,16 @@ _WORDS = {
 
 class ShapeError(ValueError):
     """A value has another shape; the message says where: `parts.train.data is 3, not a path`."""
+
+
+@functools.cache
+def type_hints(hint: Any, *, extras: bool = False) -> Mapping[str, Any]:
+    """Give the hints of a dataclass or a TypedDict by key, which Python works out anew each time.
+
+    Args:
+        extras: whether `Annotated`, `Required` and `NotRequired` stay.
+    """
+    return typing.get_type_hints(hint, include_extras=extras)
 
 
 def fit(hint: Any, value: Any, where: str = "it") -> Any:
@@ -88,7 +99,7 @@ def _fit_one_of(hints: tuple[Any, ...], value: Any, where: str) -> Any:
 def _fit_keys(hint: Any, value: Any, where: str) -> Any:
     if not isinstance(value, Mapping):
         raise _wrong(where, value, "a mapping")
-    hints, typed_dict = typing.get_type_hints(hint), typing.is_typeddict(hint)
+    hints, typed_dict = type_hints(hint), typing.is_typeddict(hint)
     for key in _needed(hint):
         if key not in value:
             raise ShapeError(f"{where} lacks {key}")
@@ -100,7 +111,7 @@ def _fit_keys(hint: Any, value: Any, where: str) -> Any:
 def _needed(hint: Any) -> list[str]:
     """List the keys that must be there, of a dataclass or a TypedDict."""
     if typing.is_typeddict(hint):
-        hints = typing.get_type_hints(hint, include_extras=True).items()
+        hints = type_hints(hint, extras=True).items()
         other = NotRequired if hint.__total__ else Required
         return [k for k, h in hints if hint.__total__ != (typing.get_origin(h) is other)]
     missing = dataclasses.MISSING
@@ -128,7 +139,7 @@ def check_keys(hint: Any, value: Any, where: str = "it") -> None:
         for i, item in enumerate(value):
             check_keys(args[0], item, f"{where}[{i}]")
     elif typing.is_typeddict(hint) and isinstance(value, Mapping):
-        hints = typing.get_type_hints(hint)
+        hints = type_hints(hint)
         for key in value:
             if key not in hints:
                 raise ShapeError(f"{where} has the key {key}; it may have {', '.join(hints)}")

@@ -92,7 +92,10 @@ def _code(reader: Reader) -> dict[str, str]:
     if script.parent == Path(__file__).resolve().parent:  # no recipe's
         return {}
     named = [getattr(module, "__file__", None) for module in list(sys.modules.values())]
-    files = {Path(name).resolve() for name in named if name} | {script}
+    found = [Path(name) for name in named if name]
+    folders = {path.parent for path in found}  # a few hundred, of thousands of modules
+    near = {folder for folder in folders if folder.resolve().is_relative_to(script.parent)}
+    files = {path.resolve() for path in found if path.parent in near} | {script}
     own = sorted(file for file in files if file.is_relative_to(script.parent))
     return {str(file.relative_to(script.parents[1])): sha256(file) for file in own}
 
