@@ -25,22 +25,23 @@ def main(argv: Sequence[str] | None = None) -> None:
     p = _parser()
     args = p.parse_args(argv)
     _check(p, args)
+    from cfia.inference import pack_file, predict
     from cfia.inference.model import load
-    from cfia.inference.predict import Request
-    from cfia.inference.predict import run as predict
 
-    # With one thread, for the processes part afterwards, and threads do not survive that.
-    model = load(
-        args.model, revision=args.revision, device=args.device, num_threads=1,
-        audio_model=args.audio_model, text_model=args.text_model,
-    )  # fmt: skip
-    request = Request(
+    request = predict.Request(
         inputs=args.inputs, text=args.text, text_file=args.text_file, asr_model=args.asr_model,
         window=args.window, hop=args.hop, plot=args.plot, json=args.json, out=args.out,
         device=args.device,
         nj=1 if args.device != "cpu" else args.nj or processors(), allow_pipes=args.allow_pipes,
     )  # fmt: skip
-    predict(model, request, args.num_threads or model.pack.num_threads)
+    directory = pack_file.find(args.model, args.revision)
+    recordings = predict.recordings_of(pack_file.read(directory), request)
+    # With one thread, for the processes part afterwards, and threads do not survive that.
+    model = load(
+        directory, device=args.device, num_threads=1, audio_model=args.audio_model,
+        text_model=args.text_model,
+    )  # fmt: skip
+    predict.run(model, recordings, request, args.num_threads or model.pack.num_threads)
 
 
 def _parser() -> argparse.ArgumentParser:

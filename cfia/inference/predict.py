@@ -19,6 +19,7 @@ from cfia.errors import UserError, fault
 from cfia.files import atomic_write
 from cfia.inference import inputs, lines, pictures
 from cfia.inference.inputs import Recording
+from cfia.inference.pack_file import PackFile
 from cfia.inference.model import TEXT_UNUSED, Model, Prediction
 from cfia.inference.processes import in_processes
 from cfia.inference.recordings import BATCH, Ear, judge, prediction
@@ -65,20 +66,18 @@ class Answer:
     drawn: bool = False
 
 
-def run(model: Model, request: Request, num_threads: int) -> None:
+def run(model: Model, recordings: Sequence[Recording], request: Request, num_threads: int) -> None:
     """Write the answers to standard output or `request.out`, in the order of the inputs.
 
     Args:
+        recordings: what `recordings_of` lists.
         num_threads: CPU threads of each process.
 
     Raises:
-        UserError: as `inputs.collect` and `Model.cut`; the model needs a text and there is
-            none; or some recordings could not be judged, which the others are not spoilt by.
+        UserError: as `Model.cut`; or some recordings could not be judged, which the others are
+            not spoilt by.
     """
-    if request.plot:
-        importlib.import_module("matplotlib")  # where it is missing, that is said before the work
     how = model.cut(request.window, request.hop)
-    recordings = _recordings(model, request)
     answers = answers_of(model, recordings, how, _ear(model, request), request.nj, num_threads)
     bar = request.out is not None or not sys.stdout.isatty()
     shown = (
@@ -101,18 +100,26 @@ def run(model: Model, request: Request, num_threads: int) -> None:
     _raise(faults, len(recordings))
 
 
-def _recordings(model: Model, request: Request) -> list[Recording]:
-    """List what is to be judged, each with its text and the place of its picture."""
-    takes_text, takes_audio = ("text" in model.encoders), ("audio" in model.encoders)
+def recordings_of(pack: PackFile, request: Request) -> list[Recording]:
+    """List what is to be judged, each with its text and the place of its picture.
+
+    It needs no encoder, whose loading can take longer than what is wrong takes to say.
+
+    Raises:
+        UserError: as `inputs.collect`; the model needs a text, or audio, and there is none.
+    """
+    if request.plot:
+        importlib.import_module("matplotlib")  # where it is missing, that is said before the work
+    takes_text, takes_audio = ("text" in pack.modalities), ("audio" in pack.modalities)
     given = request.text is not None or request.text_file or request.asr_model
     if takes_text and not given:
         raise UserError(
-            f"the model {model.pack.system} takes text; give --text, --text_file or --asr_model"
+            f"the model {pack.system} takes text; give --text, --text_file or --asr_model"
         )
     if not takes_text and given:
         log.warning(TEXT_UNUSED)
     if not request.inputs and (takes_audio or request.asr_model):
-        raise UserError(f"the model {model.pack.system} takes audio; name a file or a folder")
+        raise UserError(f"the model {pack.system} takes audio; name a file or a folder")
     if request.inputs:
         found = inputs.collect(request.inputs, sys.stdin.buffer, allow_pipes=request.allow_pipes)
     elif request.text_file:
