@@ -19,8 +19,8 @@ from cfia.errors import UserError, fault
 from cfia.files import atomic_write
 from cfia.inference import inputs, lines, pictures
 from cfia.inference.inputs import Recording
-from cfia.inference.pack_file import PackFile
 from cfia.inference.model import TEXT_UNUSED, Model, Prediction
+from cfia.inference.pack_file import PackFile
 from cfia.inference.processes import in_processes
 from cfia.inference.recordings import BATCH, Ear, judge, prediction
 from cfia.inference.windows import Windows
