@@ -7,14 +7,16 @@ import importlib.util
 import io
 import logging
 import os
+import pickle
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from cfia.asr.recogniser import Kind, Recogniser, Samples, missing
 from cfia.errors import UserError
 from cfia.files import content_digest, digest
-from cfia.upstream.checkpoint import Checkpoint, weights_sha256
+from cfia.upstream.checkpoint import Checkpoint, not_tensors, weights_sha256
 from cfia.upstream.hub import first_line
 
 CONFIG, WEIGHTS = "config.yaml", "model.pt"
@@ -23,6 +25,7 @@ SMALL = (CONFIG, "*.json", "*.mvn", "*.txt", "*.model", "seg_dict", "jieba_usr_d
 # SenseVoice writes language, emotion and sounds before the text, as <|en|><|HAPPY|><|Speech|>:
 # the answer of another recogniser of emotions, which is not what was said.
 _MARK = re.compile(r"<\|[^|]*\|>")
+_MISSING = re.compile("miss key in ckpt: ([^ ,]+)")
 
 
 class Files(Checkpoint):
@@ -59,6 +62,9 @@ class FunASR(Recogniser):
 
     def transcribe(self, samples: Samples) -> str:
         """Recognise a waveform."""
+        import torch
+
+        torch.manual_seed(0)  # of the noise that its features are dithered with
         with _quiet():
             found = self._model.generate(input=samples.copy(), batch_size=1, disable_pbar=True)
         text: str = found[0].get("text", "") if found else ""
@@ -77,18 +83,26 @@ def build(files: Files, num_threads: int, device: str) -> Recogniser:
     torch.set_num_threads(num_threads)
     os.environ["TORCH_FORCE_WEIGHTS_ONLY_LOAD"] = "1"  # FunASR leaves it to torch's default
     try:
-        with _quiet():
+        with _quiet() as said:
             from funasr import AutoModel
 
             model = AutoModel(
                 model=str(files.directory), hub="hf", device=device, ncpu=num_threads,
-                trust_remote_code=False, disable_update=True, disable_pbar=True, disable_log=True,
+                trust_remote_code=False, ignore_init_mismatch=False, disable_update=True,
+                disable_pbar=True, disable_log=True,
             )  # fmt: skip
+    except pickle.UnpicklingError:
+        raise not_tensors(files) from None
     except Exception as error:  # it has no class of its own for its errors
         raise UserError(
             f"{files.model} cannot be loaded by FunASR ({first_line(error)}); check that it is a "
             "recogniser of FunASR and that its files are whole"
         ) from None
+    if missing_key := _MISSING.search(said.getvalue()):  # which it prints, and goes on
+        raise UserError(
+            f"the weights of {files.model} lack {missing_key[1]}, so they do not fit its {CONFIG}; "
+            "copy or download the model again"
+        )
     return FunASR(model)
 
 
@@ -98,13 +112,13 @@ def _check_installed(files: Files) -> None:
 
 
 @contextlib.contextmanager
-def _quiet() -> Any:
-    """Keep FunASR's notices out of the logs; its errors are raised."""
+def _quiet() -> Iterator[io.StringIO]:
+    """Keep FunASR's notices out of the logs, and give what it prints; its errors are raised."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:
-        with contextlib.redirect_stdout(io.StringIO()):
-            yield
+        with contextlib.redirect_stdout(io.StringIO()) as printed:
+            yield printed
     finally:
         logging.disable(before)
 

@@ -72,13 +72,14 @@ def _recognised(
         line: Line = {"utt": utterance, "audio": read(data, "audio", [utterance])[utterance]}
         try:
             samples, rate = audio.load(*data.audio(utterance))
-            yield {**line, "text": recogniser.recognise(samples, rate)}
         except UserError as error:
             if not skip_bad:
                 raise UserError(f"utterance {utterance}: {error}") from None
             reason = str(error).rpartition("; ")[0] or str(error)
             _log.warning("skipping %s: %s", utterance, reason)
             yield {**line, "skipped": reason}
+        else:
+            yield {**line, "text": recogniser.recognise(samples, rate)}
 
 
 def left_over(

@@ -130,27 +130,37 @@ def make(
     if not force:
         _accept_corrected_audio(directory, options, inputs)
     state = marker.check(directory, options, inputs, force=force)
-    if state is marker.State.DONE and not skip_bad and (directory / SKIPPED).exists():
-        raise UserError(
-            f"{directory} lacks bad audio, which it lists in the file {SKIPPED}; go on with "
-            "--skip_bad true, or correct the corpus and give --force true"
-        )
     if state is marker.State.DONE:
+        if not skip_bad:
+            _refuse_skipped(directory)
         update(directory, data)
         _log.info("%s: already made, skipping", directory)
         return 0
     if state is marker.State.RESUME and (directory / NAME).exists():
         plan = replace(Plan.load(directory), settings=settings)
     else:
-        seconds = durations(data, skip_bad=skip_bad)
-        numbers = split_jobs([seconds[utt] for utt in data.utterances], nj)
-        plan = Plan(settings, [[data.utterances[i] for i in job] for job in numbers])
+        plan = Plan(settings, _divide(data, nj, skip_bad=skip_bad))
     if state is marker.State.FRESH:
         if (directory / marker.NAME).exists():
             directories.remove(directory)
         marker.start(directory, options, inputs)
     write_json(directory / NAME, asdict(plan))
     return len(plan.jobs)
+
+
+def _divide(data: DataDir, nj: int, *, skip_bad: bool) -> list[list[str]]:
+    """Divide the utterances among jobs of about as many seconds."""
+    seconds, utterances = durations(data, skip_bad=skip_bad), data.utterances
+    jobs = split_jobs([seconds[utt] for utt in utterances], nj)
+    return [[utterances[i] for i in job] for job in jobs]
+
+
+def _refuse_skipped(directory: Path) -> None:
+    if (directory / SKIPPED).exists():
+        raise UserError(
+            f"{directory} lacks bad audio, which it lists in the file {SKIPPED}; go on with "
+            "--skip_bad true, or correct the corpus and give --force true"
+        )
 
 
 def _accept_corrected_audio(

@@ -239,10 +239,7 @@ def load(model_class: Any, checkpoint: Checkpoint, unused: str) -> Any:
             output_loading_info=True,
         )
     except pickle.UnpicklingError:
-        raise UserError(
-            f"the weights of {checkpoint.model} are a pickle that is cut or holds more than "
-            "tensors; get the model as safetensors"
-        ) from None
+        raise not_tensors(checkpoint) from None
     except (*_FAULTS, SafetensorError) as error:
         raise unloadable(checkpoint, error) from None
     _check_keys(checkpoint, model, info, unused)
@@ -331,6 +328,14 @@ def unloadable(checkpoint: Checkpoint, error: BaseException) -> UserError:
     return UserError(
         f"{checkpoint.model} cannot be loaded ({first_line(error)}); check that it is a model of "
         "this kind and that its files are whole"
+    )
+
+
+def not_tensors(checkpoint: Checkpoint) -> UserError:
+    """Word the error for a pickle that is not read, since reading it would call what it names."""
+    return UserError(
+        f"the weights of {checkpoint.model} are a pickle that is cut or holds more than tensors; "
+        "get the model as safetensors, or from another place"
     )
 
 

@@ -256,6 +256,7 @@ def test_a_model_that_changes_during_a_dump_is_noticed(data: Path, tmp_path: Pat
         ["--layer", "-1"],
         ["--compression_method", "5"],
         ["--skip_bad", "yes"],
+        ["--text", "data/asr/x/text"],
     ],
 )
 def test_usage_errors_exit_with_2(tmp_path: Path, flags: list[str]) -> None:

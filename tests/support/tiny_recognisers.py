@@ -8,6 +8,7 @@ from typing import Any
 from tests.support.tiny_models import jitter
 
 END, START = "<|endoftext|>", "<|startoftranscript|>"
+MARKS = ["<|en|>", "<|HAPPY|>"]
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
 
@@ -78,4 +79,46 @@ def save_ctc(directory: Path, seed: int = 0) -> Path:
     )  # fmt: skip
     tokenizer.save_pretrained(directory)
     transformers.Wav2Vec2FeatureExtractor(do_normalize=True).save_pretrained(directory)
+    return directory
+
+
+def save_sense_voice(directory: Path, seed: int = 0) -> Path:
+    """A SenseVoice of FunASR, whose text begins with marks of language and emotion."""
+    import sentencepiece
+    import torch
+    import yaml
+    from funasr.models.sense_voice.model import SenseVoiceSmall
+
+    torch.manual_seed(seed)
+    directory.mkdir(parents=True)
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter([" ".join(LETTERS), LETTERS]),
+        model_prefix=str(directory / "bpe"),
+        model_type="char",
+        user_defined_symbols=MARKS,
+        vocab_size=3 + len(MARKS) + 27,
+        minloglevel=2,
+    )
+    frontend = {"fs": 16000, "window": "hamming", "n_mels": 80, "lfr_m": 7, "lfr_n": 6}
+    encoder = {"output_size": 16, "attention_heads": 2, "linear_units": 16, "num_blocks": 1,
+               "tp_blocks": 1, "kernel_size": 3, "sanm_shfit": 0, "dropout_rate": 0.0}  # fmt: skip
+    config = {
+        "model": "SenseVoiceSmall",
+        "model_conf": {"length_normalized_loss": True},
+        "encoder": "SenseVoiceEncoderSmall",
+        "encoder_conf": encoder,
+        "frontend": "WavFrontend",
+        "frontend_conf": frontend,
+        "tokenizer": "SentencepiecesTokenizer",
+        "tokenizer_conf": {"unk_symbol": "<unk>"},
+    }
+    (directory / "config.yaml").write_text(yaml.safe_dump(config))
+    model = SenseVoiceSmall(
+        encoder="SenseVoiceEncoderSmall",
+        encoder_conf=encoder,
+        input_size=560,
+        vocab_size=3 + len(MARKS) + 27,
+    )
+    jitter(model)
+    torch.save(model.state_dict(), directory / "model.pt")
     return directory
