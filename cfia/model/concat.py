@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import torch
-from torch import nn
 
 from cfia.config import ModelConfig
 from cfia.model.encoder import Layers, Sequences, encoders
 from cfia.model.network import Classifier, Output
 from cfia.model.pooling import time_means
+from cfia.model.pretrained import Network
 
 
-class Concatenation(nn.Module):
+class Concatenation(Network):
     """`cat(mean X_a, mean X_t) -> Linear`; with one modality, a plain Bi-GRU classifier."""
 
     def __init__(

@@ -9,9 +9,10 @@ from cfia.config import ModelConfig
 from cfia.model.encoder import Layers, Sequences, encoders
 from cfia.model.network import Classifier, Output
 from cfia.model.pooling import time_means
+from cfia.model.pretrained import Network
 
 
-class LateFusion(nn.Module):
+class LateFusion(Network):
     """`p(c) ~ p_a(c) p_t(c)`, each factor from a network that sees one modality.
 
     Each factor is a `concat` of one modality. They share no weight, and each learns from its own

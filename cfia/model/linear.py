@@ -9,6 +9,7 @@ from cfia.config import ModelConfig
 from cfia.model.encoder import InputLayer, Layers, Sequences, encoders
 from cfia.model.network import Classifier, Output
 from cfia.model.pooling import time_means
+from cfia.model.pretrained import Network
 
 
 class FrameLayer(InputLayer):
@@ -24,7 +25,7 @@ class FrameLayer(InputLayer):
         return hidden.relu() * x.valid().unsqueeze(2)
 
 
-class LinearHead(nn.Module):
+class LinearHead(Network):
     """Linear, ReLU, mean over an utterance's frames, Linear -> classes.
 
     Source: Ma et al., "emotion2vec", and its published code, iemocap_downstream/model.py, where

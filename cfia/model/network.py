@@ -12,6 +12,7 @@ from cfia.config import ModelConfig
 from cfia.model.encoder import Layers, Sequences, encoders, position_mask, stretch_to_frames
 from cfia.model.equations import EquationStack, mean_over_time
 from cfia.model.fast.fused import FusedStack
+from cfia.model.pretrained import Network
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +52,7 @@ def build_stack(config: ModelConfig) -> EquationStack:
     return FusedStack(config) if config.stack == "fused" else EquationStack(config)
 
 
-class CFIANet(nn.Module):
+class CFIANet(Network):
     """The network of the paper, bimodal, audio-only or text-only.
 
     Args:

@@ -63,7 +63,7 @@ def audio_weights(training: Training, utts: Sequence[str]) -> Iterator[AudioWeig
             f"{dumps['audio']}/frontend.yaml lacks frame_shift; make the features again (stage 3, "
             "or `cfia import_features`, with --force true)"
         )
-    k = averaging(dumps["audio"], config.model.frame_rate)
+    k = averaging(shift, config.model.frame_rate)
     device = set_up(experiment.run["num_threads"], 0)
     of_part: dict[str, list[str]] = {}
     for utt in dict.fromkeys(utts):

@@ -107,24 +107,3 @@ def load(path: Path, kind: type[Content], device: torch.device | str = "cpu") ->
     ):  # fmt: skip
         raise damaged from None
     return content
-
-
-def load_state(model: torch.nn.Module, state: dict[str, torch.Tensor], path: Path) -> None:
-    """Load weights into a model; every key must be there, and no other.
-
-    Raises:
-        UserError: a missing or surplus key, or a tensor of another shape, named.
-    """
-    weights = model.state_dict()
-    for key in weights:
-        if key not in state:
-            raise UserError(f"{path} lacks the weight {key!r}; it was made by another network")
-        if weights[key].shape != state[key].shape:
-            raise UserError(
-                f"{path}: the weight {key!r} has the shape {tuple(state[key].shape)}, but the "
-                f"network and its features need {tuple(weights[key].shape)}"
-            )
-    for key in state:
-        if key not in weights:
-            raise UserError(f"{path} holds the unknown weight {key!r}; another network made it")
-    model.load_state_dict(state)

@@ -55,10 +55,13 @@ class Dataset:
         }
 
 
-def averaging(dump: Path, frame_rate: float) -> int:
-    """Count the neighbouring frames of a dump for one at about `frame_rate` Hz (0: one)."""
-    shift = Frontend.read(dump).frame_shift
-    return max(1, round(1 / (shift * frame_rate))) if frame_rate and shift else 1
+def averaging(frame_shift: float | None, frame_rate: float) -> int:
+    """Count the neighbouring frames for one at about `frame_rate` Hz (0: one).
+
+    Args:
+        frame_shift: seconds from one frame to the next; None of text, or where nobody knows.
+    """
+    return max(1, round(1 / (frame_shift * frame_rate))) if frame_rate and frame_shift else 1
 
 
 def load(
@@ -86,7 +89,7 @@ def load(
             raise UserError(f"{utt} of the fold lists is not in utt2emo; run stages 1 and 2 again")
     features = {}
     for name, directory in dumps.items():
-        k = averaging(directory, config.model.frame_rate) if name == "audio" else 1
+        k = averaging(Frontend.read(directory).frame_shift, config.model.frame_rate)
         shaping = Shaping(k, config.model.max_frames)
         features[name] = open_features(directory / "feats.scp", utts, shaping, cache)
     return Dataset(list(utts), torch.tensor([index[utt2emo[utt]] for utt in utts]), features)

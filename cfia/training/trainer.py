@@ -19,6 +19,7 @@ from cfia.errors import UserError
 from cfia.experiment import ORACLE, SHARES_SPEAKERS
 from cfia.files import atomic_write
 from cfia.model import registry
+from cfia.model.pretrained import load_state
 from cfia.training import batches, checkpoint
 from cfia.training.dataset import Dataset, global_statistics
 from cfia.training.determinism import random_state, restore_random_state, seed_epoch
@@ -262,7 +263,7 @@ class Trainer:
         return state
 
     def _restore(self, state: checkpoint.State, path: Path) -> None:
-        checkpoint.load_state(self.model, state["model"], path)
+        load_state(self.model, state["model"], path)
         self.optimizer.load_state_dict(state["optimizer"])
         if self.scheduler is not None and state["scheduler"] is not None:
             self.scheduler.load_state_dict(state["scheduler"])

@@ -298,6 +298,7 @@ def trained_network(training: Training, dims: dict[str, int]) -> nn.Module:
         UserError: there is none, or it was made by another network or for other classes.
     """
     from cfia.model import registry
+    from cfia.model.pretrained import load_state
     from cfia.training import checkpoint
 
     path = training.directory / NETWORK
@@ -307,5 +308,5 @@ def trained_network(training: Training, dims: dict[str, int]) -> nn.Module:
         raise UserError(f"{path} was trained on {best['classes']}, the data has {classes}")
     config = training.experiment.config.model
     model = registry.build(dims, len(classes), config, training.layers())
-    checkpoint.load_state(model, best["model"], path)
+    load_state(model, best["model"], path)
     return model

@@ -1,0 +1,1 @@
+"""A packed model in use: packs, and what is predicted by them."""
