@@ -31,7 +31,6 @@ def main(argv: Sequence[str] | None = None) -> None:
     request = predict.Request(
         inputs=args.inputs, text=args.text, text_file=args.text_file, asr_model=args.asr_model,
         window=args.window, hop=args.hop, plot=args.plot, json=args.json, out=args.out,
-        device=args.device,
         nj=1 if args.device != "cpu" else args.nj or processors(), allow_pipes=args.allow_pipes,
     )  # fmt: skip
     directory = pack_file.find(args.model, args.revision)
@@ -39,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     # With one thread, for the processes part afterwards, and threads do not survive that.
     model = load(
         directory, device=args.device, num_threads=1, audio_model=args.audio_model,
-        text_model=args.text_model,
+        text_model=args.text_model, asr_model=args.asr_model,
     )  # fmt: skip
     predict.run(model, recordings, request, args.num_threads or model.pack.num_threads)
 

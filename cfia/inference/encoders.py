@@ -163,7 +163,8 @@ def load(packed: PackedEncoder, given: str | None, threads: int, device: str) ->
         found = registry.model_digest(choice, files)
     except UserError as error:
         raise UserError(
-            f"the {modality} encoder {named} of this model cannot be loaded: {error}; {way_out}"
+            f"the {modality} encoder {named} of this model cannot be loaded: {error}"
+            + f"; {way_out}" * (f"--{modality}_model" not in str(error))
         ) from None
     if upstream.description.weights != packed.frontend.weights:
         raise UserError(

@@ -16,7 +16,7 @@ from cfia.errors import UserError, fault
 from cfia.inference import encoders, pack_file
 from cfia.inference.inputs import recording_of
 from cfia.inference.pack_file import PackFile
-from cfia.inference.recordings import judge, prediction
+from cfia.inference.recordings import Ear, judge, prediction
 from cfia.inference.windows import Windows, windows
 from cfia.model.encoder import Sequences
 from cfia.training.dataset import averaging
@@ -76,6 +76,7 @@ class Model:
         encoders: the frozen encoders, by modality.
         networks: one, or those of all folds, whose posteriors are averaged.
         shaping: by modality, what the networks do to features first.
+        ear: recognises what is said where no text is given; None: nothing does.
     """
 
     def __init__(
@@ -84,8 +85,9 @@ class Model:
         encoders: Mapping[str, Upstream],
         networks: Sequence[torch.nn.Module],
         device: torch.device,
+        ear: Ear | None = None,
     ):
-        self.pack, self.encoders, self._device = pack, encoders, device
+        self.pack, self.encoders, self._device, self.ear = pack, encoders, device, ear
         self.networks = [network.to(device) for network in networks]
         config = pack.config
         self.shaping = {
@@ -174,7 +176,8 @@ class Model:
         Args:
             audio: a file, or samples (samples,) or (samples, channels): numbers from -1 to 1, or
                 integers, which are divided by their largest. None for a model of text alone.
-            text: the transcript, for a model that takes text.
+            text: the transcript, for a model that takes text; None: the recogniser of `load` is
+                asked, if there is one.
             rate: the sampling rate of samples, in Hz.
             window, hop: seconds of windows to be judged one by one, and from one to the next
                 (default: only what is longer than the networks take is read in windows, of 8 s
@@ -206,6 +209,7 @@ def load(
     num_threads: int | None = None,
     audio_model: str | None = None,
     text_model: str | None = None,
+    asr_model: str | None = None,
 ) -> Model:
     """Load a packed model and its encoders.
 
@@ -216,6 +220,8 @@ def load(
         num_threads: of this process (default: as the networks were trained, usually 1).
         audio_model, text_model: where an encoder's files are, a directory or an id, if not where
             they were when the model was trained.
+        asr_model: a recogniser, which writes the text where none is given: "pocketsphinx", or the
+            directory or id of a model. A model that takes no text has no use for it.
 
     Raises:
         UserError: the pack is not whole, or of a later version; an encoder is missing, or is not
@@ -234,4 +240,9 @@ def load(
         modality: encoders.load(packed, places.get(modality), threads, device)
         for modality, packed in pack.encoders.items()
     }
-    return Model(pack, loaded, networks, torch.device(device))
+    ear = None
+    if asr_model is not None and "text" in pack.modalities:
+        from cfia import asr
+
+        ear = asr.load(asr_model, num_threads=threads, device=device).recognise
+    return Model(pack, loaded, networks, torch.device(device), ear)

@@ -22,7 +22,7 @@ from cfia.inference.inputs import Recording
 from cfia.inference.model import TEXT_UNUSED, Model, Prediction
 from cfia.inference.pack_file import PackFile
 from cfia.inference.processes import in_processes
-from cfia.inference.recordings import BATCH, Ear, judge, prediction
+from cfia.inference.recordings import BATCH, judge, prediction
 from cfia.inference.windows import Windows
 from cfia.upstream.progress import progress
 
@@ -47,7 +47,6 @@ class Request:
     json: bool = False
     out: Path | None = None
     nj: int = 1
-    device: str = "cpu"
     allow_pipes: bool = False
 
 
@@ -78,7 +77,7 @@ def run(model: Model, recordings: Sequence[Recording], request: Request, num_thr
             not spoilt by.
     """
     how = model.cut(request.window, request.hop)
-    answers = answers_of(model, recordings, how, _ear(model, request), request.nj, num_threads)
+    answers = answers_of(model, recordings, how, request.nj, num_threads)
     bar = request.out is not None or not sys.stdout.isatty()
     shown = (
         progress(answers, 0, len(recordings), "predict", "recording", last=False)
@@ -133,28 +132,17 @@ def recordings_of(pack: PackFile, request: Request) -> list[Recording]:
     return inputs.with_pictures(found, request.plot) if request.plot else found
 
 
-def _ear(model: Model, request: Request) -> Ear | None:
-    """Load the recogniser that is to write the text, where text is wanted."""
-    if request.asr_model is None or "text" not in model.encoders:
-        return None
-    from cfia import asr
-
-    # With one thread, as the encoders: the processes part afterwards.
-    return asr.load(request.asr_model, device=request.device).recognise
-
-
 def answers_of(
     model: Model,
     recordings: Sequence[Recording],
     how: Windows,
-    ear: Ear | None,
     nj: int,
     num_threads: int,
 ) -> Generator[Answer, None, None]:
     """Judge recordings in their order; neither `nj` nor what else is judged changes a fault."""
     size = max(1, min(BATCH, -(-len(recordings) // _TASKS)))
     tasks = [recordings[i : i + size] for i in range(0, len(recordings), size)]
-    work = _worker(model, how, ear, num_threads)
+    work = _worker(model, how, num_threads)
     several = min(nj, len(tasks))
     if several == 1:
         yield from itertools.chain.from_iterable(map(work, tasks))
@@ -164,14 +152,14 @@ def answers_of(
 
 
 def _worker(
-    model: Model, how: Windows, ear: Ear | None, num_threads: int
+    model: Model, how: Windows, num_threads: int
 ) -> Callable[[Sequence[Recording]], list[Answer]]:
     def work(recordings: Sequence[Recording]) -> list[Answer]:
         # Not before the processes have parted: a fork does not inherit the threads of its parent.
         torch.set_num_threads(num_threads)
         keep = recordings[0].picture is not None and pictures.can_draw(model)
         answers = []
-        for heard in judge(model, recordings, how, ear, keep=keep):
+        for heard in judge(model, recordings, how, keep=keep):
             if heard.fault is not None:
                 answers.append(Answer(None, fault(heard.fault)))
                 continue

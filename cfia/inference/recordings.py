@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cfia.corpus.transcripts import tidy
+from cfia.corpus.transcripts import NO_WORDS, tidy
 from cfia.errors import UserError
 from cfia.inference.inputs import Recording
 from cfia.inference.windows import Piece, Windows, pieces
@@ -68,35 +68,32 @@ class Heard:
 
 
 def judge(
-    model: Model,
-    recordings: Sequence[Recording],
-    how: Windows,
-    ear: Ear | None = None,
-    *,
-    keep: bool = False,
+    model: Model, recordings: Sequence[Recording], how: Windows, *, keep: bool = False
 ) -> list[Heard]:
     """Judge some recordings, with no more than a batch of their pieces in memory.
 
+    Of those without a text the model's recogniser, if it has one, writes that of each piece.
+
     Args:
-        ear: recognises the text of each piece; None: the recordings have it, where it is needed.
         keep: whether features and samples are kept, of recordings that are judged whole.
     """
     heard = [Heard(recording) for recording in recordings]
-    parts = itertools.chain.from_iterable(_parts(model, one, how, ear) for one in heard)
+    parts = itertools.chain.from_iterable(_parts(model, one, how) for one in heard)
     while batch := list(itertools.islice(parts, BATCH)):
         _judge(model, batch, keep=keep)
     return heard
 
 
-def _parts(model: Model, heard: Heard, how: Windows, ear: Ear | None) -> Iterator[Part]:
+def _parts(model: Model, heard: Heard, how: Windows) -> Iterator[Part]:
     """Read the pieces of one recording, up to the first fault."""
     recording = heard.recording
-    strip = model.pack.text_tags == "strip"
+    ear = model.ear if recording.text is None else None
     try:
         if "text" in model.encoders and recording.text is None and ear is None:
-            raise UserError(f"there is no text for {recording.name}, and this model needs one")
+            key = f" ({recording.key})" if recording.key not in ("", recording.name) else ""
+            raise UserError(f"there is no text for {recording.name}{key}, and this model needs one")
         if "audio" not in model.encoders and ear is None:
-            yield Part(heard, None, {"text": tidy(recording.text or "", strip=strip)})
+            yield Part(heard, None, {"text": _tidied(model, heard, recording.text or "")})
             return
         with _opened(recording) as source:
             heard.channels, heard.rate = source.channels, source.rate
@@ -110,10 +107,18 @@ def _parts(model: Model, heard: Heard, how: Windows, ear: Ear | None) -> Iterato
                     said = ear(piece.samples, source.rate) if ear else recording.text or ""
                     if not ear and not piece.whole:
                         raise UserError(_undivided(recording, how))
-                    items["text"] = tidy(said, strip=strip)
+                    items["text"] = _tidied(model, heard, said)
                 yield Part(heard, piece, items)
     except UserError as fault:
         heard.fault = fault
+
+
+def _tidied(model: Model, heard: Heard, text: str) -> str:
+    """Tidy a text as those of the training were, and note if there is nothing in it."""
+    tidied = tidy(text, strip=model.pack.text_tags == "strip")
+    if tidied == NO_WORDS:
+        heard.remarks[f"there are no words, so the text is {NO_WORDS}"] = None
+    return tidied
 
 
 def _undivided(recording: Recording, how: Windows) -> str:

@@ -298,8 +298,8 @@ def decoder(path: str) -> list[str]:
     ffmpeg = shutil.which("ffmpeg")
     if ffmpeg is None:
         raise UserError(
-            f"{path} is read by ffmpeg, which is not on the path; install it (apt-get install "
-            "ffmpeg, conda install ffmpeg), or convert the corpus to WAV"
+            f"{path} is read by ffmpeg, which is not on the path (apt-get install ffmpeg, conda "
+            "install ffmpeg); install it, or convert the file to WAV"
         )
     return [ffmpeg, "-nostdin", "-v", "error", "-xerror", "-i", f"file:{path}", *_DECODE]
 

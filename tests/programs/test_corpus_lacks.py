@@ -125,7 +125,7 @@ def test_systems_with_text_are_refused_where_there_is_none(recipe: Recipe) -> No
     why = (
         r"which takes text, but the corpus has no transcripts \(conf/corpus.yaml\); give --systems "
     )
-    with pytest.raises(UserError, match=f"names cfia_net_emotion2vec_bert, {why}audio, or tran"):
+    with pytest.raises(UserError, match=f"names cfia_net_emotion2vec_bert, {why}audio, tran"):
         request(root)
     request(root, systems="audio")
     write_table(root / "asr.txt", {"s0-0": "heard"})

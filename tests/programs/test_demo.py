@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import copy
 import io
 import sys
 import threading
@@ -49,7 +50,9 @@ def model(pack: Path) -> Model:
 
 @contextmanager
 def served(model: Model, pack: Path, ear: Ear | None = None) -> Iterator[Demo]:
-    answers = Answers(model, SECONDS, ear)
+    model = copy.copy(model)
+    model.ear = ear
+    answers = Answers(model, SECONDS)
     with Demo(answers.about(pack, 50), answers, port=0) as demo:
         threading.Thread(target=demo.serve_forever, args=[0.01], daemon=True).start()
         yield demo

@@ -17,6 +17,7 @@ import pytest
 from cfia.errors import UserError
 from cfia.inference.inputs import Recording, with_pictures
 from cfia.inference.processes import in_processes
+from tests.signals import heed_signals
 
 
 def test_results_come_in_the_order_of_their_tasks() -> None:
@@ -64,7 +65,10 @@ def work(task):
 list(in_processes(work, range(2), 2))
 """
     with subprocess.Popen(
-        [sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        [sys.executable, "-c", program],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        preexec_fn=heed_signals,
     ) as process:
         assert process.stdout is not None
         children = [int(process.stdout.readline()) for _ in range(2)]
