@@ -85,17 +85,21 @@ def _against_gold(block: Block, result: Result) -> Comparison | None:
     )
 
 
+def name_texts(plan: StudyPlan, result: Result) -> tuple[str, str]:
+    """Name the text that a row is trained with, and the one that it is tested with."""
+    row = result.row
+    if "text" not in row.modalities:
+        return "no text", "no text"
+    trained = plan.recogniser if asr_trained(result) else GOLD
+    words = {"None": trained, ASR: plan.recogniser, GOLD: GOLD}
+    return trained, words.get(str(row.tested), f"{GOLD}, {row.tested} % errors")
+
+
 def _cells(plan: StudyPlan, result: Result) -> dict[str, Cell]:
     row, scored = result.row, result.scored
-    recogniser = plan.recogniser
-    cells: dict[str, Cell] = {"system": row.system, "source": result.source}
-    if "text" in row.modalities:
-        cells["trained"] = recogniser if asr_trained(result) else GOLD
-        tested = row.tested or row.protocol.get("text_source", GOLD)
-        words = {ASR: recogniser, GOLD: GOLD}
-        cells["tested"] = words.get(str(tested), f"{GOLD}, {tested} % errors")
-    else:
-        cells |= {"trained": "no text", "tested": "no text"}
+    trained, tested = name_texts(plan, result)
+    cells: dict[str, Cell] = {"trained": trained, "tested": tested}
+    cells |= {"system": row.system, "source": result.source}
     if scored is None:
         return cells
     seeds = list(scored.outputs.seeds)
@@ -129,6 +133,7 @@ def _notes(plan: StudyPlan, results: Sequence[Result]) -> list[str]:
         "Trained with, tested with: the corpus's transcripts (gold), or those of the recogniser "
         f"{recogniser}, which have no capitals and no punctuation. A system that is tested with "
         "another text than it is trained with has the same networks: they are trained once.",
+        "UA difference: to the first row of the block.",
         "Word errors: substitutions, deletions and insertions in percent of the words of the gold "
         "text, without regard to case and punctuation, of all utterances.",
         *(f"{recogniser} on this corpus: {counted}." for counted in _of_recogniser(results)),

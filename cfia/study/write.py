@@ -29,7 +29,7 @@ from cfia.study.request import Request
 from cfia.study.study_plan import StudyPlan
 from cfia.study.study_rows import Result, finished, results
 from cfia.study.text_rows import error_curves, has_errors, is_text_table
-from cfia.study.text_table import text_table
+from cfia.study.text_table import name_texts, text_table
 
 log = logging.getLogger(__name__)
 
@@ -91,7 +91,7 @@ def _tables(plan: StudyPlan, directory: Path, corpus: Corpus) -> Iterator[StudyT
             table = text_table(plan, rows, corpus)
             errors = has_errors(rows)
             figure = (_error_curve(plan, directory / name, table, rows) if errors
-                      else _dots(directory / name, table, rows, UNPUBLISHED))  # fmt: skip
+                      else _text_dots(plan, directory / name, table, rows))  # fmt: skip
         else:
             published = all_published.get(name, UNPUBLISHED)
             table = paper_table(plan, name, rows, published, corpus)
@@ -128,6 +128,18 @@ def _dots(path: Path, table: Table, rows: Sequence[Result], published: Published
             ua = published.row(under)["ua"] if under else None
             dots.append(replace(dots_row(result.scored), label=title, published=ua))
     title = table.title.partition(":")[0]
+    return table_figure(path, title, dots) if dots else FigureFiles([], [])
+
+
+def _text_dots(plan: StudyPlan, path: Path, table: Table, rows: Sequence[Result]) -> FigureFiles:
+    """Draw UA of the rows of a table, by what they are trained and tested with."""
+    dots = []
+    for result in rows:
+        if result.scored is not None:
+            trained, tested = name_texts(plan, result)
+            label = f"{result.row.block}: {trained} / {tested}"
+            dots.append(replace(dots_row(result.scored), label=label))
+    title = f"{table.title} (trained / tested with)"
     return table_figure(path, title, dots) if dots else FigureFiles([], [])
 
 
