@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import resource
+import shutil
 import subprocess
+from importlib.metadata import Distribution
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +15,9 @@ import pytest
 import cfia
 from cfia.kaldi.data_dir import DataDir
 from cfia.posteriors import read_posteriors
+from cfia.upstream.text import MINILM
 from tests.shell.recipes import Recipe
+from tests.support.installed import Installed
 
 pytestmark = pytest.mark.slow
 MODALITIES = {
@@ -43,9 +47,24 @@ def test_the_default_run(tmp_path: Path) -> None:
     assert packed.returncode == 0, packed.stderr
     for system in MODALITIES.values():
         judge_again(recipe.directory / "exp" / system / "session", recipe.directory / "data/all")
+    judge_elsewhere(recipe.directory, tmp_path / "elsewhere")
     again = subprocess.run([recipe.directory / "run.sh"], capture_output=True, text=True)
     assert again.returncode == 0
     assert "up to date" in again.stdout + again.stderr
+
+
+def judge_elsewhere(recipe: Path, place: Path) -> None:
+    """The installed package says the same of a recording, with neither recipe nor corpus."""
+    installed, data = Installed(place), DataDir.load(recipe / "data/all", ())
+    installed.bring(Distribution.from_name(MINILM))
+    pack, utt = recipe / "exp" / MODALITIES["both"] / "session" / "pack_folds", min(data.text)
+    answer = cfia.load(pack)(data.wav_scp[utt], data.text[utt])
+    shutil.copytree(pack, place / "pack")
+    shutil.copy(data.wav_scp[utt], place / "a.wav")
+    line = ["cfia", "predict", "--model", "pack", "a.wav", "--text", data.text[utt], "--json"]
+    done = installed.run(*line, cwd=place)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert json.loads(done.stdout)["posteriors"] == pytest.approx(answer.posteriors, abs=1e-5)
 
 
 def judge_again(experiment: Path, data: Path) -> None:
