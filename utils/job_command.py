@@ -13,7 +13,8 @@ from typing import NoReturn
 
 from run_progress import cut
 
-NUMBERS = {"max_jobs_run": 1, "gpu": 0, "jobs_per_gpu": 1, "num_threads": 1}  # smallest values
+# Options that are numbers, with the smallest values.
+NUMBERS = {"max_jobs_run": 1, "gpu": 0, "jobs_per_gpu": 1, "num_threads": 1, "requeue": 0}
 TEXTS = ("mem", "time", "config")
 # A log may hold "=" too, but then as a path or with an ending.
 RANGE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*=([^/.]*|[^/]*:[^/]*)")
@@ -122,14 +123,20 @@ def _whole(text: str) -> int:
     return int(text) if re.fullmatch("[0-9]{1,18}", text) else -1
 
 
-def report(job: Job, failed: list[int]) -> None:
+def report(job: Job, failed: Sequence[int]) -> None:
     """Say what failed, and show the end of the first failed task's log."""
     count = f"{len(failed)} / {job.last - job.first + 1}" if job.name else "job"
     say(f"{count} failed, log is in {job.expand(job.log, '*')}")
-    log = job.expand(job.log, min(failed))
-    with open(log, "rb") as handle:
-        handle.seek(max(0, Path(log).stat().st_size - 65536))
-        lines = handle.read().decode(errors="replace").split("\n")[-TAIL - 1 :]
+    tail(job.expand(job.log, min(failed)))
+
+
+def tail(path: str) -> None:
+    """Show the end of a log on stderr, if there is one."""
+    try:
+        with open(path, "rb") as handle:
+            handle.seek(max(0, Path(path).stat().st_size - 65536))
+            lines = handle.read().decode(errors="replace").split("\n")[-TAIL - 1 :]
+    except FileNotFoundError:  # of a task that never began
+        return
     # Only the last state of a progress bar, which writes over its own line.
-    shown = "\n".join(cut(line.rpartition("\r")[2], WIDEST) for line in lines)
-    sys.stderr.write(shown)
+    sys.stderr.write("\n".join(cut(line.rpartition("\r")[2], WIDEST) for line in lines))

@@ -42,8 +42,8 @@ class Keeper:
 
     def _keep(self) -> NoReturn:
         os.setsid()
-        for number in Signals.STOP:
-            signal.signal(number, signal.SIG_IGN)
+        for stop in Signals.STOP:
+            signal.signal(stop, signal.SIG_IGN)
         os.close(self._write)
         null = os.open(os.devnull, os.O_RDWR)
         for descriptor in (0, 1, 2):

@@ -34,7 +34,7 @@ without white space reaches bash as it is, so \\| and \\> work; one with white s
   --gpu N             GPUs per task (default: 0); each task sees only its own
   --jobs-per-gpu N    tasks that share a GPU (default: 1)
   --num-threads N     threads per task, for the log (default: 1)
-  --mem, --time, --config   for clusters; ignored here
+  --mem, --time, --config, --requeue   for clusters; ignored here
 
 While tasks run, a terminal shows how many are done, and the last line of the log of the one that
 runs longest; elsewhere, a line says so every five minutes.
