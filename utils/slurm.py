@@ -54,6 +54,7 @@ REQUEUES = 10
 USUAL = ("", "None", "Resources", "Priority", "BeginTime", "Cleaning", "JobArrayTaskLimit")
 PATIENCE = 3.0  # seconds that an exit status may take to appear on the file system
 CANCEL = 4.0  # seconds for Slurm to end the tasks when this program is stopped
+TOLD = 10  # tasks whose state is said
 SUBMIT = 300.0  # seconds to find a controller that can be reached
 
 TASK = """\
@@ -277,11 +278,11 @@ def run(array: Array, sbatch: list[str], signals: Signals) -> int:
 def tell(array: Array) -> None:
     """Say what failed, and why."""
     report(array.job, list(array.failed))
-    for number, state in sorted(array.failed.items()):
-        if state:
-            say(f"task {number} wrote no exit status; Slurm says that it is {state}")
-            tail(str(array.directory / f"slurm.{number}"))
-            break
+    lost = {number: state for number, state in sorted(array.failed.items()) if state}
+    for number, state in list(lost.items())[:TOLD]:
+        say(f"task {number} wrote no exit status; Slurm says that it is {state}")
+    if lost:
+        tail(str(array.directory / f"slurm.{min(lost)}"))
 
 
 def main() -> None:
@@ -289,8 +290,8 @@ def main() -> None:
     signals = Signals()
     job = parse(sys.argv[1:], USAGE, lambda _: True)
     if job.number("jobs_per_gpu", 1) > 1:
-        way = "`option gpu=1 --gres=shard:1` in conf/slurm.conf, where the site has such parts"
-        fail(f"--jobs-per-gpu is for run.py; on Slurm a site shares its GPUs: {way}", 2)
+        way = "`option gpu=* --gres=shard:$0` in conf/slurm.conf, where the site has set that up"
+        fail(f"--jobs-per-gpu is for run.py; Slurm shares a GPU by {way}", 2)
     sbatch = read_conf(job).sbatch(job)
     if shutil.which(sbatch[0]) is None:
         fail(f"there is no {sbatch[0]} here; submit from a machine of the cluster, or set"

@@ -65,7 +65,7 @@ class Conf:
                 continue
             found = self.options.get((name, value), self.options.get((name, "*")))
             if found is None:
-                named = f"--{name.replace('_', '-')} {value}"
+                named = f"--{name} {value}"
                 way = f"`option {name}=* ...` in {self.source} would say what sbatch gets for it"
                 fail(f"unknown option {named}; try --help ({way})", 2)
             words += [word.replace("$0", value) for word in found]

@@ -157,7 +157,7 @@ class Cluster:
         """Run a client such as squeue; returns what it prints."""
         return subprocess.run(
             command, env={**os.environ, **self.environment}, check=True, text=True,
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=30,
+            capture_output=True, timeout=30,
         ).stdout  # fmt: skip
 
     def nodes(self) -> set[str]:
