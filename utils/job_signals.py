@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterable
 from typing import NoReturn
 
-GRACE = 5.0  # seconds from SIGTERM to SIGKILL
+GRACE = 3.0  # seconds from SIGTERM to SIGKILL; a run has ended within five
 
 
 class Keeper:
