@@ -9,9 +9,7 @@ with its output in its own log. Needs nothing but Python 3.8 and the modules bes
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -20,6 +18,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))  # python -P leaves it out
 from job_command import Job, fail, parse, report, say
+from job_gpus import Place, gpus
 from job_signals import Keeper, Signals, stop_groups
 from run_progress import Progress
 
@@ -31,7 +30,8 @@ without white space reaches bash as it is, so \\| and \\> work; one with white s
   run.py JOB=1:4 exp/log/count.JOB.log wc -l data/split/JOB/text \\> exp/count.JOB
 
   --max-jobs-run N    tasks at a time (default: the processors, or with --gpu the GPUs)
-  --gpu N             GPUs per task (default: 0); each task sees only its own
+  --gpu N             GPUs per task (default: 0); each task sees only its own, which no task of
+                      another run.py gets; it waits where others have all
   --jobs-per-gpu N    tasks that share a GPU (default: 1)
   --num-threads N     threads per task, for the log (default: 1)
   --mem, --time, --config, --requeue   for clusters; ignored here
@@ -48,52 +48,19 @@ def processors() -> int:
     return os.cpu_count() or 1
 
 
-def gpus() -> list[str]:
-    """List the GPUs of this machine, as CUDA_VISIBLE_DEVICES names them.
-
-    If it is set, they are those that it names, up to the first -1. A split GPU is listed by its
-    instances.
-    """
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if visible is not None:
-        devices = [device.strip() for device in visible.split(",")]
-        return list(itertools.takewhile(lambda device: device not in ("", "-1"), devices))
-    try:
-        listing = subprocess.run(
-            ["nvidia-smi", "-L"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=60
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return []
-    return _devices(listing.stdout.decode(errors="replace")) if listing.returncode == 0 else []
-
-
-def _devices(listing: str) -> list[str]:
-    devices: list[str] = []
-    for line in listing.splitlines():
-        gpu = re.match(r"GPU ([0-9]+):", line)
-        instance = re.match(r"\s+MIG .*UUID: (MIG-[^)]*)\)", line)
-        if gpu:
-            devices.append(gpu[1])
-        elif instance:
-            if devices and devices[-1].isdigit():
-                devices.pop()  # The whole GPU cannot be used beside its instances.
-            devices.append(instance[1])
-    return devices
-
-
-def places(job: Job) -> list[dict[str, str]]:
-    """List the variables to add to the environment, for each task that may run at the same time."""
+def places(job: Job) -> list[Place]:
+    """List the places of the tasks that may run at the same time."""
     per_task = job.number("gpu", 0)
     if per_task == 0:
-        return [{}] * min(job.last, job.number("max_jobs_run", processors()))
+        return [Place()] * min(job.last, job.number("max_jobs_run", processors()))
     devices = gpus()
     if len(devices) < per_task:
         fail(f"--gpu {per_task} asks for more GPUs than are here ({len(devices)})", 1)
-    ends = range(per_task, len(devices) + 1, per_task)
-    groups = [{"CUDA_VISIBLE_DEVICES": ",".join(devices[end - per_task : end])} for end in ends]
+    groups = [tuple(devices[i : i + per_task]) for i in range(0, len(devices), per_task)]
+    shared = job.number("jobs_per_gpu", 1)
+    slots = range(1, shared + 1) if shared > 1 else [0]
     # Every GPU once before any is shared.
-    shared = groups * job.number("jobs_per_gpu", 1)
-    return shared[: job.number("max_jobs_run", len(shared))]
+    return [Place(group, slot) for slot in slots for group in groups if len(group) == per_task]
 
 
 @dataclasses.dataclass
@@ -103,7 +70,7 @@ class Task:
     number: int
     log: str
     head: int  # bytes of the log before the task's own
-    place: dict[str, str]
+    place: Place
     started: float
     process: subprocess.Popen[bytes]
 
@@ -112,7 +79,7 @@ def _date() -> str:
     return time.strftime("%a %b %d %H:%M:%S %Z %Y")
 
 
-def start(job: Job, number: int, place: dict[str, str], keeper: Keeper) -> Task:
+def start(job: Job, number: int, place: Place, keeper: Keeper) -> Task:
     """Write the head of a task's log and start it."""
     log, command = job.expand(job.log, number), job.shell(number)
     Path(log).parent.mkdir(parents=True, exist_ok=True)
@@ -125,16 +92,18 @@ def start(job: Job, number: int, place: dict[str, str], keeper: Keeper) -> Task:
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
-            env={**os.environ, **place},
+            env={**os.environ, **place.variables},
             start_new_session=True,
             preexec_fn=lambda: keeper.tell(os.getpid()),
         )
     return Task(number, log, head, place, time.time(), process)
 
 
-def finish(job: Job, task: Task) -> int:
+def finish(job: Job, task: Task, keeper: Keeper) -> int:
     """Write the end of a task's log; returns its exit code, as bash gives it."""
     code = task.process.wait()
+    keeper.tell(-task.process.pid)
+    task.place.release()
     code = 128 - code if code < 0 else code
     seconds = int(time.time() - task.started)
     threads = job.number("num_threads", 1)
@@ -144,27 +113,42 @@ def finish(job: Job, task: Task) -> int:
     return code
 
 
-def run(job: Job, free: list[dict[str, str]], signals: Signals) -> tuple[list[int], int]:
+def _take(free: list[Place], running: list[Task]) -> Place | None:
+    """Take the place that the fewest tasks share, of those that no other run.py has."""
+    busy = [task.place.devices for task in running]
+    for place in sorted(free, key=lambda place: busy.count(place.devices)):
+        if place.take():
+            free.remove(place)
+            return place
+    return None
+
+
+def _devices(free: list[Place]) -> str:
+    return ", ".join(dict.fromkeys(device for place in free for device in place.devices))
+
+
+def run(job: Job, free: list[Place], signals: Signals) -> tuple[list[int], int]:
     """Run all tasks; returns the numbers of failed ones, and the signal that ended it, or 0."""
     keeper = Keeper(lambda groups: stop_groups(groups, lambda: time.sleep(0.05)))
     waiting = list(range(job.last, job.first - 1, -1))
     running: list[Task] = []
     failed: list[int] = []
     stopped, progress = 0, Progress(job.last - job.first + 1, say)
+    most, waits = job.number("max_jobs_run", len(free)), False
     try:
         while (waiting or running) and not stopped:
-            while waiting and free:
-                place = min(free, key=[task.place for task in running].count)
-                free.remove(place)
+            while waiting and len(running) < most and (place := _take(free, running)):
                 running.append(start(job, waiting.pop(), place, keeper))
-            oldest = (running[0].number, running[0].log, running[0].head)
+            if not running and not waits:
+                waits = True
+                say(f"waits for a GPU: another run.py has {_devices(free)}")
+            oldest = (running[0].number, running[0].log, running[0].head) if running else (0, "", 0)
             progress.show(len(waiting), len(running), len(failed), oldest)
             stopped = signals.wait(1.0)
             for task in [task for task in running if task.process.poll() is not None]:
                 running.remove(task)
                 free.append(task.place)
-                keeper.tell(-task.process.pid)
-                if finish(job, task) != 0:
+                if finish(job, task, keeper) != 0:
                     failed.append(task.number)
     finally:
         progress.clear()
@@ -173,7 +157,7 @@ def run(job: Job, free: list[dict[str, str]], signals: Signals) -> tuple[list[in
             lambda: [signals.wait(0.05), *(task.process.poll() for task in running)],
         )
         for task in running:
-            finish(job, task)
+            finish(job, task, keeper)
         keeper.close()
     return failed, stopped
 

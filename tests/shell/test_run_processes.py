@@ -40,7 +40,10 @@ def clocked(
     env: dict[str, str] | None = None,
     cpus: Sequence[int] | None = None,
 ) -> list[tuple[int, int, str]]:
-    """Run tasks of which at least `together` must overlap; when each ran, and with which GPUs."""
+    """Run tasks of which at least `together` must overlap; when each ran, and with which GPUs.
+
+    The locks of the GPUs are in `cwd`, apart from those of other tests.
+    """
     (cwd / "clocked.py").write_text(CLOCKED)
     result = run(
         cwd,
@@ -51,7 +54,7 @@ def clocked(
         "clocked.py",
         "JOB",
         str(together),
-        env=env,
+        env={"TMPDIR": str(cwd), **(env or {})},
         cpus=cpus,
     )
     assert (result.returncode, result.stderr) == (0, "")
