@@ -54,17 +54,20 @@ REQUEUES = 10
 USUAL = ("", "None", "Resources", "Priority", "BeginTime", "Cleaning", "JobArrayTaskLimit")
 PATIENCE = 3.0  # seconds that an exit status may take to appear on the file system
 CANCEL = 4.0  # seconds for Slurm to end the tasks when this program is stopped
+LASTING = 10.0  # seconds until a reason to wait is said
 TOLD = 10  # tasks whose state is said
 SUBMIT = 300.0  # seconds to find a controller that can be reached
 
 TASK = """\
-trap : TERM # Slurm sends it to the runner, too, which ends the command; wait for that
+# Slurm sends SIGTERM to all processes of a task that it ends: the runner ends the command, and what
+# becomes of the task is what the queue says. Nor does a runner that was killed say anything.
+trap ended=true TERM
 done={directory}/done.${{SLURM_ARRAY_TASK_ID}}
 [ ! -e "${{done}}" ] || exit 0 # requeued, though it had ended
 {python} {run} --num-threads {threads} {range} {job}
 code=$?
-# A runner that was stopped by a signal says nothing of the command: then the queue tells what is.
-if [ "${{code}}" -lt 128 ]; then
+[ "${{code}}" -eq 0 ] || sleep 0.5
+if [ "${{code}}" -eq 0 ] || {{ [ "${{code}}" -lt 128 ] && [ -z "${{ended:-}}" ]; }}; then
     echo "${{code}}" > "${{done}}.new.${{SLURM_RESTART_COUNT:-0}}"
     mv "${{done}}.new.${{SLURM_RESTART_COUNT:-0}}" "${{done}}"
 fi
@@ -87,6 +90,7 @@ class Array:
         self.number = 0
         self._missing: dict[int, float] = {}  # since when a task has been without state and status
         self._requeued: dict[int, int] = {}
+        self._reasons: dict[str, float] = {}  # why tasks wait, since when
         self._said: set[str] = set()
 
     def submit(self, sbatch: list[str], signals: Signals) -> int:
@@ -95,13 +99,16 @@ class Array:
         write_task(self.job, self.directory / "task")
         words = [*sbatch, *self._options()]
         until, stopped, call = time.monotonic() + SUBMIT, 0, Call(words, script)
-        while not call.ended() and not stopped:
-            stopped = signals.wait(0)
+        while not stopped:
+            if not call.ended():
+                stopped = signals.wait(0)
             # One that was not reached has taken nothing.
-            if call.ended() and "onnect failure" in call.complaint and time.monotonic() < until:
+            elif "onnect failure" in call.complaint and time.monotonic() < until:
                 self._say_once("the controller of Slurm cannot be reached; trying again")
-                stopped = stopped or signals.wait(2.0)
+                stopped = signals.wait(2.0)
                 call = call if stopped else Call(words, script)
+            else:
+                break
         number = call.done(CANCEL) and re.search("^([0-9]+)(;.*)?$", call.output, re.MULTILINE)
         if number:
             self.number = int(number[1])
@@ -115,8 +122,13 @@ class Array:
         return [
             "--parsable", "--requeue", "--open-mode=append", f"--job-name={name}",
             f"--array={self.job.first}-{self.job.last}" + (f"%{limit}" if limit else ""),
-            "--output=" + str(self.directory).replace("%", "%%") + "/slurm.%a",
+            f"--output={self._output()}",
         ]  # fmt: skip
+
+    def _output(self) -> str:
+        # Slurm replaces what begins with %, and a backslash cannot be said.
+        path = str(self.directory)
+        return "/dev/null" if "\\" in path else path.replace("%", "%%") + "/slurm.%a"
 
     def read_ends(self) -> None:
         """Take the exit statuses that have been written."""
@@ -134,7 +146,8 @@ class Array:
             task = tasks.get(number, Listed("gone"))
             if not task.ended and task.state != "gone":
                 self._missing.pop(number, None)
-                if task.state == "PENDING" and task.reason not in USUAL:
+                since = now if task.reason in USUAL else self._reasons.setdefault(task.reason, now)
+                if task.state == "PENDING" and now - since > LASTING:
                     self._say_once(f"job {self.number} waits: {task.reason}")
             elif task.state in RESUMABLE and self._requeue(number, task):
                 self._missing.pop(number, None)

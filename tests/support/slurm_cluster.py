@@ -1,4 +1,4 @@
-"""A real Slurm on this machine for tests: two nodes with two processors each, and two GPUs.
+"""A real Slurm on this machine for tests: two nodes with four processors and a GPU each.
 
 From Debian's packages slurmctld, slurmd, slurm-client and munge, without systemd, as root or as a
 plain user; the GPUs are device files of another kind. Everything is in a directory of its own and
@@ -15,6 +15,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -22,6 +23,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.signals import heed_signals
+
+SLURM = Path(__file__).resolve().parents[2] / "utils" / "slurm.py"
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "squeue", "scancel", "scontrol")
 MISSING = (
     "there is no Slurm to test against: as root, `apt-get install slurmctld slurmd slurm-client"
@@ -36,7 +40,7 @@ SlurmctldPort={ports[0]}
 SlurmUser={user}
 SlurmdUser={user}
 AuthType=auth/munge
-AuthInfo=socket={home}/munge.socket,cred_expire=3
+AuthInfo=socket={home}/munge.socket,cred_expire=6
 StateSaveLocation={home}/state
 SlurmctldPidFile={home}/slurmctld.pid
 SlurmctldLogFile={home}/slurmctld.log
@@ -65,8 +69,10 @@ MaxArraySize=100
 GresTypes=gpu
 NodeName=n1 NodeHostname={host} NodeAddr=127.0.0.1 Port={ports[1]} {node}
 NodeName=n2 NodeHostname={host} NodeAddr=127.0.0.1 Port={ports[2]} {node}
-PartitionName=main Nodes=n1,n2 Default=YES MaxTime=60 State=UP
-PartitionName=short Nodes=n1,n2 MaxTime=1 State=UP
+PreemptType=preempt/partition_prio
+PreemptMode=REQUEUE
+PartitionName=main Nodes=n1,n2 Default=YES MaxTime=60 State=UP PriorityTier=1
+PartitionName=urgent Nodes=n1,n2 MaxTime=60 State=UP PriorityTier=2
 """
 NODE = "CPUs=4 RealMemory=4000 Gres=gpu:1 State=UNKNOWN"
 GRES = "NodeName=n1 Name=gpu File=/dev/null\nNodeName=n2 Name=gpu File=/dev/zero\n"
@@ -124,9 +130,15 @@ class Cluster:
         self._start(node, ["slurmd", "-D", "-N", node])
 
     def kill(self, name: str) -> None:
-        """Kill a daemon at once: "controller", "n1" or "n2"."""
+        """Kill a daemon at once: "munge", "controller", "n1" or "n2"."""
         daemon = self._daemons.pop(name)
         daemon.kill()
+        daemon.wait()
+
+    def stop_controller(self) -> None:
+        """Have slurmctld write its queue down and end."""
+        daemon = self._daemons.pop("controller")
+        daemon.terminate()
         daemon.wait()
 
     def stop(self) -> None:
@@ -159,6 +171,23 @@ class Cluster:
             command, env={**os.environ, **self.environment}, check=True, text=True,
             capture_output=True, timeout=30,
         ).stdout  # fmt: skip
+
+    def begin(self, cwd: Path, *arguments: str) -> subprocess.Popen[str]:
+        """Start slurm.py; its messages are read from stderr."""
+        return subprocess.Popen(
+            [sys.executable, SLURM, *arguments], cwd=cwd, env={**os.environ, **self.environment},
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            preexec_fn=heed_signals,
+        )  # fmt: skip
+
+    def run(self, cwd: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run slurm.py to its end."""
+        with self.begin(cwd, *arguments) as process:
+            try:
+                out, err = process.communicate(timeout=300)
+            finally:
+                process.kill()
+        return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
     def nodes(self) -> set[str]:
         """Get the states of the nodes."""
