@@ -52,7 +52,7 @@ RESUMABLE = ("TIMEOUT", "PREEMPTED", "NODE_FAIL", "BOOT_FAIL")
 REQUEUES = 10
 # Reasons to wait that pass by themselves.
 USUAL = ("", "None", "Resources", "Priority", "BeginTime", "Cleaning", "JobArrayTaskLimit")
-PATIENCE = 3.0  # seconds that an exit status may take to appear on the file system
+PATIENCE = {"COMPLETED": 15.0}  # seconds in which an exit status must appear; of other states, 3
 CANCEL = 4.0  # seconds for Slurm to end the tasks when this program is stopped
 LASTING = 10.0  # seconds until a reason to wait is said
 TOLD = 10  # tasks whose state is said
@@ -61,13 +61,14 @@ SUBMIT = 300.0  # seconds to find a controller that can be reached
 TASK = """\
 # Slurm sends SIGTERM to all processes of a task that it ends: the runner ends the command, and what
 # becomes of the task is what the queue says. Nor does a runner that was killed say anything.
+ended=
 trap ended=true TERM
 done={directory}/done.${{SLURM_ARRAY_TASK_ID}}
 [ ! -e "${{done}}" ] || exit 0 # requeued, though it had ended
 {python} {run} --num-threads {threads} {range} {job}
 code=$?
 [ "${{code}}" -eq 0 ] || sleep 0.5
-if [ "${{code}}" -eq 0 ] || {{ [ "${{code}}" -lt 128 ] && [ -z "${{ended:-}}" ]; }}; then
+if [ "${{code}}" -eq 0 ] || {{ [ "${{code}}" -lt 128 ] && [ -z "${{ended}}" ]; }}; then
     echo "${{code}}" > "${{done}}.new.${{SLURM_RESTART_COUNT:-0}}"
     mv "${{done}}.new.${{SLURM_RESTART_COUNT:-0}}" "${{done}}"
 fi
@@ -151,7 +152,7 @@ class Array:
                     self._say_once(f"job {self.number} waits: {task.reason}")
             elif task.state in RESUMABLE and self._requeue(number, task):
                 self._missing.pop(number, None)
-            elif now - self._missing.setdefault(number, now) > PATIENCE:
+            elif now - self._missing.setdefault(number, now) > PATIENCE.get(task.state, 3.0):
                 self.failed[number] = task.state
                 del self.left[number]
         if self._missing:
@@ -251,20 +252,20 @@ def settle(queue: Queue, numbers: Iterable[int], signals: Signals, seconds: floa
 def cancel(numbers: Iterable[int], seconds: float) -> bool:
     """Have Slurm end jobs; returns whether it agreed in time."""
     until = time.monotonic() + seconds
-    words = ["scancel", *map(str, numbers)]
-    while len(words) > 1 and time.monotonic() < until:
-        if Call(words).done(until - time.monotonic()):
+    while time.monotonic() < until:
+        if Call(["scancel", *map(str, numbers)]).done(until - time.monotonic()):
             return True
         time.sleep(0.2)
-    return len(words) == 1
+    return False
 
 
 def run(array: Array, sbatch: list[str], signals: Signals) -> int:
     """Run all tasks; returns the signal that ended it, or 0."""
 
     def end(numbers: set[int]) -> None:
-        cancel(numbers, 600.0)
-        shutil.rmtree(array.directory, ignore_errors=True)
+        if numbers:
+            cancel(numbers, 600.0)
+            shutil.rmtree(array.directory, ignore_errors=True)
 
     keeper = Keeper(end)
     stopped = array.submit(sbatch, signals)
@@ -323,7 +324,8 @@ def main() -> None:
     if stopped:
         log = job.expand(job.log, "*")
         name = signal.Signals(stopped).name
-        fail(f"stopped by {name}, and with it job {array.number}; log is in {log}", 128 + stopped)
+        what = f", and with it job {array.number}" if array.number else " before it had a job"
+        fail(f"stopped by {name}{what}; log is in {log}", 128 + stopped)
     sys.exit(1 if array.failed else 0)
 
 

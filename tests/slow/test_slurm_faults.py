@@ -59,6 +59,7 @@ def test_a_task_that_meets_its_time_limit_goes_on_in_the_queue(
     _, said = other.communicate(timeout=120)
     assert other.returncode == 1
     assert "task 1 wrote no exit status; Slurm says that it is TIMEOUT" in said
+    assert "DUE TO TIME LIMIT" in said, "Slurm's own words"
     assert cluster.queue() == []
 
 
