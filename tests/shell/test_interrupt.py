@@ -29,6 +29,12 @@ python3 -c 'import subprocess; subprocess.run(["sleep", "300"])' &
 """
 
 
+def test_every_recipe_is_the_process_that_a_user_has_called() -> None:
+    egs = RECIPE.parent
+    for script in (*egs.glob("*/run.sh"), egs / "TEMPLATE" / "recipe" / "run.sh"):
+        assert '\nexec "${recipe_dir}/ser.sh"' in script.read_text(), script
+
+
 def to_group(process: subprocess.Popen[str], number: int) -> None:
     os.killpg(process.pid, number)
 
