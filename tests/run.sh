@@ -47,4 +47,4 @@ fi
 echo "== pytest"
 # One file at a time per processor, since the tests of a file share what they make; in the order of
 # their names, so that the long ones, tests/shell, are not the last.
-exec python -m pytest -n auto --dist loadfile --no-loadscope-reorder -m "${selection}" "$@"
+exec python -m pytest -rs -n auto --dist loadfile --no-loadscope-reorder -m "${selection}" "$@"

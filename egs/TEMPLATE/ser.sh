@@ -91,6 +91,10 @@ usage() { plan help; }
 program_name=run.sh # in messages: the script that the user called
 # shellcheck source=utils/need_python3.sh
 . "${root_dir}/utils/need_python3.sh"
+# A shell that waits for a program heeds no signal; a process above it ends all that it has started.
+if [ "${CFIA_SUPERVISOR:-}" != "${PPID}" ]; then
+    exec python3 "${root_dir}/utils/supervise.py" "${BASH}" "${BASH_SOURCE[0]}" "$@"
+fi
 # shellcheck source=utils/parse_options.sh
 . "${root_dir}/utils/parse_options.sh"
 [ $# -eq 0 ] || { echo "run.sh: unexpected argument '$1'; try --help" >&2; exit 2; }

@@ -20,7 +20,7 @@ export CFIA_COMMAND default_labels corpus_lists
 validation=random20
 if [[ " $* " =~ \ --corpus[=\ ](m3ed|meld|msppodcast)\  ]]; then validation=given; fi
 
-"${recipe_dir}/ser.sh" \
+exec "${recipe_dir}/ser.sh" \
     --labels all \
     --cv given \
     --validation "${validation}" \

@@ -13,7 +13,7 @@ recipe_dir=$(readlink -f "$(dirname "${BASH_SOURCE[0]}")")
 CFIA_COMMAND=$(printf '%q ' "egs/${recipe_dir##*/}/run.sh" "$@") # for RESULTS.md
 export CFIA_COMMAND
 
-"${recipe_dir}/ser.sh" \
+exec "${recipe_dir}/ser.sh" \
     --cv session \
     --audio_upstream emotion2vec \
     --text_upstream bert \

@@ -16,7 +16,7 @@ CFIA_COMMAND=$(printf '%q ' "egs/${recipe_dir##*/}/run.sh" "$@") # for RESULTS.m
 data_script=../iemocap/local/data.sh
 export CFIA_COMMAND data_script
 
-"${recipe_dir}/ser.sh" \
+exec "${recipe_dir}/ser.sh" \
     --corpus_dir "${recipe_dir}/downloads/IEMOCAP_full_release" \
     --cv session \
     --audio_upstream fbank \

@@ -15,7 +15,7 @@ CFIA_COMMAND=$(printf '%q ' "egs/${recipe_dir##*/}/run.sh" "$@") # for RESULTS.m
 default_labels=all # conf/labels/all.yaml, which leaves no trace in the names of directories
 export CFIA_COMMAND default_labels
 
-"${recipe_dir}/ser.sh" \
+exec "${recipe_dir}/ser.sh" \
     --labels all \
     --cv speaker \
     --validation random20 \

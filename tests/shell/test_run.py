@@ -171,18 +171,6 @@ def test_help_has_an_example(tmp_path: Path) -> None:
 # Failures
 
 
-def test_all_tasks_run_and_the_first_failed_log_is_shown(tmp_path: Path) -> None:
-    result = run(
-        tmp_path, "JOB=1:4", "log/a.JOB.log", "bash", "-c", "echo task JOB; exit $((JOB % 2))"
-    )
-    assert (result.returncode, result.stdout) == (1, "")
-    lines = result.stderr.splitlines()
-    assert lines[0] == "run.py: 2 / 4 failed, log is in log/a.*.log"
-    assert "task 1" in lines
-    assert "task 3" not in lines
-    assert all(f"task {n}\n" in output(tmp_path / f"log/a.{n}.log") for n in range(1, 5))
-
-
 def test_a_failed_job_that_is_no_array_has_kaldis_words(tmp_path: Path) -> None:
     result = run(tmp_path, "log/a.log", "seq", "100;", "false")
     assert result.returncode == 1

@@ -8,13 +8,13 @@ import re
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
 from tests.shell.jobs import RUN, output, run
+from tests.shell.processes import alive, eventually
 from tests.signals import heed_signals
 
 # Concurrency. Tasks write down when they began and ended, on one clock.
@@ -40,7 +40,10 @@ def clocked(
     env: dict[str, str] | None = None,
     cpus: Sequence[int] | None = None,
 ) -> list[tuple[int, int, str]]:
-    """Run tasks of which at least `together` must overlap; when each ran, and with which GPUs."""
+    """Run tasks of which at least `together` must overlap; when each ran, and with which GPUs.
+
+    The locks of the GPUs are in `cwd`, apart from those of other tests.
+    """
     (cwd / "clocked.py").write_text(CLOCKED)
     result = run(
         cwd,
@@ -51,7 +54,7 @@ def clocked(
         "clocked.py",
         "JOB",
         str(together),
-        env=env,
+        env={"TMPDIR": str(cwd), **(env or {})},
         cpus=cpus,
     )
     assert (result.returncode, result.stderr) == (0, "")
@@ -155,23 +158,6 @@ def test_without_gpu_the_devices_are_left_alone(tmp_path: Path) -> None:
 ALONE = "echo $$ > new.JOB; mv new.JOB pids.JOB; exec sleep 300"
 WITH_CHILD = "sleep 300 & echo $$ $! > new.JOB; mv new.JOB pids.JOB; wait"
 STUBBORN = f"trap '' TERM; {ALONE}"
-
-
-def alive(pid: int) -> bool:
-    """Does a process run? One that has ended, unread by its parent, does not."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
-    except FileNotFoundError:
-        return False
-    return stat.rpartition(")")[2].split()[0] != "Z"
-
-
-def eventually(what: str, truth: Callable[[], bool]) -> None:
-    """Wait until `truth` holds; fail after a long while."""
-    until = time.monotonic() + 30
-    while not truth():
-        assert time.monotonic() < until, what
-        time.sleep(0.02)
 
 
 @contextlib.contextmanager

@@ -16,7 +16,7 @@ export CFIA_COMMAND default_labels
 
 # ./run.sh --help explains these, and has more. Of a corpus with transcripts:
 # --text_upstream minilm (English) or bert, and --systems "audio_text audio text".
-"${recipe_dir}/ser.sh" \
+exec "${recipe_dir}/ser.sh" \
     --labels all \
     --cv speaker \
     --validation random20 \

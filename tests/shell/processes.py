@@ -1,0 +1,24 @@
+"""Processes that tests wait for."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+
+def alive(pid: int) -> bool:
+    """Does a process run? One that has ended, unread by its parent, does not."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except FileNotFoundError:
+        return False
+    return stat.rpartition(")")[2].split()[0] != "Z"
+
+
+def eventually(what: str, truth: Callable[[], bool]) -> None:
+    """Wait until `truth` holds; fail after a long while."""
+    until = time.monotonic() + 30
+    while not truth():
+        assert time.monotonic() < until, what
+        time.sleep(0.02)
