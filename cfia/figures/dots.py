@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _LABEL = 34  # letters of a system's name in a line
-_KEY = 110  # letters of a line that says whom folds test
+_KEY = 90  # letters of a line that says whom folds test
 _NUMBERED = 30  # folds whose dots have numbers, at most
 _WIDTH = 330  # points that the axis has at least, beside the names
 _ABOVE = 0.24  # inches from the top of a row to its line
