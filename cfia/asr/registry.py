@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from cfia.asr.recogniser import Kind, Recogniser
-from cfia.errors import UserError
 from cfia.naming import PACKAGED, recogniser_name
 from cfia.upstream import checkpoint
 from cfia.upstream.checkpoint import Checkpoint, first_whole, refuse_pointers
@@ -81,14 +80,8 @@ def from_record(record: dict[str, Any]) -> Found:
     Raises:
         UserError: the directory is gone.
     """
-    if not Path(record["directory"]).is_dir():
-        raise UserError(
-            f"{record['directory']} is gone, where {record['model']} was when the jobs were "
-            "planned; run the stage again"
-        )
-    files = _kind(record["module"]).files
-    place = files(record["model"], Path(record["directory"]), record["revision"])
-    return Found(record["module"], place)
+    files = _kind(record["module"]).files.from_record(record, "the jobs were")
+    return Found(record["module"], files)
 
 
 def _kind(module: str) -> Kind:

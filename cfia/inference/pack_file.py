@@ -19,7 +19,15 @@ from cfia.config import ModelConfig
 from cfia.errors import UserError
 from cfia.files import digest, read_json, write_json
 from cfia.inference.encoders import PackedEncoder
-from cfia.model.pretrained import CONFIG, COPY_AGAIN, FORMAT, check_format, network_config
+from cfia.model import registry
+from cfia.model.pretrained import (
+    CONFIG,
+    COPY_AGAIN,
+    FORMAT,
+    check_format,
+    load_weights,
+    network_config,
+)
 from cfia.shapes import ShapeError, fit
 from cfia.upstream.hub import Source, sources
 
@@ -80,9 +88,6 @@ class PackFile:
         Raises:
             UserError: a file is missing, or not as it was packed.
         """
-        from cfia.model import registry
-        from cfia.model.pretrained import load_weights
-
         networks = []
         for name, digest_then in self.weights.items():
             network = registry.build(self.dims, self.n_classes, self.config, self.layers)

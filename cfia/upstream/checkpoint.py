@@ -5,10 +5,10 @@ from __future__ import annotations
 import functools
 import logging
 import pickle
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from cfia.errors import UserError
 from cfia.files import LFS_POINTER, digest, read_json, sha256
@@ -55,8 +55,23 @@ class Checkpoint:
         return self.model if own else f"{self.model} (in {self.directory})"
 
     def record(self) -> dict[str, str | None]:
-        """Give the fields for `plan.json`; `registry.from_record` reads them."""
+        """Give the fields for `plan.json`; `from_record` reads them."""
         return {"model": self.model, "directory": str(self.directory), "revision": self.revision}
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any], planned: str) -> Self:
+        """Restore what `record` was of; `planned` says in a message what was planned then.
+
+        Raises:
+            UserError: the directory is gone.
+        """
+        place = Path(record["directory"])
+        if not place.is_dir():
+            raise UserError(
+                f"{place} is gone, where {record['model']} was when {planned} planned; run the "
+                "stage again"
+            )
+        return cls(record["model"], place, record["revision"])
 
     def config(self) -> dict[str, Any]:
         """Read config.json."""

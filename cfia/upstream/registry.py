@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cfia import naming
@@ -224,13 +223,7 @@ def from_record(choice: Choice, record: Mapping[str, Any]) -> Checkpoint:
     Raises:
         UserError: the directory is gone.
     """
-    if not Path(record["directory"]).is_dir():
-        raise UserError(
-            f"{record['directory']} is gone, where {record['model']} was when the dump was "
-            "planned; run the stage again"
-        )
-    kind = _loader(choice).files
-    return kind(record["model"], Path(record["directory"]), record["revision"])
+    return _loader(choice).files.from_record(record, "the dump was")
 
 
 def upstream_name(choice: Choice) -> str:
