@@ -25,8 +25,7 @@ from cfia.kaldi import audio
 from cfia.kaldi.table import write_table
 from cfia.upstream.fbank import Fbank
 from tests.support import tiny_packs
-
-RATE = 16000
+from tests.support.tiny_packs import RATE, noise
 
 
 class Packs(NamedTuple):
@@ -46,15 +45,6 @@ def packs(tmp_path_factory: pytest.TempPathFactory) -> Packs:
 @pytest.fixture(scope="module")
 def model(packs: Packs) -> Model:
     return cfia.load(packs.audio)
-
-
-def noise(seconds: float, rate: int = RATE, channels: int = 1, seed: int = 0) -> np.ndarray:
-    """Noise whose spectrum and loudness depend on the seed."""
-    rng = np.random.default_rng(seed)
-    samples = np.cumsum(rng.normal(size=(round(seconds * rate), channels)), axis=0)
-    samples -= samples.mean(axis=0)
-    scaled: np.ndarray = (0.05 + 0.9 * rng.random()) * samples / np.abs(samples).max()
-    return scaled
 
 
 @pytest.fixture(scope="module")

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import safetensors.torch
 import torch
 
@@ -22,6 +23,7 @@ from tests.support import tiny_models
 CLASSES = ("ang", "hap", "neu", "sad")
 OPTIONS = {"hidden": 4, "channels": 4, "features": 3, "frame_rate": 25, "max_frames": 100}
 FBANK = Choice("audio", "fbank")
+RATE = 16000  # of the noise that they judge, in Hz
 
 
 def bert(directory: Path) -> Choice:
@@ -69,3 +71,12 @@ def write(
         weights={weights: sha256(directory / weights)},
     ).write(directory)
     return directory
+
+
+def noise(seconds: float, rate: int = RATE, channels: int = 1, seed: int = 0) -> np.ndarray:
+    """Noise whose spectrum and loudness depend on the seed."""
+    rng = np.random.default_rng(seed)
+    samples = np.cumsum(rng.normal(size=(round(seconds * rate), channels)), axis=0)
+    samples -= samples.mean(axis=0)
+    scaled: np.ndarray = (0.05 + 0.9 * rng.random()) * samples / np.abs(samples).max()
+    return scaled
