@@ -52,10 +52,24 @@ class Shaping:
         matrix = matrix[: self.kept]
         if k == 1:
             return matrix
-        starts = np.arange(0, len(matrix), k)
-        counts = np.diff(np.append(starts, len(matrix)))[:, None]
-        means = np.add.reduceat(matrix, starts, axis=0) / counts
-        return means.astype(np.float32)
+        counts = np.full((self.length(len(matrix)), 1), k, dtype=np.float32)
+        counts[-1] -= -len(matrix) % k
+        return _sums(matrix, k) / counts
+
+
+def _sums(matrix: Matrix, k: int) -> Matrix:
+    """Add up every k frames, in the order of `np.add.reduceat`, to the last bit.
+
+    Up to eight frames that is the first one, and the sum of the others from left to right. To add
+    frames of all groups at once takes a tenth of its time.
+    """
+    if k > 8:
+        return np.add.reduceat(matrix, np.arange(0, len(matrix), k), axis=0)
+    others = np.full_like(matrix[::k], -0.0)  # added to another -0.0, it leaves that
+    for i in range(1, k):
+        frames = matrix[i::k]
+        others[: len(frames)] += frames
+    return matrix[::k] + others
 
 
 class FeatureSet(abc.ABC):

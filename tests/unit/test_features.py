@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -81,6 +83,24 @@ def test_frames_are_averaged_then_cut() -> None:
     np.testing.assert_array_equal(Shaping(3, 2)(matrix), Shaping(3, 9)(matrix)[:2])
     assert Shaping(3, 2)(matrix).dtype == np.float32
     assert [Shaping(3, 4).length(n) for n in (1, 3, 4, 12, 13)] == [1, 1, 2, 4, 4]
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    frames=st.integers(1, 40), average=st.integers(2, 9), longest=st.integers(1, 9),
+    exponent=st.integers(-40, 37),
+)  # fmt: skip
+def test_means_keep_their_bits(frames: int, average: int, longest: int, exponent: int) -> None:
+    """Published results were made with these."""
+    rng = np.random.default_rng(frames)
+    matrix = np.ldexp(rng.normal(size=(frames, 3)), exponent).astype(np.float32)
+    matrix *= rng.integers(0, 2, size=matrix.shape)  # zeros of both signs
+    shaped = Shaping(average, longest)(matrix)
+    cut = matrix[: average * longest]
+    starts = np.arange(0, len(cut), average)
+    counts = np.diff(np.append(starts, len(cut)))[:, None]
+    wanted = (np.add.reduceat(cut, starts, axis=0) / counts).astype(np.float32)
+    assert shaped.tobytes() == wanted.tobytes()
 
 
 def test_a_batch_is_zero_beyond_each_length(tmp_path: Path) -> None:
