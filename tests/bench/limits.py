@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 # Where groups are made, and the files of their limit and of swapping, of version 1 and 2.
@@ -44,6 +44,12 @@ def limited(size: int) -> Iterator[Path | None]:
         finally:
             group.rmdir()
     yield None
+
+
+def within(group: Path | None, command: Sequence[str]) -> list[str]:
+    """Write a command so that it runs in a group, if one is given."""
+    enter = ["sh", "-c", 'echo $$ > "$0/cgroup.procs" && exec "$@"', str(group)] if group else []
+    return [*enter, *command]
 
 
 def forget(root: Path) -> None:

@@ -12,6 +12,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from tests.bench.limits import within
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -35,9 +37,8 @@ def start(
     threads = dict.fromkeys(
         ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(num_threads)
     )
-    enter = ["sh", "-c", 'echo $$ > "$0/cgroup.procs" && exec "$@"', str(group)] if group else []
     return subprocess.Popen(
-        [*enter, sys.executable, "-m", module, *arguments],
+        within(group, [sys.executable, "-m", module, *arguments]),
         cwd=ROOT,
         env={**environment, **setting, **threads},
         stdout=subprocess.PIPE,

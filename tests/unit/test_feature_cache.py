@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +16,7 @@ from cfia.kaldi.table import write_table
 from cfia.training.feature_cache import keep
 from cfia.training.features import FeatureSet, InMemory, OnDisk, Shaping
 from cfia.training.free_memory import Free, free_memory
+from tests.bench import limits, processes
 
 GB = 10**9
 PROCESSORS = len(os.sched_getaffinity(0))
@@ -118,3 +121,18 @@ def test_a_limit_above_what_is_free_or_none_does_not_count(tmp_path: Path, limit
 
 def test_of_this_machine() -> None:
     assert 2**20 < free_memory().size < 2**50
+
+
+def test_in_a_control_group_of_this_machine() -> None:
+    """A real one, which a process enters before it looks."""
+    with limits.limited(200 * 2**20) as group:
+        if group is None:
+            pytest.skip(limits.NOT_PERMITTED)
+        code = "from cfia.training.free_memory import *; f = free_memory(); print(f.size, f.where)"
+        command = limits.within(group, [sys.executable, "-c", code])
+        done = subprocess.run(
+            command, stdout=subprocess.PIPE, text=True, check=True, cwd=processes.ROOT
+        )
+    size, where = done.stdout.split(maxsplit=1)
+    assert 100 * 2**20 < int(size) < 200 * 2**20
+    assert where == f"below the limit of the control group {group}\n"
