@@ -137,13 +137,17 @@ class Training:
         which = self.fold or [EVERY_FOLD, self.config.train.epochs]
         return digest([which, self.seed, experiment.options(), inputs, encoders])
 
-    def dataset(self, part: str) -> Dataset:
-        """Open the features of the "train", "valid" or "test" list."""
+    def dataset(self, part: str, cache: str = "") -> Dataset:
+        """Open the features of the "train", "valid" or "test" list.
+
+        Args:
+            cache: where they are kept, if not as --feature_cache says.
+        """
         from cfia.training.dataset import load
 
         experiment = self.experiment
         labels = read_table(experiment.parts[part].data / "utt2emo")
-        utts, cache = getattr(self.lists, part), experiment.run["feature_cache"]
+        utts, cache = getattr(self.lists, part), cache or experiment.run["feature_cache"]
         dumps, config = experiment.dumps(part), experiment.config
         return load(utts, labels, experiment.classes, dumps, config, cache)
 
@@ -250,6 +254,7 @@ def check_trained(training: Training) -> None:
 
 def _fit(training: Training, checkpoint_seconds: float) -> None:
     from cfia.provenance import provenance
+    from cfia.training.dataset import keep_together
     from cfia.training.determinism import set_up
     from cfia.training.trainer import Trainer, TrainerInputs
 
@@ -258,7 +263,8 @@ def _fit(training: Training, checkpoint_seconds: float) -> None:
     origin = provenance(experiment.run["num_threads"], str(device))
     values = {**origin, "audio": None, "text": None, **training.encoders()}
     write_yaml(training.directory / "provenance.yaml", values)
-    parts = {part: training.dataset(part) for part in training.parts}
+    parts = {part: training.dataset(part, "none") for part in training.parts}
+    parts = keep_together(parts, experiment.run["feature_cache"])
     _check_parts(training, parts)
     inputs = TrainerInputs(
         directory=training.directory,

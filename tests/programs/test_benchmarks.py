@@ -14,6 +14,8 @@ from typing import Any
 
 import pytest
 
+from tests.bench import limits
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -61,6 +63,23 @@ def test_an_epoch(tmp_path: Path) -> None:
     assert 0.5 < one["input_share"] < 0.8
     assert "matrix products" in printed
     assert [path.name for path in tmp_path.iterdir()] == ["figures.json"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("what", ["--limit=1.2", "--shared"])
+def test_an_epoch_in_two_ways(tmp_path: Path, what: str) -> None:
+    options = ["--scale", "0.003", "--dir", str(tmp_path), "--rounds", "1", what]
+    printed, figures, took = run("bench_epoch", tmp_path, *options)
+    if figures is None:
+        assert printed == f"{limits.NOT_PERMITTED}\n"
+        pytest.skip(limits.NOT_PERMITTED)
+    one, two = figures
+    assert [row["cache"] for row in figures] == ["ram", "mmap"]
+    assert one["seconds"] + two["seconds"] < took
+    assert f"{two['seconds'] / one['seconds']:.3f} times the epoch of" in printed
+    trainings = 1 if what != "--shared" else 2
+    for row in figures:
+        assert 100 < row["own_mib"] < trainings * row["peak_mib"], "less than with mapped files"
 
 
 @pytest.mark.slow
