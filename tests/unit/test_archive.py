@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from cfia.errors import UserError
-from cfia.kaldi.archive import entry
+from cfia.kaldi.archive import Archives, entry
 from cfia.kaldi.table import write_table
 from tests.support.archives import load_features, read_matrices
 from tests.support.payload import Payload
@@ -75,6 +75,26 @@ def test_any_shape_survives_every_compression(
     tolerance = {0: 0.0, 2: 0.05, 3: 1e-3}[method]
     for utterance, matrix in values.items():
         assert np.abs(found[utterance] - matrix).max() <= tolerance
+
+
+@pytest.mark.parametrize("mapped", [False, True])
+def test_an_archive_may_be_larger_than_four_gib(tmp_path: Path, mapped: bool) -> None:
+    values = matrices()
+    data, at = b"", {}
+    for utterance, matrix in values.items():
+        encoded, offset = entry(utterance, matrix)
+        at[utterance] = 5 * 2**30 + len(data) + offset
+        data += encoded
+    path = tmp_path / "raw.1.ark"
+    with open(path, "wb") as handle:
+        handle.seek(5 * 2**30)  # of which nothing is on the disk
+        handle.write(data)
+    with Archives({u: f"{path}:{offset}" for u, offset in at.items()}, mapped=mapped) as archives:
+        for utterance, matrix in values.items():
+            assert archives.shape(utterance) == matrix.shape
+            assert np.array_equal(archives.read(utterance), matrix)
+    utterance, offset = next(iter(at.items()))
+    assert np.array_equal(kaldiio.load_mat(f"{path}:{offset}"), values[utterance])
 
 
 def test_compression_makes_archives_smaller(tmp_path: Path) -> None:
