@@ -16,13 +16,12 @@ from cfia.kaldi.validate import check_unedited
 from cfia.naming import ASR
 from cfia.options import scheme_kind
 from cfia.training import fold_check
-from cfia.training.folds import TESTED, class_advice, read_folds
+from cfia.training.folds import TABLES, TESTED, class_advice, read_folds
 from cfia.upstream import imported
 
 RECOGNISED = f"{ASR}/"  # the tables that recognisers have written, from the data directory
 MADE_BY = {"audio": "stage 3", "text": "stage 4"}
 FEATURE_TABLES = ("wav.scp", "segments", "utt2dur", "text")  # those that features are made from
-FOLD_TABLES = ("utt2spk", "utt2emo", "utt2session", "utt2split")  # those that folds are made from
 SCORE_TABLES = ("utt2emo", "utt2spk")  # those that scores, too, are made from
 
 
@@ -97,10 +96,10 @@ def measure_folds(directory: Path, data: Path, tested: Path | None = None) -> Fo
     folds = read_folds(directory)
     check_unedited(data)
     marker.verify(directory, "stage 2 (folds)")
-    _compare_tables(directory, data, FOLD_TABLES, "stage 2 (folds)")
+    _compare_tables(directory, data, TABLES, "stage 2 (folds)")
     if tested is not None and tested != data:
         check_unedited(tested)
-        _compare_tables(directory, tested, FOLD_TABLES, "stage 2 (folds)", TESTED)
+        _compare_tables(directory, tested, TABLES, "stage 2 (folds)", TESTED)
     lists = [dataclasses.asdict(fold) for fold in folds.values()]
     return Folds(directory, len(folds), digest(lists))
 
