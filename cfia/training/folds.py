@@ -188,13 +188,28 @@ def read_folds(directory: Path) -> dict[int, Fold]:
     Raises:
         UserError: there are none, or a list is missing or damaged.
     """
+    return {number: read_fold(directory, number) for number in range(1, count_folds(directory) + 1)}
+
+
+def count_folds(directory: Path) -> int:
+    """Count the folds of a scheme.
+
+    Raises:
+        UserError: there are none.
+    """
     n_folds = sum(1 for path in directory.glob("[0-9]*") if path.is_dir())
     if n_folds == 0:
         raise UserError(f"there are no folds in {directory}; run stage 2 (folds)")
-    return {
-        number: Fold(*(_read(directory / str(number) / part) for part in PARTS))
-        for number in range(1, n_folds + 1)
-    }
+    return n_folds
+
+
+def read_fold(directory: Path, number: int) -> Fold:
+    """Read one fold of a scheme.
+
+    Raises:
+        UserError: a list is missing or damaged.
+    """
+    return Fold(*(_read(directory / str(number) / part) for part in PARTS))
 
 
 def _read(path: Path) -> list[str]:
