@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -50,8 +51,9 @@ class Plan:
     settings: Settings
     jobs: list[list[str]]
 
+    @cached_property
     def digest(self) -> str:
-        """Digest what may not change between a job's start and its end, for its file of lines."""
+        """The digest of what may not change between a job's start and end, for its file."""
         settings = self.settings
         return digest([settings.model, settings.num_threads, self.jobs])
 

@@ -20,7 +20,7 @@ from cfia.frontend import Frontend
 from cfia.kaldi.table import read_table
 from cfia.naming import EVERY_FOLD
 from cfia.training import final
-from cfia.training.folds import Fold, read_folds
+from cfia.training.folds import Fold, count_folds, read_fold
 from cfia.training.inputs import check_lists, check_unchanged, skipped, validation_shared
 
 if TYPE_CHECKING:
@@ -73,13 +73,11 @@ class Training:
         """Read the lists of utterances."""
         if self.fold is None:
             return final.lists(self.experiment)
-        folds = read_folds(self.experiment.folds.directory)
-        if self.fold not in folds:
-            raise UserError(
-                f"{self.experiment.folds.directory} has no fold {self.fold}; its folds are 1 to "
-                f"{len(folds)}"
-            )
-        return folds[self.fold]
+        folds = self.experiment.folds.directory
+        number = count_folds(folds)
+        if not 1 <= self.fold <= number:
+            raise UserError(f"{folds} has no fold {self.fold}; its folds are 1 to {number}")
+        return read_fold(folds, self.fold)
 
     @property
     def parts(self) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import math
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -93,17 +94,17 @@ class Plan:
     batches: list[list[str]]
     jobs: list[list[int]]
 
+    @cached_property
     def digest(self) -> str:
-        """Digest what may not change between a job's start and its end, for its journal.
+        """The digest of what may not change between a job's start and its end, for its journal.
 
         What the marker's options leave out may change. The journal compares the encoder itself.
         """
-        values = asdict(self)
-        settings = values["settings"]
+        settings = asdict(self.settings)
         settings["choice"] |= {"model": None, "hub": ""}
         settings |= {"skip_bad": False, "exposure": None}
         del settings["identity"], settings["files"], settings["text"]
-        return digest(values)
+        return digest({"settings": settings, "batches": self.batches, "jobs": self.jobs})
 
     def update(self, directory: Path, settings: Settings) -> None:
         """Write the plan of a dump directory again if its settings are others now."""

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from cfia.errors import UserError
 from cfia.kaldi.archive import HEADER, Header, entry
+from cfia.kaldi.archives import Archives
 from cfia.kaldi.table import write_table
 from tests.support.archives import load_features, read_matrices
 from tests.support.payload import Payload
@@ -91,6 +92,27 @@ def test_a_header_tells_the_size_of_each_kind_that_kaldi_writes(
     data = buffer.getvalue()[2:]
     header = Header.of(data[:HEADER])
     assert (header.rows, header.columns, header.size) == (rows, columns, len(data))
+
+
+@pytest.mark.parametrize("mapped", [False, True])
+def test_an_archive_may_be_larger_than_four_gib(tmp_path: Path, mapped: bool) -> None:
+    values = matrices()
+    data, at = b"", {}
+    for utterance, matrix in values.items():
+        encoded, offset = entry(utterance, matrix)
+        at[utterance] = 5 * 2**30 + len(data) + offset
+        data += encoded
+    path = tmp_path / "raw.1.ark"
+    with open(path, "wb") as handle:
+        handle.seek(5 * 2**30)  # of which nothing is on the disk
+        handle.write(data)
+    with Archives({u: f"{path}:{offset}" for u, offset in at.items()}) as archives:
+        archives.mapped = mapped
+        for utterance, matrix in values.items():
+            assert archives.shape(utterance) == matrix.shape
+            assert np.array_equal(archives.read(utterance), matrix)
+    utterance, offset = next(iter(at.items()))
+    assert np.array_equal(kaldiio.load_mat(f"{path}:{offset}"), values[utterance])
 
 
 def test_compression_makes_archives_smaller(tmp_path: Path) -> None:
