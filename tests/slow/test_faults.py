@@ -13,8 +13,7 @@ import pytest
 from cfia.training.board import Board
 from tests.shell.recipes import Recipe as ShellRecipe
 from tests.shell.test_recipe import make_corpus
-from tests.support.data_files import mounted
-from tests.support.disks import Disk
+from tests.support.disks import Disk, mounted_disk
 from tests.support.outputs import differences, keep, outputs, restore
 from tests.support.stages import Outcome, Toy
 
@@ -29,10 +28,10 @@ SPACE = r"No space left on device\)?; free some space.*, and run .*"
 
 
 class Recipe:
-    """A toy recipe on a disk of its own, and what it is before and after each stage."""
+    """A toy recipe whose egs/ is a disk of its own, and what it is before and after each stage."""
 
-    def __init__(self, root: Path):
-        self.disk, self.toy = Disk(root / "egs"), Toy(root)
+    def __init__(self, root: Path, disk: Disk):
+        self.disk, self.toy = disk, Toy(root)
         self.before: dict[int, Path] = {}
         self.made: dict[int, dict[str, bytes]] = {}
         for stage in STAGES:
@@ -62,8 +61,8 @@ class Recipe:
 @pytest.fixture(scope="module")
 def recipe(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Recipe]:
     root = tmp_path_factory.mktemp("faults")
-    for _ in mounted(root / "egs", "32m"):
-        yield Recipe(root)
+    for disk in mounted_disk(root / "egs", "32m"):
+        yield Recipe(root, disk)
 
 
 @pytest.mark.parametrize("stage", STAGES)
@@ -98,19 +97,23 @@ def test_the_thread_of_tensorboard_says_nothing_of_its_own(
     assert "Traceback" not in capsys.readouterr().err
 
 
-def test_run_sh_on_a_full_and_on_a_read_only_disk(tmp_path: Path) -> None:
+@pytest.fixture
+def large_disk(tmp_path: Path) -> Iterator[Disk]:
+    yield from mounted_disk(tmp_path / "disk", "200m")
+
+
+def test_run_sh_on_a_full_and_on_a_read_only_disk(large_disk: Disk) -> None:
     """Stages that run jobs, each with a log."""
-    for path in mounted(tmp_path / "disk", "200m"):
-        disk, recipe = Disk(path), ShellRecipe(path / "project", "mini_iemocap", AUDIO)
-        make_corpus(recipe)
-        recipe.run("--stage", "1", "--stop_stage", "2")
-        for stage, pages in (("3", 8), ("5", 24)):
-            only = ["--stage", stage, "--stop_stage", stage]
-            with disk.read_only():
-                said = recipe.run(*only, code=1)
-            assert re.search(r"Read-only file system; correct .*, and run it again", said)
-            with disk.full(pages):
-                full = recipe.run(*only, code=1)
-            assert re.search(r"No space left .*; (free|mend) .*, and run (it|the same) ", full)
-            assert "Traceback" not in said + full
-            recipe.run(*only)
+    recipe = ShellRecipe(large_disk.path / "project", "mini_iemocap", AUDIO)
+    make_corpus(recipe)
+    recipe.run("--stage", "1", "--stop_stage", "2")
+    for stage, pages in (("3", 8), ("5", 24)):
+        only = ["--stage", stage, "--stop_stage", stage]
+        with large_disk.read_only():
+            said = recipe.run(*only, code=1)
+        assert re.search(r"Read-only file system; correct .*, and run it again", said)
+        with large_disk.full(pages):
+            full = recipe.run(*only, code=1)
+        assert re.search(r"No space left .*; (free|mend) .*, and run (it|the same) ", full)
+        assert "Traceback" not in said + full
+        recipe.run(*only)

@@ -1,4 +1,4 @@
-"""A small disk for a toy recipe, which is full or read-only when a test says so. Needs root."""
+"""A disk of its own, which is full or read-only when a test says so. Needs root."""
 
 from __future__ import annotations
 
@@ -8,11 +8,19 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
+from tests.support.data_files import mounted
+
 PAGE = 4096  # bytes; a file takes whole ones
 
 
+def mounted_disk(path: Path, size: str) -> Iterator[Disk]:
+    """A disk of this size, such as "128k", at a new directory; for a fixture."""
+    for disk in mounted(path, size):
+        yield Disk(disk)
+
+
 class Disk:
-    """A file system of its own, `tests.support.data_files.mounted`."""
+    """A file system that is mounted at a directory."""
 
     def __init__(self, path: Path):
         self.path = path

@@ -10,16 +10,14 @@ import pytest
 from cfia.cli import explain
 from cfia.directories import MARKER, atomic_directory
 from cfia.files import atomic_write, naming
-from tests.support.data_files import mounted
-from tests.support.disks import PAGE, Disk
+from tests.support.disks import PAGE, Disk, mounted_disk
 
 FULL = "No space left on device; free some space, and run it again"
 
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Disk]:
-    for path in mounted(tmp_path / "disk", "64k"):
-        yield Disk(path)
+    yield from mounted_disk(tmp_path / "disk", "64k")
 
 
 def make_again(directory: Path) -> None:
