@@ -22,7 +22,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))  # python -P leaves it out
-from job_command import Job, fail, parse, report, say, tail
+from job_command import Job, cannot_run, fail, parse, report, say, tail
 from job_signals import Keeper, Signals
 from run_progress import Progress
 from slurm_conf import read_conf
@@ -320,7 +320,7 @@ def main() -> None:
         finally:
             shutil.rmtree(directory, ignore_errors=True)
     except OSError as error:
-        fail(f"cannot run the job: {error.filename or 'log'}: {error.strerror}", 1)
+        cannot_run(job, error)
     if stopped:
         log = job.expand(job.log, "*")
         name = signal.Signals(stopped).name

@@ -8,7 +8,6 @@ import math
 import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import nn
@@ -22,6 +21,7 @@ from cfia.model import registry
 from cfia.model.encoder import Sequences
 from cfia.model.pretrained import load_state
 from cfia.training import batches, checkpoint
+from cfia.training.board import Board
 from cfia.training.dataset import Dataset, global_statistics
 from cfia.training.determinism import random_state, restore_random_state, seed_epoch
 from cfia.training.epoch_totals import EpochTotals
@@ -91,13 +91,8 @@ class Trainer:
 
     def fit(self) -> None:
         """Train to the end, writing best.pt, checkpoint.pt and history.csv after each epoch."""
-        from torch.utils.tensorboard import SummaryWriter
-
         self._resume()
-        # Rows that a killed job has written for an epoch that is now repeated are purged.
-        board = SummaryWriter(
-            str(self.inputs.directory / "tensorboard"), purge_step=len(self.history) + 1
-        )
+        board = Board(self.inputs.directory / "tensorboard", len(self.history) + 1)
         epochs = range(len(self.history) + 1, self.inputs.config.train.epochs + 1)
         progress = tqdm(epochs, desc=self.inputs.directory.name, unit="epoch", disable=None)
         started, first = time.monotonic(), len(self.history)
@@ -110,7 +105,7 @@ class Trainer:
         board.close()
         log.info("%s", self._outcome())
 
-    def _epoch(self, epoch: int, board: Any) -> None:
+    def _epoch(self, epoch: int, board: Board) -> None:
         # 1. Seed dropout from the seed and the epoch alone, so that no epoch depends on how many
         #    were trained before it in this process. In the middle of an epoch the generators have
         #    the states of the checkpoint.
@@ -128,8 +123,7 @@ class Trainer:
         step_epoch(self.scheduler, row.get("valid_ua"))
         # 5. Write the checkpoints: a job that is killed after this does not repeat the epoch.
         self._write()
-        for name, value in row.items():
-            board.add_scalar(name.replace("_", "/", 1), value, epoch)
+        board.add(row, epoch)
 
     def _scores(self) -> Row:
         if self.inputs.select is None:
