@@ -16,6 +16,7 @@ from pathlib import Path
 from tests.slow.process_tree import kill, parent
 
 MARK = "CFIA_KILLS"  # a variable that all processes of a run have, whoever is their parent
+COPY = "a copy of"
 LOOK = 0.02  # seconds between two looks
 PATIENCE = 300.0  # seconds for a run to end of which a process was killed
 OUTLIVE = 5.0  # seconds for what a killed run has left
@@ -29,12 +30,14 @@ class Moment:
     Attributes:
         stage, after: the stage, and the seconds since it began.
         everything: all processes; else one.
+        copies: one of those that are copies of their parents, to do what is left when it is killed.
         which: says which one, as a share of their list.
     """
 
     stage: int
     after: float
     everything: bool
+    copies: bool
     which: float
 
 
@@ -127,7 +130,7 @@ class Attempt:
             if not self._look():
                 return None
             time.sleep(LOOK)
-        what = self._kill_all() if moment.everything else self._kill_one(moment.which)
+        what = self._kill_all() if moment.everything else self._kill_one(moment)
         if not what:
             return None
         self._look()
@@ -140,13 +143,14 @@ class Attempt:
         kill(self.alive)
         return f"all {number} processes" if number else ""
 
-    def _kill_one(self, which: float) -> str:
-        while alive := self.alive():
-            pid = alive[int(which * len(alive))]
+    def _kill_one(self, moment: Moment) -> str:
+        while alive := {pid: called(pid) for pid in self.alive()}:
+            of_kind = [pid for pid in alive if alive[pid].startswith(COPY) == moment.copies]
+            pids = of_kind or list(alive)
+            pid = pids[int(moment.which * len(pids))]
             with contextlib.suppress(OSError):
-                what = called(pid)
                 os.kill(pid, signal.SIGKILL)
-                return what
+                return alive[pid]
         return ""
 
     def _wait(self, stage: int, what: str, after: float) -> Killed:
@@ -178,8 +182,8 @@ def called(pid: int) -> str:
         above = Path(f"/proc/{parent(pid)}/cmdline").read_bytes().decode(errors="replace")
     except OSError:
         return f"{pid}, which has ended"
-    scripts = [Path(word).name for word in words if word.endswith((".py", ".sh"))]
+    scripts = [Path(word).name for word in words[:3] if word.endswith((".py", ".sh"))]
     name = scripts[0] if scripts else " ".join(words).strip()[:40]
-    if "-m" in words:
+    if "-m" in words[:3]:
         name = words[words.index("-m") + 1]
-    return f"a copy of {name}" if words == above.split("\0") else name
+    return f"{COPY} {name}" if words == above.split("\0") else name
