@@ -138,8 +138,11 @@ def make(
         update(directory, data)
         _log.info("%s: already made, skipping", directory)
         return 0
-    if state is marker.State.RESUME and (directory / NAME).exists():
-        plan = replace(Plan.load(directory), settings=settings)
+    begun = state is marker.State.RESUME and (directory / NAME).exists()
+    before = Plan.load(directory) if begun else None
+    # More jobs than a scheduler takes, none of which has begun, may become fewer.
+    if before and (len(before.jobs) <= nj or any(directory.glob(".text.*.jsonl"))):
+        plan = replace(before, settings=settings)
     else:
         plan = Plan(settings, _divide(data, nj, skip_bad=skip_bad))
     if state is marker.State.FRESH:

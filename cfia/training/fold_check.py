@@ -220,8 +220,8 @@ def _report(number: int, parts: Parts, tables: Tables, values: Values, cv: str) 
     shared = []
     for part in ("train", "valid"):
         counts = [
-            f"{len(values(part, table) & values('test', table))} {noun}"
-            for table, noun in counted.items()
+            f"{len(values(part, table) & values('test', table))} {what}"
+            for table, what in counted.items()
             if table in tables
         ]
         if counts:

@@ -192,13 +192,15 @@ def make(directory: Path, data: DataDir, settings: Settings, nj: int, *, force: 
         _update_facts(directory, settings)
         _log.info("%s: already made, skipping", directory)
         return 0
-    # A dump that was begun keeps its batches and jobs. Not compared by the marker, and taken over,
-    # are such settings as the place of the model.
+    # A dump that was begun keeps its batches and jobs, but for jobs that are more than a scheduler
+    # takes, none of which has begun. Not compared by the marker, and taken over, are such settings
+    # as the place of the model.
     if state is marker.State.RESUME and (directory / NAME).exists():
         plan = Plan.load(directory)
-        exposure = settings.exposure or plan.settings.exposure
-        plan.update(directory, replace(settings, exposure=exposure))
-        return len(plan.jobs)
+        settings = replace(settings, exposure=settings.exposure or plan.settings.exposure)
+        if len(plan.jobs) <= nj or not journal.nothing_done(directory):
+            plan.update(directory, settings)
+            return len(plan.jobs)
     # A new dump: what is there goes once there is a plan; the marker comes before all other files,
     # which are of unknown origin without it.
     plan = _plan(data, settings, nj)

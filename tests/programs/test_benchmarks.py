@@ -92,6 +92,18 @@ def test_a_corpus(tmp_path: Path) -> None:
     assert f"{figures[0]['seconds']:7.1f} s" in printed
 
 
+@pytest.mark.slow
+def test_a_corpus_that_grows(tmp_path: Path) -> None:
+    printed, figures, took = run("bench_scale", tmp_path, "--utterances", "300", "600")
+    rows = [row["row"] for row in figures]
+    assert {"validate", "folds session", "dump job", "features", "score"} < {*rows}
+    assert rows == [*rows[: len(rows) // 2]] * 2
+    assert sum(row["seconds"] for row in figures) < took
+    first, again = figures[0], figures[len(rows) // 2]
+    assert again["growth"] == pytest.approx(again["seconds"] / first["seconds"] / 2)
+    assert f"| validate | {first['seconds']:.1f} s, " in printed
+
+
 def test_runs_on_a_gpu_where_there_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     printed, figures, _ = run("bench_gpu", tmp_path)
