@@ -12,7 +12,7 @@ import torch
 from cfia.model.encoder import Sequences
 from cfia.training.dataset import Dataset
 
-AHEAD = 2  # batches that are ready, or being read, while one is computed
+AHEAD = 1  # batches that are read while one is computed; at 512 frames of 768 numbers 50 MB each
 
 Features = dict[str, Sequences]
 

@@ -258,6 +258,8 @@ def test_selection_on_the_test_fold_is_called_an_oracle(
     caplog.set_level("INFO")
     train.main(command(plan(experiment, tmp_path / "a", selection="test")))
     assert "oracle" in caplog.text
+    (chosen,) = (line for line in caplog.messages if line.startswith("feature_cache auto: "))
+    assert chosen.startswith("feature_cache auto: ram, for 0.00 GB of features are at most ")
     assert read(tmp_path / "a").protocol["selection"] == "test"
     assert read(tmp_path / "a").oracle
 
