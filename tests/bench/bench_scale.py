@@ -26,7 +26,8 @@ from typing import Any
 
 import numpy as np
 
-from cfia.kaldi.archive import Archives, entries, entry
+from cfia.kaldi.archive import entries, entry
+from cfia.kaldi.archives import Archives
 from cfia.kaldi.table import read_ids
 from cfia.training.folds import read_fold
 from cfia.training.inputs import measure_folds
