@@ -11,48 +11,16 @@ import os
 import random
 import shutil
 import socket
-import subprocess
-import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from cfia import directories, lock, marker
 from cfia.errors import UserError
-
-ROOT = Path(__file__).resolve().parents[2]
-HOLDER = """\
-import sys
-from pathlib import Path
-from cfia import directories, lock
-hold = {"making": lock.making, "reading": directories.reading}[sys.argv[1]]
-with hold(Path(sys.argv[2])):
-    print("held", flush=True)
-    sys.stdin.read()
-"""
-
-
-@contextlib.contextmanager
-def holder(
-    kind: str, directory: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[subprocess.Popen[str]]:
-    """A program that makes or reads a directory until its input ends."""
-    script = tmp_path_factory.mktemp("bin") / "holder.py"
-    script.write_text(HOLDER)
-    with subprocess.Popen(
-        [sys.executable, script, kind, directory],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-    ) as process:  # fmt: skip
-        assert process.stdout is not None
-        assert process.stdout.readline() == "held\n"
-        try:
-            yield process
-        finally:
-            process.kill()
+from tests.support.lock_holder import holder, release
 
 
 @pytest.fixture
@@ -73,29 +41,25 @@ def after(seconds: float, work: Callable[[], None]) -> None:
 def test_who_comes_second_waits_and_says_for_whom(
     hold: Callable[[Path], contextlib.AbstractContextManager[None]],
     made: Path,
-    tmp_path_factory: pytest.TempPathFactory,
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     caplog.set_level(logging.INFO)
     monkeypatch.setattr(lock, "PATIENCE", 0.0)
-    with holder("making", made, tmp_path_factory) as process:
-        assert process.stdin is not None
-        after(0.4, process.stdin.close)
+    with holder("making", made) as process:
+        after(0.4, lambda: release(process))
         with hold(made):
             assert process.wait() == 0
     (said,) = caplog.messages
-    who = f"{made} is being made by holder.py, process {process.pid} on {socket.gethostname()}"
+    who = f"{made} is being made by -c, process {process.pid} on {socket.gethostname()}"
     assert said.startswith(f"{who} since 20")
     assert said.endswith("; waiting for its end")
     assert [path.name for path in made.parent.iterdir()] == ["fbank"], "no file of a lock is left"
 
 
 @pytest.mark.parametrize("kind", ["making", "reading"])
-def test_a_killed_process_holds_nobody(
-    kind: str, made: Path, tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    with holder(kind, made, tmp_path_factory) as process:
+def test_a_killed_process_holds_nobody(kind: str, made: Path) -> None:
+    with holder(kind, made) as process:
         process.kill()
         process.wait()
     assert lock.file_of(made).exists(), "what a reboot would leave, too"
@@ -131,40 +95,33 @@ def find_made_differently(directory: Path) -> None:
 @pytest.mark.parametrize(
     "work", [replace, directories.remove, rewrite, begin, force, find_made_differently]
 )
-def test_what_others_read_is_not_changed(
-    work: Callable[[Path], None], made: Path, tmp_path_factory: pytest.TempPathFactory
-) -> None:
+def test_what_others_read_is_not_changed(work: Callable[[Path], None], made: Path) -> None:
     before = {path.name: path.read_bytes() for path in made.iterdir()}
-    with holder("reading", made, tmp_path_factory) as process:
+    with holder("reading", made) as process:
         with lock.making(made), directories.reading(made):
             pass  # who finds it made, or reads it, goes on beside the reader
-        who = rf"fbank is in use by holder\.py, process {process.pid} on .*; wait for its end, or"
+        who = rf"fbank is in use by -c, process {process.pid} on .*; wait for its end, or"
         with pytest.raises(UserError, match=who):
             work(made)
         assert {path.name: path.read_bytes() for path in made.iterdir()} == before
-        assert process.stdin is not None
-        process.stdin.close()
+        release(process)
         process.wait()
     work(made)
     assert not lock.file_of(made).exists()
 
 
-def test_who_forces_or_removes_does_not_wait(
-    made: Path, tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    with holder("making", made, tmp_path_factory) as process:
+def test_who_forces_or_removes_does_not_wait(made: Path) -> None:
+    with holder("making", made) as process:
         for work in (force, directories.remove):
             with pytest.raises(UserError, match=f"is being made by .* process {process.pid} on"):
                 work(made)
     assert (made / "feats.scp").exists()
 
 
-def test_a_link_has_the_lock_of_its_target(
-    made: Path, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
-) -> None:
+def test_a_link_has_the_lock_of_its_target(made: Path, tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(made)
     with (
-        holder("making", tmp_path / "link", tmp_path_factory),
+        holder("making", tmp_path / "link"),
         pytest.raises(UserError, match="fbank is being made by"),
     ):
         force(made)
