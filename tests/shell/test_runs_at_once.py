@@ -65,7 +65,7 @@ def test_whole_runs_at_once_end_well_with_the_bytes_of_one(tmp_path: Path) -> No
     made.run("--seeds", "1 2")
     assert made.files() == alone.files()
     logs = made.directory.glob("exp/*/*/fold*_seed*/train.log")
-    assert all(log.read_text().count("epoch 1") == 1 for log in logs), "each trained once"
+    assert all(log.read_text().count("\nepoch 1/1 ") == 1 for log in logs), "each once"
 
 
 @pytest.mark.slow
