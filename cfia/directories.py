@@ -13,6 +13,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+from cfia import lock
 from cfia.errors import UserError
 
 MARKER = ".done.json"  # of the output of a stage (cfia/marker.py)
@@ -40,11 +41,11 @@ def atomic_directory(path: str | os.PathLike[str]) -> Iterator[Path]:
     A symbolic link keeps its target, and the target is replaced.
 
     Raises:
-        UserError: `path` holds something that no program of ours has made.
+        UserError: `path` holds something that no program of ours has made, or is read (`lock`).
     """
     target = Path(path).resolve()
     _refuse_others(target)
-    with workplace(target) as place:
+    with lock.alone(Path(path)), workplace(target) as place:
         new = place / "new"
         new.mkdir()
         with _named(new, target):
@@ -77,7 +78,10 @@ def _named(new: Path, target: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def workplace(target: Path) -> Iterator[Path]:
-    """Make a directory beside `target` for the block, to prepare in it what goes there."""
+    """Make a directory beside `target` for the block, to prepare in it what goes there.
+
+    The caller holds the target, so that such directories of others are of killed processes.
+    """
     target.parent.mkdir(parents=True, exist_ok=True)
     _remove_leftovers(target, "tmp")
     place = target.with_name(f".{target.name}.tmp.{os.getpid()}")
@@ -95,16 +99,32 @@ def remove(path: Path) -> None:
     A symbolic link keeps its target, which is emptied.
 
     Raises:
-        UserError: it holds something that no program of ours has made.
+        UserError: it holds something that no program of ours has made, or others are at work on it
+            (`lock`).
     """
     target = path.resolve()
     _refuse_others(target)
-    _remove_leftovers(target, "old")
-    old = target.with_name(f".{target.name}.old.{os.getpid()}")
-    target.rename(old)
-    if path.is_symlink():
-        target.mkdir()
-    _remove_tree(old)
+    with lock.alone(path, wait=False):
+        _remove_leftovers(target, "old")
+        old = target.with_name(f".{target.name}.old.{os.getpid()}")
+        target.rename(old)
+        if path.is_symlink():
+            target.mkdir()
+        _remove_tree(old)
+
+
+@contextlib.contextmanager
+def reading(*paths: Path) -> Iterator[None]:
+    """Hold directories that the block reads, so that nobody replaces them meanwhile.
+
+    Waits for programs that make them. One without a marker, which no program of ours replaces,
+    is not held.
+    """
+    with contextlib.ExitStack() as stack:
+        for path in sorted(set(paths)):
+            if _bears_marker(path) or lock.file_of(path).exists():
+                stack.enter_context(lock.beside_readers(path))
+        yield
 
 
 def _remove_leftovers(target: Path, kind: str) -> None:
@@ -114,8 +134,12 @@ def _remove_leftovers(target: Path, kind: str) -> None:
             _remove_tree(left)
 
 
+def _bears_marker(path: Path) -> bool:
+    return any((path / name).is_file() for name in _MARKERS)
+
+
 def _is_ours(path: Path) -> bool:
-    return any((path / name).is_file() for name in _MARKERS) or not any(path.iterdir())
+    return _bears_marker(path) or not any(path.iterdir())
 
 
 def _refuse_others(path: Path) -> None:

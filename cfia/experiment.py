@@ -6,13 +6,14 @@ names no fold and no seed: these make a training of an experiment.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NotRequired, TypedDict
 
-from cfia import directories, marker
+from cfia import directories, lock, marker
 from cfia.config import Config, build
 from cfia.errors import UserError
 from cfia.files import digest, read_yaml, write_yaml
@@ -27,6 +28,7 @@ SPEAKERS_SHARED = "speakers in training and test"  # said with every score of su
 SHARES_SPEAKERS = "shares speakers with training"  # of validation, where its scores are read
 ELSEWHERE = "elsewhere"  # the selection of an experiment that was not trained here
 SCORES = "scores.json"  # beside it, of its trainings
+RESULTS = "RESULTS.md"  # of all experiments, in exp
 _SHA256 = "sha256"
 _OF_TEST = ("systems", "tested_text")  # options that say where it is, or how it is tested alone
 
@@ -186,6 +188,12 @@ class Experiment:
         """Give the dump directories of a part, by modality."""
         return {name: dump.directory for name, dump in self.parts[part].dumps.items()}
 
+    def read_by_trainings(self) -> set[Path]:
+        """Name the directories that its trainings read: its own, data, dumps, fold lists."""
+        dumps = (dump.directory for part in self.parts.values() for dump in part.dumps.values())
+        data = (part.data for part in self.parts.values())
+        return {self.directory, self.folds.directory, *data, *dumps}
+
     def training(self, fold: int | None, seed: int) -> Path:
         """Name the directory of one training; without a fold, of the final network's."""
         return self.directory / training_name(fold, seed)
@@ -309,20 +317,46 @@ def record(experiment: Experiment, *, force: bool, again: Collection[tuple[int, 
     Raises:
         UserError: the trainings were made differently, and `force` is false.
     """
+    directory = experiment.directory
+    with results_held(directory.parents[1]):
+        difference = _difference(experiment)
+        if difference and experiment.trainings() and not force:
+            raise marker.made_differently(directory, difference, suggest_tag=True)
+        _remove(experiment, difference, force=force, again=again)
+        experiment.write()
+
+
+def _remove(
+    experiment: Experiment,
+    difference: str | None,
+    *,
+    force: bool,
+    again: Collection[tuple[int, int]],
+) -> None:
+    """Remove what an experiment is not to keep; all of it, or nothing where others are at work."""
     directory, begun = experiment.directory, experiment.trainings()
-    difference = _difference(experiment)
-    if difference and begun and not force:
-        raise marker.made_differently(directory, difference, suggest_tag=True)
     if difference and begun and (directory / NAME).exists():
         directories.remove(directory)  # with figures and scores
     elif difference or force:
-        (directory / SCORES).unlink(missing_ok=True)
-        for seed, fold in begun:
-            if difference or (fold, seed) in again:
-                directories.remove(experiment.training(fold, seed))
-        for final in experiment.final_trainings():
-            directories.remove(final)
-    experiment.write()
+        gone = [experiment.training(fold, seed) for seed, fold in begun
+                if difference or (fold, seed) in again]  # fmt: skip
+        gone += experiment.final_trainings()
+        with contextlib.ExitStack() as held:
+            for training in gone:
+                held.enter_context(lock.alone(training, wait=False))
+            (directory / SCORES).unlink(missing_ok=True)
+            for training in gone:
+                directories.remove(training)
+
+
+@contextlib.contextmanager
+def results_held(expdir: Path) -> Iterator[None]:
+    """Hold the scores and tables of all experiments, and what they are made from, finished.
+
+    Waits for a program that writes them, or removes an experiment.
+    """
+    with lock.making(expdir / RESULTS) if expdir.is_dir() else contextlib.nullcontext():
+        yield
 
 
 def _difference(experiment: Experiment) -> str | None:

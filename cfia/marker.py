@@ -27,7 +27,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from cfia import directories
+from cfia import directories, lock
 from cfia.errors import UserError
 from cfia.files import as_json, atomic_write, digest, sha256, write_if_changed
 
@@ -206,12 +206,13 @@ def rewrite(directory: Path, contents: Mapping[str, str]) -> None:
     recorded = read(directory)
     assert recorded is not None
     names = [_next(name) for name in contents]
-    for name, content in zip(names, contents.values(), strict=True):
-        write_if_changed(directory / name, content)
-    new = dict(zip(contents, _measure(directory, names).values(), strict=True))
-    rewritten = replace(recorded, files=recorded.files | new)
-    _write(directory, rewritten, NAME)
-    _catch_up(directory, rewritten)
+    with lock.alone(directory):
+        for name, content in zip(names, contents.values(), strict=True):
+            write_if_changed(directory / name, content)
+        new = dict(zip(contents, _measure(directory, names).values(), strict=True))
+        rewritten = replace(recorded, files=recorded.files | new)
+        _write(directory, rewritten, NAME)
+        _catch_up(directory, rewritten)
 
 
 def _next(name: str) -> str:
@@ -276,9 +277,10 @@ def _show(value: Any) -> str:
 def start(directory: Path, options: dict[str, Any], inputs: dict[str, str]) -> None:
     """Mark a resumable stage's directory as begun. The first thing that the stage does there."""
     directory.mkdir(parents=True, exist_ok=True)
-    for left in directory.glob(f".{NAME}.tmp.*"):  # of a process that was killed here
-        left.unlink(missing_ok=True)
-    _write(directory, Marker("running", "", options, inputs), NAME)
+    with lock.alone(directory):
+        for left in directory.glob(f".{NAME}.tmp.*"):  # of a process that was killed here
+            left.unlink(missing_ok=True)
+        _write(directory, Marker("running", "", options, inputs), NAME)
 
 
 def finish(

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cfia.cli import parser, run
+from cfia.directories import reading
 
 EXAMPLE = "cfia asr --data data/all --dir data/all/asr/pocketsphinx --job 1"
 
@@ -28,8 +29,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     from cfia.asr.job import run_job
     from cfia.kaldi.data_dir import DataDir
 
-    data = DataDir.load(args.data, ("wav.scp",))
-    run_job(args.dir, data, args.job, "cuda" if args.ngpu else "cpu")
+    with reading(args.data):
+        data = DataDir.load(args.data, ("wav.scp",))
+        run_job(args.dir, data, args.job, "cuda" if args.ngpu else "cpu")
 
 
 if __name__ == "__main__":

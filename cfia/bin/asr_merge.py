@@ -8,7 +8,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from cfia import lock
 from cfia.cli import parser, run
+from cfia.directories import reading
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -22,7 +24,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     from cfia.asr.merge import merge
     from cfia.kaldi.data_dir import DataDir
 
-    merge(args.dir, DataDir.load(args.data, ("wav.scp",)))
+    with reading(args.data), lock.making(args.dir):
+        merge(args.dir, DataDir.load(args.data, ("wav.scp",)))
 
 
 if __name__ == "__main__":

@@ -6,11 +6,18 @@ begun keeps its plan.
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from cfia import lock
 from cfia.cli import boolean, parser, positive, run
+from cfia.directories import reading
 from cfia.options import LEGAL
+
+if TYPE_CHECKING:
+    from cfia.kaldi.data_dir import DataDir
 
 EXAMPLE = "cfia asr_plan --data data/all --model pocketsphinx --nj 4"
 
@@ -34,20 +41,27 @@ def main(argv: Sequence[str] | None = None) -> None:
     p.add_argument("--force", type=boolean, default=False, help="recognise it again")
     args = p.parse_args(argv)
 
-    from cfia.asr import plan
+    from cfia.asr.plan import place
     from cfia.kaldi.data_dir import DataDir
+    from cfia.naming import recogniser_name
 
-    data = DataDir.load(args.data, ("wav.scp",))
+    with reading(args.data):
+        data = DataDir.load(args.data, ("wav.scp",))
+        with lock.making(place(data.path, recogniser_name(args.model)), force=args.force):
+            print(_plan(args, data))
+
+
+def _plan(args: argparse.Namespace, data: DataDir) -> int:
+    from cfia.asr import plan
+
     found = plan.find(data, args.model, args.hub, force=args.force)
-    print(
-        plan.make(
-            data,
-            found,
-            args.nj,
-            num_threads=args.num_threads,
-            skip_bad=args.skip_bad,
-            force=args.force,
-        )
+    return plan.make(
+        data,
+        found,
+        args.nj,
+        num_threads=args.num_threads,
+        skip_bad=args.skip_bad,
+        force=args.force,
     )
 
 

@@ -6,8 +6,10 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from cfia import lock
 from cfia.checks import number
 from cfia.cli import boolean, parser, run
+from cfia.directories import reading
 
 EXAMPLE = (
     "cfia corrupt_text --data data/all --recognised data/all/asr/pocketsphinx --percent 10 "
@@ -26,7 +28,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = p.parse_args(argv)
     from cfia.asr.corrupted_text import make
 
-    make(args.dir, args.data, args.recognised, args.percent, force=args.force)
+    held = lock.making(args.dir, force=args.force)
+    with held, reading(args.data, args.recognised):
+        make(args.dir, args.data, args.recognised, args.percent, force=args.force)
 
 
 def _percent(text: str) -> int:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cfia.cli import parser, run
+from cfia.directories import reading
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -28,8 +29,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     from cfia.upstream.inputs import read_data
 
     settings = Plan.load(args.dir).settings
-    data = read_data(args.data, settings.choice.modality, settings.text)
-    run_job(args.dir, data, args.job, "cuda" if args.ngpu else "cpu")
+    with reading(args.data):
+        data = read_data(args.data, settings.choice.modality, settings.text)
+        run_job(args.dir, data, args.job, "cuda" if args.ngpu else "cpu")
 
 
 if __name__ == "__main__":

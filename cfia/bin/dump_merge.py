@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from cfia import lock
 from cfia.cli import parser, run
 
 
@@ -19,7 +20,8 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     from cfia.upstream.merge import merge
 
-    merge(args.dir)
+    with lock.making(args.dir):
+        merge(args.dir)
 
 
 if __name__ == "__main__":

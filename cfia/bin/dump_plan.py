@@ -9,8 +9,9 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from cfia import marker
+from cfia import lock, marker
 from cfia.cli import boolean, parser, positive, run
+from cfia.directories import reading
 from cfia.naming import MODALITIES
 from cfia.options import LEGAL
 from cfia.upstream import imported
@@ -27,6 +28,11 @@ def main(argv: Sequence[str] | None = None) -> None:
         imported.check(args.dir, args.modality, args.data)
         print(0)
         return
+    with lock.making(args.dir, force=args.force), reading(args.data):
+        print(_plan(args))
+
+
+def _plan(args: argparse.Namespace) -> int:
     from cfia.upstream.dump_plan import Settings, find_model, make
     from cfia.upstream.exposure import allowed_exposure
     from cfia.upstream.inputs import TEXT, read_data
@@ -54,7 +60,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         files=files.record() if files else None,
         text=text,
     )
-    print(make(args.dir, data, settings, args.nj, force=args.force))
+    return make(args.dir, data, settings, args.nj, force=args.force)
 
 
 def _parse(argv: Sequence[str] | None) -> argparse.Namespace:

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import argparse
 import logging
+import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cfia.cli import boolean, parser, run
 from cfia.naming import split_folds_scheme
 from cfia.options import SCHEMES, cv, validation
+
+if TYPE_CHECKING:
+    from cfia.kaldi.data_dir import DataDir
 
 EXAMPLE = "cfia folds --data data/all --out data/folds session speaker-partner kfold5-random10"
 
@@ -32,11 +38,18 @@ def main(argv: Sequence[str] | None = None) -> None:
             if wrong := check(value):
                 p.error(f"{scheme}: {value!r}; {wrong}")
 
+    from cfia.directories import reading
     from cfia.kaldi.data_dir import DataDir
-    from cfia.training.folds import TABLES, MissingClassError, make_scheme
+    from cfia.training.folds import TABLES
+
+    with reading(args.data):
+        _make(args, DataDir.load(args.data, needed=(), only=TABLES))
+
+
+def _make(args: argparse.Namespace, data: DataDir) -> None:
+    from cfia.training.folds import MissingClassError, make_scheme
     from cfia.training.schemes import ImpossibleError, refuse_many_folds
 
-    data = DataDir.load(args.data, needed=(), only=TABLES)
     for scheme in args.schemes:
         directory = args.out / f"{scheme}{args.suffix}"
         try:
@@ -45,7 +58,8 @@ def main(argv: Sequence[str] | None = None) -> None:
             make_scheme(data, directory, *split_folds_scheme(scheme), force=args.force)
         except ImpossibleError as error:
             if scheme == args.need:
-                p.exit(2, f"error: {error}\n")
+                print(f"error: {error}", file=sys.stderr)
+                sys.exit(2)
             log.info("no folds by %s: %s", scheme, error)
         except MissingClassError as error:
             if scheme == args.need:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from cfia import experiment
 from cfia.cli import boolean, parser, run
+from cfia.directories import reading
 from cfia.options import PACK_ALL, PACK_FOLDS
 
 EXAMPLE = "cfia pack exp/cfia_net_fbank/session --pack folds --corpus_conf conf/corpus.yaml"
@@ -32,7 +33,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     p.add_argument("--force", type=boolean, default=False, help="make it again")
     args = p.parse_args(argv)
     packing = Packing(experiment.read(args.experiment), args.pack, args.seed, args.corpus_conf)
-    pack(packing, args.pack_dir, force=args.force)
+    with reading(*packing.experiment.read_by_trainings()):
+        pack(packing, args.pack_dir, force=args.force)
 
 
 if __name__ == "__main__":

@@ -9,8 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cfia import options
+from cfia import lock, options
 from cfia.cli import parser, run
+from cfia.directories import reading
 from cfia.errors import UserError
 from cfia.study.request import legal_values, read_request
 
@@ -77,19 +78,26 @@ def _plan(step: str, plan: StudyPlan) -> None:
             cross.make_lists(plan)
         else:
             cross.link_features(plan, step)
-    elif step == "train":
+    elif step == "tables":
+        if plan.study.name:
+            from cfia.experiment import results_held
+            from cfia.study.write import write_tables
+
+            with results_held(plan.request.expdir):
+                print(write_tables(plan), end="")
+    else:
+        with lock.making(plan.directory), reading(*plan.read_by_trainings()):
+            print(_list(step, plan))
+
+
+def _list(step: str, plan: StudyPlan) -> int:
+    from cfia.study import tasks
+    from cfia.study.packs import list_final
+
+    if step == "train":
         tasks.write_experiments(plan)
-        print(tasks.list_trainings(plan))
-    elif step == "posteriors":
-        print(tasks.list_posteriors(plan))
-    elif step == "final":
-        from cfia.study.packs import list_final
-
-        print(list_final(plan))
-    elif plan.study.name:
-        from cfia.study.write import write_tables
-
-        print(write_tables(plan), end="")
+        return tasks.list_trainings(plan)
+    return tasks.list_posteriors(plan) if step == "posteriors" else list_final(plan)
 
 
 if __name__ == "__main__":

@@ -16,9 +16,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     p.add_argument("--expdir", type=Path, required=True, help="where the experiments are")
     p.add_argument("--corpus_conf", type=Path, help="YAML with the corpus's title and note")
     args = p.parse_args(argv)
+    from cfia.experiment import results_held
     from cfia.report.results_page import report
 
-    print(report(args.expdir, args.corpus_conf), end="")
+    with results_held(args.expdir):
+        print(report(args.expdir, args.corpus_conf), end="")
 
 
 if __name__ == "__main__":

@@ -38,9 +38,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     if args.expdir and (args.clusters or args.json):
         p.error("--clusters and --json go with a posteriors.tsv, not with --expdir")
     if args.expdir:
+        from cfia.experiment import results_held
         from cfia.scoring.scores_file import score_all
 
-        score_all(args.expdir, partial=args.partial)
+        with results_held(args.expdir):
+            score_all(args.expdir, partial=args.partial)
     else:
         from cfia.report.from_files import score_files
 

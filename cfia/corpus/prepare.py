@@ -8,13 +8,14 @@ utterances selected and checked, durations read, and the data directory written.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cfia import marker
+from cfia import lock, marker
 from cfia.cli import boolean, parser
 from cfia.corpus.corpus_conf import CorpusConf, has_text, read_corpus_conf
 from cfia.corpus.inputs import recorded
@@ -23,6 +24,7 @@ from cfia.corpus.show import show
 from cfia.corpus.tables import report, seconds_spoken, tables
 from cfia.corpus.transcripts import some, transcripts
 from cfia.corpus.utterances import Utterance, differences, expectations, select
+from cfia.directories import reading
 from cfia.errors import UserError
 from cfia.files import in_threads
 
@@ -86,7 +88,11 @@ def main(name: str, reader: Reader, argv: Sequence[str] | None = None) -> None:
     if not args.label_map.is_file():
         known = ", ".join(sorted(path.stem for path in (args.conf / "labels").glob("*.yaml")))
         p.error(f"--labels is {args.labels!r}; {args.conf}/labels has {known or 'nothing'}")
-    prepare(reader, args)
+    with contextlib.ExitStack() as held:
+        if args.data_dir:
+            held.enter_context(lock.making(args.data_dir, force=args.force))
+        held.enter_context(reading(args.corpus_dir))
+        prepare(reader, args)
 
 
 def prepare(reader: Reader, args: argparse.Namespace) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from cfia import marker
+from cfia import lock, marker
 from cfia.directories import workplace
 from cfia.errors import UserError
 from cfia.kaldi import layout
@@ -71,7 +71,7 @@ def fix(
     }
     fixed, left_out = intersect(tables, kinds)
     notes.extend(left_out)
-    with workplace(directory / "fix") as staging:
+    with lock.alone(directory), workplace(directory / "fix") as staging:
         write_tables(staging, fixed)
         check(staging, Checks(feats=False, text=False, wav=False, printable=False), directory)
         notes.extend(_not_printable(staging, directory))

@@ -6,9 +6,9 @@ import contextlib
 import logging
 from pathlib import Path
 
-from cfia import directories
+from cfia import directories, lock
 from cfia.errors import UserError
-from cfia.experiment import NAME, SCORES, Experiment, read
+from cfia.experiment import NAME, SCORES, Experiment, read, results_held
 from cfia.files import read_json
 from cfia.report.table import Column, Table, plain
 from cfia.scoring.cells import Cell, Estimate
@@ -83,7 +83,9 @@ def remove(expdir: Path, name: str) -> None:
     if name not in names:
         known = f"it has {', '.join(names)}" if names else "it has none"
         raise UserError(f"there is no experiment {name} under {expdir}; {known}")
-    directories.remove(expdir / name)
-    with contextlib.suppress(OSError):  # the system may have other schemes
-        (expdir / name).parent.rmdir()
+    with results_held(expdir), lock.alone(expdir / name, wait=False):
+        directories.remove(expdir / name)
+        lock.file_of(expdir / name).unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # the system may have other schemes
+            (expdir / name).parent.rmdir()
     log.info("%s: removed; stage 8 makes the tables without it", expdir / name)

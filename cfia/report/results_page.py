@@ -12,6 +12,7 @@ from typing import Any
 from cfia.corpus.corpus_conf import Standard
 from cfia.corpus.several import conf_of
 from cfia.errors import UserError
+from cfia.experiment import RESULTS
 from cfia.figures.figure_files import FIGURES, FigureFiles, experiment_figures, scheme_figure
 from cfia.files import write_if_changed
 from cfia.metrics import HEADLINES
@@ -25,7 +26,7 @@ from cfia.report.score_tables import ON_SCREEN, flat_table, score_table
 from cfia.report.sections import Heading, Items, Links, Section, Text, to_markdown
 from cfia.report.studies import of_studies_alone, study_sections
 from cfia.report.table import LATEX_NEEDS, Table, latex, markdown, plain, renderings, to_csv
-from cfia.scoring.scores_file import Scored, check_scores, score
+from cfia.scoring.scores_file import Scored, bring_scores, score
 from cfia.scoring.significance import INDEPENDENT
 from cfia.scoring.trained import TrainedExperiment, find_trained
 
@@ -62,7 +63,8 @@ def report(expdir: Path, corpus_conf: Path | None) -> str:
         corpus_conf: the recipe's conf/corpus.yaml, which has `title` and `note`.
 
     Raises:
-        UserError: no experiment is finished, or a scores.json is not up to date.
+        UserError: no experiment is finished, or a scores.json has other scores than its
+            posteriors.
     """
     experiments = find_trained(expdir)
     rows = [score(trained) for trained in experiments if trained.finished]
@@ -71,7 +73,7 @@ def report(expdir: Path, corpus_conf: Path | None) -> str:
             f"no experiment under {expdir} has the posteriors of all its folds; run stage 6"
         )
     for row in rows:
-        check_scores(row)
+        bring_scores(row)
     figures = [experiment_figures(row) for row in rows]
     others = of_studies_alone(expdir)
     shown = [(row, files) for row, files in zip(rows, figures, strict=True)
@@ -95,7 +97,7 @@ def report(expdir: Path, corpus_conf: Path | None) -> str:
         *(origin([row.trained for row in in_full]) if shown else []),
     ]
     files = {
-        "RESULTS.md": to_markdown([Heading(title, 1), *sections]),
+        RESULTS: to_markdown([Heading(title, 1), *sections]),
         "report.html": page(title, sections),
         "tables/results.md": "\n".join(markdown(t["scores"]) for t in tables),
         "tables/results.tex": _latex(schemes, tables),
@@ -106,7 +108,7 @@ def report(expdir: Path, corpus_conf: Path | None) -> str:
     written = [write_if_changed(expdir / name, content) for name, content in files.items()]
     written += [changed for figure in (*dots, *figures) for changed in figure.written]
     changed = f"{sum(written)} of {len(written)} files written" if any(written) else "up to date"
-    log.info("%s, report.html, tables and plots: %s", expdir / "RESULTS.md", changed)
+    log.info("%s, report.html, tables and plots: %s", expdir / RESULTS, changed)
     note = [f"{corpus['note']}\n"] if corpus["note"] else []
     on_screen = [*across, *(t["scores"].only(ON_SCREEN) for t in tables)]
     return "\n".join([*note, *map(plain, on_screen)])

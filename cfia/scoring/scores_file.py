@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -265,6 +266,28 @@ def check_scores(scored: Scored) -> None:
     path = scored.trained.directory / SCORES
     if not _holds(path, scored.scores):
         raise UserError(f"{path} does not go with its posteriors; run stage 7 (scores) again")
+
+
+def bring_scores(scored: Scored) -> None:
+    """Write the scores.json of an experiment of which more has been tested than it knows.
+
+    So it is where another run, of this experiment alone, has come to its stage 7 only now.
+
+    Raises:
+        UserError: it is of the same trainings, and holds other scores.
+    """
+    path, known = scored.trained.directory / SCORES, ("seeds", "folds", "partial")
+    now, then = scored.scores["protocol"], None
+    if path.exists():
+        with contextlib.suppress(UserError, LookupError, TypeError):
+            then = read_json(path)["protocol"]
+            then = {key: then[key] for key in known}
+    elif path.parent.is_dir():
+        then = {}
+    if then is not None and then != {key: now[key] for key in known}:
+        write_json(path, scored.scores)
+        log.info("%s: written, for there was none of all that is tested", path)
+    check_scores(scored)
 
 
 def compare_systems(a: Outputs, b: Outputs, *, paired: bool = False) -> Comparison | None:

@@ -17,7 +17,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, NotRequired, TypedDict
 
-from cfia import marker
+from cfia import lock, marker
+from cfia.directories import reading
 from cfia.errors import UserError
 from cfia.files import digest, read_yaml, sha256
 from cfia.kaldi import edit, layout
@@ -132,20 +133,32 @@ def make_data(plan: StudyPlan) -> None:
             was made otherwise, and is not to be made again.
     """
     corpora = _corpora(plan.request)
-    inputs = {corpus.name: corpus.inputs() for corpus in corpora}
-    tables = {corpus.name: corpus.tables() for corpus in corpora}
-    _check_classes(plan.request, corpora, tables)
-    for group in _groups(corpora):
-        directory, options = _directory(plan.request, group), _options(plan.request, group)
-        read = _inputs(group, inputs)
-        if marker.check(directory, options, read, force=plan.request.force) is marker.State.DONE:
-            log.info("%s: already made, skipping", directory)
-            continue
-        joined = _joined([tables[corpus.name] for corpus in group])
-        write_data_dir(directory, joined, options, read, wav=False, text="text" in joined)
-        counts = Counter(joined["utt2emo"].values())
-        known = ", ".join(f"{name} {n}" for name, n in sorted(counts.items()))
-        log.info("%s: %d utterances: %s", directory, counts.total(), known)
+    with reading(*(corpus.data for corpus in corpora)):
+        inputs = {corpus.name: corpus.inputs() for corpus in corpora}
+        tables = {corpus.name: corpus.tables() for corpus in corpora}
+        _check_classes(plan.request, corpora, tables)
+        for group in _groups(corpora):
+            directory = _directory(plan.request, group)
+            with lock.making(directory, force=plan.request.force):
+                joined = _joined([tables[corpus.name] for corpus in group])
+                _write_data(plan.request, group, directory, joined, _inputs(group, inputs))
+
+
+def _write_data(
+    request: Request,
+    group: Sequence[Corpus],
+    directory: Path,
+    joined: Tables,
+    inputs: dict[str, str],
+) -> None:
+    options = _options(request, group)
+    if marker.check(directory, options, inputs, force=request.force) is marker.State.DONE:
+        log.info("%s: already made, skipping", directory)
+        return
+    write_data_dir(directory, joined, options, inputs, wav=False, text="text" in joined)
+    counts = Counter(joined["utt2emo"].values())
+    known = ", ".join(f"{name} {n}" for name, n in sorted(counts.items()))
+    log.info("%s: %d utterances: %s", directory, counts.total(), known)
 
 
 def make_lists(plan: StudyPlan) -> None:
@@ -155,14 +168,15 @@ def make_lists(plan: StudyPlan) -> None:
         if planned.folds in done or planned.tested is None:
             continue
         done.add(planned.folds)
-        make_scheme(
-            DataDir.load(planned.data, needed=()),
-            planned.folds,
-            planned.options["cv"],
-            planned.options["validation"],
-            tested=DataDir.load(planned.tested.data, needed=()),
-            force=plan.request.force,
-        )
+        with reading(planned.data, planned.tested.data):
+            make_scheme(
+                DataDir.load(planned.data, needed=()),
+                planned.folds,
+                planned.options["cv"],
+                planned.options["validation"],
+                tested=DataDir.load(planned.tested.data, needed=()),
+                force=plan.request.force,
+            )
 
 
 def link_features(plan: StudyPlan, modality: str) -> None:
@@ -181,18 +195,20 @@ def link_features(plan: StudyPlan, modality: str) -> None:
     check_same_encoder([source.dump for source in sources.values()])
     for group in _groups(corpora):
         named = _names(request, group)
-        link(
-            request.dumpdir / named.dumps[modality],
-            request.datadir / named.data,
-            modality,
-            {corpus.name: sources[corpus.name] for corpus in group},
-            {
-                f"{modality}_upstream": request.options[f"{modality}_upstream"],
-                "corpora": _options(request, group)["corpora"],
-            },
-            allow_contaminated=request.options["allow_contaminated"] == "true",
-            force=request.force,
-        )
+        directory, data = request.dumpdir / named.dumps[modality], request.datadir / named.data
+        with reading(data), lock.making(directory, force=request.force):
+            link(
+                directory,
+                data,
+                modality,
+                {corpus.name: sources[corpus.name] for corpus in group},
+                {
+                    f"{modality}_upstream": request.options[f"{modality}_upstream"],
+                    "corpora": _options(request, group)["corpora"],
+                },
+                allow_contaminated=request.options["allow_contaminated"] == "true",
+                force=request.force,
+            )
 
 
 def check_sources(plan: StudyPlan) -> None:

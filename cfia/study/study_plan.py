@@ -125,6 +125,12 @@ class StudyPlan:
         found += [dump for p in self.experiments if p.tested for dump in p.tested.dumps]
         return list(dict.fromkeys(found))
 
+    def read_by_trainings(self) -> set[Path]:
+        """Name the directories of data, dumps and fold lists that the experiments read."""
+        tested = [planned.tested.data for planned in self.experiments if planned.tested]
+        lists = [place for p in self.experiments for place in (p.data, p.folds)]
+        return {*tested, *lists, *(dump.directory for dump in self.dumps)}
+
     @property
     def recognised(self) -> Path | None:
         """The directory of the recogniser's text; None where nothing is made of it."""

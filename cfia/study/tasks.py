@@ -8,10 +8,10 @@ import shlex
 import statistics
 from collections.abc import Callable, Sequence
 
-from cfia import experiment, marker
+from cfia import experiment, lock, marker
 from cfia.directories import obstacle
 from cfia.errors import UserError
-from cfia.experiment import Experiment, record
+from cfia.experiment import Experiment, record, results_held
 from cfia.naming import JOB
 from cfia.options import NEUTRAL
 from cfia.report.studies import write_list as write_experiment_list
@@ -182,8 +182,10 @@ def list_posteriors(plan: StudyPlan) -> int:
     if plan.request.force:
         for planned in plan.experiments:
             check_unchanged(experiment.read(planned.directory), archives=True)
-        for training in filter(is_trained, trainings(plan)):
-            remove_posteriors(training)
+        with results_held(plan.request.expdir):
+            for training in filter(is_trained, trainings(plan)):
+                with lock.alone(training.directory, wait=False):
+                    remove_posteriors(training)
     done, missing = _split(plan, has_posteriors)
     if not missing:
         log.info("posteriors of %s are there", _trainings(len(done)))

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from cfia import marker
+from cfia import lock, marker
 from cfia.directories import atomic_directory
 from cfia.errors import UserError
 from cfia.experiment import PARTS, SPEAKERS_SHARED
@@ -124,6 +124,19 @@ def make_scheme(
         UserError: as `make_folds` and `cfia.training.fold_check.check`, or the directory was
             made differently and `force` is false.
     """
+    with lock.making(directory, force=force):
+        _make_scheme(data, directory, cv, validation, tested, force=force)
+
+
+def _make_scheme(
+    data: DataDir,
+    directory: Path,
+    cv: str,
+    validation: str,
+    tested: DataDir | None,
+    *,
+    force: bool,
+) -> None:
     options = {"cv": cv, "validation": validation}
     names = [name for name in TABLES if name != "utt2split" or cv == "given"]
     places = {"": data.path} | ({TESTED: tested.path} if tested else {})

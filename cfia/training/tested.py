@@ -28,6 +28,11 @@ def write_posteriors(training: Training, *, force: bool) -> None:
         UserError: it is not trained, its inputs have changed, or the posteriors were made
             differently, or are not as they were made, and `force` is false.
     """
+    with training.held(force=force):
+        _write(training, force=force)
+
+
+def _write(training: Training, *, force: bool) -> None:
     directory, experiment = training.directory, training.experiment
     config = training.config
     check_trained(training)

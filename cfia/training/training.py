@@ -6,12 +6,14 @@ Imports torch only where something is computed, so that a finished training says
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cfia import directories, marker
+from cfia import directories, lock, marker
 from cfia.errors import UserError
 from cfia.experiment import NAME, PARTS, Experiment
 from cfia.experiment import read as read_experiment
@@ -116,6 +118,20 @@ class Training:
         trained_in = self.experiment.trained_in
         return Training(read_experiment(trained_in), self.fold, self.seed) if trained_in else None
 
+    @contextmanager
+    def held(self, *, force: bool) -> Iterator[None]:
+        """Hold its directory, and what it reads, while it is trained or tested (`cfia.lock`).
+
+        Waits where another program trains or tests it; not if it is forced.
+        """
+        read, source = self.experiment.read_by_trainings(), self.source
+        if source:
+            read |= {source.experiment.directory, source.directory}
+        with directories.reading(*read):
+            self.lists  # noqa: B018 - the number of a fold that is not there must leave no file
+            with lock.making(self.directory, force=force):
+                yield
+
     def marked(self) -> tuple[dict[str, Any], dict[str, str]]:
         """Give its marker's options and inputs: fold and seed, and the digest of its experiment."""
         inputs = {NAME: self.experiment.digest()}
@@ -178,12 +194,16 @@ def train(training: Training, checkpoint_seconds: float, *, force: bool) -> None
         UserError: its inputs have changed, or it was made differently, or is not as it was made,
             and `force` is false.
     """
+    with training.held(force=force):
+        _train(training, checkpoint_seconds, force=force)
+
+
+def _train(training: Training, checkpoint_seconds: float, *, force: bool) -> None:
     directory, (options, inputs) = training.directory, training.marked()
     # All that can be checked is checked before anything is removed.
     training.config  # noqa: B018 - of one that was imported there is none
     check_unchanged(training.experiment)
     check_lists(training.experiment)
-    training.lists  # noqa: B018 - the number of a fold that is not there must leave no directory
     source = training.source
     if source:
         _check_source(training, source)

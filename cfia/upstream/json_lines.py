@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from cfia import lock
 from cfia.errors import UserError
 
 _log = logging.getLogger(__name__)
@@ -37,14 +38,9 @@ def locked(path: Path, job: int) -> Iterator[int]:
 
 
 def _lock(handle: int, path: Path, job: int) -> None:
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+    if not lock.take(handle, fcntl.LOCK_EX, path):
         _log.info("another process is at work on job %d; waiting for its end", job)
         fcntl.flock(handle, fcntl.LOCK_EX)
-    except OSError as error:
-        # Some network file systems have no locks. Then it is the scheduler's business.
-        _log.warning("%s cannot be locked (%s)", path, error.strerror)
     if os.fstat(handle).st_nlink == 0:
         raise UserError(
             f"{path.parent} was finished or begun again by another process; run the stage again"

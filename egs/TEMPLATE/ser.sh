@@ -126,6 +126,23 @@ wanted() { # stage number
     [ "${stage}" -le "$1" ] && [ "${stop_stage}" -ge "$1" ] && [[ " ${skip_stages//,/ } " != *" $1 "* ]]
 }
 
+# Hold a directory that several programs make, one after the other, until `release`: another run
+# waits. A process does it (cfia/lock.py), which ends with this shell.
+hold() { # directory
+    coproc holder { exec python -m cfia.bin.hold "$1" --force "${force}"; }
+    read -r CFIA_HELD <&"${holder[0]}" # what it says once it has the lock; else it has said why not
+    export CFIA_HELD
+}
+
+release() {
+    local process=${holder_PID:-} input=${holder[1]:-}
+    unset CFIA_HELD
+    if [ -n "${process}" ]; then
+        exec {input}>&-
+        wait "${process}" || true
+    fi
+}
+
 if wanted 0; then
     if [ -f "${corpus_script}" ]; then
         log "Stage 0: making the corpus in ${corpus_dir}"
@@ -172,6 +189,7 @@ dump_features() { # modality
         [ "${dump_modalities[i]}" = "$1" ] || continue
         dir=${dump_dirs[i]}
         log "${dump_upstreams[i]}: ${dir}"
+        hold "${dir}"
         jobs=$(python -m cfia.bin.dump_plan --modality "$1" --upstream "${dump_upstreams[i]}" \
             --model "${dump_models[i]}" --layer "${dump_layers[i]}" --hub "${hub}" --data "${data}" \
             --text "${dump_texts[i]}" --dir "${dir}" --nj "${nj}" --num_threads "${num_threads}" \
@@ -180,12 +198,14 @@ dump_features() { # modality
             --exposure "${root_dir}/conf/exposure.yaml" \
             --allow_contaminated "${allow_contaminated}" --force "${force}")
         jobs=${jobs##*$'\n'} # the last line; a module of Python's start may print others
-        [ "${jobs}" -gt 0 ] || continue
-        log "${jobs} jobs; logs are ${dir}/log/dump.*.log"
-        # shellcheck disable=SC2086
-        ${run_cmd} "${job}=1:${jobs}" "${dir}/log/dump.${job}.log" \
-            python -m cfia.bin.dump --dir "${dir}" --data "${data}" --job "${job}" --ngpu "${ngpu}"
-        python -m cfia.bin.dump_merge --dir "${dir}"
+        if [ "${jobs}" -gt 0 ]; then
+            log "${jobs} jobs; logs are ${dir}/log/dump.*.log"
+            # shellcheck disable=SC2086
+            ${run_cmd} "${job}=1:${jobs}" "${dir}/log/dump.${job}.log" python -m cfia.bin.dump \
+                --dir "${dir}" --data "${data}" --job "${job}" --ngpu "${ngpu}"
+            python -m cfia.bin.dump_merge --dir "${dir}"
+        fi
+        release
     done
 }
 
@@ -195,6 +215,7 @@ recognise() {
     local i jobs
     [ -n "${recognised}" ] || return 0
     log "${asr_model}: ${recognised}"
+    [ ! -d "${data}" ] || hold "${recognised}"
     jobs=$(python -m cfia.bin.asr_plan --data "${data}" --model "${asr_model}" --hub "${hub}" \
         --nj "${nj}" --num_threads "${num_threads}" --skip_bad "${skip_bad}" --force "${force}")
     jobs=${jobs##*$'\n'}
@@ -205,6 +226,7 @@ recognise() {
             --dir "${recognised}" --data "${data}" --job "${job}" --ngpu "${ngpu}"
         python -m cfia.bin.asr_merge --dir "${recognised}" --data "${data}"
     fi
+    release
     for ((i = 0; i < ${#error_dirs[@]}; i++)); do
         python -m cfia.bin.corrupt_text --data "${data}" --recognised "${recognised}" \
             --percent "${error_percents[i]}" --dir "${error_dirs[i]}" --force "${force}"
@@ -227,6 +249,7 @@ fi
 # removed when the first list is written.
 work_off() { # program list command
     local jobs
+    hold "${work}"
     jobs=$(plan "$2")
     jobs=${jobs##*$'\n'}
     while [ "${jobs}" -gt 0 ]; do
@@ -236,6 +259,7 @@ work_off() { # program list command
         jobs=$(force=false plan "$2")
         jobs=${jobs##*$'\n'}
     done
+    release
 }
 
 if wanted 5; then

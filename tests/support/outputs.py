@@ -15,10 +15,11 @@ NOT_PROMISED = {
     "*.log": "says when, and by which command; nothing reads it",
     "exp/log/*": "lists of what is left to do, written anew by each run",
     "*/tensorboard*": "times; nothing reads it",
+    "*.lock": "says who is at work, and goes with them",
 }
 
-# What a killed process leaves beside the file or directory that it was writing or removing.
-_LEFTOVER = re.compile(r"\..+\.(tmp|old)\.\d+(\.old)?")
+# What a killed process leaves beside the file or directory that it was writing, removing, holding.
+_LEFTOVER = re.compile(r"\..+\.((tmp|old)\.\d+(\.old)?|lock)")
 
 
 def matches(path: Path, patterns: Iterable[str]) -> bool:

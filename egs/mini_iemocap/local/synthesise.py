@@ -6,8 +6,9 @@ import argparse
 import logging
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-from cfia import cli, directories, files, marker
+from cfia import cli, directories, files, lock, marker
 from cfia.errors import UserError
 
 _HERE = Path(__file__).parent
@@ -21,6 +22,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     sources = sorted([*_HERE.glob("*.py"), *_HERE.glob("*.yaml")])
     inputs = {path.name: files.sha256(path) for path in sources}
     _refuse_others(args.corpus_dir)
+    with lock.making(args.corpus_dir, force=args.force):
+        _make(args, options, inputs)
+
+
+def _make(args: argparse.Namespace, options: dict[str, Any], inputs: dict[str, str]) -> None:
     if marker.check(args.corpus_dir, options, inputs, force=args.force) is marker.State.DONE:
         logging.info("corpus: already made, skipping")
         return
