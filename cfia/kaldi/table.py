@@ -92,7 +92,7 @@ def read_ids(path: str | os.PathLike[str]) -> list[str]:
     ids = text[:-1].split("\n")
     if any(blank in text for blank in BLANKS):  # or there is nothing to split
         ids = [split_row(line)[0] for line in ids]
-    return list(map(intern, ids))
+    return ids
 
 
 def unseen(key: str) -> str | None:

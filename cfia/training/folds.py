@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from sys import intern
 
 from cfia import lock, marker
 from cfia.directories import atomic_directory
@@ -229,7 +230,7 @@ def _read(path: Path) -> list[str]:
     """Read the utterance ids of a list, the first word of each line; validation may have none."""
     if path.name == "valid" and path.exists() and not path.stat().st_size:
         return []
-    return read_ids(path)
+    return list(map(intern, read_ids(path)))  # of all folds, one copy of each
 
 
 def _write(directory: Path, folds: Iterable[Fold]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Set
+from collections.abc import Iterator, Mapping, Set
 
 import numpy as np
 
@@ -82,18 +82,23 @@ def _drawn(data: DataDir, percent: int, division: Division) -> set[str]:
     goes to the classes with the largest remainders, as in sklearn's StratifiedShuffleSplit, which
     refuses a class of one utterance; here such an utterance stays in training.
     """
-    labels = data.table("utt2emo")
-    ranked: dict[str, list[str]] = {}
-    rest = list(division.rest)
-    for i in np.argsort(np.array([rank(division.name, utterance) for utterance in rest])).tolist():
-        ranked.setdefault(labels[rest[i]], []).append(rest[i])
+    of_class: dict[str, list[str]] = {}
+    for utterance, label in data.table("utt2emo").items():
+        if utterance in division.rest:
+            of_class.setdefault(label, []).append(utterance)
     share = percent / 100
-    quota = {label: int(share * len(utts)) for label, utts in ranked.items()}
+    quota = {label: int(share * len(utts)) for label, utts in of_class.items()}
     missing = max(1, round(share * len(division.rest))) - sum(quota.values())
     by_remainder = sorted(
-        (label for label in ranked if quota[label] + 1 < len(ranked[label])),
-        key=lambda label: (quota[label] - share * len(ranked[label]), label),
+        (label for label in of_class if quota[label] + 1 < len(of_class[label])),
+        key=lambda label: (quota[label] - share * len(of_class[label]), label),
     )
     for label in by_remainder[:missing]:
         quota[label] += 1
-    return {utterance for label, utts in ranked.items() for utterance in utts[: quota[label]]}
+    return {u for label, utts in of_class.items() for u in _first(division, utts, quota[label])}
+
+
+def _first(division: Division, utterances: list[str], number: int) -> Iterator[str]:
+    """Give the first of some utterances in an order drawn at random for a fold."""
+    ranks = np.array([rank(division.name, utterance) for utterance in utterances])
+    return (utterances[i] for i in np.argsort(ranks)[:number])

@@ -14,7 +14,7 @@ from cfia.__main__ import verbs
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENTS = (
-    "README.md", "cfia/README.md", "conf/README.md",
+    "README.md", "cfia/README.md", "conf/README.md", "egs/TEMPLATE/SCALE.md",
     *(f"egs/{path.parent.name}/README.md" for path in sorted((ROOT / "egs").glob("*/README.md"))),
 )  # fmt: skip
 HOUSE = (ROOT / "cfia" / "README.md").read_text(encoding="utf-8")
