@@ -1,7 +1,7 @@
 """Typed configuration: dataclasses, filled from YAML files and from `key=value` overrides.
 
 A configuration is flat: every key of `ModelConfig` and `TrainConfig` is a key of the YAML file;
-conf/README.md explains them all. Later sources win:
+conf/README.md explains them all. Some networks have keys of their own (`OWN`). Later sources win:
 
     the defaults below < the recipe's conf/train.yaml < the system's YAML < --train_args
 
@@ -15,7 +15,7 @@ import dataclasses
 import json
 import math
 import typing
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, TypeVar
@@ -56,7 +56,15 @@ ODD = Range("odd: 1, 3, 5, ...", lambda value: value >= 1 and value % 2 == 1)
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """The network and its loss. The defaults are the configuration `cfia_net`."""
+    """The network and its loss. The defaults are the configuration `cfia_net`.
+
+    Attributes:
+        takes: which modalities the network can be trained on: "any", "both", or "one" alone.
+        multiple: of what `hidden` must be a multiple, for the heads of an attention.
+    """
+
+    takes = "any"
+    multiple = 1
 
     network: str = "cfia"  # one of NETWORKS
     # Input
@@ -90,6 +98,10 @@ class ModelConfig:
     detach: Literal["deep", "none"] = "deep"
 
 
+# The configurations of networks that have keys of their own, or do not take all modalities.
+OWN: dict[str, type[ModelConfig]] = {}
+
+
 @dataclass(frozen=True)
 class TrainConfig:
     """Optimisation and selection; what the paper says, and our choice where it is silent."""
@@ -115,7 +127,7 @@ class TrainConfig:
     class_weights: Literal["none", "balanced"] = "none"
 
 
-Section = TypeVar("Section", ModelConfig, TrainConfig)
+Section = TypeVar("Section", bound=ModelConfig | TrainConfig)
 
 
 @dataclass(frozen=True)
@@ -137,8 +149,10 @@ def build(values: Mapping[str, Any], source: str = "the configuration") -> Confi
         UserError: an unknown key, a value of the wrong type or outside the legal ones; the
             message names `source` and lists what is legal.
     """
-    checked = check(values, source)
-    config = Config(_section(ModelConfig, checked), _section(TrainConfig, checked))
+    network = values.get("network")
+    kind = OWN.get(network, ModelConfig) if isinstance(network, str) else ModelConfig
+    checked = _check(values, _hints(kind, TrainConfig), source)
+    config = Config(_section(kind, checked), _section(TrainConfig, checked))
     _check_together(config, source)
     return config
 
@@ -151,20 +165,38 @@ def _section(section: type[Section], checked: Mapping[str, Any]) -> Section:
 def check(values: Mapping[str, Any], source: str) -> dict[str, Any]:
     """Check keys and values, each by itself, and give the values the types of their keys.
 
-    The standard library is enough, so that `--train_args` is checked before any environment exists.
+    A key of any network is legal here. The standard library is enough, so that `--train_args` is
+    checked before any environment exists.
 
     Raises:
         UserError: as `build`.
     """
-    hints: dict[str, Any] = {}
-    for section in (ModelConfig, TrainConfig):
-        hints |= type_hints(section, extras=True)
+    return _check(values, _hints(ModelConfig, *OWN.values(), TrainConfig), source)
+
+
+def _check(values: Mapping[str, Any], hints: Mapping[str, Any], source: str) -> dict[str, Any]:
     for key in values:
         if key not in hints:
-            raise UserError(
-                f"{source}: unknown key {key!r}; the keys are {', '.join(sorted(hints))}"
-            )
+            raise UserError(f"{source}: {_unknown(key, hints)}")
     return {key: _checked(key, value, hints[key], source) for key, value in values.items()}
+
+
+def _hints(*sections: Any) -> dict[str, Any]:
+    """Give the types of all keys; one that two networks have may have the values of both."""
+    found: dict[str, Any] = {}
+    for section in sections:
+        for key, hint in type_hints(section, extras=True).items():
+            if key in found and found[key] != hint:
+                hint = Literal[*typing.get_args(found[key]), *typing.get_args(hint)]
+            found[key] = hint
+    return found
+
+
+def _unknown(key: str, hints: Iterable[str]) -> str:
+    owners = [name for name, kind in OWN.items() if key in _hints(kind)]
+    if owners:
+        return f"{key} is a key of `network: {' or '.join(owners)}` alone; leave it out"
+    return f"unknown key {key!r}; the keys are {', '.join(sorted(hints))}"
 
 
 def load(files: Iterable[Path], overrides: Iterable[str] = ()) -> Config:
@@ -273,8 +305,31 @@ def _as_float(value: Any) -> float:
         return math.nan
 
 
+def check_modalities(model: ModelConfig, modalities: Collection[str]) -> None:
+    """Refuse a network that cannot be trained on these modalities, of "audio" and "text".
+
+    Raises:
+        UserError: it says on which it can.
+    """
+    if model.takes == "both" and len(modalities) == 1:
+        raise UserError(
+            f"`network: {model.network}` takes audio and text together; give --systems "
+            "<config>_audio_text"
+        )
+    if model.takes == "one" and len(modalities) > 1:
+        raise UserError(
+            f"`network: {model.network}` takes one modality; give --systems <config>_audio or "
+            "<config>_text"
+        )
+
+
 def _check_together(config: Config, source: str) -> None:
     model, train = config.model, config.train
+    if model.hidden % model.multiple:
+        raise UserError(
+            f"{source}: hidden is {model.hidden}; with `network: {model.network}` it is a multiple "
+            f"of {model.multiple}"
+        )
     modules = model.n_modules if model.network == "cfia" else 0
     pairs = modules * (modules - 1) // 2  # of a deeper and a shallower one
     if len(model.consistency) not in (0, pairs):

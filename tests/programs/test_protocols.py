@@ -170,6 +170,6 @@ def test_the_log_says_where_validation_shares_speakers(
 
 def test_a_schedule_that_needs_validation_does_not_go_without() -> None:
     files, overrides = [SYSTEMS / "cfia_net.yaml"], ["schedule=plateau"]
-    read_config(files, overrides, {"validation": "none", "selection": "test"})
+    read_config(files, overrides, {"validation": "none", "selection": "test"}, ["audio"])
     with pytest.raises(UserError, match="`schedule: plateau` needs validation scores"):
-        read_config(files, overrides, {"validation": "none", "selection": "last"})
+        read_config(files, overrides, {"validation": "none", "selection": "last"}, ["audio"])
