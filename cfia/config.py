@@ -13,16 +13,15 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import math
-import typing
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from cfia.errors import UserError
 from cfia.files import read_yaml
 from cfia.installation import CONF
+from cfia.key_values import ABOVE_0, BELOW_1, FROM_0, FROM_1, ODD, checked
 from cfia.shapes import type_hints
 
 # The networks by the name that `network:` gives them; a new one is a line here (cfia/README.md).
@@ -35,23 +34,7 @@ NETWORKS = {
     "late_fusion": "cfia.model.late_fusion.LateFusion",
 }
 
-MOST = 10**9  # of whole numbers: larger ones overflow somewhere in torch, or never end
-
 SHARED = CONF / "systems"
-
-
-class Range(NamedTuple):
-    """The numbers that are legal for a key: in words, and as a test."""
-
-    words: str
-    holds: Callable[[float], bool]
-
-
-FROM_1 = Range("1 and more", lambda value: value >= 1)
-ABOVE_0 = Range("above 0", lambda value: value > 0)
-FROM_0 = Range("0 and more", lambda value: value >= 0)
-BELOW_1 = Range("0 to below 1", lambda value: 0 <= value < 1)
-ODD = Range("odd: 1, 3, 5, ...", lambda value: value >= 1 and value % 2 == 1)
 
 
 @dataclass(frozen=True)
@@ -151,8 +134,8 @@ def build(values: Mapping[str, Any], source: str = "the configuration") -> Confi
     """
     network = values.get("network")
     kind = OWN.get(network, ModelConfig) if isinstance(network, str) else ModelConfig
-    checked = _check(values, _hints(kind, TrainConfig), source)
-    config = Config(_section(kind, checked), _section(TrainConfig, checked))
+    found = _check(values, _hints(kind, TrainConfig), source)
+    config = Config(_section(kind, found), _section(TrainConfig, found))
     _check_together(config, source)
     return config
 
@@ -178,17 +161,14 @@ def _check(values: Mapping[str, Any], hints: Mapping[str, Any], source: str) -> 
     for key in values:
         if key not in hints:
             raise UserError(f"{source}: {_unknown(key, hints)}")
-    return {key: _checked(key, value, hints[key], source) for key, value in values.items()}
+    return {key: checked(key, value, hints[key], source, NETWORKS) for key, value in values.items()}
 
 
 def _hints(*sections: Any) -> dict[str, Any]:
-    """Give the types of all keys; one that two networks have may have the values of both."""
+    """Give the types of all keys; no two networks have a key of one name."""
     found: dict[str, Any] = {}
     for section in sections:
-        for key, hint in type_hints(section, extras=True).items():
-            if key in found and found[key] != hint:
-                hint = Literal[*typing.get_args(found[key]), *typing.get_args(hint)]
-            found[key] = hint
+        found |= type_hints(section, extras=True)
     return found
 
 
@@ -259,50 +239,6 @@ def override(text: str) -> tuple[str, Any]:
 def as_override(key: str, value: Any) -> str:
     """Undo `override`, for a value of YAML."""
     return f"{key}={value if isinstance(value, str) else json.dumps(value)}"
-
-
-def _checked(key: str, value: Any, hint: Any, source: str) -> Any:
-    """Convert a value to the type of its key, or refuse it."""
-    if key == "network" or typing.get_origin(hint) is Literal:
-        legal = typing.get_args(hint) or tuple(NETWORKS)
-        # YAML reads a bare `none` as a string, but `null` and `~` as None.
-        if value not in legal:
-            raise UserError(f"{source}: {key} is {value!r}; legal values are {', '.join(legal)}")
-        return value
-    if typing.get_origin(hint) is list:
-        if not isinstance(value, list):
-            raise UserError(
-                f"{source}: {key} is {value!r}; expected a list such as [5e-4, 3e-4, 1e-4]"
-            )
-        kind, legal = typing.get_args(typing.get_args(hint)[0])
-        return [_number(key, item, kind, legal, source) for item in value]
-    kind, legal = typing.get_args(hint)
-    return _number(key, value, kind, legal, source)
-
-
-def _number(
-    key: str, value: Any, kind: type[int] | type[float], legal: Range, source: str
-) -> int | float:
-    number = _as_float(value)
-    if not math.isfinite(number) or (kind is int and not number.is_integer()):
-        expected = "a whole number" if kind is int else "a number"
-        raise UserError(f"{source}: {key} is {value!r}; expected {expected}, {legal.words}")
-    if not legal.holds(number):
-        raise UserError(f"{source}: {key} is {kind(number)}; legal values are {legal.words}")
-    if kind is int and number > MOST:
-        raise UserError(f"{source}: {key} is {value!r}; the largest legal value is {MOST}")
-    return kind(number)
-
-
-def _as_float(value: Any) -> float:
-    """Give a number as a float, and NaN for what is none."""
-    # YAML 1.1 takes 1e-4, without a dot, for a string: a trap that every recipe falls into.
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        return math.nan
-    try:
-        return float(value)
-    except (ValueError, OverflowError):
-        return math.nan
 
 
 def check_modalities(model: ModelConfig, modalities: Collection[str]) -> None:
