@@ -89,11 +89,16 @@ OWN: dict[str, type[ModelConfig]] = {}
 class TrainConfig:
     """Optimisation and selection; what the paper says, and our choice where it is silent."""
 
-    optimizer: Literal["adam", "rmsprop"] = "adam"
+    optimizer: Literal["adam", "adamw", "rmsprop", "sgd"] = "adam"
     lr: Annotated[float, ABOVE_0] = 1e-4
     weight_decay: Annotated[float, FROM_0] = 0.0
-    momentum: Annotated[float, BELOW_1] = 0.9  # of rmsprop
-    schedule: Literal["constant", "cosine", "plateau", "cyclic"] = "constant"
+    momentum: Annotated[float, BELOW_1] = 0.9  # of rmsprop and sgd
+    schedule: Literal["constant", "cosine", "plateau", "cyclic", "step"] = "constant"
+    lr_min: Annotated[float, FROM_0] = 0.0  # where cosine ends
+    # plateau: to a tenth after more than so many epochs without a better one; 0: patience // 3
+    plateau_patience: Annotated[int, FROM_0] = 0
+    plateau_by: Literal["ua", "loss"] = "ua"
+    step_epochs: Annotated[int, ABOVE_0] = 30  # step: to a tenth after every so many
     # cyclic: from lr to lr_max in cycle_epochs and back, the momentum to momentum_min and back
     lr_max: Annotated[float, ABOVE_0] = 1e-3
     cycle_epochs: Annotated[int, ABOVE_0] = 10
@@ -103,7 +108,8 @@ class TrainConfig:
     # ones, changes every epoch. none: any ones, as always with `mask: none`, which pads them all.
     batch_by: Literal["length", "none"] = "length"
     epochs: Annotated[int, ABOVE_0] = 100
-    patience: Annotated[int, ABOVE_0] = 15  # epochs without a better validation UA
+    patience: Annotated[int, ABOVE_0] = 15  # epochs without a better validation score
+    best_by: Literal["ua", "wa", "loss"] = "ua"  # on the validation part, and so is `patience`
     # bf16: matrix products in bfloat16 (autocast), for GPUs; the Bi-GRU and posteriors in float32
     precision: Literal["float32", "bf16"] = "float32"
     clip_grad: Annotated[float, FROM_0] = 0.0  # largest norm of the gradient; 0: no clipping
@@ -276,11 +282,13 @@ def _check_together(config: Config, source: str) -> None:
     ascending = []
     if train.schedule == "cyclic":
         ascending.append(("lr", "lr_max"))
-        if train.optimizer == "rmsprop":
+        if train.optimizer in ("rmsprop", "sgd"):
             ascending.append(("momentum_min", "momentum"))
+    if train.schedule == "cosine":
+        ascending.append(("lr_min", "lr"))
     for low, high in ascending:
         if getattr(train, low) > getattr(train, high):
             raise UserError(
                 f"{source}: {low} is {getattr(train, low)}, above {high} {getattr(train, high)}; "
-                "with `schedule: cyclic` it must not be"
+                f"with `schedule: {train.schedule}` it must not be"
             )
