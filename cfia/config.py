@@ -32,6 +32,14 @@ NETWORKS = {
     "one_share": "cfia.model.constant_gate.ConstantGate",
     "share_per_f": "cfia.model.constant_gate.ConstantGatePerFeature",
     "late_fusion": "cfia.model.late_fusion.LateFusion",
+    "superb": "cfia.model.peers.superb.Superb",
+    "memocmt": "cfia.model.peers.memocmt.MemoCMT",
+    "merbench": "cfia.model.peers.merbench.MERBench",
+    "self_cross": "cfia.model.peers.self_cross.SelfCross",
+    "mult": "cfia.model.peers.mult.MulT",
+    "cmt_sa": "cfia.model.peers.cmt_sa.CMTSA",
+    "dst": "cfia.model.peers.dst.DST",
+    "mmer": "cfia.model.peers.mmer.MMER",
 }
 
 SHARED = CONF / "systems"
@@ -81,8 +89,82 @@ class ModelConfig:
     detach: Literal["deep", "none"] = "deep"
 
 
+@dataclass(frozen=True)
+class SuperbConfig(ModelConfig):
+    """The keys of `network: superb`."""
+
+    frame_pool: Literal["mean", "asp"] = "mean"
+
+
+@dataclass(frozen=True)
+class MemoCMTConfig(ModelConfig):
+    """The keys of `network: memocmt`."""
+
+    takes, multiple = "both", 8
+    hidden: Annotated[int, FROM_1] = 768
+    pool: Literal["min", "mean", "max", "first"] = "min"
+
+
+@dataclass(frozen=True)
+class MERBenchConfig(ModelConfig):
+    """The keys of `network: merbench`."""
+
+    takes, multiple = "both", 2
+    fusion: Literal["attention", "lmf"] = "attention"
+
+
+@dataclass(frozen=True)
+class SelfCrossConfig(ModelConfig):
+    """The keys of `network: self_cross`."""
+
+    takes, multiple = "both", 3  # six heads share both directions
+    hidden: Annotated[int, FROM_1] = 60
+    attention: Literal["self", "cross"] = "self"
+
+
+@dataclass(frozen=True)
+class MulTConfig(ModelConfig):
+    """The keys of `network: mult`."""
+
+    takes, multiple = "both", 5
+    hidden: Annotated[int, FROM_1] = 30
+    future_mask: Literal["shifted", "none"] = "shifted"
+
+
+@dataclass(frozen=True)
+class CMTSAConfig(ModelConfig):
+    """`network: cmt_sa` has no keys of its own."""
+
+    takes, multiple = "both", 10
+    hidden: Annotated[int, FROM_1] = 140
+
+
+@dataclass(frozen=True)
+class DSTConfig(ModelConfig):
+    """`network: dst` has no keys of its own."""
+
+    takes = "one"
+
+
+@dataclass(frozen=True)
+class MMERConfig(ModelConfig):
+    """`network: mmer` has no keys of its own."""
+
+    takes, multiple = "both", 12
+    hidden: Annotated[int, FROM_1] = 768
+
+
 # The configurations of networks that have keys of their own, or do not take all modalities.
-OWN: dict[str, type[ModelConfig]] = {}
+OWN: dict[str, type[ModelConfig]] = {
+    "superb": SuperbConfig,
+    "memocmt": MemoCMTConfig,
+    "merbench": MERBenchConfig,
+    "self_cross": SelfCrossConfig,
+    "mult": MulTConfig,
+    "cmt_sa": CMTSAConfig,
+    "dst": DSTConfig,
+    "mmer": MMERConfig,
+}
 
 
 @dataclass(frozen=True)
