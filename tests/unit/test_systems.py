@@ -259,6 +259,7 @@ def test_the_best_epoch_is_by_what_the_configuration_says(
         ("linear_rmsprop", "cycle_epochs=2 batch_size=8 epochs=5"),
         ("cross_attention_own", "hidden=6 lr=2e-2 batch_size=8 epochs=5"),
         ("memocmt_own", "hidden=8 lr=3e-3 batch_size=8 epochs=5 step_epochs=4"),
+        ("dst", "hidden=8 layers=1 lr=1e-2 batch_size=8 epochs=6 normalisation=global"),
     ],
 )
 def test_it_trains_and_goes_on_to_the_same_bytes(
@@ -269,7 +270,9 @@ def test_it_trains_and_goes_on_to_the_same_bytes(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def command(name: str) -> list[str]:
-        plan(experiment, tmp_path / name, options, config=SYSTEMS_DIR / f"{system}.yaml")
+        config = SYSTEMS_DIR / f"{system}.yaml"
+        dumps = networks.inputs(load([config]).model.network)[0]
+        plan(experiment, tmp_path / name, options, config=config, dumps=dumps)
         return [str(tmp_path / name), "--fold", "1", "--seed", "1"]
 
     train.main(command("undisturbed"))
@@ -286,4 +289,5 @@ def test_it_trains_and_goes_on_to_the_same_bytes(
     lines = (tmp_path / "killed" / "fold1_seed1" / "posteriors.tsv").read_text().splitlines()
     rows = [line.split("\t") for line in lines[1:]]
     right = [row[1] == CLASSES[np.argmax([float(value) for value in row[2:]])] for row in rows]
-    assert np.mean(right) > 0.6  # of four classes with features that tell them apart
+    modalities = len(read(tmp_path / "killed").dumps())
+    assert np.mean(right) > 0.3 * modalities  # of four classes with features that tell them apart
