@@ -18,6 +18,7 @@ from cfia.model import registry
 from cfia.model.encoder import Sequences
 from cfia.model.peers.dst import LENGTH, attend_in_windows, emphasis
 from cfia.model.peers.merbench import RANK
+from cfia.model.peers.parts import Attention
 from tests.support import networks
 
 SYSTEMS_DIR = Path(__file__).resolve().parents[2] / "conf" / "systems"
@@ -304,7 +305,9 @@ def test_a_windows_emphasis_equals_a_plain_version() -> None:
     size = 8
     centre, half = rng.uniform(-2, size + 2, 20), rng.uniform(0.1, 5, 20)
     tensors = [torch.from_numpy(x)[None, None] for x in (centre, half)]
-    found = emphasis(tensors[0], tensors[1], size)[0, 0].numpy()
+    places, shares = (part[0, 0].numpy() for part in emphasis(tensors[0], tensors[1], size))
+    found = np.zeros((20, size))
+    np.add.at(found, (np.arange(20)[:, None], places), shares)
     for c, r, row in zip(centre, half, found, strict=True):
         wanted = np.zeros(size)
         for place, value in [
@@ -327,21 +330,39 @@ def test_the_windows_of_dst_begin_around_their_queries() -> None:
     torch.testing.assert_close(half, torch.linspace(1.25, 25, 8), rtol=1e-4, atol=0)
 
 
-def test_dst_learns_as_it_would_without_making_its_attention_again(
-    monkeypatch: pytest.MonkeyPatch,
+@pytest.mark.parametrize("system", ["memocmt", "self_attention", "mult", "cmt_sa", "dst", "mmer"])
+def test_a_batch_is_divided_where_its_attention_is_large(
+    system: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    model, values = network("dst"), batch({"audio": [9, 4]})
-    gradients = []
-    for again in (True, False):
-        if not again:
-            monkeypatch.setattr(
-                "cfia.model.peers.dst._checkpoint",
-                lambda function, *inputs, use_reentrant: function(*inputs),
-            )
+    """It changes neither logits nor gradients."""
+    model = network(system)
+    values = batch({name: [9, 4, 6, 1] for name in model.encoders})
+    logits, gradients = [], []
+    for most in (2**24, 300):
+        monkeypatch.setattr("cfia.model.peers.parts.MOST_WEIGHTS", most)
+        with torch.no_grad():
+            logits.append(model(values).logits)
         model.zero_grad()
-        model(values).logits.square().sum().backward()
+        found = model(values).logits
+        found.square().sum().backward()
+        logits.append(found.detach())
         gradients.append([weight.grad.clone() for weight in model.parameters()])
     model.zero_grad()
+    for other in logits[1:]:
+        torch.testing.assert_close(logits[0], other, rtol=1e-9, atol=1e-9)
+    for one, other in zip(*gradients, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-9)
+
+
+def test_attention_to_features_learns_in_parts_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    layer = Attention(8, 2, 0.0)
+    query, keys = torch.randn(5, 6, 8), torch.randn(5, 4, 8)  # which need no gradient
+    gradients = []
+    for most in (2**24, 100):
+        monkeypatch.setattr("cfia.model.peers.parts.MOST_WEIGHTS", most)
+        layer.zero_grad()
+        layer(query, keys).square().sum().backward()
+        gradients.append([weight.grad for weight in layer.parameters()])
     for one, other in zip(*gradients, strict=True):
         torch.testing.assert_close(one, other)
 

@@ -70,12 +70,12 @@ class CMTSA(Network):
         text = self._cross("text", x["text"], x["audio"], beyond(batch["audio"]))
         both = torch.cat([audio, text], dim=1)
         hidden = torch.cat([beyond(batch["audio"]), beyond(batch["text"])], dim=1)
-        both = self.joint(both, both, key_padding_mask=hidden)
+        both = self.joint(both, both, hidden=hidden)
         audio, text = both.split([audio.shape[1], text.shape[1]], dim=1)
         means = [mean(audio, batch["audio"]), mean(text, batch["text"])]
         return Output(self.classifier(torch.cat(means, dim=1)), both.new_zeros(0))
 
     def _cross(self, name: str, y: Tensor, keys: Tensor, hidden: Tensor) -> Tensor:
         for layer in self.cross[name].children():
-            y = layer(y, keys, key_padding_mask=hidden)
+            y = layer(y, keys, hidden=hidden)
         return y

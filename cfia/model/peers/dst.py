@@ -6,26 +6,22 @@ It stands for the family of MSTR, DST and SpeechFormer.
 from __future__ import annotations
 
 import dataclasses
-import inspect
+import functools
 import math
 
 import torch
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from cfia.config import ModelConfig
 from cfia.model.encoder import Layers, Sequences, encoders, widths
 from cfia.model.network import Output
-from cfia.model.peers.parts import AttentionLayer, Resized, beyond, mean, sinusoids
+from cfia.model.peers.parts import AttentionLayer, Resized, beyond, in_parts, mean, sinusoids
 from cfia.model.pretrained import Network
 
 HEADS = 8
 LENGTH = 512  # frames: a window's centre and size are fractions of it
 NARROWEST, WIDEST = 1.25, 25.0  # frames: half widths of the windows of the heads at the start
 OUTSIDE = -1e8  # the logit of a key outside a window: finite, should all keys be
-
-# Below what keeps torch's compiler away from it, which would be loaded for that.
-_checkpoint = inspect.unwrap(checkpoint)
 
 
 class WindowedAttention(nn.Module):
@@ -58,13 +54,9 @@ class WindowedAttention(nn.Module):
         half = LENGTH * duration.sigmoid()
         q, k, v = (part.unflatten(2, (HEADS, -1)).transpose(1, 2) for part in (q, k, v))
         dropout = self.dropout if self.training else 0.0
-        inputs = (q, k, v, centre, half, hidden, dropout)
-        if torch.is_grad_enabled():
-            # The (B, heads, T, T) of all layers would take gigabytes; those of one are made again
-            # when its gradient is.
-            attended = _checkpoint(attend_in_windows, *inputs, use_reentrant=True)
-        else:
-            attended = attend_in_windows(*inputs)
+        attend = functools.partial(attend_in_windows, dropout=dropout)
+        weights = HEADS * x.shape[1] ** 2
+        attended = in_parts(attend, (q, k, v, centre, half, hidden), weights)
         out: Tensor = self.out(attended.transpose(1, 2).flatten(2))
         return out
 
@@ -93,19 +85,22 @@ def attend_in_windows(
     """
     logits = q @ k.transpose(2, 3) / math.sqrt(q.shape[3])
     if emphasise:
-        logits = logits * (1 + emphasis(centre, half, k.shape[2]))
+        places, values = emphasis(centre, half, k.shape[2])
+        logits = logits.scatter_add(3, places, values * logits.gather(3, places))
     key = torch.arange(k.shape[2], device=q.device)
     first, last = (centre - half).floor().unsqueeze(3), (centre + half).ceil().unsqueeze(3)
-    logits = logits.masked_fill((key < first) | (key > last), OUTSIDE)
-    logits = logits.masked_fill(hidden[:, None, None], -torch.inf)
+    # In place: of all that is (B, heads, T, T) there is no more than must be.
+    logits = logits.masked_fill_((key < first).logical_or_(key > last), OUTSIDE)
+    logits = logits.masked_fill_(hidden[:, None, None], -torch.inf)
     return nn.functional.dropout(logits.softmax(dim=3), dropout, dropout > 0) @ v
 
 
-def emphasis(centre: Tensor, half: Tensor, size: int) -> Tensor:
-    """Give p, by which a window's place and size learn: (B, heads, T) to (B, heads, T, size).
+def emphasis(centre: Tensor, half: Tensor, size: int) -> tuple[Tensor, Tensor]:
+    """Give the keys where p is not 0, and their shares of it: (B, heads, T) to (B, heads, T, 4).
 
-    It is minus the distance from the window's ends at the keys on its borders, and at the two keys
-    beside the centre the weights of the linear interpolation there; 0 elsewhere.
+    By p a window's place and size learn. It is minus the distance from the window's ends at the
+    keys on its borders, and at the two keys beside the centre the weights of the linear
+    interpolation there. A key may be several of these. Those outside 0 to `size` have a share of 0.
     """
     first, last, left = (centre - half).floor(), (centre + half).ceil(), centre.floor()
     places = torch.stack([first, last, left, left + 1], dim=3)
@@ -113,8 +108,7 @@ def emphasis(centre: Tensor, half: Tensor, size: int) -> Tensor:
         [first - (centre - half), centre + half - last, 1 - (centre - left), centre - left], dim=3
     )
     there = (places >= 0) & (places < size)
-    p = values.new_zeros(*centre.shape, size)
-    return p.scatter_add(3, places.clamp(0, size - 1).long(), values * there)
+    return places.clamp(0, size - 1).long(), values * there
 
 
 class DST(Network):

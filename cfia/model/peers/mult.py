@@ -115,21 +115,18 @@ class MulT(Network):
         return Output(self.classifier(z + self.residual(z)), z.new_zeros(0))
 
     def _masks(self, query: Sequences, keys: Sequences) -> dict[str, Tensor]:
-        """Hide padding, and of each utterance the keys too far ahead, alike for all heads."""
+        """Hide padding, and of each utterance the keys too far ahead."""
         if not self.shifted:
-            return {"key_padding_mask": beyond(keys)}
+            return {"hidden": beyond(keys)}
         hidden = future(query, keys) | beyond(keys).unsqueeze(1)  # (B, Tq, Tk)
         # Added to the logits: a boolean mask would be made into such a one in every layer.
         added = torch.zeros(hidden.shape, dtype=query.data.dtype, device=hidden.device)
-        added = added.masked_fill(hidden, -torch.inf)
-        return {"attn_mask": added.repeat_interleave(HEADS, dim=0)}
+        return {"added": added.masked_fill(hidden, -torch.inf)}
 
     def _own_masks(self, x: Sequences) -> dict[str, Any]:
         if not self.shifted:
-            return {"key_padding_mask": beyond(x)}
-        # Nothing within a length attends to what is beyond it.
-        causal = nn.Transformer.generate_square_subsequent_mask(x.data.shape[1], x.data.device)
-        return {"attn_mask": causal.to(x.data.dtype), "is_causal": True}
+            return {"hidden": beyond(x)}
+        return {"causal": True}  # nothing within a length attends to what is beyond it
 
 
 def future(query: Sequences, keys: Sequences) -> Tensor:

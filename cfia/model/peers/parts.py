@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from cfia.config import ModelConfig
 from cfia.model.encoder import InputLayer, Sequences, position_mask
 
 LAST_FREQUENCY = 10000.0  # of "Attention is all you need", section 3.5
+MOST_WEIGHTS = 2**24  # of attention that are made at once, 64 MiB in float32
+
+# Below what keeps torch's compiler away from it, which would be loaded for that.
+_checkpoint = inspect.unwrap(checkpoint)
 
 
 class Resized(InputLayer):
@@ -53,6 +60,37 @@ def sinusoids(y: Tensor) -> Tensor:
     return torch.where(even, angle.sin(), angle.cos()).to(y)
 
 
+def in_parts(
+    function: Callable[..., Tensor], tensors: Sequence[Tensor | None], weights: int
+) -> Tensor:
+    """Apply attention to a batch, some utterances at a time where all would take too much memory.
+
+    What it makes of a part is then made again for the gradient, dropout included, so that of the
+    (B, heads, Tq, Tk) of all layers one part of one is there at a time.
+
+    Args:
+        function: of parts of `tensors`.
+        tensors: (B, ...) each.
+        weights: how many weights of attention an utterance has, heads * Tq * Tk.
+    """
+    batch = next(tensor for tensor in tensors if tensor is not None)
+    rows = max(1, MOST_WEIGHTS // weights)
+    if len(batch) <= rows:
+        return function(*tensors)
+    divided = [
+        [None] * -(-len(batch) // rows) if tensor is None else torch.split(tensor, rows)
+        for tensor in tensors
+    ]
+    # Nothing would learn through what is made again of tensors that need no gradient.
+    learns = any(tensor is not None and tensor.requires_grad for tensor in tensors)
+    again = learns and torch.is_grad_enabled()
+    made = [
+        _checkpoint(function, *part, use_reentrant=True) if again else function(*part)
+        for part in zip(*divided, strict=True)
+    ]
+    return torch.cat(made)
+
+
 class Attention(nn.Module):
     """Multi-head attention from one sequence to another, keys and values at once."""
 
@@ -60,17 +98,49 @@ class Attention(nn.Module):
         super().__init__()
         self.heads = nn.MultiheadAttention(width, heads, dropout, batch_first=True)
 
-    def forward(self, query: Tensor, keys: Tensor, **masks: Any) -> Tensor:
-        """Attend from (B, Tq, K) to (B, Tk, K); the weights themselves are not made.
+    def forward(
+        self,
+        query: Tensor,
+        keys: Tensor,
+        *,
+        hidden: Tensor | None = None,
+        added: Tensor | None = None,
+        causal: bool = False,
+    ) -> Tensor:
+        """Attend from (B, Tq, K) to (B, Tk, K).
 
         Args:
-            masks: `key_padding_mask`, `attn_mask`, `is_causal` of `nn.MultiheadAttention`.
+            hidden: (B, Tk), the keys that nothing attends to.
+            added: (B, Tq, Tk), what is added to the logits of all heads.
+            causal: whether nothing attends to what follows it.
 
         Returns:
             (B, Tq, K). What is beyond the query's length must not be used.
         """
-        attended: Tensor = self.heads(query, keys, keys, need_weights=False, **masks)[0]
-        return attended
+        sizes = query.shape[1], keys.shape[1]
+        future = None
+        if causal:
+            future = nn.Transformer.generate_square_subsequent_mask(sizes[0], query.device)
+
+        def part(
+            query: Tensor, keys: Tensor, hidden: Tensor | None, added: Tensor | None
+        ) -> Tensor:
+            mask = future
+            if added is not None:
+                mask = added.repeat_interleave(self.heads.num_heads, dim=0)
+            attended: Tensor = self.heads(
+                query,
+                keys,
+                keys,
+                key_padding_mask=hidden,
+                attn_mask=mask,
+                is_causal=causal,
+                need_weights=False,
+            )[0]
+            return attended
+
+        weights = self.heads.num_heads * sizes[0] * sizes[1]
+        return in_parts(part, (query, keys, hidden, added), weights)
 
 
 class AttentionLayer(nn.Module):

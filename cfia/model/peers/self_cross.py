@@ -61,7 +61,7 @@ class SelfCross(Network):
             keys = other if self.cross else name
             hidden = beyond(batch[keys])
             layer = self.attentions[name]
-            attended = layer(states[name], states[keys], key_padding_mask=hidden)
+            attended = layer(states[name], states[keys], hidden=hidden)
             means.append(mean(attended, batch[name]))
         u_a, u_t = means
         statistics = torch.cat([(u_a + u_t) / 2, (u_a - u_t).abs() / math.sqrt(2)], dim=1)
