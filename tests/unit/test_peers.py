@@ -133,6 +133,25 @@ def test_one_frame_and_one_token_are_enough_to_learn(system: str) -> None:
     model.zero_grad()
 
 
+@pytest.mark.parametrize("system", SYSTEMS)
+def test_it_runs_in_bfloat16(system: str) -> None:
+    model = network(system)
+    values = batch({name: [9, 4] for name in model.encoders})
+    for x in values.values():
+        x.data = x.data.float()
+    model.float()
+    try:
+        wanted = model(values).logits
+        with torch.autocast("cpu", torch.bfloat16):
+            found = model(values).logits
+        found.float().square().sum().backward()
+    finally:
+        model.double()
+        model.zero_grad()
+    atol = 0.1 * float(wanted.detach().abs().max())
+    torch.testing.assert_close(found.float(), wanted, rtol=0.1, atol=atol)
+
+
 @pytest.mark.parametrize(
     ("system", "options"),
     [

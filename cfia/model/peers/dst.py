@@ -49,7 +49,10 @@ class WindowedAttention(nn.Module):
         """Map (B, T, K), all but the `hidden` (B, T) its own keys, to (B, T, K)."""
         assert keys is x
         q, k, v = self.qkv(x).chunk(3, dim=2)
-        offset, duration = self.window(q).transpose(1, 2).chunk(2, dim=1)  # (B, heads, T)
+        window = self.window(q).transpose(1, 2)
+        # Places of frames have no room in the bfloat16 of autocast.
+        window = window.to(torch.promote_types(window.dtype, torch.float32))
+        offset, duration = window.chunk(2, dim=1)  # (B, heads, T)
         centre = torch.arange(x.shape[1], device=x.device) + LENGTH * offset.tanh()
         half = LENGTH * duration.sigmoid()
         q, k, v = (part.unflatten(2, (HEADS, -1)).transpose(1, 2) for part in (q, k, v))
@@ -86,7 +89,8 @@ def attend_in_windows(
     logits = q @ k.transpose(2, 3) / math.sqrt(q.shape[3])
     if emphasise:
         places, values = emphasis(centre, half, k.shape[2])
-        logits = logits.scatter_add(3, places, values * logits.gather(3, places))
+        added = values * logits.gather(3, places)
+        logits = logits.scatter_add(3, places, added.to(logits.dtype))
     key = torch.arange(k.shape[2], device=q.device)
     first, last = (centre - half).floor().unsqueeze(3), (centre + half).ceil().unsqueeze(3)
     # In place: of all that is (B, heads, T, T) there is no more than must be.
