@@ -1,7 +1,7 @@
 """Typed configuration: dataclasses, filled from YAML files and from `key=value` overrides.
 
 A configuration is flat: every key of `ModelConfig` and `TrainConfig` is a key of the YAML file;
-conf/README.md explains them all. Later sources win:
+conf/README.md explains them all. Some networks have keys of their own (`OWN`). Later sources win:
 
     the defaults below < the recipe's conf/train.yaml < the system's YAML < --train_args
 
@@ -13,16 +13,15 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import math
-import typing
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from cfia.errors import UserError
 from cfia.files import read_yaml
 from cfia.installation import CONF
+from cfia.key_values import ABOVE_0, BELOW_1, FROM_0, FROM_1, ODD, checked
 from cfia.shapes import type_hints
 
 # The networks by the name that `network:` gives them; a new one is a line here (cfia/README.md).
@@ -33,30 +32,30 @@ NETWORKS = {
     "one_share": "cfia.model.constant_gate.ConstantGate",
     "share_per_f": "cfia.model.constant_gate.ConstantGatePerFeature",
     "late_fusion": "cfia.model.late_fusion.LateFusion",
+    "superb": "cfia.model.peers.superb.Superb",
+    "memocmt": "cfia.model.peers.memocmt.MemoCMT",
+    "merbench": "cfia.model.peers.merbench.MERBench",
+    "self_cross": "cfia.model.peers.self_cross.SelfCross",
+    "mult": "cfia.model.peers.mult.MulT",
+    "cmt_sa": "cfia.model.peers.cmt_sa.CMTSA",
+    "dst": "cfia.model.peers.dst.DST",
+    "mmer": "cfia.model.peers.mmer.MMER",
 }
-
-MOST = 10**9  # of whole numbers: larger ones overflow somewhere in torch, or never end
 
 SHARED = CONF / "systems"
 
 
-class Range(NamedTuple):
-    """The numbers that are legal for a key: in words, and as a test."""
-
-    words: str
-    holds: Callable[[float], bool]
-
-
-FROM_1 = Range("1 and more", lambda value: value >= 1)
-ABOVE_0 = Range("above 0", lambda value: value > 0)
-FROM_0 = Range("0 and more", lambda value: value >= 0)
-BELOW_1 = Range("0 to below 1", lambda value: 0 <= value < 1)
-ODD = Range("odd: 1, 3, 5, ...", lambda value: value >= 1 and value % 2 == 1)
-
-
 @dataclass(frozen=True)
 class ModelConfig:
-    """The network and its loss. The defaults are the configuration `cfia_net`."""
+    """The network and its loss. The defaults are the configuration `cfia_net`.
+
+    Attributes:
+        takes: which modalities the network can be trained on: "any", "both", or "one" alone.
+        multiple: of what `hidden` must be a multiple, for the heads of an attention.
+    """
+
+    takes = "any"
+    multiple = 1
 
     network: str = "cfia"  # one of NETWORKS
     # Input
@@ -91,14 +90,97 @@ class ModelConfig:
 
 
 @dataclass(frozen=True)
+class SuperbConfig(ModelConfig):
+    """The keys of `network: superb`."""
+
+    frame_pool: Literal["mean", "asp"] = "mean"
+
+
+@dataclass(frozen=True)
+class MemoCMTConfig(ModelConfig):
+    """The keys of `network: memocmt`."""
+
+    takes, multiple = "both", 8
+    hidden: Annotated[int, FROM_1] = 768
+    pool: Literal["min", "mean", "max", "first"] = "min"
+
+
+@dataclass(frozen=True)
+class MERBenchConfig(ModelConfig):
+    """The keys of `network: merbench`."""
+
+    takes, multiple = "both", 2
+    fusion: Literal["attention", "lmf"] = "attention"
+
+
+@dataclass(frozen=True)
+class SelfCrossConfig(ModelConfig):
+    """The keys of `network: self_cross`."""
+
+    takes, multiple = "both", 3  # six heads share both directions
+    hidden: Annotated[int, FROM_1] = 60
+    attention: Literal["self", "cross"] = "self"
+
+
+@dataclass(frozen=True)
+class MulTConfig(ModelConfig):
+    """The keys of `network: mult`."""
+
+    takes, multiple = "both", 5
+    hidden: Annotated[int, FROM_1] = 30
+    future_mask: Literal["shifted", "none"] = "shifted"
+
+
+@dataclass(frozen=True)
+class CMTSAConfig(ModelConfig):
+    """`network: cmt_sa` has no keys of its own."""
+
+    takes, multiple = "both", 10
+    hidden: Annotated[int, FROM_1] = 140
+
+
+@dataclass(frozen=True)
+class DSTConfig(ModelConfig):
+    """`network: dst` has no keys of its own."""
+
+    takes = "one"
+
+
+@dataclass(frozen=True)
+class MMERConfig(ModelConfig):
+    """`network: mmer` has no keys of its own."""
+
+    takes, multiple = "both", 12
+    hidden: Annotated[int, FROM_1] = 768
+
+
+# The configurations of networks that have keys of their own, or do not take all modalities.
+OWN: dict[str, type[ModelConfig]] = {
+    "superb": SuperbConfig,
+    "memocmt": MemoCMTConfig,
+    "merbench": MERBenchConfig,
+    "self_cross": SelfCrossConfig,
+    "mult": MulTConfig,
+    "cmt_sa": CMTSAConfig,
+    "dst": DSTConfig,
+    "mmer": MMERConfig,
+}
+
+
+@dataclass(frozen=True)
 class TrainConfig:
     """Optimisation and selection; what the paper says, and our choice where it is silent."""
 
-    optimizer: Literal["adam", "rmsprop"] = "adam"
+    optimizer: Literal["adam", "adamw", "rmsprop", "sgd"] = "adam"
     lr: Annotated[float, ABOVE_0] = 1e-4
     weight_decay: Annotated[float, FROM_0] = 0.0
-    momentum: Annotated[float, BELOW_1] = 0.9  # of rmsprop
-    schedule: Literal["constant", "cosine", "plateau", "cyclic"] = "constant"
+    momentum: Annotated[float, BELOW_1] = 0.9  # of rmsprop and sgd
+    schedule: Literal["constant", "cosine", "plateau", "cyclic", "step"] = "constant"
+    lr_min: Annotated[float, FROM_0] = 0.0  # where cosine ends
+    # plateau: to a tenth after more than so many epochs without a better one; 0: patience // 3
+    plateau_patience: Annotated[int, FROM_0] = 0
+    plateau_by: Literal["ua", "loss"] = "ua"
+    step_epochs: Annotated[int, ABOVE_0] = 30  # step: to a tenth after every so many
     # cyclic: from lr to lr_max in cycle_epochs and back, the momentum to momentum_min and back
     lr_max: Annotated[float, ABOVE_0] = 1e-3
     cycle_epochs: Annotated[int, ABOVE_0] = 10
@@ -108,14 +190,15 @@ class TrainConfig:
     # ones, changes every epoch. none: any ones, as always with `mask: none`, which pads them all.
     batch_by: Literal["length", "none"] = "length"
     epochs: Annotated[int, ABOVE_0] = 100
-    patience: Annotated[int, ABOVE_0] = 15  # epochs without a better validation UA
+    patience: Annotated[int, ABOVE_0] = 15  # epochs without a better validation score
+    best_by: Literal["ua", "wa", "loss"] = "ua"  # on the validation part, and so is `patience`
     # bf16: matrix products in bfloat16 (autocast), for GPUs; the Bi-GRU and posteriors in float32
     precision: Literal["float32", "bf16"] = "float32"
     clip_grad: Annotated[float, FROM_0] = 0.0  # largest norm of the gradient; 0: no clipping
     class_weights: Literal["none", "balanced"] = "none"
 
 
-Section = TypeVar("Section", ModelConfig, TrainConfig)
+Section = TypeVar("Section", bound=ModelConfig | TrainConfig)
 
 
 @dataclass(frozen=True)
@@ -137,8 +220,10 @@ def build(values: Mapping[str, Any], source: str = "the configuration") -> Confi
         UserError: an unknown key, a value of the wrong type or outside the legal ones; the
             message names `source` and lists what is legal.
     """
-    checked = check(values, source)
-    config = Config(_section(ModelConfig, checked), _section(TrainConfig, checked))
+    network = values.get("network")
+    kind = OWN.get(network, ModelConfig) if isinstance(network, str) else ModelConfig
+    found = _check(values, _hints(kind, TrainConfig), source)
+    config = Config(_section(kind, found), _section(TrainConfig, found))
     _check_together(config, source)
     return config
 
@@ -151,20 +236,35 @@ def _section(section: type[Section], checked: Mapping[str, Any]) -> Section:
 def check(values: Mapping[str, Any], source: str) -> dict[str, Any]:
     """Check keys and values, each by itself, and give the values the types of their keys.
 
-    The standard library is enough, so that `--train_args` is checked before any environment exists.
+    A key of any network is legal here. The standard library is enough, so that `--train_args` is
+    checked before any environment exists.
 
     Raises:
         UserError: as `build`.
     """
-    hints: dict[str, Any] = {}
-    for section in (ModelConfig, TrainConfig):
-        hints |= type_hints(section, extras=True)
+    return _check(values, _hints(ModelConfig, *OWN.values(), TrainConfig), source)
+
+
+def _check(values: Mapping[str, Any], hints: Mapping[str, Any], source: str) -> dict[str, Any]:
     for key in values:
         if key not in hints:
-            raise UserError(
-                f"{source}: unknown key {key!r}; the keys are {', '.join(sorted(hints))}"
-            )
-    return {key: _checked(key, value, hints[key], source) for key, value in values.items()}
+            raise UserError(f"{source}: {_unknown(key, hints)}")
+    return {key: checked(key, value, hints[key], source, NETWORKS) for key, value in values.items()}
+
+
+def _hints(*sections: Any) -> dict[str, Any]:
+    """Give the types of all keys; no two networks have a key of one name."""
+    found: dict[str, Any] = {}
+    for section in sections:
+        found |= type_hints(section, extras=True)
+    return found
+
+
+def _unknown(key: str, hints: Iterable[str]) -> str:
+    owners = [name for name, kind in OWN.items() if key in _hints(kind)]
+    if owners:
+        return f"{key} is a key of `network: {' or '.join(owners)}` alone; leave it out"
+    return f"unknown key {key!r}; the keys are {', '.join(sorted(hints))}"
 
 
 def load(files: Iterable[Path], overrides: Iterable[str] = ()) -> Config:
@@ -229,52 +329,31 @@ def as_override(key: str, value: Any) -> str:
     return f"{key}={value if isinstance(value, str) else json.dumps(value)}"
 
 
-def _checked(key: str, value: Any, hint: Any, source: str) -> Any:
-    """Convert a value to the type of its key, or refuse it."""
-    if key == "network" or typing.get_origin(hint) is Literal:
-        legal = typing.get_args(hint) or tuple(NETWORKS)
-        # YAML reads a bare `none` as a string, but `null` and `~` as None.
-        if value not in legal:
-            raise UserError(f"{source}: {key} is {value!r}; legal values are {', '.join(legal)}")
-        return value
-    if typing.get_origin(hint) is list:
-        if not isinstance(value, list):
-            raise UserError(
-                f"{source}: {key} is {value!r}; expected a list such as [5e-4, 3e-4, 1e-4]"
-            )
-        kind, legal = typing.get_args(typing.get_args(hint)[0])
-        return [_number(key, item, kind, legal, source) for item in value]
-    kind, legal = typing.get_args(hint)
-    return _number(key, value, kind, legal, source)
+def check_modalities(model: ModelConfig, modalities: Collection[str]) -> None:
+    """Refuse a network that cannot be trained on these modalities, of "audio" and "text".
 
-
-def _number(
-    key: str, value: Any, kind: type[int] | type[float], legal: Range, source: str
-) -> int | float:
-    number = _as_float(value)
-    if not math.isfinite(number) or (kind is int and not number.is_integer()):
-        expected = "a whole number" if kind is int else "a number"
-        raise UserError(f"{source}: {key} is {value!r}; expected {expected}, {legal.words}")
-    if not legal.holds(number):
-        raise UserError(f"{source}: {key} is {kind(number)}; legal values are {legal.words}")
-    if kind is int and number > MOST:
-        raise UserError(f"{source}: {key} is {value!r}; the largest legal value is {MOST}")
-    return kind(number)
-
-
-def _as_float(value: Any) -> float:
-    """Give a number as a float, and NaN for what is none."""
-    # YAML 1.1 takes 1e-4, without a dot, for a string: a trap that every recipe falls into.
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        return math.nan
-    try:
-        return float(value)
-    except (ValueError, OverflowError):
-        return math.nan
+    Raises:
+        UserError: it says on which it can.
+    """
+    if model.takes == "both" and len(modalities) == 1:
+        raise UserError(
+            f"`network: {model.network}` takes audio and text together; give --systems "
+            "<config>_audio_text"
+        )
+    if model.takes == "one" and len(modalities) > 1:
+        raise UserError(
+            f"`network: {model.network}` takes one modality; give --systems <config>_audio or "
+            "<config>_text"
+        )
 
 
 def _check_together(config: Config, source: str) -> None:
     model, train = config.model, config.train
+    if model.hidden % model.multiple:
+        raise UserError(
+            f"{source}: hidden is {model.hidden}; with `network: {model.network}` it is a multiple "
+            f"of {model.multiple}"
+        )
     modules = model.n_modules if model.network == "cfia" else 0
     pairs = modules * (modules - 1) // 2  # of a deeper and a shallower one
     if len(model.consistency) not in (0, pairs):
@@ -285,11 +364,13 @@ def _check_together(config: Config, source: str) -> None:
     ascending = []
     if train.schedule == "cyclic":
         ascending.append(("lr", "lr_max"))
-        if train.optimizer == "rmsprop":
+        if train.optimizer in ("rmsprop", "sgd"):
             ascending.append(("momentum_min", "momentum"))
+    if train.schedule == "cosine":
+        ascending.append(("lr_min", "lr"))
     for low, high in ascending:
         if getattr(train, low) > getattr(train, high):
             raise UserError(
                 f"{source}: {low} is {getattr(train, low)}, above {high} {getattr(train, high)}; "
-                "with `schedule: cyclic` it must not be"
+                f"with `schedule: {train.schedule}` it must not be"
             )

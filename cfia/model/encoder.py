@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -87,7 +87,7 @@ class LayerSum(nn.Module):
 
 
 class InputLayer(nn.Module):
-    """Normalisation of frozen features, and the sum of their layers.
+    """Normalisation of frozen features, and the sum of their layers; with nothing behind it here.
 
     Args:
         dim: the width of a frame.
@@ -105,9 +105,13 @@ class InputLayer(nn.Module):
         summed: Tensor = self.layer_sum(self.normaliser(x))
         return summed
 
+    def forward(self, x: Sequences) -> Tensor:
+        """Map (B, T, D) to (B, T, K), exactly 0 beyond each length."""
+        return self.prepare(x)
 
-class Encoder(InputLayer):
-    """Normalisation, Bi-GRU and `Linear(2H -> C*F)` of one modality (section 2.1)."""
+
+class BiGRU(InputLayer):
+    """Normalisation and Bi-GRU of one modality."""
 
     def __init__(self, dim: int, config: ModelConfig, layers: int = 1):
         super().__init__(dim, config, layers)
@@ -115,10 +119,13 @@ class Encoder(InputLayer):
         self.max_frames = config.max_frames
         dim //= layers
         self.gru = nn.GRU(dim, config.hidden, config.layers, batch_first=True, bidirectional=True)
-        self.linear = nn.Linear(2 * config.hidden, config.channels * config.features)
 
     def forward(self, x: Sequences) -> Tensor:
-        """Encode (B, T, D) as (B, T', C*F).
+        """Map (B, T, D) to the states (B, T', 2H); see `of_states`."""
+        return self.of_states(x, lambda states: states)
+
+    def of_states(self, x: Sequences, then: Callable[[Tensor], Tensor]) -> Tensor:
+        """Map (B, T, D) to the states (..., 2H), and these by `then` to (B, T', K).
 
         With `mask: full`, T' = T, nothing is computed on padding, and the output is exactly 0
         beyond each length. With `mask: none`, input padded with zeros to T' = `max_frames` goes
@@ -129,8 +136,8 @@ class Encoder(InputLayer):
         size = data.shape[1] if self.masked else self.max_frames
         if data.device.type == "cpu":
             ragged = bigru(self.gru, rows(data, x.lengths), lengths, x.lengths)
-            return padded(self.linear(ragged), lengths, size)
-        y: Tensor = self.linear(self._by_cudnn(data, lengths, size))
+            return padded(then(ragged), lengths, size)
+        y = then(self._by_cudnn(data, lengths, size))
         return y * x.valid().unsqueeze(2) if self.masked else y
 
     def _by_cudnn(self, data: Tensor, lengths: Tensor, size: int) -> Tensor:
@@ -138,11 +145,23 @@ class Encoder(InputLayer):
         # Autocast would run it in float16, whose small gradients vanish, whatever it is asked for.
         with torch.autocast(data.device.type, enabled=False):
             data = nn.functional.pad(
-                data.to(self.linear.weight.dtype), (0, 0, 0, size - data.shape[1])
+                data.to(next(self.gru.parameters()).dtype), (0, 0, 0, size - data.shape[1])
             )
             packed = pack_padded_sequence(data, lengths, batch_first=True, enforce_sorted=False)
             states = self.gru(packed)[0]
         return pad_packed_sequence(states, batch_first=True, total_length=size)[0]
+
+
+class Encoder(BiGRU):
+    """Normalisation, Bi-GRU and `Linear(2H -> C*F)` of one modality (section 2.1)."""
+
+    def __init__(self, dim: int, config: ModelConfig, layers: int = 1):
+        super().__init__(dim, config, layers)
+        self.linear = nn.Linear(2 * config.hidden, config.channels * config.features)
+
+    def forward(self, x: Sequences) -> Tensor:
+        """Encode (B, T, D) as (B, T', C*F); see `of_states`."""
+        return self.of_states(x, self.linear)
 
 
 def encoders(
@@ -156,6 +175,11 @@ def encoders(
     return nn.ModuleDict(
         {name: kind(dim, config, counts.get(name, 1)) for name, dim in dims.items()}
     )
+
+
+def widths(dims: Mapping[str, int], layers: Layers = None) -> dict[str, int]:
+    """Give the width of each modality's frames behind an `InputLayer`."""
+    return {name: dim // (layers or {}).get(name, 1) for name, dim in dims.items()}
 
 
 def stretch_to_frames(y: Tensor, lengths: Tensor, targets: Tensor, size: int) -> Tensor:

@@ -261,19 +261,23 @@ def _check_configurations(request: Request) -> None:
     if request.study is None and importlib.util.find_spec("yaml") is not None:
         for system in systems:
             files = request.config_files(system.config)
-            read_config(files, request.overrides(), request.options)
+            read_config(files, request.overrides(), request.options, system.modalities)
 
 
 def read_config(
-    files: Iterable[Path], overrides: Iterable[str], values: Mapping[str, str]
+    files: Iterable[Path],
+    overrides: Iterable[str],
+    values: Mapping[str, str],
+    modalities: Collection[str],
 ) -> config.Config:
-    """Read a configuration, and check that it goes with the options that it is trained under.
+    """Read a configuration, and check that it goes with what it is trained on, and how.
 
     Raises:
-        UserError: as `cfia.config.load`; or its schedule needs a validation part, and there is
-            none.
+        UserError: as `cfia.config.load` and `cfia.config.check_modalities`; or its schedule needs a
+            validation part, and there is none.
     """
     loaded = config.load(files, overrides)
+    config.check_modalities(loaded.model, modalities)
     not_scored = values["validation"] == "none" and values["selection"] != "test"
     if loaded.train.schedule == "plateau" and not_scored:
         raise UserError(

@@ -73,7 +73,8 @@ class StudyPlan:
                 self.entries.append(self._entry(row))
         if self.study.name:  # of a plain run they are read with its options
             for planned in self.experiments:
-                read_config(planned.files, planned.overrides, planned.options)
+                modalities = [dump.modality for dump in planned.dumps]
+                read_config(planned.files, planned.overrides, planned.options, modalities)
 
     @property
     def tag(self) -> str:

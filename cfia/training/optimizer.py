@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterable
+from typing import Literal
 
 import torch
 from torch import nn
-from torch.optim import Adam, Optimizer, RMSprop
-from torch.optim.lr_scheduler import CosineAnnealingLR, CyclicLR, LRScheduler, ReduceLROnPlateau
+from torch.optim import SGD, Adam, AdamW, Optimizer, RMSprop
+from torch.optim.lr_scheduler import (
+    CosineAnnealingLR,
+    CyclicLR,
+    LRScheduler,
+    ReduceLROnPlateau,
+    StepLR,
+)
 
 from cfia.config import TrainConfig
 
@@ -31,17 +38,27 @@ class _Adam(_Eager, Adam):
     step = torch.no_grad()(inspect.unwrap(Adam.step))
 
 
+class _AdamW(_Eager, AdamW):
+    step = torch.no_grad()(inspect.unwrap(AdamW.step))
+
+
+class _SGD(_Eager, SGD):
+    step = torch.no_grad()(inspect.unwrap(SGD.step))
+
+
 class _RMSprop(_Eager, RMSprop):
     step = torch.no_grad()(inspect.unwrap(RMSprop.step))
 
 
 def make_optimizer(parameters: Iterable[nn.Parameter], config: TrainConfig) -> Optimizer:
     """Make the optimiser `config.optimizer`, at the initial learning rate."""
-    if config.optimizer == "rmsprop":
-        return _RMSprop(
+    if config.optimizer in ("rmsprop", "sgd"):
+        moving = _SGD if config.optimizer == "sgd" else _RMSprop
+        return moving(
             parameters, config.lr, momentum=config.momentum, weight_decay=config.weight_decay
         )
-    return _Adam(parameters, config.lr, weight_decay=config.weight_decay)
+    adaptive = _AdamW if config.optimizer == "adamw" else _Adam
+    return adaptive(parameters, config.lr, weight_decay=config.weight_decay)
 
 
 def make_scheduler(optimizer: Optimizer, config: TrainConfig) -> LRScheduler | None:
@@ -49,32 +66,37 @@ def make_scheduler(optimizer: Optimizer, config: TrainConfig) -> LRScheduler | N
 
     All of them step once an epoch. "cyclic" is the triangular policy of Smith (2017): from `lr`
     to `lr_max` in `cycle_epochs` epochs, back in as many, and so on, while the momentum of RMSprop
-    falls from `momentum` to `momentum_min` and rises again.
+    or SGD falls from `momentum` to `momentum_min` and rises again.
     """
     if config.schedule == "cosine":
-        return CosineAnnealingLR(optimizer, config.epochs)
+        return CosineAnnealingLR(optimizer, config.epochs, config.lr_min)
     if config.schedule == "plateau":
-        return ReduceLROnPlateau(optimizer, mode="max", patience=config.patience // 3)
+        mode: Literal["min", "max"] = "min" if config.plateau_by == "loss" else "max"
+        patience = config.plateau_patience or config.patience // 3
+        return ReduceLROnPlateau(optimizer, mode, patience=patience)
+    if config.schedule == "step":
+        return StepLR(optimizer, config.step_epochs)
     if config.schedule == "cyclic":
         return CyclicLR(
             optimizer,
             base_lr=config.lr,
             max_lr=config.lr_max,
             step_size_up=config.cycle_epochs,
-            cycle_momentum=config.optimizer == "rmsprop",
+            cycle_momentum="momentum" in optimizer.defaults,
             base_momentum=config.momentum_min,
             max_momentum=config.momentum,
         )
     return None
 
 
-def step_epoch(scheduler: LRScheduler | None, ua: float | None) -> None:
-    """Move a schedule on after an epoch whose validation UA was `ua`, where there is a part for it.
+def step_epoch(scheduler: LRScheduler | None, score: float | None) -> None:
+    """Move a schedule on after an epoch with this score on the validation part, if there is one.
 
-    "plateau" does not go without (`cfia.study.request.read_config`).
+    "plateau" takes what `plateau_by` says, and does not go without
+    (`cfia.study.request.read_config`).
     """
     if isinstance(scheduler, ReduceLROnPlateau):
-        assert ua is not None
-        scheduler.step(ua)
+        assert score is not None
+        scheduler.step(score)
     elif scheduler is not None:
         scheduler.step()

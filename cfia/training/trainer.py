@@ -35,6 +35,8 @@ log = logging.getLogger(__name__)
 WITHIN_EPOCH = "within_epoch.pt"  # the checkpoint in the middle of an epoch; removed at its end
 BATCHES_READ_AT_ONCE = 16  # losses that are copied from a GPU at once; see `EpochTotals`
 
+_WORDS = {"ua": "UA", "wa": "WA", "loss": "loss"}  # of `best_by`
+
 # Rows of history.csv, in the order of its columns.
 Row = dict[str, float]
 
@@ -120,7 +122,7 @@ class Trainer:
         row |= self._scores()
         self.history.append(row)
         # 4. Move the schedule on, before the checkpoint, which holds its state for the next epoch.
-        step_epoch(self.scheduler, row.get("valid_ua"))
+        step_epoch(self.scheduler, row.get(f"valid_{self.inputs.config.train.plateau_by}"))
         # 5. Write the checkpoints: a job that is killed after this does not repeat the epoch.
         self._write()
         board.add(row, epoch)
@@ -179,10 +181,12 @@ class Trainer:
         return EpochTotals(every=1 if self.inputs.device.type == "cpu" else BATCHES_READ_AT_ONCE)
 
     def _best(self) -> int:
-        """Select the epoch of the best UA, ties by the lower loss, then the earlier one."""
+        """Select the best epoch by `best_by`, ties by the lower loss, then the earlier one."""
         if self.inputs.selection == "last":
             return len(self.history)
-        keys = [(-row["valid_ua"], row["valid_loss"]) for row in self.history]
+        by = self.inputs.config.train.best_by
+        best = [row["valid_loss"] if by == "loss" else -row[f"valid_{by}"] for row in self.history]
+        keys = [(value, row["valid_loss"]) for value, row in zip(best, self.history, strict=True)]
         return keys.index(min(keys)) + 1
 
     def _out_of_patience(self) -> bool:
@@ -196,7 +200,8 @@ class Trainer:
         if self.inputs.select is not None:
             part = f"test ({ORACLE})" if self.oracle else "valid"
             scores = f"{part} loss {row['valid_loss']:.4f} WA {row['valid_wa']:.2f} "
-            scores += f"UA {row['valid_ua']:.2f}  best UA at epoch {self._best()}  "
+            by = self.inputs.config.train.best_by
+            scores += f"UA {row['valid_ua']:.2f}  best {_WORDS[by]} at epoch {self._best()}  "
         log.info(
             "epoch %d/%d  loss %.4f  consistency %.1e of the gradient  %s%.1f s an epoch, at most "
             "%s left",

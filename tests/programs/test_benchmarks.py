@@ -121,3 +121,16 @@ def test_runs_with_several_jobs_at_a_time(tmp_path: Path) -> None:
     one, two = (row["seconds"] for row in figures)
     assert 1 < one + two < took, "each starts Python and loads torch for five folds"
     assert [row["faster"] for row in figures] == [1, pytest.approx(one / two)]
+
+
+def test_peers(tmp_path: Path) -> None:
+    options = ["--scale", "0.03", "--batches", "1", "--systems", "cfia_net", "superb"]
+    printed, figures, took = run("bench_peers", tmp_path, *options)
+    assert [row["system"] for row in figures] == ["cfia_net", "superb"]
+    assert figures[0]["times_cfia_net"] == 1
+    for row in figures:
+        assert row["cpu"] < 2 * row["seconds"] + 1
+        assert row["seconds"] / (4425 / 32) < took / 4, "of two steps in each of two processes"
+        assert 100 < row["peak_mib"] < 10_000
+        assert f"peak {row['peak_mib']:5.0f} MiB" in printed
+    assert figures[1]["weights"] < figures[0]["weights"]

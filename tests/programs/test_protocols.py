@@ -170,6 +170,22 @@ def test_the_log_says_where_validation_shares_speakers(
 
 def test_a_schedule_that_needs_validation_does_not_go_without() -> None:
     files, overrides = [SYSTEMS / "cfia_net.yaml"], ["schedule=plateau"]
-    read_config(files, overrides, {"validation": "none", "selection": "test"})
+    read_config(files, overrides, {"validation": "none", "selection": "test"}, ["audio"])
     with pytest.raises(UserError, match="`schedule: plateau` needs validation scores"):
-        read_config(files, overrides, {"validation": "none", "selection": "last"})
+        read_config(files, overrides, {"validation": "none", "selection": "last"}, ["audio"])
+
+
+@pytest.mark.parametrize(
+    ("system", "refused", "taken", "sentence"),
+    [
+        ("memocmt", ["audio"], ["audio", "text"], "takes audio and text together; give --systems"),
+        ("dst", ["audio", "text"], ["text"], "takes one modality; give --systems <config>_audio"),
+    ],
+)
+def test_a_network_that_does_not_take_a_modality_is_refused(
+    system: str, refused: list[str], taken: list[str], sentence: str
+) -> None:
+    files, options = [SYSTEMS / f"{system}.yaml"], {"validation": "random20", "selection": "valid"}
+    read_config(files, [], options, taken)
+    with pytest.raises(UserError, match=f"`network: {system}` {sentence}"):
+        read_config(files, [], options, refused)

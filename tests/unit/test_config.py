@@ -105,6 +105,17 @@ def test_flat_configuration_reads_back(tmp_path: Path) -> None:
         ({"mask": False}, "mask is False; legal values are full, none"),
         ({"n_modules": 2}, "2 CFIA modules have 1 pairs for the consistency loss"),
         ({"network": "concat"}, "0 CFIA modules have 0 pairs"),
+        ({"pool": "min"}, "pool is a key of `network: memocmt` alone; leave it out"),
+        ({"network": "mult", "pool": "min"}, "pool is a key of `network: memocmt` alone"),
+        ({"network": "memocmt", "pool": "asp"}, "pool is 'asp'; legal values are min, mean, max,"),
+        (
+            {"network": "mult", "hidden": 32, "consistency": []},
+            "hidden is 32; with `network: mult` it is a multiple of 5",
+        ),
+        (
+            {"schedule": "cosine", "lr": 1e-4, "lr_min": 1e-3},
+            "lr_min is 0.001, above lr 0.0001; with `schedule: cosine`",
+        ),
     ],
 )
 def test_mistakes_are_named(values: dict[str, object], expected: str) -> None:
@@ -117,7 +128,7 @@ def test_mistakes_are_named(values: dict[str, object], expected: str) -> None:
     ("text", "value"),
     [
         ("lr=5e-4", 5e-4), ("epochs=1e2", 100), ("epochs=010", 10), ("align=pad", "pad"),
-        ("mask=none", "none"), ("consistency=[]", []),
+        ("mask=none", "none"), ("consistency=[]", []), ("pool=min", "min"),
         ("consistency=[ .5, 1e-3,0 ]", [0.5, 1e-3, 0]),
     ],
 )  # fmt: skip

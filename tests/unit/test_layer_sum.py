@@ -17,6 +17,7 @@ from cfia.model.encoder import Encoder, LayerSum, Sequences
 from cfia.training import checkpoint
 from tests.support.experiment import command, frontend, make, mark_again, plan
 from tests.support.killed import killed_at_checkpoint
+from tests.support.networks import hidden, taken
 
 SMALL = {"hidden": 8, "channels": 4, "features": 3}
 KEY = "encoders.audio.layer_sum.weights"
@@ -52,8 +53,10 @@ def test_it_stands_behind_the_normalisation_of_each_dimension() -> None:
 
 @pytest.mark.parametrize("network", sorted(NETWORKS))
 def test_its_weights_learn_and_one_layer_adds_none(network: str) -> None:
-    config = build({**SMALL, "network": network, "consistency": []}).model
-    model = registry.build({"audio": 6, "text": 5}, 4, config, {"audio": 3, "text": 1})
+    small = {**SMALL, "hidden": hidden(network, 8), "dropout": 0}
+    config = build({**small, "network": network, "consistency": []}).model
+    dims = taken(network, {"audio": 6, "text": 5})
+    model = registry.build(dims, 4, config, {"audio": 3, "text": 1})
     batch = {
         "audio": Sequences(torch.randn(2, 7, 6), torch.tensor([7, 7])),
         "text": Sequences(torch.randn(2, 4, 5), torch.tensor([4, 4])),
@@ -63,9 +66,9 @@ def test_its_weights_learn_and_one_layer_adds_none(network: str) -> None:
     assert gradient is not None
     assert (gradient != 0).all()
     torch.manual_seed(0)
-    plain = registry.build({"audio": 6}, 4, config)
+    plain = registry.build(dims, 4, config)
     torch.manual_seed(0)
-    one = registry.build({"audio": 6}, 4, config, {"audio": 1})
+    one = registry.build(dims, 4, config, {"audio": 1})
     assert [name for name in plain.state_dict() if "layer_sum" in name] == []
     for (name, weight), (key, other) in zip(
         plain.state_dict().items(), one.state_dict().items(), strict=True

@@ -44,7 +44,7 @@ def rates(**options: Any) -> list[tuple[float, float]]:
         momentum = group["momentum"] if "momentum" in group else group["betas"][0]
         found.append((group["lr"], momentum))
         step(optimizer, weight)
-        step_epoch(scheduler, ua=min(epoch, 2))
+        step_epoch(scheduler, score=min(epoch, 2))
     return found
 
 
@@ -81,6 +81,22 @@ def test_other_schedules() -> None:
     np.testing.assert_allclose(found, plateau)
 
 
+def test_step_is_a_staircase_and_cosine_ends_where_it_is_told() -> None:
+    lr = 1e-3
+    found = [r for r, _ in rates(lr=lr, schedule="step", step_epochs=5)]
+    np.testing.assert_allclose(found, [lr] * 5 + [lr / 10] * 5 + [lr / 100] * 2)
+    found = [r for r, _ in rates(lr=lr, lr_min=4e-4, schedule="cosine")]
+    shares = [(1 + math.cos(math.pi * k / EPOCHS)) / 2 for k in range(EPOCHS)]
+    np.testing.assert_allclose(found, [4e-4 + 6e-4 * share for share in shares])
+
+
+def test_plateau_by_loss_waits_as_long_as_it_is_told() -> None:
+    # What is better of a UA is worse of a loss: here no epoch is better than the first.
+    options = {"schedule": "plateau", "plateau_by": "loss", "plateau_patience": 4, "lr": 1e-3}
+    found = [r for r, _ in rates(**options)]
+    np.testing.assert_allclose(found, [1e-3] * 6 + [1e-4] * 5 + [1e-5])
+
+
 def test_cyclic_leaves_the_betas_of_adam_alone() -> None:
     assert {beta for _, beta in rates(schedule="cyclic", cycle_epochs=2)} == {0.9}
 
@@ -102,12 +118,37 @@ def test_rmsprop_with_momentum() -> None:
         np.testing.assert_allclose(weight.detach().numpy(), w, rtol=1e-12)
 
 
-@pytest.mark.parametrize("optimizer", ["adam", "rmsprop"])
-@pytest.mark.parametrize("schedule", ["constant", "cosine", "plateau", "cyclic"])
+def test_sgd_with_momentum() -> None:
+    options = {"optimizer": "sgd", "lr": 0.01, "momentum": 0.7, "weight_decay": 0.1}
+    weight = parameter()
+    optimizer = make_optimizer([weight], build(options).train)
+    w, velocity = weight.detach().numpy().copy(), np.zeros(3)
+    for _ in range(5):
+        step(optimizer, weight)
+        velocity = 0.7 * velocity + 4 * w**3 + 0.1 * w
+        w = w - 0.01 * velocity
+        np.testing.assert_allclose(weight.detach().numpy(), w, rtol=1e-12)
+
+
+def test_adamw_takes_the_decay_off_the_weights() -> None:
+    options = {"lr": 0.01, "weight_decay": 0.1}
+    found = {}
+    for name in ("adam", "adamw"):
+        weight = parameter()
+        step(make_optimizer([weight], build({**options, "optimizer": name}).train), weight)
+        found[name] = weight.detach().numpy()
+    w = parameter().detach().numpy()
+    # The first step of Adam is the rate, in the direction of the gradient.
+    np.testing.assert_allclose(found["adam"], w - 0.01 * np.sign(w), rtol=1e-6)
+    np.testing.assert_allclose(found["adamw"], w * (1 - 0.001) - 0.01 * np.sign(w), rtol=1e-6)
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "adamw", "rmsprop", "sgd"])
+@pytest.mark.parametrize("schedule", ["constant", "cosine", "plateau", "cyclic", "step"])
 def test_it_resumes_exactly(optimizer: str, schedule: str, tmp_path: Path) -> None:
     options = {
         "optimizer": optimizer, "schedule": schedule, "lr": 1e-3, "lr_max": 5e-3,
-        "cycle_epochs": 3, "patience": 3, "epochs": EPOCHS,
+        "cycle_epochs": 3, "patience": 3, "epochs": EPOCHS, "step_epochs": 5,
     }  # fmt: skip
 
     def run(first: int, last: int) -> bytes:
@@ -123,7 +164,7 @@ def test_it_resumes_exactly(optimizer: str, schedule: str, tmp_path: Path) -> No
                 scheduler.load_state_dict(state["scheduler"])
         for epoch in range(first, last):
             step(moved, weight)
-            step_epoch(scheduler, ua=min(epoch, 2))
+            step_epoch(scheduler, score=min(epoch, 2))
         state = {
             "weight": weight.detach(),
             "optimizer": moved.state_dict(),

@@ -17,6 +17,7 @@ from cfia.errors import UserError
 from cfia.files import read_json, write_json
 from cfia.model import registry
 from cfia.model.network import CFIANet
+from tests.support.networks import hidden, taken
 
 DIMS = {"audio": 6, "text": 5}
 SMALL = {"hidden": 4, "channels": 4, "features": 3, "consistency": []}
@@ -24,10 +25,11 @@ SMALL = {"hidden": 4, "channels": 4, "features": 3, "consistency": []}
 
 def write(directory: Path, name: str) -> nn.Module:
     """Write a network with random weights, and nothing that only a pack has."""
-    config, layers = build({**SMALL, "network": name}).model, {"audio": 1, "text": 1}
-    network = registry.build(DIMS, 4, config, layers)
+    config = build({**SMALL, "hidden": hidden(name, 4), "network": name}).model
+    dims, layers = taken(name, DIMS), {"audio": 1, "text": 1}
+    network = registry.build(dims, 4, config, layers)
     save_file(network.state_dict(), directory / "model.safetensors")
-    values = {"dims": DIMS, "n_classes": 4, "config": dataclasses.asdict(config), "layers": layers}
+    values = {"dims": dims, "n_classes": 4, "config": dataclasses.asdict(config), "layers": layers}
     write_json(directory / "config.json", values)
     return network
 

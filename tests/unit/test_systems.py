@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,13 @@ from torch import Tensor, nn
 
 from cfia.bin import posteriors as posteriors_program
 from cfia.bin import train
-from cfia.config import build, load
+from cfia.config import ModelConfig, build, load
 from cfia.experiment import read
 from cfia.model import registry
 from cfia.model.encoder import Sequences
 from cfia.training.loss import Loss, objective
 from cfia.upstream import registry as upstreams
+from tests.support import networks
 from tests.support.experiment import CLASSES, make, plan
 from tests.support.killed import killed_at_checkpoint
 
@@ -55,12 +57,22 @@ def posteriors(logits: Tensor) -> Tensor:
     return logits.softmax(dim=1)
 
 
-@pytest.mark.parametrize("modalities", [("audio", "text"), ("audio",), ("text",)])
-@pytest.mark.parametrize("system", SYSTEMS)
+def small(system: str) -> ModelConfig:
+    path = SYSTEMS_DIR / f"{system}.yaml"
+    size = networks.hidden(load([path]).model.network, 6)
+    return load([path], [f"hidden={size}", "channels=4", "features=3", "reduction=1"]).model
+
+
+TRAINED = [
+    (system, modalities)
+    for system in SYSTEMS
+    for modalities in networks.inputs(load([SYSTEMS_DIR / f"{system}.yaml"]).model.network)
+]
+
+
+@pytest.mark.parametrize(("system", "modalities"), TRAINED)
 def test_every_weight_of_every_system_learns(system: str, modalities: tuple[str, ...]) -> None:
-    config = load(
-        [SYSTEMS_DIR / f"{system}.yaml"], ["hidden=6", "channels=4", "features=3", "reduction=1"]
-    ).model
+    config = small(system)
     torch.manual_seed(0)
     dims = {name: DIMS[name] for name in modalities}
     model = registry.build(dims, 4, config).double()
@@ -69,8 +81,10 @@ def test_every_weight_of_every_system_learns(system: str, modalities: tuple[str,
     for name, weight in model.named_parameters():
         assert weight.grad is not None, name
         assert torch.isfinite(weight.grad).all(), name
-        # In the first module the channels of an absent modality are zeros times a weight (Eq. 4).
-        if len(modalities) == 2 or "modules_.0.attention" not in name:
+        # In the first module the channels of an absent modality are zeros times a weight (Eq. 4);
+        # what is added to all scores alike changes no softmax.
+        idle = (len(modalities) == 1 and "modules_.0.attention" in name) or "score.2.bias" in name
+        if not idle:
             assert weight.grad.abs().sum() > 0, name
 
 
@@ -223,11 +237,29 @@ def experiment(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make(tmp_path_factory.mktemp("systems"))
 
 
+@pytest.mark.parametrize(("by", "column"), [("wa", "valid_wa"), ("loss", "valid_loss")])
+def test_the_best_epoch_is_by_what_the_configuration_says(
+    by: str, column: str, experiment: Path, tmp_path: Path
+) -> None:
+    options = f"lr=3e-2 epochs=6 patience=2 best_by={by} batch_size=8"
+    training = plan(experiment, tmp_path / by, options, config=SYSTEMS_DIR / "linear.yaml")
+    train.main([str(tmp_path / by), "--fold", "1", "--seed", "1"])
+    with open(training / "history.csv", newline="") as handle:
+        rows = [{k: float(v) for k, v in row.items()} for row in csv.DictReader(handle)]
+    keys = [(row[column] if by == "loss" else -row[column], row["valid_loss"]) for row in rows]
+    (selected,) = (i for i, row in enumerate(rows) if row["selected"])
+    assert selected == keys.index(min(keys))
+    assert len(rows) in (6, selected + 3)  # patience
+
+
 @pytest.mark.parametrize(
     ("system", "options"),
     [
         ("late_fusion", "hidden=6 channels=4 features=3 lr=1e-2 epochs=5"),
         ("linear_rmsprop", "cycle_epochs=2 batch_size=8 epochs=5"),
+        ("cross_attention_own", "hidden=6 lr=2e-2 batch_size=8 epochs=5"),
+        ("memocmt_own", "hidden=8 lr=3e-3 batch_size=8 epochs=5 step_epochs=4"),
+        ("dst", "hidden=8 layers=1 lr=1e-2 batch_size=8 epochs=6 normalisation=global"),
     ],
 )
 def test_it_trains_and_goes_on_to_the_same_bytes(
@@ -238,7 +270,9 @@ def test_it_trains_and_goes_on_to_the_same_bytes(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def command(name: str) -> list[str]:
-        plan(experiment, tmp_path / name, options, config=SYSTEMS_DIR / f"{system}.yaml")
+        config = SYSTEMS_DIR / f"{system}.yaml"
+        dumps = networks.inputs(load([config]).model.network)[0]
+        plan(experiment, tmp_path / name, options, config=config, dumps=dumps)
         return [str(tmp_path / name), "--fold", "1", "--seed", "1"]
 
     train.main(command("undisturbed"))
@@ -255,4 +289,5 @@ def test_it_trains_and_goes_on_to_the_same_bytes(
     lines = (tmp_path / "killed" / "fold1_seed1" / "posteriors.tsv").read_text().splitlines()
     rows = [line.split("\t") for line in lines[1:]]
     right = [row[1] == CLASSES[np.argmax([float(value) for value in row[2:]])] for row in rows]
-    assert np.mean(right) > 0.6  # of four classes with features that tell them apart
+    modalities = len(read(tmp_path / "killed").dumps())
+    assert np.mean(right) > 0.3 * modalities  # of four classes with features that tell them apart
