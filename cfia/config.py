@@ -33,6 +33,7 @@ NETWORKS = {
     "one_share": "cfia.model.constant_gate.ConstantGate",
     "share_per_f": "cfia.model.constant_gate.ConstantGatePerFeature",
     "late_fusion": "cfia.model.late_fusion.LateFusion",
+    "probe": "cfia.model.probe.Probe",
 }
 
 MOST = 10**9  # of whole numbers: larger ones overflow somewhere in torch, or never end
@@ -98,8 +99,19 @@ class ModelConfig:
     detach: Literal["deep", "none"] = "deep"
 
 
+@dataclass(frozen=True)
+class ProbeConfig(ModelConfig):
+    """C is that of scikit-learn's LogisticRegression, the inverse of the penalty's strength."""
+
+    # One is chosen by validation UA; without a choice it is probe_c.
+    probe_c_grid: list[Annotated[float, ABOVE_0]] = field(
+        default_factory=lambda: [1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0]
+    )
+    probe_c: Annotated[float, ABOVE_0] = 1e-3
+
+
 # The configurations of networks that have keys of their own, or do not take all modalities.
-OWN: dict[str, type[ModelConfig]] = {}
+OWN: dict[str, type[ModelConfig]] = {"probe": ProbeConfig}
 
 
 @dataclass(frozen=True)
@@ -136,6 +148,11 @@ class Config:
 
     model: ModelConfig
     train: TrainConfig
+
+    @property
+    def seeded(self) -> bool:
+        """Whether a seed changes what is trained: of the probe alone nothing is drawn."""
+        return not isinstance(self.model, ProbeConfig)
 
     def flat(self) -> dict[str, Any]:
         """Put all keys into one mapping, as a YAML file has them."""
@@ -337,6 +354,8 @@ def _check_together(config: Config, source: str) -> None:
             f"{source}: {modules} CFIA modules have {pairs} pairs for the consistency loss, but "
             f"`consistency` has {len(model.consistency)} weights; give as many, or [] for none"
         )
+    if isinstance(model, ProbeConfig) and not model.probe_c_grid:
+        raise UserError(f"{source}: probe_c_grid is empty; give one number or more")
     ascending = []
     if train.schedule == "cyclic":
         ascending.append(("lr", "lr_max"))

@@ -34,6 +34,7 @@ log = logging.getLogger(__name__)
 NETWORK = "best.pt"
 HISTORY = "history.csv"
 PRODUCTS = (NETWORK, "checkpoint.pt", HISTORY, "provenance.yaml")
+FITTED = (NETWORK, HISTORY, "provenance.yaml")  # of a probe, which no killed job goes on with
 TAKEN = (NETWORK, "provenance.yaml")  # of a training whose network is tested on something else
 
 
@@ -109,8 +110,8 @@ class Training:
         for fold in folds:
             if not is_trained(fold):
                 raise not_trained(fold)
-        epochs = [final.selected_epoch(fold.directory / HISTORY) for fold in folds]
-        return final.config(self.experiment, epochs)
+        selected = [final.selected(fold.directory / HISTORY) for fold in folds]
+        return final.config(self.experiment, selected)
 
     @property
     def source(self) -> Training | None:
@@ -122,9 +123,14 @@ class Training:
         """Give its marker's options and inputs: fold and seed, and the digest of its experiment."""
         inputs = {NAME: self.experiment.digest()}
         if self.fold is None:
-            epochs = {"train_args epochs": self.config.train.epochs}
-            return {"fold": EVERY_FOLD, "seeds": self.seed, **epochs}, inputs
+            key, value = self._selected()
+            return {"fold": EVERY_FOLD, "seeds": self.seed, f"train_args {key}": value}, inputs
         return {"fold": self.fold, "seeds": self.seed}, inputs
+
+    def _selected(self) -> tuple[str, Any]:
+        """Give the key of its configuration that the folds have selected, and its value."""
+        key = final.selected_key(self.config)
+        return key, self.config.flat()[key]
 
     def identity(self) -> str:
         """Digest what tells it from other trainings, wherever it is; its checkpoints bear it.
@@ -134,16 +140,20 @@ class Training:
         experiment = self.experiment
         encoders = {m: [f.name, f.weights, f.layer, f.dim] for m, f in self.frontends().items()}
         inputs = {k: v for k, v in experiment.inputs().items() if not k.endswith(" features")}
-        which = self.fold or [EVERY_FOLD, self.config.train.epochs]
+        which = self.fold or [EVERY_FOLD, self._selected()[1]]
         return digest([which, self.seed, experiment.options(), inputs, encoders])
 
-    def dataset(self, part: str) -> Dataset:
-        """Open the features of the "train", "valid" or "test" list."""
+    def dataset(self, part: str, cache: str = "") -> Dataset:
+        """Open the features of the "train", "valid" or "test" list.
+
+        Args:
+            cache: where they are kept, if not as --feature_cache says.
+        """
         from cfia.training.dataset import load
 
         experiment = self.experiment
         labels = read_table(experiment.parts[part].data / "utt2emo")
-        utts, cache = getattr(self.lists, part), experiment.run["feature_cache"]
+        utts, cache = getattr(self.lists, part), cache or experiment.run["feature_cache"]
         dumps, config = experiment.dumps(part), experiment.config
         return load(utts, labels, experiment.classes, dumps, config, cache)
 
@@ -185,6 +195,7 @@ def train(training: Training, checkpoint_seconds: float, *, force: bool) -> None
     source = training.source
     if source:
         _check_source(training, source)
+    _check_seed(training)
     state = marker.check(directory, options, inputs, force=force, suggest_tag=True)
     if state is marker.State.DONE:
         log.info("%s: already trained, skipping", directory)
@@ -197,7 +208,18 @@ def train(training: Training, checkpoint_seconds: float, *, force: bool) -> None
         _take(training, source)
     else:
         _fit(training, checkpoint_seconds)
-    marker.finish(directory, options, inputs, files=TAKEN if source else PRODUCTS)
+    products = PRODUCTS if training.experiment.seeded else FITTED
+    marker.finish(directory, options, inputs, files=TAKEN if source else products)
+
+
+def _check_seed(training: Training) -> None:
+    """Refuse a second seed of what no seed changes, which would pass for another result."""
+    only = training.experiment.own_seed(training.seed)
+    if training.seed != only:
+        raise UserError(
+            f"{training.directory}: nothing of the probe is drawn, so that every seed gives the "
+            f"same; give --seed {only}"
+        )
 
 
 def _check_source(training: Training, source: Training) -> None:
@@ -250,6 +272,7 @@ def check_trained(training: Training) -> None:
 
 def _fit(training: Training, checkpoint_seconds: float) -> None:
     from cfia.provenance import provenance
+    from cfia.training import probe
     from cfia.training.determinism import set_up
     from cfia.training.trainer import Trainer, TrainerInputs
 
@@ -258,7 +281,9 @@ def _fit(training: Training, checkpoint_seconds: float) -> None:
     origin = provenance(experiment.run["num_threads"], str(device))
     values = {**origin, "audio": None, "text": None, **training.encoders()}
     write_yaml(training.directory / "provenance.yaml", values)
-    parts = {part: training.dataset(part) for part in training.parts}
+    # The probe reads each utterance once.
+    cache = "" if experiment.seeded else "none"
+    parts = {part: training.dataset(part, cache) for part in training.parts}
     _check_parts(training, parts)
     inputs = TrainerInputs(
         directory=training.directory,
@@ -274,7 +299,10 @@ def _fit(training: Training, checkpoint_seconds: float) -> None:
         layers=training.layers(),
         validation_shared=validation_shared(experiment),
     )
-    Trainer(inputs).fit()
+    if experiment.seeded:
+        Trainer(inputs).fit()
+    else:
+        probe.fit(inputs)
 
 
 def _check_parts(training: Training, parts: dict[str, Dataset]) -> None:

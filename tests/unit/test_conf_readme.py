@@ -11,14 +11,24 @@ from typing import Any, Literal
 import pytest
 import yaml
 
+from cfia.config import OWN as NETWORKS_OWN
 from cfia.config import SHARED, ModelConfig, TrainConfig, build, load
 from cfia.corpus.columns import OWN
 from cfia.corpus.corpus_conf import CorpusConf, Join
 from cfia.errors import UserError
 
 README = Path(__file__).resolve().parents[2] / "conf" / "README.md"
-HINTS = {**typing.get_type_hints(ModelConfig), **typing.get_type_hints(TrainConfig)}
-DEFAULTS = build({}).flat()
+COMMON = {**typing.get_type_hints(ModelConfig), **typing.get_type_hints(TrainConfig)}
+# Keys of single networks, with what names the network.
+OF_NETWORK = {
+    key: {"network": name, "consistency": []}
+    for name, kind in NETWORKS_OWN.items()
+    for key in typing.get_type_hints(kind).keys() - COMMON.keys()
+}
+HINTS = COMMON | {
+    k: v for kind in NETWORKS_OWN.values() for k, v in typing.get_type_hints(kind).items()
+}
+DEFAULTS = build({}).flat() | {key: build(of).flat()[key] for key, of in OF_NETWORK.items()}
 KINDS = {int: "whole number", float: "number"}
 
 Row = dict[str, str]
@@ -48,7 +58,7 @@ def quoted(cell: str) -> list[str]:
 def refusal(values: dict[str, Any]) -> str:
     """What the configuration says that is legal, of a value that is not."""
     with pytest.raises(UserError) as error:
-        build(values)
+        build({**OF_NETWORK.get(next(iter(values)), {}), **values})
     return str(error.value).partition("legal values are ")[2]
 
 
@@ -61,6 +71,8 @@ def legal(key: str) -> str:
         names = typing.get_args(hint)
     elif hint is str:
         names = tuple(refusal({key: "no such"}).split(", "))
+    elif key == "probe_c_grid":
+        return f"list of numbers, {refusal({key: [-1]})}: one or more"
     else:  # a list, whose length the number of modules decides
         return "list of numbers, 0 and more: one per pair of modules, or none"
     return ", ".join(f"`{name}`" for name in names)
@@ -78,7 +90,9 @@ def problems(text: str) -> list[str]:
         (key,) = quoted(row["key"])
         if key not in DEFAULTS:
             continue
-        default = build({key: yaml.safe_load(quoted(row["default"])[0])}).flat()[key]
+        default = build(
+            {**OF_NETWORK.get(key, {}), key: yaml.safe_load(quoted(row["default"])[0])}
+        ).flat()[key]
         if default != DEFAULTS[key]:
             found.append(f"{key}: the default is {DEFAULTS[key]}")
         if row["legal values"] != legal(key):
@@ -113,7 +127,8 @@ def test_every_setting_that_the_page_names_is_legal() -> None:
     of_keys = [(key, yaml.safe_load(value)) for key, value in settings if key in DEFAULTS]
     assert len(of_keys) > 20
     for key, value in of_keys:
-        assert build({"consistency": [], key: value}).flat()[key] == value
+        of = OF_NETWORK.get(key, {})
+        assert build({"consistency": [], **of, key: value}).flat()[key] == value
 
 
 def test_the_table_of_systems_holds_every_system() -> None:
