@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Hashable, Sequence
 
 from cfia.report.score_tables import counted
 from cfia.scoring.cells import Difference, PValue, show
@@ -20,9 +19,9 @@ def probe_notes(rows: Sequence[Scored]) -> list[str]:
         rows: systems of any schemes; one that stands there several times counts once.
     """
     by_directory = {row.trained.directory: row for row in rows}.values()
-    probes = {str(_input(row)): row for row in by_directory if not row.outputs.seeded}
+    probes = {_input(row): row for row in by_directory if not row.outputs.seeded}
     networks = [r for r in by_directory if r.outputs.seeded and not r.trained.experiment.imported]
-    pairs = [(row, probes[str(_input(row))]) for row in networks if str(_input(row)) in probes]
+    pairs = [(row, probes[_input(row)]) for row in networks if _input(row) in probes]
     found = [(row, compare_systems(row.outputs, probe.outputs)) for row, probe in pairs]
     compared = [(row, comparison) for row, comparison in found if comparison]
     if not compared:
@@ -43,11 +42,11 @@ def probe_notes(rows: Sequence[Scored]) -> list[str]:
     ]
 
 
-def _input(row: Scored) -> Any:
-    """Give what two systems share that see the same: the features and the protocol."""
+def _input(row: Scored) -> tuple[Hashable, ...]:
+    """Give what two systems share that see the same: the protocol, fold lists and features."""
     experiment = row.trained.experiment
-    dumps = [experiment.dumps(part) for part in ("train", "test")]
-    return sorted(experiment.protocol.items()), experiment.folds.directory, dumps
+    dumps = [tuple(experiment.dumps(part).items()) for part in ("train", "test")]
+    return (*sorted(experiment.protocol.items()), experiment.folds.directory, *dumps)
 
 
 def _verdict(comparison: Comparison, p: float) -> str:

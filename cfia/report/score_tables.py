@@ -103,9 +103,9 @@ def score_table(rows: Sequence[Scored], standard: Standard, findings: Sequence[s
     columns += [Column("n", "n")]
     # What was trained here comes first, for what was not says less of the protocol; of what was, a
     # network, for a probe has no epochs.
-    experiments = {id(row): row.trained.experiment for row in rows}
-    first = min(rows, key=lambda r: (experiments[id(r)].imported, not experiments[id(r)].seeded))
-    trained = first.trained
+    experiments = [row.trained.experiment for row in rows]
+    places = [(one.imported, not one.seeded) for one in experiments]
+    trained = rows[places.index(min(places))].trained
     how = describe_protocol(trained, standard)
     title = f"Scheme {trained.scheme}: {how}{if_one_seed(rows)}"
     cells = [cells for row in rows for cells in _cells(row, row.trained.label)]
