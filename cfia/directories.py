@@ -6,6 +6,7 @@ A program removes nothing that no program of ours has made: a directory must bea
 from __future__ import annotations
 
 import contextlib
+import errno
 import glob
 import os
 import shutil
@@ -17,6 +18,7 @@ from cfia.errors import UserError
 MARKER = ".done.json"  # of the output of a stage (cfia/marker.py)
 EXPERIMENT = "experiment.yaml"  # of exp/<system>/<scheme> (cfia/experiment.py)
 _WORKPLACE = ".workplace"  # of a directory in which another is filled, or tables are staged
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # a write has no more room, however much is there
 _MARKERS = (MARKER, EXPERIMENT, _WORKPLACE)
 
 
@@ -45,12 +47,32 @@ def atomic_directory(path: str | os.PathLike[str]) -> Iterator[Path]:
     with workplace(target) as place:
         new = place / "new"
         new.mkdir()
-        yield new
+        with _named(new, target):
+            yield new
         if target.exists():
             # Two renames, not one: for a moment neither name exists, which a reader takes
             # for "not made yet", never for a mixture of the old and the new.
             os.replace(target, place / "old")
         os.replace(new, target)
+
+
+@contextlib.contextmanager
+def _named(new: Path, target: Path) -> Iterator[None]:
+    """Let an error of the file system name where a file was to be, not the temporary place.
+
+    A full disk is that of the new files, though a write names none.
+    """
+    try:
+        yield
+    except OSError as error:
+        place = Path(str(error.filename))
+        if error.filename is None and error.errno in _FULL:
+            place = target
+        elif place.is_relative_to(new):
+            place = target / place.relative_to(new)
+        else:
+            raise
+        raise OSError(error.errno, error.strerror, str(place)) from error
 
 
 @contextlib.contextmanager

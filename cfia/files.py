@@ -52,6 +52,17 @@ def atomic_write(path: str | os.PathLike[str], mode: str = "w") -> Iterator[IO[A
             temporary.unlink(missing_ok=True)
 
 
+@contextlib.contextmanager
+def naming(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Let an error of the file system name the file that the block writes: a write names none."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is None or error.filename is not None:
+            raise
+        raise OSError(error.errno, os.strerror(error.errno), str(path)) from error
+
+
 def write_if_changed(path: str | os.PathLike[str], content: str | bytes) -> bool:
     """Write a file whole, unless it has that content already; return whether it was written."""
     data = content.encode() if isinstance(content, str) else content

@@ -173,7 +173,7 @@ OPTIONS: dict[str, tuple[Option, ...]] = {
         _o("compression_method", "0",
            "of the archives: 0 float32; 2 a byte, 3 two bytes per value", ("0", "2", "3")),
         _o("feature_cache", "auto",
-           "where training keeps features: ram, mmap, none; auto goes by their size",
+           "where training keeps features: ram, mmap, none; auto goes by free memory",
            ("auto", "ram", "mmap", "none"), recorded=RUN, neutral=True),
     ),
     "Training": (

@@ -61,6 +61,8 @@ def fit(hint: Any, value: Any, where: str = "it") -> Any:
     kind = origin or hint
     if not _is(kind, value):
         raise _wrong(where, value, _WORDS.get(kind, f"a {kind.__name__}"))
+    if args and _is_plain(args, value):
+        return kind(value) if kind is tuple else value
     if kind in (list, tuple) and args:
         return kind(fit(args[0], item, f"{where}[{i}]") for i, item in enumerate(value))
     if kind in (dict, Mapping) and args:
@@ -69,6 +71,16 @@ def fit(hint: Any, value: Any, where: str = "it") -> Any:
             for key, v in value.items()
         }
     return kind(value) if kind in (Path, tuple) else value
+
+
+def _is_plain(hints: tuple[Any, ...], value: Any) -> bool:
+    """Whether all in a list or mapping are texts or numbers as they should be, at one look."""
+    inside = [value, value.values()] if isinstance(value, Mapping) else [value]
+    plain = (str, int, float)
+    return all(
+        hint in plain and set(map(type, items)) <= {hint}
+        for hint, items in zip(hints, inside, strict=False)
+    )
 
 
 def _is_made(hint: Any) -> bool:

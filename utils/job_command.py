@@ -130,6 +130,12 @@ def report(job: Job, failed: Sequence[int]) -> None:
     tail(job.expand(job.log, min(failed)))
 
 
+def cannot_run(job: Job, error: OSError) -> NoReturn:
+    """End because of the file system; a write that has failed names no file, but it is a log's."""
+    name = error.filename or job.expand(job.log, "*")
+    fail(f"cannot run the job: {name}: {error.strerror}; mend that, and run it again", 1)
+
+
 def tail(path: str) -> None:
     """Show the end of a log on stderr, if there is one."""
     try:

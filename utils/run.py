@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))  # python -P leaves it out
-from job_command import Job, fail, parse, report, say
+from job_command import Job, cannot_run, fail, parse, report, say
 from job_gpus import Place, gpus
 from job_signals import Keeper, Signals, stop_groups
 from run_progress import Progress
@@ -107,9 +107,13 @@ def finish(job: Job, task: Task, keeper: Keeper) -> int:
     code = 128 - code if code < 0 else code
     seconds = int(time.time() - task.started)
     threads = job.number("num_threads", 1)
-    with open(task.log, "a", encoding="utf-8") as output:
-        output.write(f"# Accounting: time={seconds} threads={threads}\n")
-        output.write(f"# Ended (code {code}) at {_date()}, elapsed time {seconds} seconds\n")
+    end = f"# Ended (code {code}) at {_date()}, elapsed time {seconds} seconds"
+    try:
+        with open(task.log, "a", encoding="utf-8") as output:
+            output.write(f"# Accounting: time={seconds} threads={threads}\n{end}\n")
+    except OSError as error:  # such as a full disk, which has cut what the task has said, too
+        say(f"{task.log} cannot be written: {error.strerror}; mend that, and run it again")
+        code = code or 1
     return code
 
 
@@ -170,7 +174,7 @@ def main() -> None:
     try:
         failed, stopped = run(job, free, signals)
     except OSError as error:
-        fail(f"cannot run the job: {error.filename or 'log'}: {error.strerror}", 1)
+        cannot_run(job, error)
     if stopped:
         log = job.expand(job.log, "*")
         name = signal.Signals(stopped).name

@@ -22,7 +22,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))  # python -P leaves it out
-from job_command import Job, fail, parse, report, say, tail
+from job_command import Job, cannot_run, fail, parse, report, say, tail
 from job_signals import Keeper, Signals
 from run_progress import Progress
 from slurm_conf import read_conf
@@ -57,6 +57,7 @@ CANCEL = 4.0  # seconds for Slurm to end the tasks when this program is stopped
 LASTING = 10.0  # seconds until a reason to wait is said
 TOLD = 10  # tasks whose state is said
 SUBMIT = 300.0  # seconds to find a controller that can be reached
+SHORTER = "; give run.sh a smaller --nj: less than MaxArraySize of `scontrol show config`"
 
 TASK = """\
 # Slurm sends SIGTERM to all processes of a task that it ends: the runner ends the command, and what
@@ -114,7 +115,8 @@ class Array:
         if number:
             self.number = int(number[1])
         elif not stopped:
-            fail(f"Slurm refused the job: {call.complaint or call.output.strip()}", 1)
+            fail(f"Slurm refused the job: {call.complaint or call.output.strip()}"
+                 + SHORTER * ("job array" in call.complaint), 1)  # fmt: skip
         return stopped
 
     def _options(self) -> list[str]:
@@ -320,7 +322,7 @@ def main() -> None:
         finally:
             shutil.rmtree(directory, ignore_errors=True)
     except OSError as error:
-        fail(f"cannot run the job: {error.filename or 'log'}: {error.strerror}", 1)
+        cannot_run(job, error)
     if stopped:
         log = job.expand(job.log, "*")
         name = signal.Signals(stopped).name

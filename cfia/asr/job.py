@@ -50,9 +50,9 @@ def run_job(directory: Path, data: DataDir, job: int, device: str = "cpu") -> No
     path = lines(directory, job)
     with json_lines.locked(path, job) as handle:
         written = read_lines(path, plan)
-        json_lines.keep(handle, [plan.digest(), *written] if written else [])
+        json_lines.keep(handle, [plan.digest, *written] if written else [])
         if not written:
-            json_lines.append(handle, plan.digest())
+            json_lines.append(handle, plan.digest)
         left = left_over(written, utterances, data, skip_bad=settings.skip_bad)
         if not left:
             _log.info("%s: job %d is finished, skipping", directory, job)
@@ -104,7 +104,7 @@ def read_lines(path: Path, plan: Plan) -> list[Line]:
     """
     try:
         found = json_lines.read(path)
-        if not found or found[0] != plan.digest():
+        if not found or found[0] != plan.digest:
             return []
         return [fit(Line, line, f"line {n}") for n, line in enumerate(found[1:], 2)]
     except (ValueError, RecursionError, ShapeError) as error:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -50,8 +51,9 @@ class Plan:
     settings: Settings
     jobs: list[list[str]]
 
+    @cached_property
     def digest(self) -> str:
-        """Digest what may not change between a job's start and its end, for its file of lines."""
+        """The digest of what may not change between a job's start and end, for its file."""
         settings = self.settings
         return digest([settings.model, settings.num_threads, self.jobs])
 
@@ -136,8 +138,11 @@ def make(
         update(directory, data)
         _log.info("%s: already made, skipping", directory)
         return 0
-    if state is marker.State.RESUME and (directory / NAME).exists():
-        plan = replace(Plan.load(directory), settings=settings)
+    begun = state is marker.State.RESUME and (directory / NAME).exists()
+    before = Plan.load(directory) if begun else None
+    # More jobs than a scheduler takes, none of which has begun, may become fewer.
+    if before and (len(before.jobs) <= nj or any(directory.glob(".text.*.jsonl"))):
+        plan = replace(before, settings=settings)
     else:
         plan = Plan(settings, _divide(data, nj, skip_bad=skip_bad))
     if state is marker.State.FRESH:

@@ -33,10 +33,10 @@ def main(argv: Sequence[str] | None = None) -> None:
                 p.error(f"{scheme}: {value!r}; {wrong}")
 
     from cfia.kaldi.data_dir import DataDir
-    from cfia.training.folds import MissingClassError, make_scheme
+    from cfia.training.folds import TABLES, MissingClassError, make_scheme
     from cfia.training.schemes import ImpossibleError, refuse_many_folds
 
-    data = DataDir.load(args.data, needed=())
+    data = DataDir.load(args.data, needed=(), only=TABLES)
     for scheme in args.schemes:
         directory = args.out / f"{scheme}{args.suffix}"
         try:

@@ -24,7 +24,7 @@ from cfia.inference.pack_file import CARD, PackFile
 from cfia.inference.packable import check_packable, of_folds
 from cfia.kaldi.data_dir import speakers_known
 from cfia.kaldi.table import read_table
-from cfia.model.pretrained import WEIGHTS
+from cfia.model.pretrained import CONFIG, WEIGHTS
 from cfia.naming import trained_corpus
 from cfia.options import PACK_ALL, PACK_FOLDS
 from cfia.training import final
@@ -153,7 +153,12 @@ def _up_to_date(
     Raises:
         UserError: the directory holds something else, or a file was edited, and not `force`.
     """
-    there = marker.read(place)
+    try:
+        there = marker.read(place)
+    except UserError:  # the marker is damaged; of a pack or not, tells what it stands beside
+        if force and (place / CONFIG).is_file():
+            return False
+        raise
     if there is not None and _KIND not in there.options:
         raise UserError(f"{place} holds something else than a pack; name another --pack_dir")
     made_from = there.inputs if there else {}

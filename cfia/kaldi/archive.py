@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import io
-import mmap
 import struct
-import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import BinaryIO, Self
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -67,77 +66,6 @@ def entries(feats_scp: Path, utterances: Iterable[str]) -> dict[str, str]:
     return {u: f"{found(archive)}{colon}{at}" for u, (archive, colon, at) in rows.items()}
 
 
-class Archives:
-    """Matrices in archives that are opened once, to be read one at a time in any order.
-
-    Args:
-        scp: utterance -> `<archive>:<offset>`. Pipes and ranges are not read.
-        mapped: map the archives into memory. Matrices of float32 are then read without a copy,
-            from pages that all processes of the machine share.
-
-    Raises:
-        UserError: an entry is not of that form.
-    """
-
-    def __init__(self, scp: Mapping[str, str], *, mapped: bool = False) -> None:
-        self._places = {utterance: parse(utterance, value) for utterance, value in scp.items()}
-        self._mapped = mapped
-        self._open: dict[str, BinaryIO | mmap.mmap] = {}
-        self._stack = contextlib.ExitStack()
-        self._lock = threading.Lock()  # a handle has one position, whoever reads
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stack.close()
-
-    def in_order(self, utterances: Iterable[str]) -> list[str]:
-        """Sort utterances as the archives hold them, which is the fastest order to read them in."""
-        return sorted(utterances, key=self._places.__getitem__)
-
-    def shape(self, utterance: str) -> tuple[int, int]:
-        """Read the frames and dimensions of a matrix from its header.
-
-        Raises:
-            UserError: as `read`.
-        """
-        archive, offset = self._places[utterance]
-        with self._lock, _damage(utterance, archive, offset):
-            return _shape(self._at(archive, offset))[1]
-
-    def read(self, utterance: str) -> NDArray[np.float32]:
-        """Read the matrix (frames, dim) of an utterance; it cannot be written to.
-
-        Raises:
-            UserError: its archive is missing or cut short, or what is there is not a matrix.
-        """
-        archive, offset = self._places[utterance]
-        with self._lock, _damage(utterance, archive, offset):
-            handle = self._at(archive, offset)
-            kind, (rows, columns) = _shape(handle)
-            if kind == b"FM " and isinstance(handle, mmap.mmap):
-                values = np.frombuffer(handle, "<f4", rows * columns, offset + _FLOAT_HEADER)
-                return values.reshape(rows, columns)
-            handle.seek(offset)
-            matrix = _matrix_or_vector(handle)
-        return np.asarray(matrix, dtype=np.float32)
-
-    def _at(self, archive: str, offset: int) -> BinaryIO | mmap.mmap:
-        """Get the archive, open at `offset`."""
-        if archive not in self._open:
-            self._open[archive] = self._opened(archive)
-        self._open[archive].seek(offset)
-        return self._open[archive]
-
-    def _opened(self, archive: str) -> BinaryIO | mmap.mmap:
-        file = open(archive, "rb")  # noqa: SIM115 (the stack closes it)
-        self._stack.push(file)
-        if not self._mapped:
-            return file
-        return self._stack.enter_context(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
-
-
 def read_entry(utterance: str, value: str) -> NDArray[np.float32]:
     """Read one entry of an archive that others have written.
 
@@ -152,54 +80,74 @@ def read_entry(utterance: str, value: str) -> NDArray[np.float32]:
             there is neither.
     """
     archive, offset = parse(utterance, value)
-    with _damage(utterance, archive, offset, "make it again"), open(archive, "rb") as handle:
+    with damage(utterance, archive, offset, "make it again"), open(archive, "rb") as handle:
         handle.seek(offset)
         mark, kind = handle.read(2), handle.read(3)
         if mark != b"\0B" or kind not in (*_MATRICES, *_VECTORS):
             raise ValueError
         handle.seek(offset)
-        values = _matrix_or_vector(handle)
+        values = matrix_or_vector(handle)
     return np.atleast_2d(np.asarray(values, dtype=np.float32))
 
 
-def _matrix_or_vector(handle: BinaryIO | mmap.mmap) -> NDArray[np.float32]:
-    from kaldiio.matio import (
-        read_matrix_or_vector,
-    )  # needed where there are archives, and only there
+def matrix_or_vector(handle: BinaryIO) -> NDArray[np.float32]:
+    """Decode an entry, behind the checks of its callers."""
+    # Needed where there are archives, and only there.
+    from kaldiio.matio import read_matrix_or_vector
 
     values: NDArray[np.float32] = read_matrix_or_vector(handle)
     return values
 
 
-_MATRICES = (b"FM ", b"DM ", b"CM ", b"CM2", b"CM3")
+# How each kind has its rows and columns behind its token, and its bytes per value and per column.
+# A byte stands before each size; before those of a compressed matrix, least value and range.
+_MATRICES = {
+    b"FM ": ("<xixi", 4, 0),
+    b"DM ": ("<xixi", 8, 0),
+    b"CM ": ("<8xii", 1, 8),
+    b"CM2": ("<x8xii", 2, 0),
+    b"CM3": ("<x8xii", 1, 0),
+}
 _VECTORS = (b"FV ", b"DV ")
 
-# "\0B", "FM ", and two sizes of four bytes, each behind a byte that says so.
-_FLOAT_HEADER = 15
+HEADER = 22  # bytes of the longest header
 
 
-def _shape(handle: BinaryIO | mmap.mmap) -> tuple[bytes, tuple[int, int]]:
-    """Read the kind of a binary matrix, its rows and columns; ValueError if it is not one.
+@dataclass(frozen=True)
+class Header:
+    """What the header of a binary matrix says.
 
-    kaldiio's general reader would unpickle an entry that says it is a pickle, so the header is
-    looked at first, and only the matrix reader is called.
+    Attributes:
+        start: bytes of the header itself.
+        size: bytes of the whole entry.
     """
-    mark, kind = handle.read(2), handle.read(3)
-    if mark != b"\0B" or kind not in _MATRICES:
-        raise ValueError
-    if kind in (b"FM ", b"DM "):
-        rows, columns = struct.unpack("<xixi", handle.read(10))
-    else:
-        # Least value and range, then the sizes; the token ends in a blank.
-        skip = 8 if kind == b"CM " else 9
-        rows, columns = struct.unpack(f"<{skip}xii", handle.read(skip + 8))
-    if rows < 0 or columns < 0:
-        raise ValueError
-    return kind, (rows, columns)
+
+    rows: int
+    columns: int
+    is_float32: bool
+    start: int
+    size: int
+
+    @classmethod
+    def of(cls, data: bytes) -> Header:
+        """Read the first `HEADER` bytes of an entry; ValueError if it is not a matrix.
+
+        kaldiio's general reader would unpickle an entry that says it is a pickle, so the header is
+        looked at first, and only the matrix reader is called.
+        """
+        if data[:2] != b"\0B" or data[2:5] not in _MATRICES:
+            raise ValueError
+        sizes, width, per_column = _MATRICES[data[2:5]]
+        start = 5 + struct.calcsize(sizes)
+        rows, columns = struct.unpack(sizes, data[5:start])
+        if rows < 0 or columns < 0:
+            raise ValueError
+        size = start + per_column * columns + width * rows * columns
+        return cls(rows, columns, data[2:5] == b"FM ", start, size)
 
 
 @contextlib.contextmanager
-def _damage(
+def damage(
     utterance: str,
     archive: str,
     offset: int,

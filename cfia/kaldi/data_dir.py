@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Container, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -39,12 +39,17 @@ class DataDir:
 
     @classmethod
     def load(
-        cls, path: str | os.PathLike[str], needed: Iterable[str] = ("wav.scp", "text", "utt2dur")
+        cls,
+        path: str | os.PathLike[str],
+        needed: Iterable[str] = ("wav.scp", "text", "utt2dur"),
+        *,
+        only: Container[str] | None = None,
     ) -> DataDir:
         """Read a data directory.
 
         Args:
             needed: the tables that must be there, in addition to utt2spk.
+            only: the tables that are read, in addition to utt2spk; None: all that there are.
 
         Raises:
             UserError: the directory, utt2spk or a table that is needed is missing; a table is
@@ -60,19 +65,22 @@ class DataDir:
                 if name == "text" and (directory / marker.NAME).exists():
                     way_out = "the corpus has no transcripts; use audio alone, or --text_file"
                 raise UserError(f"no such file {directory / name}; {way_out}")
-        segments = {
-            u: parse_segment(directory, u, v) for u, v in _read(directory, "segments").items()
-        }
+
+        def read(name: str) -> dict[str, str]:
+            wanted = only is None or name in only
+            return read_table(directory / name) if wanted and (directory / name).exists() else {}
+
+        segments = {u: parse_segment(directory, u, v) for u, v in read("segments").items()}
         data = cls(
             path=directory,
-            wav_scp=_wav_scp(directory),
-            text=_read(directory, "text"),
+            wav_scp=_found_again(directory, read("wav.scp")),
+            text=read("text"),
             utt2spk=read_table(directory / "utt2spk"),
-            utt2dur={u: _duration(directory, u, v) for u, v in _read(directory, "utt2dur").items()},
-            further={name: _read(directory, name) for name in FURTHER},
-            spk2gender=_read(directory, "spk2gender"),
+            utt2dur={u: _duration(directory, u, v) for u, v in read("utt2dur").items()},
+            further={name: read(name) for name in FURTHER},
+            spk2gender=read("spk2gender"),
             segments=segments,
-            skipped=_read(directory, "skipped"),
+            skipped=read("skipped"),
         )
         data._check_utterances()
         return data
@@ -142,15 +150,10 @@ def write_data_dir(
         marker.finish(temporary, options, inputs, located=Path(path))
 
 
-def _read(directory: Path, name: str) -> dict[str, str]:
-    path = directory / name
-    return read_table(path) if path.exists() else {}
-
-
-def _wav_scp(directory: Path) -> dict[str, str]:
-    """Read wav.scp, and find audio again that has moved together with the data directory."""
-    table, find = _read(directory, "wav.scp"), marker.finder(directory)
-    return {r: spec if is_pipe(spec) else find(spec) for r, spec in table.items()}
+def _found_again(directory: Path, wav_scp: Mapping[str, str]) -> dict[str, str]:
+    """Find audio again that has moved together with the data directory."""
+    find = marker.finder(directory)
+    return {r: spec if is_pipe(spec) else find(spec) for r, spec in wav_scp.items()}
 
 
 def parse_segment(directory: Path, utterance: str, value: str) -> Segment:

@@ -18,7 +18,7 @@ from cfia.errors import UserError
 from cfia.kaldi import layout
 from cfia.kaldi.edit import Tables, check, restrict
 from cfia.kaldi.layout import Key, write_tables
-from cfia.kaldi.table import read_text, split_row
+from cfia.kaldi.table import plain_rows, read_text, split_row
 from cfia.kaldi.validate import Checks
 
 # In .backup while the tables are being replaced: who finds it goes on where a killed process
@@ -134,6 +134,9 @@ def _read(path: Path, notes: list[str]) -> dict[str, str]:
     text = read_text(path)
     if text and not text.endswith("\n"):
         notes.append(f"{path} did not end in a newline; see that its last line was not cut")
+    plain = plain_rows(text) if text.endswith("\n") else None
+    if plain is not None:
+        return plain
     rows: dict[str, str] = {}
     for line in text.split("\n"):
         key, value = split_row(line)

@@ -127,9 +127,10 @@ class Segment(NamedTuple):
 def positive(value: str) -> float | None:
     """Parse a positive number; None where it is none."""
     try:
-        return float(value) if 0 < float(value) < math.inf else None
+        number = float(value)
     except ValueError:
         return None
+    return number if 0 < number < math.inf else None
 
 
 def spk2utt(utt2spk: Mapping[str, str]) -> dict[str, str]:

@@ -13,6 +13,7 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from sys import intern
 
 from cfia.errors import UserError
 from cfia.files import atomic_write
@@ -28,6 +29,12 @@ ZERO_WIDTH_SPACE = "\u200b"
 _COLUMNS = re.compile(r"[ \t]+")
 _NOT_IN_KEY = re.compile(r"[ \t\r\n]")
 _UNSEEN_IN_KEY = re.compile(f"{UNSEEN.pattern}|{ZERO_WIDTH_SPACE}")
+# Of a table: all white space of ASCII but the blank behind a key, those of a transcript, and the
+# ends of lines.
+_ODD = (*"\t\r\v\f\x1c\x1d\x1e\x1f", "  ", "\n ", " \n", "\n\n")
+# Ids are the same in all tables, and short values, of labels and speakers, in many rows: of a
+# million utterances one copy of each saves a gigabyte.
+_SHORT = 24
 
 
 def read_table(path: str | os.PathLike[str], *, allow_empty: bool = False) -> dict[str, str]:
@@ -41,8 +48,12 @@ def read_table(path: str | os.PathLike[str], *, allow_empty: bool = False) -> di
             cut), or has an empty line, a key without a value, with a character that nobody sees,
             or twice.
     """
+    text = _whole(path)
+    rows = plain_rows(text)
+    if rows is not None:
+        return rows
     table: dict[str, str] = {}
-    for number, line in enumerate(read_lines(path), start=1):
+    for number, line in enumerate(text[:-1].split("\n"), start=1):
         key, value = split_row(line)
         if not key:
             raise UserError(f"{path}, line {number}: the line is empty; delete it")
@@ -52,13 +63,41 @@ def read_table(path: str | os.PathLike[str], *, allow_empty: bool = False) -> di
             raise UserError(f"{path}, line {number}: {fault}; delete it there")
         if key in table:
             raise UserError(f"{path}, line {number}: {key} is there twice; delete one line")
-        table[key] = value
+        table[intern(key)] = value
     return table
+
+
+def plain_rows(text: str) -> dict[str, str] | None:
+    """Read all rows of a table at once; None if one is odd, so that they are read one by one.
+
+    Of a million rows that takes a second, one by one several. Odd is what is not ASCII, a blank
+    too many, a line without a key or a value, a key that is there twice.
+    """
+    framed = f"\n{text}"
+    if not text.isascii() or any(odd in framed for odd in _ODD):
+        return None
+    lines = text[:-1].split("\n")
+    parts = (line.partition(" ") for line in lines)
+    rows = {intern(k): intern(v) if len(v) < _SHORT else v for k, _, v in parts}
+    return rows if len(rows) == len(lines) and all(rows.values()) else None
+
+
+def read_ids(path: str | os.PathLike[str]) -> list[str]:
+    """Read the first column of a list or table, in the order of the file.
+
+    Raises:
+        UserError: as `read_lines`.
+    """
+    text = _whole(path)
+    ids = text[:-1].split("\n")
+    if any(blank in text for blank in BLANKS):  # or there is nothing to split
+        ids = [split_row(line)[0] for line in ids]
+    return list(map(intern, ids))
 
 
 def unseen(key: str) -> str | None:
     """Say so if a key has a character that nobody sees, by which it differs from the same key."""
-    found = _UNSEEN_IN_KEY.search(key)
+    found = None if key.isascii() else _UNSEEN_IN_KEY.search(key)
     if found is None:
         return None
     return f"the id {_UNSEEN_IN_KEY.sub('', key)} has the invisible character U+{ord(found[0]):04X}"
@@ -66,8 +105,11 @@ def unseen(key: str) -> str | None:
 
 def split_row(line: str) -> tuple[str, str]:
     """Split a line into its first column and the rest, without the blanks around them."""
-    key, *value = _COLUMNS.split(line.strip(BLANKS), maxsplit=1)
-    return key, value[0] if value else ""
+    row = line.strip(BLANKS)
+    key, _, value = row.partition(" ")
+    if "\t" in key:
+        key, value = _COLUMNS.split(row, maxsplit=1)
+    return key, value.lstrip(" \t")
 
 
 def read_lines(path: str | os.PathLike[str]) -> list[str]:
@@ -76,6 +118,11 @@ def read_lines(path: str | os.PathLike[str]) -> list[str]:
     Raises:
         UserError: the file is missing, empty, not UTF-8, or lacks its final newline.
     """
+    return _whole(path)[:-1].split("\n")
+
+
+def _whole(path: str | os.PathLike[str]) -> str:
+    """Read a UTF-8 text file that ends in a newline; errors as of `read_lines`."""
     text = read_text(path)
     if not text:
         raise UserError(f"{path} is empty; run the stage that makes it")
@@ -84,7 +131,7 @@ def read_lines(path: str | os.PathLike[str]) -> list[str]:
             f"{path} does not end in a newline, so it may have been cut; make it again, or add the "
             "newline where nothing is missing"
         )
-    return text[:-1].split("\n")
+    return text
 
 
 def read_text(path: str | os.PathLike[str], shown: str | os.PathLike[str] | None = None) -> str:

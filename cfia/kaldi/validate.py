@@ -6,18 +6,21 @@ positive, and an utterance id that does not start with its speaker's id are erro
 
 from __future__ import annotations
 
+import operator
 import os
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Set
 from dataclasses import dataclass
+from itertools import pairwise, starmap
 from pathlib import Path
+from sys import intern
 from typing import NamedTuple
 
 from cfia import marker
 from cfia.errors import UserError
 from cfia.kaldi import layout
 from cfia.kaldi.layout import Key, Segment, positive, spk2utt
-from cfia.kaldi.table import has_mark, read_text, split_row, unseen
+from cfia.kaldi.table import has_mark, plain_rows, read_text, split_row, unseen
 
 PROGRAM = "validate_data_dir.sh"
 
@@ -122,25 +125,18 @@ class _Validator:
             if needed:
                 raise _invalid(f"no such file {where}{self._advise(flag)}")
             return {}
-        lines = _lines(file, where)
-        rows = [split_row(line) for line in lines]
-        table = layout.kind(name)
-        one_value = table is not None and table.one_value
-        for line, (key, value) in zip(lines, rows, strict=True):
-            if not key:
-                raise _invalid(f"file {where} has an empty line")
-            if not value and name != "text":  # of text, the check of transcripts says more
-                raise _invalid(f"file {where} has a line without a value: {line}")
-            if fault := unseen(key):
-                raise _invalid(f"file {where}: {fault}; delete it there")
-            if one_value and (fault := unseen(value)):
-                raise _invalid(f"file {where}: {fault}; delete it there")
-            if one_value and len(value.split()) != 1:
-                raise _invalid(f"file {where} has a line that is not two columns: {line}")
-        self.tables[name] = dict(rows)
-        if [key for key, _ in rows] != sorted(self.tables[name]):
-            raise _invalid(f"file {where} is not sorted or has duplicates")
-        return self.tables[name]
+        kind = layout.kind(name)
+        one_value = kind is not None and kind.one_value
+        text = _text(file, where)
+        table = plain_rows(text)
+        if (
+            table is None
+            or not all(starmap(operator.lt, pairwise(table)))
+            or (one_value and text.count(" ") > len(table))
+        ):
+            table = _rows_one_by_one(text, where, one_value=one_value, empty=name == "text")
+        self.tables[name] = table
+        return table
 
     # Checks
 
@@ -216,19 +212,19 @@ class _Validator:
 
     def _check_keys(self, name: str, key: Key) -> None:
         if key is Key.SPEAKER:
-            self._check_same("speaker", "spk2utt", self.tables["spk2utt"], name)
+            self._check_same("speaker", "spk2utt", self.tables["spk2utt"].keys(), name)
         elif key is Key.RECORDING and "segments" in self.tables:
-            recordings = [value.split()[0] for value in self.tables["segments"].values()]
+            recordings = {value.split()[0] for value in self.tables["segments"].values()}
             self._check_same("recording-ids", "segments", recordings, name)
         else:
             self._check_utterances(name)
 
     def _check_utterances(self, name: str) -> None:
-        self._check_same("utterance", "utt2spk", self.tables["utt2spk"], name)
+        self._check_same("utterance", "utt2spk", self.tables["utt2spk"].keys(), name)
 
-    def _check_same(self, kind: str, first_name: str, first: Iterable[str], name: str) -> None:
+    def _check_same(self, kind: str, first_name: str, ids: Set[str], name: str) -> None:
         """Compare ids of the table `first_name` with the keys of the table `name`."""
-        ids, keys = set(first), self.tables[name].keys()
+        keys = self.tables[name].keys()
         table = layout.kind(name)
         unknown = table is not None and not table.whole  # of what a corpus may not know
         if ids == keys or (unknown and ids >= keys):
@@ -249,7 +245,7 @@ def _invalid(message: str) -> UserError:
     return UserError(f"{PROGRAM}: {message}")
 
 
-def _lines(file: Path, where: str) -> list[str]:
+def _text(file: Path, where: str) -> str:
     try:
         text = read_text(file, shown=f"file {where}")
     except UserError as error:
@@ -263,12 +259,38 @@ def _lines(file: Path, where: str) -> list[str]:
         )
     if not text.endswith("\n"):
         raise _invalid(f"file {where} does not end in a newline")
-    return text[:-1].split("\n")
+    return text
+
+
+def _rows_one_by_one(text: str, where: str, *, one_value: bool, empty: bool) -> dict[str, str]:
+    """Read the rows of a table and find its first fault, if it has one; values may be `empty`."""
+    table: dict[str, str] = {}
+    before, in_order = "", True
+    for line in text[:-1].split("\n"):
+        key, value = split_row(line)
+        if not key:
+            raise _invalid(f"file {where} has an empty line")
+        if not value and not empty:
+            raise _invalid(f"file {where} has a line without a value: {line}")
+        if fault := unseen(key):
+            raise _invalid(f"file {where}: {fault}; delete it there")
+        if one_value and (fault := unseen(value)):
+            raise _invalid(f"file {where}: {fault}; delete it there")
+        if one_value and len(value.split()) != 1:
+            raise _invalid(f"file {where} has a line that is not two columns: {line}")
+        table[intern(key)] = value
+        in_order &= before < key
+        before = key
+    if not in_order:
+        raise _invalid(f"file {where} is not sorted or has duplicates")
+    return table
 
 
 def _is_printable(text: str) -> bool:
     """Whether grep's [:print:] and [:space:] hold it, as in Kaldi: joiners and the like do."""
-    return all(c.isprintable() or c.isspace() or unicodedata.category(c) == "Cf" for c in text)
+    return text.isprintable() or all(
+        c.isprintable() or c.isspace() or unicodedata.category(c) == "Cf" for c in text
+    )
 
 
 def check_unedited(directory: Path) -> None:

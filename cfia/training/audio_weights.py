@@ -54,7 +54,7 @@ def audio_weights(training: Training, utts: Sequence[str]) -> Iterator[Weighed]:
             "or `cfia import_features`, with --force true)"
         )
     k = averaging(shift, config.model.frame_rate)
-    device = set_up(experiment.run["num_threads"], 0)
+    set_up(experiment.run["num_threads"], 0)
     of_part: dict[str, list[str]] = {}
     for utt in dict.fromkeys(utts):
         of_part.setdefault(part[utt], []).append(utt)
@@ -64,7 +64,7 @@ def audio_weights(training: Training, utts: Sequence[str]) -> Iterator[Weighed]:
     stack = equation_stack(model)
     for utt in dict.fromkeys(utts):
         data = datasets[part[utt]]
-        batch = data.batch([data.utts.index(utt)], device)
+        batch = data.batch([data.utts.index(utt)])
         yield Weighed(utt, part[utt], of_utterance(model, stack, batch, k * shift))
 
 

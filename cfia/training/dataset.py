@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -13,7 +13,8 @@ from cfia.config import Config
 from cfia.errors import UserError
 from cfia.frontend import Frontend
 from cfia.model.encoder import STD_FLOOR, Sequences
-from cfia.training.features import FeatureSet, Matrix, Shaping, open_features
+from cfia.training.feature_cache import keep
+from cfia.training.features import FeatureSet, Matrix, OnDisk, Shaping
 from cfia.training.inputs import skipped
 
 
@@ -47,12 +48,26 @@ class Dataset:
         """Give the frames of the audio, or where there is none of the text, (N,)."""
         return self.lengths(next(iter(self.features)))
 
-    def batch(self, indices: Sequence[int], device: torch.device) -> dict[str, Sequences]:
-        """Read the features of some utterances, padded with zeros."""
+    def empty(self, indices: Sequence[int]) -> dict[str, Sequences]:
+        """Make room for a batch of some utterances."""
         return {
-            name: Sequences(features.padded(indices).to(device), features.lengths[list(indices)])
+            name: Sequences(features.empty(indices), features.lengths[list(indices)])
             for name, features in self.features.items()
         }
+
+    def fill(self, batch: dict[str, Sequences], indices: Sequence[int]) -> dict[str, Sequences]:
+        """Read the features of these utterances into their batch, padded with zeros.
+
+        Raises:
+            UserError: as `OnDisk`.
+        """
+        for name, features in self.features.items():
+            features.fill(batch[name].data, indices)
+        return batch
+
+    def batch(self, indices: Sequence[int]) -> dict[str, Sequences]:
+        """Read a batch; `cfia.training.feeding` reads many ahead."""
+        return self.fill(self.empty(indices), indices)
 
 
 def averaging(frame_shift: float | None, frame_rate: float) -> int:
@@ -76,10 +91,10 @@ def load(
 
     Args:
         dumps: the dump directory of each modality used, of "audio" and "text".
-        cache: where the features are kept; see `open_features`.
+        cache: where the features are kept; see `feature_cache.keep`.
 
     Raises:
-        UserError: an utterance without a label, or as `open_features`.
+        UserError: an utterance without a label, or as `OnDisk`.
     """
     left_out = skipped(dumps)
     utts = [utt for utt in utts if utt not in left_out]
@@ -87,12 +102,23 @@ def load(
     for utt in utts:
         if utt not in utt2emo:
             raise UserError(f"{utt} of the fold lists is not in utt2emo; run stages 1 and 2 again")
-    features = {}
+    features: dict[str, FeatureSet] = {}
     for name, directory in dumps.items():
         k = averaging(Frontend.read(directory).frame_shift, config.model.frame_rate)
         shaping = Shaping(k, config.model.max_frames)
-        features[name] = open_features(directory / "feats.scp", utts, shaping, cache)
-    return Dataset(list(utts), torch.tensor([index[utt2emo[utt]] for utt in utts]), features)
+        features[name] = OnDisk(directory / "feats.scp", utts, shaping)
+    targets = torch.tensor([index[utt2emo[utt]] for utt in utts])
+    return keep_together({"": Dataset(list(utts), targets, features)}, cache)[""]
+
+
+def keep_together(parts: Mapping[str, Dataset], cache: str) -> dict[str, Dataset]:
+    """Keep the features of several parts, which are still on disk alone, as `keep` does."""
+    sets = [s for part in parts.values() for s in part.features.values() if isinstance(s, OnDisk)]
+    kept = iter(keep(sets, cache))
+    return {
+        name: replace(part, features={modality: next(kept) for modality in part.features})
+        for name, part in parts.items()
+    }
 
 
 def global_statistics(features: FeatureSet) -> tuple[Tensor, Tensor]:

@@ -12,6 +12,7 @@ from cfia.config import Config
 from cfia.metrics import confusion, ua, wa
 from cfia.training import batches
 from cfia.training.dataset import Dataset
+from cfia.training.feeding import feeding
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,8 @@ def logits(model: nn.Module, data: Dataset, batch_size: int, device: torch.devic
     """Compute logits (N, K) in the order of the dataset, on the CPU, in float64."""
     model.eval()
     plan = batches.sorted_by_length(data.guiding_lengths(), batch_size)
-    by_length = torch.cat([model(data.batch(indices, device)).logits for indices in plan])
+    with feeding(data, plan, device) as features:
+        by_length = torch.cat([model(batch).logits for batch in features])
     in_order = torch.empty(by_length.shape, dtype=torch.float64)
     in_order[list(itertools.chain(*plan))] = by_length.double().cpu()
     return in_order

@@ -6,18 +6,24 @@ that somebody edited, must show here.
 
 from __future__ import annotations
 
+import operator
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import cache, partial
+from itertools import pairwise, starmap
 from pathlib import Path
+from typing import Any
 
 from cfia.errors import UserError
-from cfia.kaldi.table import read_lines, read_table, split_row
+from cfia.kaldi.table import read_ids, read_table
 
 PARTS = ("train", "valid", "test")
 MOST_NAMES = 12  # that the description of a fold lists
 
 Parts = dict[str, list[str]]
 Tables = dict[str, dict[str, str]]
+Values = Callable[[str, str], set[str]]
+"""Of a part of a fold and a table, what it says of the part's utterances."""
 
 
 def check(
@@ -60,17 +66,17 @@ def check(
         _check_utterances(parts, known, where)
         if cv == "given":
             _check_official(parts, tables.get("utt2split", {}), number, validation, where)
-        elif missing := known.difference(*parts.values()):
-            raise _wrong(where, f"no part has {min(missing)}")
+        elif sum(map(len, parts.values())) < len(known):
+            raise _wrong(where, f"no part has {min(known.difference(*parts.values()))}")
         if places[1:]:
             _check_sides(parts, data, where)
-        _check_disjoint(parts, tables, cv, validation, where)
-        for utterance in parts["test"]:
-            if utterance in tested_by:
-                first = tested_by[utterance]
-                raise _wrong(shown, f"folds {first} and {number} both test {utterance}")
-            tested_by[utterance] = number
-        reports.append(_report(number, parts, tables, cv))
+        values: Values = cache(partial(_values, parts, tables))
+        _check_disjoint(parts, tables, values, cv, validation, where)
+        for utterance in filter(tested_by.__contains__, parts["test"]):
+            first = tested_by[utterance]
+            raise _wrong(shown, f"folds {first} and {number} both test {utterance}")
+        tested_by |= dict.fromkeys(parts["test"], number)
+        reports.append(_report(number, parts, tables, values, cv))
     untested = known - tested_by.keys()
     if untested and cv != "given" and not places[1:]:
         raise _wrong(shown, f"no fold tests {min(untested)}")
@@ -106,17 +112,20 @@ def _read_folds(folds: Path) -> Iterable[Parts]:
 def _read(path: Path) -> list[str]:
     if path.name == "valid" and path.is_file() and path.stat().st_size == 0:
         return []  # legal with `none`, which `_check_disjoint` knows
-    return [split_row(line)[0] for line in read_lines(path)]
+    return read_ids(path)
 
 
 def _check_sorted(parts: Parts, directory: Path) -> None:
     for part, utterances in parts.items():
-        if utterances != sorted(set(utterances)):
+        if not all(starmap(operator.lt, pairwise(utterances))):
             raise _wrong(directory / part, "it is not sorted or has duplicates")
 
 
 def _check_utterances(parts: Parts, known: set[str], where: str) -> None:
     """Refuse an utterance in two parts, or one that the data directory does not have."""
+    every = set().union(*parts.values())
+    if every <= known and len(every) == sum(map(len, parts.values())):
+        return  # one by one takes ten times as long
     seen: dict[str, str] = {}
     for part, utterances in parts.items():
         for utterance in utterances:
@@ -165,7 +174,9 @@ def _check_number(n_folds: int, tables: Tables, cv: str, shown: Path) -> None:
         raise _wrong(shown, f"it has {n_folds} folds where --cv {cv} has {wanted}")
 
 
-def _check_disjoint(parts: Parts, tables: Tables, cv: str, validation: str, where: str) -> None:
+def _check_disjoint(
+    parts: Parts, tables: Tables, values: Values, cv: str, validation: str, where: str
+) -> None:
     """Refuse a speaker or session in two parts that the scheme keeps apart."""
     if (validation == "none") != (not parts["valid"]):
         is_empty = "is not empty" if parts["valid"] else "is empty"
@@ -185,19 +196,20 @@ def _check_disjoint(parts: Parts, tables: Tables, cv: str, validation: str, wher
             rules.append(("utt2dialogue", "test", "train"))
     nouns = {"utt2spk": "speaker", "utt2session": "session", "utt2dialogue": "dialogue"}
     for table, first, second in rules:
-        common = _values(parts[first], tables[table]) & _values(parts[second], tables[table])
+        common = values(first, table) & values(second, table)
         if common:
             raise _wrong(where, f"{first} and {second} share the {nouns[table]} {min(common)}")
 
 
-def _values(utterances: list[str], table: dict[str, str]) -> set[str]:
-    # Of two corpora one may know no such thing, dialogues, say.
-    return {table[utterance] for utterance in utterances if utterance in table}
+def _values(parts: Parts, tables: Tables, part: str, table: str) -> set[str]:
+    found: set[Any] = set(map(tables[table].get, parts[part]))
+    found.discard(None)  # of two corpora one may know no such thing, dialogues, say
+    return found
 
 
-def _report(number: int, parts: Parts, tables: Tables, cv: str) -> str:
+def _report(number: int, parts: Parts, tables: Tables, values: Values, cv: str) -> str:
     """Describe a sound fold in a line: who is tested, and what the test shares with other parts."""
-    tested = sorted(_values(parts["test"], tables["utt2session" if cv == "session" else "utt2spk"]))
+    tested = sorted(values("test", "utt2session" if cv == "session" else "utt2spk"))
     unknown = all(utterance == speaker for utterance, speaker in tables["utt2spk"].items())
     noun = "utterances" if unknown else "speakers"
     names = ", ".join(tested) if len(tested) <= MOST_NAMES else f"{len(tested)} {noun}"
@@ -208,9 +220,8 @@ def _report(number: int, parts: Parts, tables: Tables, cv: str) -> str:
     shared = []
     for part in ("train", "valid"):
         counts = [
-            f"{len(_values(parts[part], tables[table]) & _values(parts['test'], tables[table]))} "
-            f"{values}"
-            for table, values in counted.items()
+            f"{len(values(part, table) & values('test', table))} {what}"
+            for table, what in counted.items()
             if table in tables
         ]
         if counts:

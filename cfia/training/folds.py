@@ -20,7 +20,7 @@ from cfia.errors import UserError
 from cfia.experiment import PARTS, SPEAKERS_SHARED
 from cfia.files import sha256, write_if_changed
 from cfia.kaldi.data_dir import DataDir
-from cfia.kaldi.table import read_lines, split_row
+from cfia.kaldi.table import read_ids
 from cfia.options import not_together, scheme_kind
 from cfia.training.fold_check import check
 from cfia.training.schemes import Division, ImpossibleError, divisions
@@ -28,6 +28,7 @@ from cfia.training.validation import USE_RANDOM, validation_part
 
 log = logging.getLogger(__name__)
 
+TABLES = ("utt2spk", "utt2emo", "utt2session", "utt2split")  # those that folds are made from
 LOG = "folds.log"  # not among the files that the marker knows
 TESTED = "tested "  # in a marker, before the tables of a data directory of test parts alone
 
@@ -78,7 +79,7 @@ def make_folds(
     for number, division in enumerate(found, start=1):
         valid = validation_part(data, validation, division)
         parts = (division.rest - valid, valid, division.test)
-        fold = Fold(*([u for u in utterances if u in part] for part in parts))
+        fold = Fold(*(list(filter(part.__contains__, utterances)) for part in parts))
         where = f"fold {number} ({division.words})"
         for part in PARTS:
             if not getattr(fold, part) and (part, validation) != ("valid", "none"):
@@ -87,9 +88,9 @@ def make_folds(
                     f"--cv {cv} --validation {validation} leaves the {part} list of {where} empty; "
                     + ("the corpus is too small for it" if random else USE_RANDOM)
                 )
-        missing = every - {labels[utterance] for utterance in fold.train}
+        missing = every.difference(map(labels.__getitem__, fold.train))
         if missing:
-            advice = class_advice(missing, {labels[utterance] for utterance in fold.valid})
+            advice = class_advice(missing, set(map(labels.__getitem__, fold.valid)))
             raise MissingClassError(
                 f"{where} of {data.path} has no training utterance of the class "
                 f"{', '.join(sorted(missing))}; {advice}"
@@ -124,7 +125,7 @@ def make_scheme(
             made differently and `force` is false.
     """
     options = {"cv": cv, "validation": validation}
-    names = ["utt2spk", "utt2emo", "utt2session", *(["utt2split"] if cv == "given" else [])]
+    names = [name for name in TABLES if name != "utt2split" or cv == "given"]
     places = {"": data.path} | ({TESTED: tested.path} if tested else {})
     inputs = {
         f"{prefix}{name}": sha256(place / name)
@@ -171,7 +172,7 @@ def _of_scheme(cv: str, validation: str) -> list[str]:
 def _balance(data: DataDir, folds: Sequence[Fold]) -> list[str]:
     """Say which share of each class, and of all utterances, the folds test."""
     labels = data.table("utt2emo")
-    tested = [Counter(labels[u] for u in fold.test) for fold in folds]
+    tested = [Counter(map(labels.__getitem__, fold.test)) for fold in folds]
     counts = {"all utterances": [count.total() for count in tested]}
     counts |= {name: [count[name] for count in tested] for name in sorted(set(labels.values()))}
     return [
@@ -187,20 +188,35 @@ def read_folds(directory: Path) -> dict[int, Fold]:
     Raises:
         UserError: there are none, or a list is missing or damaged.
     """
+    return {number: read_fold(directory, number) for number in range(1, count_folds(directory) + 1)}
+
+
+def count_folds(directory: Path) -> int:
+    """Count the folds of a scheme.
+
+    Raises:
+        UserError: there are none.
+    """
     n_folds = sum(1 for path in directory.glob("[0-9]*") if path.is_dir())
     if n_folds == 0:
         raise UserError(f"there are no folds in {directory}; run stage 2 (folds)")
-    return {
-        number: Fold(*(_read(directory / str(number) / part) for part in PARTS))
-        for number in range(1, n_folds + 1)
-    }
+    return n_folds
+
+
+def read_fold(directory: Path, number: int) -> Fold:
+    """Read one fold of a scheme.
+
+    Raises:
+        UserError: a list is missing or damaged.
+    """
+    return Fold(*(_read(directory / str(number) / part) for part in PARTS))
 
 
 def _read(path: Path) -> list[str]:
     """Read the utterance ids of a list, the first word of each line; validation may have none."""
     if path.name == "valid" and path.exists() and not path.stat().st_size:
         return []
-    return [split_row(line)[0] for line in read_lines(path)]
+    return read_ids(path)
 
 
 def _write(directory: Path, folds: Iterable[Fold]) -> None:
@@ -208,8 +224,8 @@ def _write(directory: Path, folds: Iterable[Fold]) -> None:
         where = directory / str(number)
         where.mkdir()
         for part in PARTS:
-            utterances = getattr(fold, part)
-            (where / part).write_text("".join(f"{u}\n" for u in utterances), encoding="utf-8")
+            lines = "\n".join([*getattr(fold, part), ""])
+            (where / part).write_text(lines, encoding="utf-8")
 
 
 def class_advice(missing: set[str], valid: set[str]) -> str:
@@ -234,6 +250,6 @@ def _lacking(labels: Mapping[str, str], folds: Sequence[Fold]) -> list[str]:
         f"fold {number}: its {part} part has no utterance of the class {', '.join(sorted(missing))}"
         for number, fold in enumerate(folds, start=1)
         for part in ("valid", "test")
-        for missing in [every - {labels[utterance] for utterance in getattr(fold, part)}]
+        for missing in [every.difference(map(labels.__getitem__, getattr(fold, part)))]
         if missing and getattr(fold, part)
     ]

@@ -3,26 +3,33 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import json
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from cfia import marker
 from cfia.errors import UserError
 from cfia.experiment import NAME, Dump, Experiment, Folds, Part
-from cfia.files import digest, sha256
+from cfia.files import sha256
 from cfia.frontend import Frontend
 from cfia.kaldi.table import read_table
 from cfia.kaldi.validate import check_unedited
 from cfia.naming import ASR
 from cfia.options import scheme_kind
 from cfia.training import fold_check
-from cfia.training.folds import TESTED, class_advice, read_folds
+from cfia.training.folds import (
+    TABLES,
+    TESTED,
+    class_advice,
+    count_folds,
+    read_fold,
+)
 from cfia.upstream import imported
 
 RECOGNISED = f"{ASR}/"  # the tables that recognisers have written, from the data directory
 MADE_BY = {"audio": "stage 3", "text": "stage 4"}
 FEATURE_TABLES = ("wav.scp", "segments", "utt2dur", "text")  # those that features are made from
-FOLD_TABLES = ("utt2spk", "utt2emo", "utt2session", "utt2split")  # those that folds are made from
 SCORE_TABLES = ("utt2emo", "utt2spk")  # those that scores, too, are made from
 
 
@@ -94,15 +101,26 @@ def measure_folds(directory: Path, data: Path, tested: Path | None = None) -> Fo
         UserError: there are none, one is damaged, or they were made from other data than there is
             now.
     """
-    folds = read_folds(directory)
+    number = count_folds(directory)
+    lists = _lists_digest(directory, number)
     check_unedited(data)
     marker.verify(directory, "stage 2 (folds)")
-    _compare_tables(directory, data, FOLD_TABLES, "stage 2 (folds)")
+    _compare_tables(directory, data, TABLES, "stage 2 (folds)")
     if tested is not None and tested != data:
         check_unedited(tested)
-        _compare_tables(directory, tested, FOLD_TABLES, "stage 2 (folds)", TESTED)
-    lists = [dataclasses.asdict(fold) for fold in folds.values()]
-    return Folds(directory, len(folds), digest(lists))
+        _compare_tables(directory, tested, TABLES, "stage 2 (folds)", TESTED)
+    return Folds(directory, number, lists)
+
+
+def _lists_digest(directory: Path, number: int) -> str:
+    """Digest the lists of all folds as `digest` would, fold by fold: each names all utterances."""
+    found = hashlib.sha256(b"[")
+    for fold in range(1, number + 1):
+        lists = vars(read_fold(directory, fold))
+        found.update((", " if fold > 1 else "").encode())
+        found.update(json.dumps(lists, sort_keys=True).encode())
+    found.update(b"]")
+    return found.hexdigest()
 
 
 def check_unchanged(experiment: Experiment, *, archives: bool = False) -> None:
@@ -169,7 +187,8 @@ def check_lists(experiment: Experiment) -> None:
     cv, validation = (str(experiment.protocol[key]) for key in ("cv", "validation"))
     fold_check.check(part.data, folds, cv, validation, tested=experiment.parts["test"].data)
     labels, left_out = read_table(part.data / "utt2emo"), skipped(experiment.dumps())
-    for number, fold in read_folds(folds).items():
+    for number in range(1, count_folds(folds) + 1):
+        fold = read_fold(folds, number)
         present, valid = (
             {labels[utt] for utt in part if utt in labels and utt not in left_out}
             for part in (fold.train, fold.valid)

@@ -81,7 +81,7 @@ def _standardised(model: Probe, data: Dataset, *, fitted: bool = False) -> Tenso
 
     x = torch.empty(len(data), len(model.mean), dtype=torch.float64)
     for i in range(len(data)):
-        x[i] = model.pool(data.batch([i], torch.device("cpu")))[0]
+        x[i] = model.pool(data.batch([i]))[0]
     if not fitted:
         # Its scale of a dimension that does not vary, but for rounding, is 1.
         scaler = StandardScaler(copy=False).fit(x.numpy())

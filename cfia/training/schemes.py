@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from cfia.errors import UserError
@@ -39,13 +39,15 @@ class Division:
     valid: frozenset[str] = frozenset()
 
 
-def rank(text: str) -> str:
+def rank(draw: str, utterance: str) -> bytes:
     """Give a key to sort by at random: a hash, so that no draw depends on a library's generator."""
-    return hashlib.sha256(text.encode()).hexdigest()
+    return hashlib.sha256(f"{SEED} {draw} {utterance}".encode()).digest()
 
 
-def divisions(data: DataDir, cv: str) -> list[Division]:
+def divisions(data: DataDir, cv: str) -> Iterable[Division]:
     """Divide the utterances into what each fold tests and the rest, fold by fold.
+
+    They are made one after the other, for each names all utterances.
 
     Args:
         cv: a legal value of `--cv`.
@@ -87,13 +89,13 @@ def refuse_many_folds(data: DataDir, cv: str) -> None:
         raise ImpossibleError(f"it would have {n_folds}, and no --cv {cv} asks for them")
 
 
-def _of_groups(groups: Mapping[str, str], words: Mapping[str, str]) -> list[Division]:
+def _of_groups(groups: Mapping[str, str], words: Mapping[str, str]) -> Iterator[Division]:
     """Make a fold of each group of utterances, in the order of `words`, its name to its words."""
     tested: dict[str, set[str]] = {name: set() for name in words}
     for utterance, name in groups.items():
         tested[name].add(utterance)
-    return [Division(name, words[name], test, groups.keys() - test)
-            for name, test in tested.items()]  # fmt: skip
+    for name, test in tested.items():
+        yield Division(name, words[name], test, groups.keys() - test)
 
 
 def _way_out(data: DataDir) -> str:
@@ -141,11 +143,11 @@ def _dealt(labels: Mapping[str, str], k: int) -> dict[str, int]:
 
     Folds differ by one utterance at most, and so do their shares of each class.
     """
-    order = sorted(labels, key=lambda u: (labels[u], rank(f"{SEED} utterance {u}")))
+    order = sorted(labels, key=lambda u: (labels[u], rank("utterance", u)))
     return {utterance: 1 + place % k for place, utterance in enumerate(order)}
 
 
-def _of_speaker_groups(data: DataDir, k: int) -> list[Division]:
+def _of_speaker_groups(data: DataDir, k: int) -> Iterable[Division]:
     speakers = set(data.utt2spk.values())
     if len(speakers) < k:
         raise ImpossibleError(

@@ -19,7 +19,7 @@ from pathlib import Path
 from cfia import checks, experiment
 from cfia.cli import explain
 from cfia.errors import UserError
-from cfia.files import write_if_changed
+from cfia.files import naming, write_if_changed
 from cfia.naming import EVERY_FOLD, fold_of, fold_word, training_name
 from cfia.options import LARGEST_SEED
 from cfia.training.training import Training
@@ -148,7 +148,7 @@ class _TaskLog(logging.FileHandler):
 def _logged(path: Path, command: str) -> Iterator[None]:
     """Append all that is logged in the block to a file, under the command for this task alone."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "a", encoding="utf-8") as handle:
+    with naming(path), open(path, "a", encoding="utf-8") as handle:
         handle.write(f"# {command}\n")
     handler = _TaskLog(path, encoding="utf-8")
     root = logging.getLogger()
@@ -157,4 +157,5 @@ def _logged(path: Path, command: str) -> Iterator[None]:
         yield
     finally:
         root.removeHandler(handler)
-        handler.close()
+        with naming(path):
+            handler.close()

@@ -8,7 +8,6 @@ import math
 import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import nn
@@ -19,12 +18,15 @@ from cfia.errors import UserError
 from cfia.experiment import ORACLE, SHARES_SPEAKERS
 from cfia.files import atomic_write
 from cfia.model import registry
+from cfia.model.encoder import Sequences
 from cfia.model.pretrained import load_state
 from cfia.training import batches, checkpoint
+from cfia.training.board import Board
 from cfia.training.dataset import Dataset, global_statistics
 from cfia.training.determinism import random_state, restore_random_state, seed_epoch
 from cfia.training.epoch_totals import EpochTotals
 from cfia.training.evaluate import evaluate
+from cfia.training.feeding import feeding
 from cfia.training.loss import Loss, backward, balanced_weights, objective
 from cfia.training.optimizer import make_optimizer, make_scheduler, step_epoch
 
@@ -89,13 +91,8 @@ class Trainer:
 
     def fit(self) -> None:
         """Train to the end, writing best.pt, checkpoint.pt and history.csv after each epoch."""
-        from torch.utils.tensorboard import SummaryWriter
-
         self._resume()
-        # Rows that a killed job has written for an epoch that is now repeated are purged.
-        board = SummaryWriter(
-            str(self.inputs.directory / "tensorboard"), purge_step=len(self.history) + 1
-        )
+        board = Board(self.inputs.directory / "tensorboard", len(self.history) + 1)
         epochs = range(len(self.history) + 1, self.inputs.config.train.epochs + 1)
         progress = tqdm(epochs, desc=self.inputs.directory.name, unit="epoch", disable=None)
         started, first = time.monotonic(), len(self.history)
@@ -108,7 +105,7 @@ class Trainer:
         board.close()
         log.info("%s", self._outcome())
 
-    def _epoch(self, epoch: int, board: Any) -> None:
+    def _epoch(self, epoch: int, board: Board) -> None:
         # 1. Seed dropout from the seed and the epoch alone, so that no epoch depends on how many
         #    were trained before it in this process. In the middle of an epoch the generators have
         #    the states of the checkpoint.
@@ -126,8 +123,7 @@ class Trainer:
         step_epoch(self.scheduler, row.get("valid_ua"))
         # 5. Write the checkpoints: a job that is killed after this does not repeat the epoch.
         self._write()
-        for name, value in row.items():
-            board.add_scalar(name.replace("_", "/", 1), value, epoch)
+        board.add(row, epoch)
 
     def _scores(self) -> Row:
         if self.inputs.select is None:
@@ -139,11 +135,12 @@ class Trainer:
         """Train on all batches of an epoch, or on those that a killed job has left."""
         self.model.train()
         # The same seed and epoch give the same batches, so their count says where to go on.
-        plan = self._plan(epoch)
-        while self.totals.batches < len(plan):
-            self._train_batch(plan[self.totals.batches])
-            if time.monotonic() - self.written >= self.inputs.checkpoint_seconds:
-                self._write_within_epoch()
+        plan = self._plan(epoch)[self.totals.batches :]
+        with feeding(self.inputs.train, plan, self.inputs.device) as features:
+            for indices, batch in zip(plan, features, strict=True):
+                self._train_batch(indices, batch)
+                if time.monotonic() - self.written >= self.inputs.checkpoint_seconds:
+                    self._write_within_epoch()
         row = self.totals.row()
         self.totals = self._no_totals()
         return row
@@ -155,9 +152,9 @@ class Trainer:
             return batches.shuffled(len(data), size, seed, epoch)
         return batches.shuffled_by_length(data.guiding_lengths(), size, seed, epoch)
 
-    def _train_batch(self, indices: list[int]) -> None:
+    def _train_batch(self, indices: list[int], features: dict[str, Sequences]) -> None:
         # Forward: features to the two parts of the loss (Eq. 12).
-        loss = self._loss(indices)
+        loss = self._loss(indices, features)
         # Backward. To measure how much of the gradient is the consistency loss costs another
         # backward pass; the first batch of an epoch is enough to see the trend.
         self.optimizer.zero_grad(set_to_none=True)
@@ -172,8 +169,7 @@ class Trainer:
         self.totals.add([self.inputs.train.utts[i] for i in indices], loss, norm)
         self.optimizer.step()
 
-    def _loss(self, indices: list[int]) -> Loss:
-        features = self.inputs.train.batch(indices, self.inputs.device)
+    def _loss(self, indices: list[int], features: dict[str, Sequences]) -> Loss:
         targets = self.inputs.train.targets[indices].to(self.inputs.device)
         weights, mixed = self.inputs.config.model.consistency, self.inputs.config.train.precision
         with torch.autocast(self.inputs.device.type, torch.bfloat16, enabled=mixed == "bf16"):

@@ -20,7 +20,7 @@ from cfia.frontend import Frontend
 from cfia.kaldi.table import read_table
 from cfia.naming import EVERY_FOLD
 from cfia.training import final
-from cfia.training.folds import Fold, read_folds
+from cfia.training.folds import Fold, count_folds, read_fold
 from cfia.training.inputs import check_lists, check_unchanged, skipped, validation_shared
 
 if TYPE_CHECKING:
@@ -74,13 +74,11 @@ class Training:
         """Read the lists of utterances."""
         if self.fold is None:
             return final.lists(self.experiment)
-        folds = read_folds(self.experiment.folds.directory)
-        if self.fold not in folds:
-            raise UserError(
-                f"{self.experiment.folds.directory} has no fold {self.fold}; its folds are 1 to "
-                f"{len(folds)}"
-            )
-        return folds[self.fold]
+        folds = self.experiment.folds.directory
+        number = count_folds(folds)
+        if not 1 <= self.fold <= number:
+            raise UserError(f"{folds} has no fold {self.fold}; its folds are 1 to {number}")
+        return read_fold(folds, self.fold)
 
     @property
     def parts(self) -> tuple[str, ...]:
@@ -273,6 +271,7 @@ def check_trained(training: Training) -> None:
 def _fit(training: Training, checkpoint_seconds: float) -> None:
     from cfia.provenance import provenance
     from cfia.training import probe
+    from cfia.training.dataset import keep_together
     from cfia.training.determinism import set_up
     from cfia.training.trainer import Trainer, TrainerInputs
 
@@ -281,9 +280,9 @@ def _fit(training: Training, checkpoint_seconds: float) -> None:
     origin = provenance(experiment.run["num_threads"], str(device))
     values = {**origin, "audio": None, "text": None, **training.encoders()}
     write_yaml(training.directory / "provenance.yaml", values)
-    # The probe reads each utterance once.
-    cache = "" if experiment.seeded else "none"
-    parts = {part: training.dataset(part, cache) for part in training.parts}
+    parts = {part: training.dataset(part, "none") for part in training.parts}
+    if experiment.seeded:  # a probe reads each utterance once
+        parts = keep_together(parts, experiment.run["feature_cache"])
     _check_parts(training, parts)
     inputs = TrainerInputs(
         directory=training.directory,

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Set
 
+import numpy as np
+
 from cfia.kaldi.data_dir import DataDir
 from cfia.naming import DEFAULT_VALIDATION
-from cfia.training.schemes import SEED, Division, ImpossibleError, check_speaker_sessions, rank
+from cfia.training.schemes import Division, ImpossibleError, check_speaker_sessions, rank
 
 USE_RANDOM = f"use --validation {DEFAULT_VALIDATION}"
 
@@ -58,7 +60,7 @@ def _next(table: Mapping[str, str], test: set[str], rest: set[str]) -> set[str]:
 
 
 def _values(table: Mapping[str, str], utterances: set[str]) -> set[str]:
-    return {table[utterance] for utterance in utterances}
+    return set(map(table.__getitem__, utterances))
 
 
 def _partner(data: DataDir, division: Division) -> set[str]:
@@ -80,9 +82,11 @@ def _drawn(data: DataDir, percent: int, division: Division) -> set[str]:
     goes to the classes with the largest remainders, as in sklearn's StratifiedShuffleSplit, which
     refuses a class of one utterance; here such an utterance stays in training.
     """
+    labels = data.table("utt2emo")
     ranked: dict[str, list[str]] = {}
-    for utterance in sorted(division.rest, key=lambda u: rank(f"{SEED} {division.name} {u}")):
-        ranked.setdefault(data.table("utt2emo")[utterance], []).append(utterance)
+    rest = list(division.rest)
+    for i in np.argsort(np.array([rank(division.name, utterance) for utterance in rest])).tolist():
+        ranked.setdefault(labels[rest[i]], []).append(rest[i])
     share = percent / 100
     quota = {label: int(share * len(utts)) for label, utts in ranked.items()}
     missing = max(1, round(share * len(division.rest))) - sum(quota.values())

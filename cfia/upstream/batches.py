@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Mapping
 
 from cfia.errors import UserError
@@ -30,11 +31,11 @@ def split_jobs(weights: list[float], nj: int) -> list[list[int]]:
     The heaviest batch that is left goes to the lightest job.
     """
     jobs: list[list[int]] = [[] for _ in range(min(nj, len(weights)))]
-    loads = [0.0] * len(jobs)
+    loads = [(0.0, job) for job in range(len(jobs))]  # a heap: the lightest job is its first
     for batch in sorted(range(len(weights)), key=lambda b: (-weights[b], b)):
-        lightest = min(range(len(jobs)), key=lambda j: (loads[j], j))
+        load, lightest = loads[0]
         jobs[lightest].append(batch)
-        loads[lightest] += weights[batch]
+        heapq.heapreplace(loads, (load + weights[batch], lightest))
     return [sorted(job) for job in jobs]
 
 

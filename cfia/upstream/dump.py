@@ -63,7 +63,7 @@ def run_job(directory: Path, data: DataDir, job: int, device: str = "cpu") -> No
     if not 1 <= job <= len(plan.jobs):
         raise UserError(f"--job {job}: {directory} has the jobs 1 to {len(plan.jobs)}")
     files = journal.JobFiles(directory, plan.settings.name, job)
-    if journal.finished(files, plan.digest()):
+    if journal.finished(files, plan.digest):
         _log.info("%s: job %d is finished, skipping", directory, job)
         return
     planned = {u for number in plan.jobs[job - 1] for u in plan.batches[number]}
@@ -74,7 +74,7 @@ def run_job(directory: Path, data: DataDir, job: int, device: str = "cpu") -> No
         )
     s = plan.settings
     upstream = build(s.choice, s.num_threads, device, s.checkpoint())
-    with journal.opened(files, plan.digest(), upstream.description.values()) as begun:
+    with journal.opened(files, plan.digest, upstream.description.values()) as begun:
         if begun is None:
             _log.info("%s: job %d is finished, skipping", directory, job)
             return

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import math
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -93,17 +94,17 @@ class Plan:
     batches: list[list[str]]
     jobs: list[list[int]]
 
+    @cached_property
     def digest(self) -> str:
-        """Digest what may not change between a job's start and its end, for its journal.
+        """The digest of what may not change between a job's start and its end, for its journal.
 
         What the marker's options leave out may change. The journal compares the encoder itself.
         """
-        values = asdict(self)
-        settings = values["settings"]
+        settings = asdict(self.settings)
         settings["choice"] |= {"model": None, "hub": ""}
         settings |= {"skip_bad": False, "exposure": None}
         del settings["identity"], settings["files"], settings["text"]
-        return digest(values)
+        return digest({"settings": settings, "batches": self.batches, "jobs": self.jobs})
 
     def update(self, directory: Path, settings: Settings) -> None:
         """Write the plan of a dump directory again if its settings are others now."""
@@ -191,13 +192,15 @@ def make(directory: Path, data: DataDir, settings: Settings, nj: int, *, force: 
         _update_facts(directory, settings)
         _log.info("%s: already made, skipping", directory)
         return 0
-    # A dump that was begun keeps its batches and jobs. Not compared by the marker, and taken over,
-    # are such settings as the place of the model.
+    # A dump that was begun keeps its batches and jobs, but for jobs that are more than a scheduler
+    # takes, none of which has begun. Not compared by the marker, and taken over, are such settings
+    # as the place of the model.
     if state is marker.State.RESUME and (directory / NAME).exists():
         plan = Plan.load(directory)
-        exposure = settings.exposure or plan.settings.exposure
-        plan.update(directory, replace(settings, exposure=exposure))
-        return len(plan.jobs)
+        settings = replace(settings, exposure=settings.exposure or plan.settings.exposure)
+        if len(plan.jobs) <= nj or not journal.nothing_done(directory):
+            plan.update(directory, settings)
+            return len(plan.jobs)
     # A new dump: what is there goes once there is a plan; the marker comes before all other files,
     # which are of unknown origin without it.
     plan = _plan(data, settings, nj)

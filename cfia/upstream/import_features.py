@@ -21,7 +21,8 @@ from cfia.directories import atomic_directory
 from cfia.errors import UserError
 from cfia.files import sha256, stat_digest
 from cfia.frontend import Frontend
-from cfia.kaldi.archive import Archives, entry, parse, read_entry
+from cfia.kaldi.archive import entry, parse, read_entry
+from cfia.kaldi.archives import Archives
 from cfia.kaldi.table import read_table, write_table
 from cfia.upstream import imported, registry
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +17,8 @@ from cfia.kaldi.table import read_table
 # The tables that a data directory must have for the features of a modality. One that was made for
 # imported features has no wav.scp: its audio features are there, and stage 3 is left out.
 NEEDED = {"audio": ("wav.scp",), "text": ("text",)}
+# What else is read of it; other tables say nothing of features.
+FURTHER = {"audio": ("segments", "utt2dur"), "text": ()}
 TEXT = "text"  # the table of a data directory's own transcripts
 
 
@@ -31,8 +34,9 @@ def read_data(directory: Path, modality: str, text: str = TEXT) -> DataDir:
         UserError: as `DataDir.load`; or the transcripts name an utterance that is not there.
     """
     if text == TEXT:
-        return DataDir.load(directory, NEEDED[modality])
-    data = DataDir.load(directory, ())
+        needed = NEEDED[modality]
+        return DataDir.load(directory, needed, only=(*needed, *FURTHER[modality]))
+    data = DataDir.load(directory, (), only=())
     recognised = read_table(directory / text, allow_empty=True)
     if unknown := recognised.keys() - data.utt2spk.keys():
         raise UserError(
@@ -55,24 +59,23 @@ def audio_inputs(data: DataDir, *, skip_bad: bool) -> dict[str, str]:
 
 def audio_stats(data: DataDir) -> dict[str, list[int]]:
     """Map recordings to the size in bytes and time in ns of their file, if it is one and there."""
-    stats = {r: path.stat() for r, path in _audio_files(data).items() if _exists(path)}
-    return {r: [status.st_size, status.st_mtime_ns] for r, status in stats.items()}
+    stats = {}
+    for recording, file in _audio_files(data).items():
+        with contextlib.suppress(OSError, ValueError):  # as of a name that no disk takes
+            status = os.stat(file)  # noqa: PTH116 (a Path of each of a million takes longer)
+            stats[recording] = [status.st_size, status.st_mtime_ns]
+    return stats
 
 
-def _audio_files(data: DataDir) -> dict[str, Path]:
+def _audio_files(data: DataDir) -> dict[str, str]:
     """Recording -> its file, there or not, without those that come from a pipe."""
-    return {r: Path(spec) for r, spec in data.wav_scp.items() if not audio.is_pipe(spec)}
-
-
-def _exists(path: Path) -> bool:
-    # `Path.exists` raises for a name that is too long for the disk.
-    return os.path.exists(path)  # noqa: PTH110
+    return {r: spec for r, spec in data.wav_scp.items() if not audio.is_pipe(spec)}
 
 
 def _audio_digest(data: DataDir, *, skip_bad: bool) -> str:
-    files = list(_audio_files(data).values())
-    missing = [path for path in files if not _exists(path)]
-    if missing and len(missing) == len(files):
+    files, stats = _audio_files(data), audio_stats(data)
+    missing = [Path(file) for recording, file in files.items() if recording not in stats]
+    if missing and not stats:
         raise UserError(
             f"none of the audio files of {data.path}/wav.scp is there, such as {missing[0]}; mount "
             "their disk, or run stage 1 with --force true and the --corpus_dir that they are in now"
@@ -82,4 +85,4 @@ def _audio_digest(data: DataDir, *, skip_bad: bool) -> str:
             f"no such audio file {missing[0]}; correct {data.path}/wav.scp or the corpus, or leave "
             "it out with --skip_bad true"
         )
-    return digest(audio_stats(data))
+    return digest(stats)

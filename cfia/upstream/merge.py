@@ -96,7 +96,7 @@ def _collect(directory: Path, plan: Plan) -> tuple[Tables, Frontend]:
 def _finished(files: journal.JobFiles, plan: Plan) -> tuple[dict[str, Any], list[journal.Batch]]:
     """Read the journal of a job that must be finished."""
     header, batches = journal.read(files)
-    if not journal.finished(files, plan.digest()):
+    if not journal.finished(files, plan.digest):
         missing = [
             utterance
             for number in plan.jobs[files.job - 1][len(batches) :]

@@ -20,7 +20,8 @@ from cfia import marker
 from cfia.errors import UserError
 from cfia.files import read_json, write_json
 from cfia.frontend import Frontend
-from cfia.kaldi.archive import Archives, entries
+from cfia.kaldi.archive import entries
+from cfia.kaldi.archives import Archives
 from cfia.kaldi.table import read_table
 from cfia.shapes import fit
 from cfia.upstream.base import Features

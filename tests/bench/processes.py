@@ -7,9 +7,12 @@ import os
 import resource
 import subprocess
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+from tests.bench.limits import within
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -23,15 +26,19 @@ def recipe_setting() -> dict[str, str]:
 
 
 def start(
-    module: str, arguments: Sequence[str], setting: Mapping[str, str], num_threads: int
+    module: str,
+    arguments: Sequence[str],
+    setting: Mapping[str, str],
+    num_threads: int,
+    group: Path | None = None,
 ) -> subprocess.Popen[str]:
-    """Start `python -m module`, which prints one line of JSON."""
+    """Start `python -m module`, which prints one line of JSON, in a control group or none."""
     environment = {k: v for k, v in os.environ.items() if not k.startswith("MALLOC_")}
     threads = dict.fromkeys(
         ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(num_threads)
     )
     return subprocess.Popen(
-        [sys.executable, "-m", module, *arguments],
+        within(group, [sys.executable, "-m", module, *arguments]),
         cwd=ROOT,
         env={**environment, **setting, **threads},
         stdout=subprocess.PIPE,
@@ -46,6 +53,23 @@ def result(process: subprocess.Popen[str]) -> dict[str, Any]:
         sys.exit(f"a measurement failed with code {process.returncode}; see above")
     found: dict[str, Any] = json.loads(printed.splitlines()[-1])
     return found
+
+
+def own_memory(processes: Sequence[subprocess.Popen[str]]) -> float:
+    """Wait for processes; the most MiB that all had at once, without mapped and cached files."""
+    peak = 0
+    while any(process.poll() is None for process in processes):
+        peak = max(peak, sum(_own_kib(process.pid) for process in processes))
+        time.sleep(0.05)
+    return peak / 1024
+
+
+def _own_kib(pid: int) -> int:
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    except OSError:
+        return 0  # it has ended
+    return sum(int(line.split()[1]) for line in lines if line.startswith(("RssAnon", "RssShmem")))
 
 
 def peak_mib() -> float:

@@ -14,6 +14,8 @@ from typing import Any
 
 import pytest
 
+from tests.bench import limits
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -64,6 +66,23 @@ def test_an_epoch(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("what", ["--limit=1.2", "--shared"])
+def test_an_epoch_in_two_ways(tmp_path: Path, what: str) -> None:
+    options = ["--scale", "0.003", "--dir", str(tmp_path), "--rounds", "1", what]
+    printed, figures, took = run("bench_epoch", tmp_path, *options)
+    if figures is None:
+        assert printed == f"{limits.NOT_PERMITTED}\n"
+        pytest.skip(limits.NOT_PERMITTED)
+    one, two = figures
+    assert [row["cache"] for row in figures] == ["ram", "mmap"]
+    assert one["seconds"] + two["seconds"] < took
+    assert f"{two['seconds'] / one['seconds']:.3f} times the epoch of" in printed
+    trainings = 1 if what != "--shared" else 2
+    for row in figures:
+        assert 100 < row["own_mib"] < trainings * row["peak_mib"], "less than with mapped files"
+
+
+@pytest.mark.slow
 def test_a_corpus(tmp_path: Path) -> None:
     printed, figures, took = run("bench_corpus", tmp_path, "--files", "40", "--seconds", "0.1")
     runs = [(row["way"], row["what"]) for row in figures]
@@ -71,6 +90,18 @@ def test_a_corpus(tmp_path: Path) -> None:
     assert sum(row["seconds"] for row in figures) < took
     assert all(10 < row["peak_mib"] < 1000 for row in figures)
     assert f"{figures[0]['seconds']:7.1f} s" in printed
+
+
+@pytest.mark.slow
+def test_a_corpus_that_grows(tmp_path: Path) -> None:
+    printed, figures, took = run("bench_scale", tmp_path, "--utterances", "300", "600")
+    rows = [row["row"] for row in figures]
+    assert {"validate", "folds session", "dump job", "features", "score"} < {*rows}
+    assert rows == [*rows[: len(rows) // 2]] * 2
+    assert sum(row["seconds"] for row in figures) < took
+    first, again = figures[0], figures[len(rows) // 2]
+    assert again["growth"] == pytest.approx(again["seconds"] / first["seconds"] / 2)
+    assert f"| validate | {first['seconds']:.1f} s, " in printed
 
 
 def test_runs_on_a_gpu_where_there_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -197,6 +197,16 @@ def test_a_resumed_dump_keeps_its_plan(data: Path, tmp_path: Path) -> None:
     assert plan(tmp_path, data, nj=2) == 0
 
 
+def test_jobs_that_none_has_begun_may_become_fewer(whole: Path, data: Path, tmp_path: Path) -> None:
+    assert plan(tmp_path, data, nj=3) == 3  # and a scheduler refuses so many
+    assert plan(tmp_path, data, nj=2) == 2
+    assert plan(tmp_path, data, nj=3) == 2
+    run_dump(tmp_path, data, 2)
+    for name in ("utt2num_frames", "frontend.yaml"):
+        assert (tmp_path / name).read_bytes() == (whole / name).read_bytes()
+    assert plan(tmp_path, data, nj=1) == 0
+
+
 def test_a_finished_dump_is_skipped_and_a_different_one_refused(
     whole: Path, data: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -60,8 +60,13 @@ def hub(recipe: Recipe) -> Iterator[Hub]:
         yield hub
 
 
-def test_to_the_table_from_ids_alone(recipe: Recipe, hub: Hub) -> None:
-    said = recipe.run("--nj", "2")
+@pytest.fixture(scope="module")
+def said(recipe: Recipe, hub: Hub) -> str:
+    """What the first run says, of models that the hub gives."""
+    return recipe.run("--nj", "2")
+
+
+def test_to_the_table_from_ids_alone(recipe: Recipe, hub: Hub, said: str) -> None:
     assert "emotion2vec/emotion2vec_base: downloading commit" in said
     run = recipe.directory / "exp" / "cfia_net_emotion2vec_bert" / "session"
     scores = json.loads((run / "scores.json").read_text())
@@ -78,6 +83,7 @@ def test_to_the_table_from_ids_alone(recipe: Recipe, hub: Hub) -> None:
     assert frontend["identity"] == "not the file published as emotion2vec_base, whose name it has"
 
 
+@pytest.mark.usefixtures("said")
 def test_and_again_without_the_hub(recipe: Recipe, hub: Hub) -> None:
     hub.requests.clear()
     assert recipe.run("--nj", "2").count("skipping") >= 4
@@ -87,6 +93,7 @@ def test_and_again_without_the_hub(recipe: Recipe, hub: Hub) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("said")
 def test_from_the_cache_to_the_table_without_the_hub(recipe: Recipe, hub: Hub) -> None:
     hub.stop()
     recipe.run("--stage", "3", "--dumpdir", "dump2", "--expdir", "exp2")
@@ -98,6 +105,7 @@ def test_from_the_cache_to_the_table_without_the_hub(recipe: Recipe, hub: Hub) -
     assert numbers[0] == numbers[1]
 
 
+@pytest.mark.usefixtures("said")
 def test_another_cache_changes_no_byte(recipe: Recipe) -> None:
     more = ["--stage", "5", "--stop_stage", "6", "--feature_cache", "none", "--expdir", "other"]
     recipe.run(*more, "--nj", "1")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.shell.jobs import output, run, run_well
+from tests.support.disks import Disk, mounted_disk
 
 DATE = r"[A-Z][a-z]{2} [A-Z][a-z]{2} \d\d \d\d:\d\d:\d\d \S+ \d{4}"
 
@@ -195,3 +197,20 @@ def test_a_log_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     result = run(tmp_path, "file/a.log", "true")
     assert result.returncode == 1
     assert re.fullmatch(r"run\.py: [^\n]*file[^\n]*\n", result.stderr)
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Disk]:
+    yield from mounted_disk(tmp_path / "disk", "64k")
+
+
+def test_a_log_that_run_py_cannot_write(disk: Disk) -> None:
+    """Neither before the task nor after it, when it has filled the disk itself."""
+    full = "No space left on device; mend that, and run it again"
+    with disk.full(0):
+        before = run(disk.path, "a.log", "true")
+    with disk.full(1):
+        after = run(disk.path, "b.log", "head", "-c4000", "/dev/zero")
+    assert before.stderr == f"run.py: cannot run the job: a.log: {full}\n"
+    assert after.stderr.startswith(f"run.py: b.log cannot be written: {full}\n")
+    assert before.returncode == after.returncode == 1

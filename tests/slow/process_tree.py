@@ -85,7 +85,7 @@ def measure(
             processor = usage.ru_utime + usage.ru_stime
             break
         if kill_when is not None and kill_when():
-            kill(process.pid)
+            kill(lambda: descendants(process.pid))
             killed = True
             process.wait()
             processor = sum(seen.ticks.values()) / TICKS
@@ -96,10 +96,10 @@ def measure(
     return Cost(wall, processor, seen.largest, seen.together, code)
 
 
-def kill(root: int) -> None:
-    """Stop a process and all below it, so that none can start another; then kill them."""
+def kill(alive: Callable[[], Sequence[int]]) -> None:
+    """Stop all processes that `alive` lists, so that none can start another; then kill them."""
     stopped: list[int] = []
-    while left := [pid for pid in descendants(root) if pid not in stopped]:
+    while left := [pid for pid in alive() if pid not in stopped]:
         for pid in left:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGSTOP)
@@ -115,12 +115,17 @@ def descendants(root: int) -> list[int]:
     for path in Path("/proc").iterdir():
         if path.name.isdecimal():
             with contextlib.suppress(OSError, IndexError, ValueError):
-                children.setdefault(int(_stat(int(path.name))[1]), []).append(int(path.name))
+                children.setdefault(parent(int(path.name)), []).append(int(path.name))
     found, left = [], [root]
     while left:
         found.append(left.pop())
         left += children.get(found[-1], [])
     return found
+
+
+def parent(pid: int) -> int:
+    """The parent of a process."""
+    return int(_stat(pid)[1])
 
 
 def _stat(pid: int) -> list[str]:

@@ -142,7 +142,7 @@ def test_a_controller_that_restarts_is_waited_for(cluster: Cluster, tmp_path: Pa
         (["--time", "9:00:00"], "Requested time limit is invalid"),
         (["--mem", "900G"], "Memory specification can not be satisfied"),
         (["--gpu", "9"], "Requested node configuration is not available"),
-        (["JOB=1:4000"], "Invalid job array specification"),
+        (["JOB=1:4000"], "Invalid job array specification; give run.sh a smaller --nj"),
     ],
 )
 def test_a_job_that_slurm_refuses_is_an_error_with_its_words(

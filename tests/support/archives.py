@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from cfia.kaldi.archive import Archives, entries
+from cfia.kaldi.archive import entries
+from cfia.kaldi.archives import Archives
 
 
 def load_features(feats_scp: Path, utterances: Iterable[str]) -> dict[str, NDArray[np.float32]]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from cfia import marker
 from cfia.frontend import Frontend
-from cfia.kaldi.archive import Archives
+from cfia.kaldi.archives import Archives
 from cfia.kaldi.table import read_table, write_table
 from tests.support.data_files import ROOT
 from tests.support.experiment import make

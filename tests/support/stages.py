@@ -1,4 +1,4 @@
-"""A toy recipe, and stages 1 to 8 of egs/TEMPLATE/ser.sh in this process.
+"""A toy recipe, and stages 1 to 9 of egs/TEMPLATE/ser.sh in this process.
 
 The programs and their arguments are those of ser.sh; no shell and no interpreter is started, so
 that a finished recipe goes through all its stages in a tenth of a second.
@@ -31,6 +31,7 @@ from cfia.bin import (
     dump_merge,
     dump_plan,
     folds,
+    pack,
     plan,
     posteriors,
     report,
@@ -162,7 +163,7 @@ class Stages:
             self._data, self._folds, lambda: self._dump("audio"), self._text,
             lambda: self._work_off("train", train.main),
             lambda: self._work_off("posteriors", posteriors.main),
-            lambda: score.main(["--expdir", *self.names["exp"]]), self._report,
+            lambda: score.main(["--expdir", *self.names["exp"]]), self._report, self._packs,
         ]  # fmt: skip
         for stage in stages[first - 1 : last]:
             stage()
@@ -256,6 +257,13 @@ class Stages:
     def _report(self) -> None:
         report.main(["--expdir", *self.names["exp"], "--corpus_conf", "conf/corpus.yaml"])
         self._plan("tables")
+
+    def _packs(self) -> None:
+        self._work_off("final", train.main)
+        options = ["--pack", self.options["pack"], "--seed", *self.names["first_seed"]]
+        options += ["--corpus_conf", "conf/corpus.yaml", "--force", self.force]
+        for experiment in self.names["experiments"]:
+            pack.main([experiment, *options])
 
 
 def write_corpus(directory: Path) -> None:

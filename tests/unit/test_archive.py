@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import pickle
 from pathlib import Path
 
@@ -13,7 +14,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from cfia.errors import UserError
-from cfia.kaldi.archive import entry
+from cfia.kaldi.archive import HEADER, Header, entry
+from cfia.kaldi.archives import Archives
 from cfia.kaldi.table import write_table
 from tests.support.archives import load_features, read_matrices
 from tests.support.payload import Payload
@@ -75,6 +77,42 @@ def test_any_shape_survives_every_compression(
     tolerance = {0: 0.0, 2: 0.05, 3: 1e-3}[method]
     for utterance, matrix in values.items():
         assert np.abs(found[utterance] - matrix).max() <= tolerance
+
+
+@settings(max_examples=30, deadline=None)
+@given(rows=st.integers(1, 12), columns=st.integers(1, 9), method=st.sampled_from(range(8)))
+def test_a_header_tells_the_size_of_each_kind_that_kaldi_writes(
+    rows: int, columns: int, method: int
+) -> None:
+    """Kaldi's methods 1 to 7 of compression; 0 here: float64, as its programs write on request."""
+    values = np.random.default_rng(2).normal(size=(rows, columns))
+    buffer = io.BytesIO()
+    matrix = values.astype(np.float32) if method else values
+    kaldiio.save_ark(buffer, {"u": matrix}, compression_method=method or None)
+    data = buffer.getvalue()[2:]
+    header = Header.of(data[:HEADER])
+    assert (header.rows, header.columns, header.size) == (rows, columns, len(data))
+
+
+@pytest.mark.parametrize("mapped", [False, True])
+def test_an_archive_may_be_larger_than_four_gib(tmp_path: Path, mapped: bool) -> None:
+    values = matrices()
+    data, at = b"", {}
+    for utterance, matrix in values.items():
+        encoded, offset = entry(utterance, matrix)
+        at[utterance] = 5 * 2**30 + len(data) + offset
+        data += encoded
+    path = tmp_path / "raw.1.ark"
+    with open(path, "wb") as handle:
+        handle.seek(5 * 2**30)  # of which nothing is on the disk
+        handle.write(data)
+    with Archives({u: f"{path}:{offset}" for u, offset in at.items()}) as archives:
+        archives.mapped = mapped
+        for utterance, matrix in values.items():
+            assert archives.shape(utterance) == matrix.shape
+            assert np.array_equal(archives.read(utterance), matrix)
+    utterance, offset = next(iter(at.items()))
+    assert np.array_equal(kaldiio.load_mat(f"{path}:{offset}"), values[utterance])
 
 
 def test_compression_makes_archives_smaller(tmp_path: Path) -> None:

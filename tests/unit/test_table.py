@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cfia.errors import UserError
-from cfia.kaldi.table import read_table, unseen, write_table
+from cfia.kaldi.table import read_ids, read_table, unseen, write_table
 
 # Whatever UTF-8 can hold; a key has no blanks, a value no newline and no blanks around it.
 CHARACTERS = st.characters(exclude_categories=["Cs"], exclude_characters="\n\r")
@@ -31,6 +32,25 @@ def test_what_is_written_is_read_and_sorted_by_bytes(rows: dict[str, str], tmp_p
     assert data.endswith(b"\n")
     keys = [line.split(b" ")[0] for line in data[:-1].split(b"\n")]
     assert keys == sorted(keys)
+
+
+@settings(
+    deadline=None, max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(lines=st.lists(st.text("ab \t\r\v\u00e4", max_size=6), min_size=1, max_size=4))
+def test_rows_are_what_stands_before_and_behind_the_first_blanks(
+    lines: list[str], tmp_path: Path
+) -> None:
+    path = tmp_path / "table"
+    path.write_bytes("".join(f"{line}\n" for line in lines).encode())
+    rows = [re.split("[ \t]+", line.strip(" \t\r"), maxsplit=1) for line in lines]
+    assert read_ids(path) == [row[0] for row in rows]
+    sound = all(row[0] and len(row) > 1 for row in rows) and len({*read_ids(path)}) == len(rows)
+    if sound:
+        assert list(read_table(path).items()) == [tuple(row) for row in rows]
+    else:
+        with pytest.raises(UserError, match=r", line [1-4]: "):
+            read_table(path)
 
 
 @pytest.mark.parametrize(
