@@ -39,6 +39,7 @@ EXTRAS = {
         "jinja2>=3.1",  # report.html
         "tensorboard>=2.16",  # training curves in a browser
         "espeakng-loader>=0.2",  # the voice of the synthetic corpus
+        "scikit-learn>=1.4",  # logistic regression, the probe that every network has to beat
         *PLOT,
     ],
 }
@@ -52,7 +53,6 @@ REQUIRES_ALONE = [
 REQUIRES_TEST = [
     "pytest>=8",  # the test runner
     "hypothesis>=6.100",  # property tests
-    "scikit-learn>=1.4",  # scores to compare ours with
     "funasr>=1.2",  # emotion2vec to compare ours with
     "setuptools",  # funasr imports distutils, which left Python in 3.12
     "ruff>=0.6",  # lint and format

@@ -40,6 +40,7 @@ NETWORKS = {
     "cmt_sa": "cfia.model.peers.cmt_sa.CMTSA",
     "dst": "cfia.model.peers.dst.DST",
     "mmer": "cfia.model.peers.mmer.MMER",
+    "probe": "cfia.model.probe.Probe",
 }
 
 SHARED = CONF / "systems"
@@ -154,6 +155,17 @@ class MMERConfig(ModelConfig):
     hidden: Annotated[int, FROM_1] = 768
 
 
+@dataclass(frozen=True)
+class ProbeConfig(ModelConfig):
+    """C is that of scikit-learn's LogisticRegression, the inverse of the penalty's strength."""
+
+    # One is chosen by validation UA; without a choice it is probe_c.
+    probe_c_grid: list[Annotated[float, ABOVE_0]] = field(
+        default_factory=lambda: [1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0]
+    )
+    probe_c: Annotated[float, ABOVE_0] = 1e-3
+
+
 # The configurations of networks that have keys of their own, or do not take all modalities.
 OWN: dict[str, type[ModelConfig]] = {
     "superb": SuperbConfig,
@@ -164,6 +176,7 @@ OWN: dict[str, type[ModelConfig]] = {
     "cmt_sa": CMTSAConfig,
     "dst": DSTConfig,
     "mmer": MMERConfig,
+    "probe": ProbeConfig,
 }
 
 
@@ -207,6 +220,11 @@ class Config:
 
     model: ModelConfig
     train: TrainConfig
+
+    @property
+    def seeded(self) -> bool:
+        """Whether a seed changes what is trained: of the probe alone nothing is drawn."""
+        return not isinstance(self.model, ProbeConfig)
 
     def flat(self) -> dict[str, Any]:
         """Put all keys into one mapping, as a YAML file has them."""
@@ -361,6 +379,8 @@ def _check_together(config: Config, source: str) -> None:
             f"{source}: {modules} CFIA modules have {pairs} pairs for the consistency loss, but "
             f"`consistency` has {len(model.consistency)} weights; give as many, or [] for none"
         )
+    if isinstance(model, ProbeConfig) and not model.probe_c_grid:
+        raise UserError(f"{source}: probe_c_grid is empty; give one number or more")
     ascending = []
     if train.schedule == "cyclic":
         ascending.append(("lr", "lr_max"))

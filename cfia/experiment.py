@@ -17,7 +17,7 @@ from cfia import directories, lock, marker
 from cfia.config import Config, build
 from cfia.errors import UserError
 from cfia.files import digest, read_yaml, write_yaml
-from cfia.naming import EVERY_FOLD, fold_and_seed, training_name
+from cfia.naming import EVERY_FOLD, ONLY_SEED, fold_and_seed, training_name
 from cfia.options import NEUTRAL
 from cfia.shapes import ShapeError, fit
 
@@ -152,6 +152,15 @@ class Experiment:
     def modalities(self) -> tuple[str, ...]:
         """The modalities that the system takes: "audio", "text" or both."""
         return tuple(self.parts["train"].dumps)
+
+    @property
+    def seeded(self) -> bool:
+        """Whether its trainings depend on their seed; of one that was imported nobody knows."""
+        return self.trained_with is None or self.trained_with.seeded
+
+    def own_seed(self, seed: int) -> int:
+        """Give the seed in the names of its trainings, where `seed` is asked for."""
+        return seed if self.seeded else ONLY_SEED
 
     @property
     def oracle(self) -> bool:

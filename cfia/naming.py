@@ -26,6 +26,7 @@ DEFAULT_VALIDATION = "random20"  # leaves no trace in a scheme's name
 DEFAULT_SELECTION = "valid"
 
 EVERY_FOLD = "all"  # in place of a fold: the final network
+ONLY_SEED = 1  # in the names of trainings of which nothing is drawn, whatever --seeds says
 _TRAIN = "train-"
 _TRAINING = re.compile(r"fold([1-9][0-9]*)_seed([0-9]+)")
 

@@ -177,7 +177,7 @@ OPTIONS: dict[str, tuple[Option, ...]] = {
            ("auto", "ram", "mmap", "none"), recorded=RUN, neutral=True),
     ),
     "Training": (
-        _o("systems", "audio_text audio text",
+        _o("systems", "audio_text audio text probe_audio_text probe_audio probe_text",
            "to train: [<configuration>_]audio_text, [<configuration>_]audio, ...",
            check=not_empty),
         _o("train_config", "cfia_net",
@@ -320,7 +320,7 @@ def _check_pack(values: Mapping[str, str]) -> None:
     if values["pack_dir"] and (systems[1:] or values["corpora"]):
         raise UserError(
             "--pack_dir is the place of one pack, and there is one for each of --systems and each "
-            "of --corpora; leave it out, and move the packs"
+            "of --corpora; name one, or leave it out, and move the packs"
         )
 
 

@@ -32,8 +32,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     p.add_argument("--corpus_conf", type=Path, help="the recipe's conf/corpus.yaml, for the card")
     p.add_argument("--force", type=boolean, default=False, help="make it again")
     args = p.parse_args(argv)
-    packing = Packing(experiment.read(args.experiment), args.pack, args.seed, args.corpus_conf)
-    with reading(*packing.experiment.read_by_trainings()):
+    packed = experiment.read(args.experiment)
+    packing = Packing(packed, args.pack, packed.own_seed(args.seed), args.corpus_conf)
+    with reading(*packed.read_by_trainings()):
         pack(packing, args.pack_dir, force=args.force)
 
 

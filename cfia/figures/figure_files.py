@@ -25,7 +25,10 @@ from cfia.scoring.trained import TrainedExperiment
 FIGURES: dict[str, tuple[str, Callable[[TrainedExperiment, Outputs], Drawing | None]]] = {
     "confusion": ("Confusion matrix", plot_confusion),
     "reliability": ("Reliability diagram", plot_reliability),
-    "learning_curves": ("Loss and UA by epoch", lambda trained, _: plot_learning_curves(trained)),
+    "learning_curves": (
+        "Learning curves: loss and UA",
+        lambda trained, _: plot_learning_curves(trained),
+    ),
     "consistency": ("Consistency terms by epoch", lambda trained, _: plot_consistency(trained)),
 }
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -85,7 +85,7 @@ def plot_learning_curves(trained: TrainedExperiment) -> Drawing | None:
     """Draw loss and UA by epoch, a dot at the epoch selected; None without a history.csv.
 
     A thin line for each fold and seed, a thick one for the median of those that still train. Where
-    no part validates, there is the training's loss alone.
+    no part validates, there is the training's loss alone. Of a probe they are drawn by its C.
     """
     histories = _histories(trained)
     if not histories:
@@ -96,7 +96,8 @@ def plot_learning_curves(trained: TrainedExperiment) -> Drawing | None:
         figure = new_figure(width, 4.1, trained.title, _folds_and_seeds(trained))
         part = f"test ({ORACLE})" if trained.oracle else "validation"
         words = in_brackets([SHARES_SPEAKERS] if trained.validation_shared else [])
-        _draw_curves(figure, histories, part if validated else "", words)
+        taken = part if validated else ""
+        _draw_curves(figure, histories, taken, words, by_epoch=trained.experiment.seeded)
         return finish(figure)
 
 
@@ -107,7 +108,7 @@ def plot_consistency(trained: TrainedExperiment) -> Drawing | None:
     None where no fold has a history.csv, or the loss has no consistency terms.
     """
     histories = _histories(trained)
-    if not any(history["train_con"].any() for history in histories):
+    if not any(np.any(history.get("train_con", 0)) for history in histories):
         return None
     with style():
         figure = new_figure(9, 3.8, trained.title, _folds_and_seeds(trained))
@@ -115,10 +116,10 @@ def plot_consistency(trained: TrainedExperiment) -> Drawing | None:
         ylabels = ("consistency loss, weighted", "gradient (cross entropy: 1)")
         for ax, key, ylabel in zip(axes, ("train_con", "con_grad_ratio"), ylabels, strict=True):
             _draw_lines(ax, histories, key, TRAINING)
-            ax.set(xlabel="epoch", ylabel=ylabel)
+            ax.set(ylabel=ylabel)
             ax.set_ylim(bottom=0)
             ax.ticklabel_format(axis="y", scilimits=(-2, 3))
-        _epochs_on_x(*axes)
+        _steps_on_x(axes, by_epoch=True)
         handles = [
             *axes[0].plot([], [], **TRAINING, **THIN, label="one fold and seed"),
             *axes[0].plot([], [], **TRAINING, **THICK, label="median"),
@@ -131,28 +132,31 @@ def _draw_lines(
     axes: Axes, histories: Sequence[History], key: str, line: Mapping[str, Any]
 ) -> None:
     """Draw a thin line for each training, and a thick one for the median at each epoch."""
-    last = max(len(history[key]) for history in histories)
-    values = np.full((len(histories), last), np.nan)
+    longest = max((history[STEP] for history in histories), key=len)
+    values = np.full((len(histories), len(longest)), np.nan)
     for row, history in zip(values, histories, strict=True):
         row[: len(history[key])] = history[key]
-        axes.plot(history["epoch"], history[key], **line, **THIN)
+        axes.plot(history[STEP], history[key], **line, **THIN)
     # Every epoch has at least one training, the longest.
-    marker: dict[str, Any] = {"marker": "s", "ms": 4} if last == 1 else {}
-    axes.plot(np.arange(1, last + 1), np.nanmedian(values, axis=0), **line, **THICK, **marker)
+    marker: dict[str, Any] = {"marker": "s", "ms": 4} if len(longest) == 1 else {}
+    axes.plot(longest, np.nanmedian(values, axis=0), **line, **THICK, **marker)
 
 
 History = dict[str, npt.NDArray[np.float64]]
-_COLUMNS = (
-    "epoch", "train_loss", "train_con", "con_grad_ratio", "valid_loss", "valid_ua", "selected",
-)  # fmt: skip
+STEP = "step"  # in a history: what its rows are of, the epochs or a probe's C
+_COLUMNS = ("train_loss", "valid_loss", "valid_ua", "selected")
+_OF_NETWORKS = ("train_con", "con_grad_ratio")
 _VALIDATED = ("valid_loss", "valid_ua")  # not there where no part validates
 
 
 def _histories(trained: TrainedExperiment) -> list[History]:
     paths = [training.directory / "history.csv" for training in trained.trainings]
     left_out = () if trained.experiment.validated else _VALIDATED
-    columns = [name for name in _COLUMNS if name not in left_out]
-    return [_history(path, columns) for path in paths if path.exists()]
+    seeded = trained.experiment.seeded
+    columns = ["epoch", *_OF_NETWORKS] if seeded else ["probe_c"]
+    columns += [name for name in _COLUMNS if name not in left_out]
+    histories = [_history(path, columns) for path in paths if path.exists()]
+    return [{STEP: history[columns[0]], **history} for history in histories]
 
 
 def _history(path: Path, columns: Sequence[str]) -> History:
@@ -168,32 +172,45 @@ def _history(path: Path, columns: Sequence[str]) -> History:
 
 def _folds_and_seeds(trained: TrainedExperiment) -> str:
     folds = {training.fold for training in trained.trainings}
+    if not trained.experiment.seeded:
+        return f"folds: {len(folds)}, no seeds"
     seeds = {training.seed for training in trained.trainings}
     return f"folds: {len(folds)}, seeds: {len(seeds)}"
 
 
-def _epochs_on_x(*axes: Axes) -> None:
+def _steps_on_x(axes: Iterable[Axes], *, by_epoch: bool) -> None:
+    """Lay out x axes for epochs, or for a probe's C, whose steps are factors."""
     from matplotlib.ticker import MaxNLocator
 
     plain_axes(*axes)
     for ax in axes:
-        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+        ax.set_xlabel("epoch" if by_epoch else "C")
+        if by_epoch:
+            ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+        else:
+            ax.set_xscale("log")
+            ax.xaxis.set_major_formatter("{x:g}")
+            ax.minorticks_off()
 
 
-def _draw_curves(figure: Figure, histories: Sequence[History], part: str, words: str) -> None:
+def _draw_curves(
+    figure: Figure, histories: Sequence[History], part: str, words: str, *, by_epoch: bool
+) -> None:
     """Draw loss and UA; `part` is what they are of beside the training, "" for nothing."""
     loss, *others = figure.subplots(1, 2 if part else 1, squeeze=False)[0]
-    loss.set(xlabel="epoch", ylabel="loss")
-    _epochs_on_x(loss, *others)
+    loss.set(ylabel="loss")
+    _steps_on_x([loss, *others], by_epoch=by_epoch)
     _draw_lines(loss, histories, "train_loss", TRAINING)
     handles = loss.plot([], [], **TRAINING, **THICK, label="training")
     for score in others:
-        score.set(xlabel="epoch", ylabel=f"UA on {part}, %")
+        score.set(ylabel=f"UA on {part}, %")
         for axes, name in ((loss, "valid_loss"), (score, "valid_ua")):
             _draw_lines(axes, histories, name, VALIDATION)
             for history in histories:
                 chosen = history["selected"] > 0
-                axes.plot(history["epoch"][chosen], history[name][chosen], **SELECTED)
+                axes.plot(history[STEP][chosen], history[name][chosen], **SELECTED)
         handles += loss.plot([], [], **VALIDATION, **THICK, label=f"{part}{words}")
-        handles += loss.plot([], [], **SELECTED, label="epoch selected")
+        handles += loss.plot(
+            [], [], **SELECTED, label="epoch selected" if by_epoch else "C selected"
+        )
     figure.legend(handles=handles, loc="outside lower center", ncols=3, frameon=False)

@@ -27,6 +27,8 @@ _MEANINGS = {
     "exc": "excitement", "fea": "fear", "fru": "frustration", "hap": "happiness", "neu": "neutral",
     "oth": "other", "sad": "sadness", "sur": "surprise",
 }  # fmt: skip
+# What is said of how the networks were trained: of those of epochs, and of a probe.
+_TRAINED = ("seed", "epochs", "probe_c", "utterances", "commit", "command")
 _LIBRARY = "cfia"
 
 
@@ -324,7 +326,7 @@ def _origin(subject: Subject) -> list[Section]:
         "system": pack.system,
         "scheme": pack.scheme,
         "corpus": pack.corpus,
-        **{key: made[key] for key in ("seed", "epochs", "utterances", "commit", "command")},
+        **{key: made[key] for key in _TRAINED if key in made},
         "trained in": made["environment"],
         "scores made by": dict(subject.tested_by),
         "packed with": {"cfia": pack.cfia, **pack.versions},

@@ -99,10 +99,14 @@ def _protocol(protocol: Mapping[str, Any]) -> str:
         if percent.isdigit()
         else f"a part of the others ({validation})"
     )
-    epoch = {"last": "the last", "test": "the best on the test utterances"}
-    taken = epoch.get(selection, f"the best on {rest}, which did not train")
+    seeded = protocol.get("seeded", True)
+    last = "the last" if seeded else "that of the configuration"
+    taken = {"last": last, "test": "the best on the test utterances"}.get(
+        selection, f"the best on {rest}, which did not train"
+    )
+    what = "its epoch" if seeded else "its C"
     return (
-        f"Each fold tests {tested}, with a network that trained on others; its epoch is {taken} "
+        f"Each fold tests {tested}, with a network that trained on others; {what} is {taken} "
         f"(`--cv {protocol['cv']} --validation {validation} --selection {selection}`)."
     )
 
@@ -110,6 +114,7 @@ def _protocol(protocol: Mapping[str, Any]) -> str:
 def _whose_scores(subject: Subject) -> list[Section]:
     scores, made = subject.scores, subject.pack.trained_on
     folds = len(scores["protocol"]["folds"])
+    trained = "for as many epochs as" if "epochs" in made else "with the C of"
     if trained_corpus(scores["protocol"]["cv"]):
         return [
             Text(
@@ -125,7 +130,7 @@ def _whose_scores(subject: Subject) -> list[Section]:
                 "**The scores are those of the cross-validation, whose networks saw less data; "
                 "this network itself was never tested.** Each of those was tested on a part of the "
                 "corpus that it was not trained on. This one was trained on all "
-                f"{sum(made['utterances'].values())} utterances, for as many epochs as theirs in "
+                f"{sum(made['utterances'].values())} utterances, {trained} theirs in "
                 "the median, so that nothing is left to test it: on recordings of the corpus it "
                 "looks better than it is."
             )

@@ -229,12 +229,13 @@ def _trained_on(packing: Packing) -> dict[str, Any]:
     every = sorted({utt for utts in lists.values() for utt in utts})
     heard = {utt: speakers[utt] for utt in every}
     directories = [training.directory for training in packing.trainings.values()]
+    key = final.selected_key(experiment.config)
     histories = {name: t.directory / HISTORY for name, t in packing.trainings.items()}
     return {
         "pack": packing.kind,
-        "seed": packing.seed,
+        **({"seed": packing.seed} if experiment.seeded else {}),
         "utterances": {name: len(utts) for name, utts in lists.items()},
-        "epochs": {name: final.selected_epoch(path) for name, path in histories.items()},
+        key: {name: final.selected(path) for name, path in histories.items()},
         "classes": {c: sum(labels[utt] == c for utt in every) for c in experiment.classes},
         "speakers": len({*heard.values()}) if speakers_known(heard) else None,
         **_made_by(directories),

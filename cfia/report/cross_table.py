@@ -115,10 +115,11 @@ def _diagonal_note(run: _Run, within: Within, found: Scored | None) -> str:
     name = _name(run.trained)
     if found is None:
         return f"{run.group} within {name}: {within.how(run.row.outputs.seeds)}."
-    seeds = len(found.outputs.seeds)
+    outputs = found.outputs
+    seeds = counted(len(outputs.seeds), "seed") if outputs.seeded else outputs.in_words
     how = describe_protocol(found.trained, within.standard)
     where = within.recipe / found.trained.directory
-    return f"{run.group} within {name}: {where}, {how}; {counted(seeds, 'seed')}."
+    return f"{run.group} within {name}: {where}, {how}; {seeds}."
 
 
 def _notes(runs: Sequence[_Run], withins: Sequence[Scored]) -> list[str]:

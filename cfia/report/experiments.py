@@ -52,7 +52,7 @@ def _row(name: str, directory: Path) -> dict[str, Cell]:
     total = experiment.folds.number * len(seeds)
     return {
         "experiment": name,
-        "seeds": " ".join(map(str, seeds)),
+        "seeds": " ".join(map(str, seeds)) if experiment.seeded else "none",
         "trained": f"{len(begun)} of {total}",
         "tested": f"{tested} of {total}",
         **_scored(experiment),

@@ -21,7 +21,13 @@ from cfia.report.table import Column, Table, plain
 from cfia.scoring.arrange import arrange
 from cfia.scoring.cells import Cell, Estimate
 from cfia.scoring.outputs import Outputs, gather, read_seeds, speakers_table
-from cfia.scoring.scores_file import compare_systems, describe_interval, one_answer, score_outputs
+from cfia.scoring.scores_file import (
+    compare_systems,
+    describe_interval,
+    named_seeds,
+    one_answer,
+    score_outputs,
+)
 from cfia.scoring.significance import INDEPENDENT
 from cfia.scoring.trained import read_trained
 
@@ -41,6 +47,7 @@ class System:
         seeds: posteriors by seed and fold.
         speakers: the table of speakers that goes with it, where one is known.
         words: what must be said with its scores, where experiment.yaml tells.
+        seeded: as of `Outputs`.
     """
 
     name: str
@@ -48,6 +55,11 @@ class System:
     seeds: Mapping[int, Mapping[int, Posteriors]]
     speakers: Path | None = None
     words: Sequence[str] = ()
+    seeded: bool = True
+
+    def outputs(self, clusters: Path | None) -> Outputs:
+        """Put its posteriors together, with a table of the clusters or none."""
+        return replace(gather(self.seeds, clusters), seeded=self.seeded)
 
     @property
     def label(self) -> str:
@@ -72,7 +84,8 @@ def read_system(paths: Sequence[Path]) -> System:
         if trained.missing:
             log.warning("%s: %s", paths[0], trained.lacks)
         seeds, speakers = read_seeds(trained), speakers_table(trained)
-        return System(sources[0], sources, seeds, speakers, trained.experiment.words)
+        experiment = trained.experiment
+        return System(sources[0], sources, seeds, speakers, experiment.words, experiment.seeded)
     more = f" and {len(paths) - 1} more" if paths[1:] else ""
     files = [read_posteriors(path) for path in paths]
     return System(f"{paths[0]}{more}", sources, arrange(files), words=_words(paths))
@@ -98,7 +111,7 @@ def score_files(paths: Sequence[Path], utt2cluster: Path | None, json: Path | No
     """
     system = read_system(paths)
     table = utt2cluster or system.speakers
-    outputs = gather(system.seeds, table)
+    outputs = system.outputs(table)
     scores = _scores(system, outputs)
     if json is not None:
         write_json(json, scores)
@@ -117,7 +130,7 @@ def _scores(system: System, outputs: Outputs) -> dict[str, Any]:
         **({"file": system.sources[0]} if one else {"files": list(system.sources)}),
         "classes": outputs.classes,
         "folds": list(outputs.folds),
-        "seeds": list(outputs.seeds),
+        **named_seeds(outputs),
         "clusters": outputs.cluster,
         "interval": describe_interval(outputs),
         **{key: True for key, word in STAMPS.items() if word in system.words},
@@ -128,7 +141,8 @@ def _scores(system: System, outputs: Outputs) -> dict[str, Any]:
 def _title(outputs: Outputs) -> str:
     parts = [counted(len(outputs.utts), "utterance")]
     seeds, folds = len(outputs.seeds), len(outputs.folds)
-    parts += [counted(seeds, "seed"), counted(folds, "fold")] if seeds * folds > 1 else []
+    named = counted(seeds, "seed") if outputs.seeded else outputs.in_words
+    parts += [named, counted(folds, "fold")] if seeds * folds > 1 else []
     return ", ".join(parts)
 
 
@@ -180,7 +194,7 @@ def compare_files(
     systems = {"A": read_system(paths_a), "B": read_system(paths_b)}
     tables = (utt2cluster, *(system.speakers for system in systems.values()))
     table = next((path for path in tables if path is not None), None)
-    a, b = (gather(system.seeds, table) for system in systems.values())
+    a, b = (system.outputs(table) for system in systems.values())
     b = _in_order_of(a, b)
     same_utterances(a.first, b.first)
     comparison = compare_systems(a, b)

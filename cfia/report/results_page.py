@@ -21,6 +21,7 @@ from cfia.report.cross_table import cross_table
 from cfia.report.fold_table import fold_table
 from cfia.report.html import page
 from cfia.report.part_tables import class_table, subset_tables
+from cfia.report.probe_note import probe_notes
 from cfia.report.provenance_section import commits, origin
 from cfia.report.score_tables import ON_SCREEN, flat_table, score_table
 from cfia.report.sections import Heading, Items, Links, Section, Text, to_markdown
@@ -133,7 +134,7 @@ def _introduction(rows: Sequence[Scored], corpus: dict[str, Any]) -> list[Sectio
 def _scheme_tables(rows: Sequence[Scored], standard: Standard) -> dict[str, Table]:
     """Make the tables of a scheme that it has something for, by their names in results.tex."""
     tables = {
-        "scores": score_table(rows, standard),
+        "scores": score_table(rows, standard, probe_notes(rows)),
         "differences": comparison_table(rows),
         "folds": fold_table(rows),
     }

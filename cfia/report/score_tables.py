@@ -41,6 +41,11 @@ _SELECTION = {
     "test": "oracle: epoch selected on the test fold",
     ELSEWHERE: "trained elsewhere, nobody here knows how",
 }
+_PROBE_SELECTION = {
+    "valid": "C selected on the validation part",
+    "last": "C as configured",
+    "test": "oracle: C selected on the test fold",
+}
 
 
 def counted(n: int, noun: str) -> str:
@@ -64,6 +69,8 @@ def describe_protocol(trained: TrainedExperiment, standard: Standard) -> str:
         + " (the corpus's standard)" * is_standard(standard, protocol),
         _SELECTION.get(protocol["selection"], f"selection {protocol['selection']}"),
     ]
+    if not trained.experiment.seeded:
+        words[-1] = _PROBE_SELECTION[protocol["selection"]]
     labels = [f"label set {protocol['labels']}"] if protocol["labels"] else []
     return "; ".join(words + labels)
 
@@ -81,11 +88,11 @@ def describe_input(trained: TrainedExperiment) -> str:
     return " + ".join(names) or "unknown"
 
 
-def score_table(rows: Sequence[Scored], standard: Standard) -> Table:
+def score_table(rows: Sequence[Scored], standard: Standard, findings: Sequence[str] = ()) -> Table:
     """List the scores of the systems of one scheme, and of always the most frequent class.
 
     Below a system of several seeds stands the ensemble of its networks. `standard` is as for
-    `describe_protocol`.
+    `describe_protocol`, `findings` are its first notes.
     """
     several = any(len(row.outputs.seeds) > 1 for row in rows)
     columns = [Column("system", "system"), Column("input", "input")]
@@ -94,12 +101,15 @@ def score_table(rows: Sequence[Scored], standard: Standard) -> Table:
     columns += [Column(f"{name}_folds", f"{m.title} over folds") for name, m in HEADLINES.items()]
     columns += [Column("ua_seeds", "UA over seeds")] if several else []
     columns += [Column("n", "n")]
-    # What was trained here comes first, for what was not says less of the protocol.
-    trained = min((row.trained for row in rows), key=lambda trained: trained.experiment.imported)
+    # What was trained here comes first, for what was not says less of the protocol; of what was, a
+    # network, for a probe has no epochs.
+    experiments = [row.trained.experiment for row in rows]
+    places = [(one.imported, not one.seeded) for one in experiments]
+    trained = rows[places.index(min(places))].trained
     how = describe_protocol(trained, standard)
     title = f"Scheme {trained.scheme}: {how}{if_one_seed(rows)}"
     cells = [cells for row in rows for cells in _cells(row, row.trained.label)]
-    return Table(title, columns, [*cells, _chance(rows[0])], _notes(rows))
+    return Table(title, columns, [*cells, _chance(rows[0])], [*findings, *_notes(rows)])
 
 
 def _metrics(rows: Sequence[Scored]) -> dict[str, Metric]:
@@ -149,7 +159,8 @@ def flat_table(rows: Sequence[Scored]) -> Table:
         same: dict[str, Cell] = {key: str(protocol[key] or "") for key in facts}
         words = row.trained.experiment.words
         same |= {key: word if word in words else "" for key, word in STAMPS.items()}
-        same["seeds"] = " ".join(str(seed) for seed in protocol["seeds"])
+        seeds = protocol["seeds"] if row.outputs.seeded else []
+        same["seeds"] = " ".join(str(seed) for seed in seeds)
         flat += [{**cells, **same} for cells in _cells(row, row.trained.system)]
     return Table("", columns, flat)
 
@@ -204,8 +215,8 @@ def _chance(row: Scored) -> dict[str, Cell]:
 
 
 def if_one_seed(rows: Sequence[Scored]) -> str:
-    """End a title with `, one seed` where none of the systems, if there are any, has more."""
-    seeds = [len(row.outputs.seeds) for row in rows]
+    """End a title with `, one seed` where none of the systems with seeds, if any, has more."""
+    seeds = [len(row.outputs.seeds) for row in rows if row.outputs.seeded]
     return ", one seed" if seeds and max(seeds) == 1 else ""
 
 
@@ -288,10 +299,11 @@ def no_interval_notes(rows: Sequence[Scored]) -> list[str]:
 
 
 def seed_notes(rows: Sequence[Scored]) -> list[str]:
-    """Explain what scores of several seeds are, and name the systems that have one."""
-    ones = [row.trained.label for row in rows if len(row.outputs.seeds) == 1]
+    """Explain what scores of several seeds are, and name the systems that have one, or none."""
+    seeded = [row for row in rows if row.outputs.seeded]
+    ones = [row.trained.label for row in seeded if len(row.outputs.seeds) == 1]
     notes = []
-    if len(ones) < len(rows):
+    if len(ones) < len(seeded):
         notes = [
             "Several seeds: a score is the mean over the seeds of what single networks score; over "
             "seeds: that mean ± the standard deviation of single seeds.",
@@ -302,4 +314,10 @@ def seed_notes(rows: Sequence[Scored]) -> list[str]:
     if ones:
         which = f" ({', '.join(ones)})" if notes else ""
         notes.append(f"One seed{which}: what another seed would change is not in the interval.")
+    none = [row.trained.label for row in rows if not row.outputs.seeded]
+    if none:
+        notes.append(
+            f"No seeds ({', '.join(dict.fromkeys(none))}): nothing of a probe is drawn, and with "
+            "any seed it is the same."
+        )
     return notes

@@ -36,12 +36,14 @@ class Outputs:
         speakers: names of the speakers, sorted, or of other clusters.
         groups: the speaker of each utterance of `utts`, (N,).
         cluster: what they are in a word, `speaker`; where nobody knows who speaks, `utterance`.
+        seeded: whether another seed would give other posteriors; if not, `seeds` has one.
     """
 
     seeds: Mapping[int, Mapping[int, Posteriors]]
     speakers: list[str]
     groups: Indices
     cluster: str = "speaker"
+    seeded: bool = True
 
     @cached_property
     def pooled(self) -> dict[int, Posteriors]:
@@ -121,7 +123,7 @@ class Outputs:
     def answers(self, utts: Sequence[str]) -> Answers:
         """List which of some utterances each seed has right."""
         rows = self.rows(utts)
-        return Answers((self.hyps == self.refs)[:, rows], self.fold_of[rows])
+        return Answers((self.hyps == self.refs)[:, rows], self.fold_of[rows], self.seeded)
 
     def rows(self, utts: Sequence[str]) -> Indices:
         """Find the places of some utterances in `utts`, (N,); `KeyError` if one is missing."""
@@ -130,6 +132,13 @@ class Outputs:
     @cached_property
     def _places(self) -> dict[str, int]:
         return {utt: i for i, utt in enumerate(self.utts)}
+
+    @property
+    def in_words(self) -> str:
+        """Name the seeds: `seeds 1 2 3`, `seed 1`, or `no seeds` where they change nothing."""
+        if not self.seeded:
+            return "no seeds"
+        return f"seed{'s' * (len(self.seeds) > 1)} {' '.join(map(str, self.seeds))}"
 
     @property
     def times_seeds(self) -> str:
@@ -152,7 +161,8 @@ def load(trained: TrainedExperiment) -> Outputs:
     Raises:
         UserError: a file is broken; or as for `gather`.
     """
-    return gather(read_seeds(trained), speakers_table(trained))
+    outputs = gather(read_seeds(trained), speakers_table(trained))
+    return replace(outputs, seeded=trained.experiment.seeded)
 
 
 def read_seeds(trained: TrainedExperiment) -> dict[int, dict[int, Posteriors]]:

@@ -167,7 +167,7 @@ def _protocol(trained: TrainedExperiment, outputs: Outputs) -> dict[str, Any]:
         **facts,
         "classes": outputs.classes,
         "folds": list(outputs.folds),
-        "seeds": sorted(outputs.seeds),
+        **named_seeds(outputs),
         "clusters": outputs.cluster,
         "interval": describe_interval(outputs),
         "oracle": trained.oracle,
@@ -175,6 +175,11 @@ def _protocol(trained: TrainedExperiment, outputs: Outputs) -> dict[str, Any]:
         "exposure": trained.exposure,
         "missing": trained.missing,
     }
+
+
+def named_seeds(outputs: Outputs) -> dict[str, Any]:
+    """List the seeds, and of a system that has none, whose trainings bear one in name, say so."""
+    return {"seeds": sorted(outputs.seeds), **({} if outputs.seeded else {"seeded": False})}
 
 
 def describe_interval(outputs: Outputs) -> str:

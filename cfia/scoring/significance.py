@@ -41,10 +41,12 @@ class Answers:
     Attributes:
         right: for each seed and utterance, (S, N).
         folds: the fold of each utterance, (N,), from 0: whose networks tested it.
+        seeded: whether another seed would give other networks.
     """
 
     right: npt.NDArray[np.bool_]
     folds: Indices
+    seeded: bool = True
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,7 @@ class Comparison:
         detectable: the smallest UA difference found with 80 % power at the level 0.05, by
             Student's t on the clusters' contributions.
         seeds: how much other seeds would change the UA difference, a standard deviation; None
-            where a system has one seed.
+            where a system has one seed, and where neither has any.
         mcnemar, p_utterance: McNemar's exact test, and the sign-flip over utterances of UA;
             both take utterances as independent, and are None where a system has several seeds.
     """
@@ -184,8 +186,8 @@ def _difference(
         return np.bincount(groups, weights * right).astype(float)
 
     # Right or not, (S, N), of what has luck of its own: each system, or both together.
-    one = [(a.right.astype(float) - b.right, a.folds)] if paired else []
-    independent = one or [(system.right, system.folds) for system in (a, b)]
+    one = [(a.right.astype(float) - b.right, a.folds)] if paired and a.seeded else []
+    independent = one or [(system.right, system.folds) for system in (a, b) if system.seeded]
     shared, freedom, of_seeds = 0.0, 0, []
     for of_seed, folds in independent:
         blocks = shared_networks(groups, folds)
@@ -194,7 +196,8 @@ def _difference(
         freedom += shared_freedom(len(by_seed), blocks)
         if len(by_seed) > 1:
             of_seeds.append(float(by_seed.sum(1).var(ddof=1)) / len(by_seed))
-    seeds = float(np.sqrt(sum(of_seeds))) if len(of_seeds) == len(independent) else None
+    known = of_seeds and len(of_seeds) == len(independent)
+    seeds = float(np.sqrt(sum(of_seeds))) if known else None
     values = by_cluster(a.right.mean(0) - b.right.mean(0))
     return _Difference(values, shared, freedom, seeds)
 

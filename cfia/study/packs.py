@@ -28,7 +28,8 @@ def list_final(plan: StudyPlan) -> int:
     finals = []
     for planned in plan.experiments:
         take_run_options(planned)
-        recorded, seed = experiment.read(planned.directory), plan.request.first_seed
+        recorded = experiment.read(planned.directory)
+        seed = recorded.own_seed(plan.request.first_seed)
         check_packable(recorded, seed)
         check_unchanged(recorded, archives=True)
         finals.append(Training(recorded, None, seed))

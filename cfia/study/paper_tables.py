@@ -9,6 +9,7 @@ from typing import Any
 from cfia.errors import UserError
 from cfia.metrics import METRICS
 from cfia.report.comparison_table import SEEDS, seeds_cell, seeds_notes
+from cfia.report.probe_note import probe_notes
 from cfia.report.score_tables import (
     counted,
     describe_protocol,
@@ -82,6 +83,7 @@ def paper_table(
     # From what holds for all numbers to what was noticed about the paper's.
     notes = [
         *corpus.notes,
+        *probe_notes(finished(results)),
         *_score_notes(plan, results),
         *_consistency_notes(published),
         *difference_notes(results),
@@ -144,10 +146,9 @@ def _our_cells(plan: StudyPlan, result: Result, above: Mapping[str, Any]) -> Cel
     cells |= {"upstream": cells["audio"], "system": row.system, "source": result.source}
     if scored is None:
         return cells
-    seeds = list(scored.outputs.seeds)
-    of_seeds = f"{'seeds' if seeds[1:] else 'seed'} {' '.join(map(str, seeds))}"
     cells["system"] = scored.trained.label
-    cells["protocol"] = f"{describe_protocol(scored.trained, plan.standard)}; {of_seeds}"
+    protocol = describe_protocol(scored.trained, plan.standard)
+    cells["protocol"] = f"{protocol}; {scored.outputs.in_words}"
     cells["exposure"] = scored.trained.exposure_text
     # The paper's way to average stands in the paper's columns, ours beside it.
     for name in METRICS:

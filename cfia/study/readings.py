@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from cfia.report.probe_note import probe_notes
 from cfia.report.score_tables import describe_protocol, if_one_seed
 from cfia.report.table import Column, Table
 from cfia.scoring.cells import Cell, Spread
@@ -99,6 +100,7 @@ def readings_table(plan: StudyPlan, results: Sequence[Result], corpus: Corpus) -
     # From what the columns mean to what holds for this corpus and this recipe.
     notes = [
         *corpus.notes,
+        *probe_notes([sweep.base.scored for sweep in sweeps(results) if sweep.base.scored]),
         *_notes(sweeps(results)),
         *difference_notes(choices, families),
         *_left_out(plan),
@@ -123,7 +125,7 @@ def _against_base(sweep: Sweep, result: Result) -> Comparison | None:
 def _cells(plan: StudyPlan, sweep: Sweep, result: Result) -> dict[str, Cell]:
     changes = moved(result)
     cells: dict[str, Cell] = {
-        "point": ", ".join(changes) or "the base",
+        "point": ", ".join(changes) or result.row.name or "the base",
         "value": ", ".join(changes.values()) or None,
         "system": result.row.system,
         "source": result.source,

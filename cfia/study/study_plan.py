@@ -22,6 +22,7 @@ from cfia.kaldi.data_dir import DataDir
 from cfia.naming import (
     ASR,
     MODALITIES,
+    ONLY_SEED,
     Names,
     checked,
     folds_scheme,
@@ -250,19 +251,25 @@ class StudyPlan:
             tested = self._part(row, values, text)
         own = values["selection"] == "test"  # its epochs are of the text that it is tested with
         part = self._part(row, values, here)
+        files, overrides = request.config_files(system.config), self._overrides(row.set)
         return PlannedExperiment(
             directory=request.expdir / system.name / directories.scheme,
-            files=request.config_files(system.config),
-            overrides=self._overrides(row.set),
+            files=files,
+            overrides=overrides,
             options=values,
             data=part.data,
             folds=request.datadir / "folds" / directories.folds,
             dumps=part.dumps,
-            seeds=request.seeds() if request.options["seeds"] or not row.seeds else row.seeds,
+            seeds=self._seeds(row) if load(files, overrides).seeded else (ONLY_SEED,),
             tested=tested,
             tested_text=text.recogniser or options.GOLD if text else "",
             trained_in=None if own or not text else self._planned(replace(row, tested=None)),
         )
+
+    def _seeds(self, row: Row) -> tuple[int, ...]:
+        """List the seeds of a row: the user's, its own, or the study's."""
+        of_user = self.request.options["seeds"] or not row.seeds
+        return self.request.seeds() if of_user else row.seeds
 
     def _part(self, row: Row, values: Mapping[str, str], directories: Names) -> PlannedPart:
         """Name the data and the dumps of a row."""

@@ -252,8 +252,12 @@ def n_jobs(n_tasks: int, nj: int, seconds: float = WORTH) -> int:
 
 
 def usual_seconds(finished: Sequence[Training]) -> float | None:
-    """Estimate the time of a training: the median of finished ones, by their files' times."""
-    directories = [t.directory for t in finished if t.experiment.trained_in is None]
+    """Estimate the time of a training: the median of finished ones, by their files' times.
+
+    Probes, which take seconds, say nothing of it.
+    """
+    own = [t for t in finished if t.experiment.trained_in is None and t.experiment.seeded]
+    directories = [t.directory for t in own]
     times = [(d / LAST).stat().st_mtime - (d / FIRST).stat().st_mtime for d in directories]
     return statistics.median(times) if times else None
 

@@ -102,8 +102,6 @@ def _cells(plan: StudyPlan, result: Result) -> dict[str, Cell]:
     cells |= {"system": row.system, "source": result.source}
     if scored is None:
         return cells
-    seeds = list(scored.outputs.seeds)
-    of_seeds = f"{'seeds' if seeds[1:] else 'seed'} {' '.join(map(str, seeds))}"
     pooled = scored.scores["pooled"]
     errors = tested_errors(result) if "text" in row.modalities else None
     return {
@@ -113,7 +111,8 @@ def _cells(plan: StudyPlan, result: Result) -> dict[str, Cell]:
         "wa": Estimate.of(pooled, "wa"),
         "n": pooled["n"],
         "system": scored.trained.label,
-        "protocol": f"{describe_protocol(scored.trained, plan.standard)}; {of_seeds}",
+        "protocol": f"{describe_protocol(scored.trained, plan.standard)}; "
+        + scored.outputs.in_words,
         "exposure": scored.trained.exposure_text,
         **difference_cells(result),
     }

@@ -77,6 +77,12 @@ def _canonical(value: Any) -> Any:
     return value
 
 
+def remove_unfinished(directory: Path) -> None:
+    """Remove what a killed job was writing of a training's checkpoints."""
+    for temporary in directory.glob(".*.pt.tmp.*"):
+        temporary.unlink()
+
+
 def load(path: Path, kind: type[Content], device: torch.device | str = "cpu") -> Content:
     """Read a checkpoint: tensors and plain values, never code.
 

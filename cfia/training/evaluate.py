@@ -38,7 +38,11 @@ def logits(model: nn.Module, data: Dataset, batch_size: int, device: torch.devic
 
 def evaluate(model: nn.Module, data: Dataset, config: Config, device: torch.device) -> Scores:
     """Score a dataset; UA is over the classes that it has."""
-    scores = logits(model, data, config.train.batch_size, device)
-    loss = nn.functional.cross_entropy(scores, data.targets)
-    counts = confusion(data.targets.numpy(), scores.argmax(dim=1).numpy(), scores.shape[1])
+    return score(logits(model, data, config.train.batch_size, device), data.targets)
+
+
+def score(logits: Tensor, targets: Tensor) -> Scores:
+    """Score logits (N, K) by their targets (N,), both on the CPU."""
+    loss = nn.functional.cross_entropy(logits, targets)
+    counts = confusion(targets.numpy(), logits.argmax(dim=1).numpy(), logits.shape[1])
     return Scores(float(loss), float(wa(counts)), float(ua(counts)))

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from cfia.config import Config
+from cfia.config import Config, ProbeConfig
 from cfia.errors import UserError
 from cfia.experiment import PARTS, Experiment
 from cfia.training.folds import Fold, read_folds
@@ -31,22 +31,34 @@ def lists(experiment: Experiment) -> Fold:
     return Fold(sorted(set().union(*every)), [], [])
 
 
-def config(experiment: Experiment, epochs: Sequence[int]) -> Config:
+def selected_key(config: Config) -> str:
+    """Name the key of the configuration that the folds have a value of their own for."""
+    return "epochs" if config.seeded else "probe_c"
+
+
+def config(experiment: Experiment, selected: Sequence[float]) -> Config:
     """Give its configuration: it trains for the median of the epochs that the folds have selected.
+
+    Of an even number of a probe's C it takes the smaller one in the middle.
 
     Raises:
         UserError: the schedule needs validation.
     """
     config = experiment.config
+    if isinstance(config.model, ProbeConfig):
+        c = statistics.median_low(selected)
+        return replace(config, model=replace(config.model, probe_c=c))
     if config.train.schedule == "plateau":
         raise UserError(
             f"{experiment.directory}: `schedule: plateau` needs validation scores, and the final "
             "network trains on all utterances; give --pack folds, or train with another schedule"
         )
-    return replace(config, train=replace(config.train, epochs=math.ceil(statistics.median(epochs))))
+    epochs = math.ceil(statistics.median(selected))
+    return replace(config, train=replace(config.train, epochs=epochs))
 
 
-def selected_epoch(history: Path) -> int:
-    """Read the epoch that a finished training has selected, from 1, in its history.csv."""
+def selected(history: Path) -> float:
+    """Read the epoch, from 1, or the C that a finished training has selected, in history.csv."""
     with open(history, encoding="utf-8", newline="") as handle:
-        return next(int(r["epoch"]) for r in csv.DictReader(handle) if r["selected"] == "1")
+        (row,) = (row for row in csv.DictReader(handle) if row["selected"] == "1")
+    return int(row["epoch"]) if "epoch" in row else float(row["probe_c"])

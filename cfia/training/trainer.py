@@ -213,15 +213,9 @@ class Trainer:
         """Say which epoch was taken, and how good it was on what selected it."""
         if self.inputs.select is None:
             return f"epoch {len(self.history)}, the last, is taken; no part validated"
-        best, part = self.history[self._best() - 1], "validation"
-        if self.oracle:
-            part = f"the test fold ({ORACLE})"
-        elif self.inputs.validation_shared:
-            part += f", which {SHARES_SPEAKERS}, as the test does not"
-        return (
-            f"best epoch {best['epoch']} of {len(self.history)} by {self.inputs.selection}: WA "
-            f"{best['valid_wa']:.2f}, UA {best['valid_ua']:.2f} on {part}"
-        )
+        best = self.history[self._best() - 1]
+        epoch = f"best epoch {best['epoch']} of {len(self.history)} by {self.inputs.selection}"
+        return f"{epoch}: {scores_in_words(best, self.inputs)}"
 
     def _write(self) -> None:
         """Write best.pt, then checkpoint.pt: a job killed between the two repeats the epoch."""
@@ -271,8 +265,7 @@ class Trainer:
         self.history = state["history"]
 
     def _resume(self) -> None:
-        for temporary in self.inputs.directory.glob(".*.pt.tmp.*"):
-            temporary.unlink()  # of a job that was killed
+        checkpoint.remove_unfinished(self.inputs.directory)
         path = self.inputs.directory / "checkpoint.pt"
         if path.exists():
             self._restore(self._load(path), path)
@@ -312,9 +305,20 @@ def build_model(inputs: TrainerInputs) -> nn.Module:
     return model
 
 
+def scores_in_words(row: Row, inputs: TrainerInputs) -> str:
+    """Say how good a row of history.csv is on the utterances that select, and whose these are."""
+    part = "validation"
+    if inputs.selection == "test":
+        part = f"the test fold ({ORACLE})"
+    elif inputs.validation_shared:
+        part += f", which {SHARES_SPEAKERS}, as the test does not"
+    return f"WA {row['valid_wa']:.2f}, UA {row['valid_ua']:.2f} on {part}"
+
+
 def write_history(path: Path, history: list[Row], best: int) -> None:
-    """Write history.csv: a row per epoch, `selected` 1 for the selected epoch."""
+    """Write history.csv: a row per epoch, `selected` 1 for the selected one, counted from 1."""
     with atomic_write(path) as handle:
         writer = csv.DictWriter(handle, [*history[0], "selected"], lineterminator="\n")
         writer.writeheader()
-        writer.writerows({**row, "selected": int(row["epoch"] == best)} for row in history)
+        rows = enumerate(history, start=1)
+        writer.writerows({**row, "selected": int(place == best)} for place, row in rows)

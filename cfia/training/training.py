@@ -36,6 +36,7 @@ log = logging.getLogger(__name__)
 NETWORK = "best.pt"
 HISTORY = "history.csv"
 PRODUCTS = (NETWORK, "checkpoint.pt", HISTORY, "provenance.yaml")
+FITTED = (NETWORK, HISTORY, "provenance.yaml")  # of a probe, which no killed job goes on with
 TAKEN = (NETWORK, "provenance.yaml")  # of a training whose network is tested on something else
 
 
@@ -109,8 +110,8 @@ class Training:
         for fold in folds:
             if not is_trained(fold):
                 raise not_trained(fold)
-        epochs = [final.selected_epoch(fold.directory / HISTORY) for fold in folds]
-        return final.config(self.experiment, epochs)
+        selected = [final.selected(fold.directory / HISTORY) for fold in folds]
+        return final.config(self.experiment, selected)
 
     @property
     def source(self) -> Training | None:
@@ -136,9 +137,14 @@ class Training:
         """Give its marker's options and inputs: fold and seed, and the digest of its experiment."""
         inputs = {NAME: self.experiment.digest()}
         if self.fold is None:
-            epochs = {"train_args epochs": self.config.train.epochs}
-            return {"fold": EVERY_FOLD, "seeds": self.seed, **epochs}, inputs
+            key, value = self._selected()
+            return {"fold": EVERY_FOLD, "seeds": self.seed, f"train_args {key}": value}, inputs
         return {"fold": self.fold, "seeds": self.seed}, inputs
+
+    def _selected(self) -> tuple[str, Any]:
+        """Give the key of its configuration that the folds have selected, and its value."""
+        key = final.selected_key(self.config)
+        return key, self.config.flat()[key]
 
     def identity(self) -> str:
         """Digest what tells it from other trainings, wherever it is; its checkpoints bear it.
@@ -148,7 +154,7 @@ class Training:
         experiment = self.experiment
         encoders = {m: [f.name, f.weights, f.layer, f.dim] for m, f in self.frontends().items()}
         inputs = {k: v for k, v in experiment.inputs().items() if not k.endswith(" features")}
-        which = self.fold or [EVERY_FOLD, self.config.train.epochs]
+        which = self.fold or [EVERY_FOLD, self._selected()[1]]
         return digest([which, self.seed, experiment.options(), inputs, encoders])
 
     def dataset(self, part: str, cache: str = "") -> Dataset:
@@ -207,6 +213,7 @@ def _train(training: Training, checkpoint_seconds: float, *, force: bool) -> Non
     source = training.source
     if source:
         _check_source(training, source)
+    _check_seed(training)
     state = marker.check(directory, options, inputs, force=force, suggest_tag=True)
     if state is marker.State.DONE:
         log.info("%s: already trained, skipping", directory)
@@ -219,7 +226,18 @@ def _train(training: Training, checkpoint_seconds: float, *, force: bool) -> Non
         _take(training, source)
     else:
         _fit(training, checkpoint_seconds)
-    marker.finish(directory, options, inputs, files=TAKEN if source else PRODUCTS)
+    products = PRODUCTS if training.experiment.seeded else FITTED
+    marker.finish(directory, options, inputs, files=TAKEN if source else products)
+
+
+def _check_seed(training: Training) -> None:
+    """Refuse a second seed of what no seed changes, which would pass for another result."""
+    only = training.experiment.own_seed(training.seed)
+    if training.seed != only:
+        raise UserError(
+            f"{training.directory}: nothing of the probe is drawn, so that every seed gives the "
+            f"same; give --seed {only}"
+        )
 
 
 def _check_source(training: Training, source: Training) -> None:
@@ -272,6 +290,7 @@ def check_trained(training: Training) -> None:
 
 def _fit(training: Training, checkpoint_seconds: float) -> None:
     from cfia.provenance import provenance
+    from cfia.training import probe
     from cfia.training.dataset import keep_together
     from cfia.training.determinism import set_up
     from cfia.training.trainer import Trainer, TrainerInputs
@@ -282,7 +301,8 @@ def _fit(training: Training, checkpoint_seconds: float) -> None:
     values = {**origin, "audio": None, "text": None, **training.encoders()}
     write_yaml(training.directory / "provenance.yaml", values)
     parts = {part: training.dataset(part, "none") for part in training.parts}
-    parts = keep_together(parts, experiment.run["feature_cache"])
+    if experiment.seeded:  # a probe reads each utterance once
+        parts = keep_together(parts, experiment.run["feature_cache"])
     _check_parts(training, parts)
     inputs = TrainerInputs(
         directory=training.directory,
@@ -298,7 +318,10 @@ def _fit(training: Training, checkpoint_seconds: float) -> None:
         layers=training.layers(),
         validation_shared=validation_shared(experiment),
     )
-    Trainer(inputs).fit()
+    if experiment.seeded:
+        Trainer(inputs).fit()
+    else:
+        probe.fit(inputs)
 
 
 def _check_parts(training: Training, parts: dict[str, Dataset]) -> None:

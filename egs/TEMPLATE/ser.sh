@@ -52,7 +52,7 @@ allow_contaminated=false   # accept an encoder that was trained on the corpus's 
 compression_method=0       # of the archives: 0 float32; 2 a byte, 3 two bytes per value
 feature_cache=auto         # where training keeps features: ram, mmap, none; auto goes by free memory
 # Training
-systems="audio_text audio text" # to train: [<configuration>_]audio_text, [<configuration>_]audio, ...
+systems="audio_text audio text probe_audio_text probe_audio probe_text" # to train: [<configuration>_]audio_text, [<configuration>_]audio, ...
 train_config=cfia_net      # configuration of systems that name none, or a YAML file
 train_args=                # "key=value ..." that win over the configuration
 seeds=                     # one training per fold and seed, such as "1 2 3" (default: 1)

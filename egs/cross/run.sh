@@ -19,5 +19,5 @@ exec "${recipe_dir}/ser.sh" \
     --validation random20 \
     --audio_upstream fbank \
     --text_upstream minilm \
-    --systems "audio" \
+    --systems "audio probe_audio" \
     "$@"

@@ -25,5 +25,5 @@ exec "${recipe_dir}/ser.sh" \
     --cv given \
     --validation "${validation}" \
     --audio_upstream fbank \
-    --systems "audio" \
+    --systems "audio probe_audio" \
     "$@"

@@ -17,6 +17,6 @@ exec "${recipe_dir}/ser.sh" \
     --cv session \
     --audio_upstream emotion2vec \
     --text_upstream bert \
-    --systems "audio_text audio text" \
+    --systems "audio_text audio text probe_audio_text probe_audio probe_text" \
     --study_seeds "1 2 3 4 5" \
     "$@"

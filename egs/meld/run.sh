@@ -21,5 +21,5 @@ exec "${recipe_dir}/ser.sh" \
     --validation given \
     --audio_upstream wavlm \
     --text_upstream bert \
-    --systems "audio_text audio text" \
+    --systems "audio_text audio text probe_audio_text probe_audio probe_text" \
     "$@"

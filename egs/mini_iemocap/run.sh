@@ -21,5 +21,5 @@ exec "${recipe_dir}/ser.sh" \
     --cv session \
     --audio_upstream fbank \
     --text_upstream minilm \
-    --systems "audio_text audio text" \
+    --systems "audio_text audio text probe_audio_text probe_audio probe_text" \
     "$@"

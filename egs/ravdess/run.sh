@@ -20,5 +20,5 @@ exec "${recipe_dir}/ser.sh" \
     --cv given \
     --validation random20 \
     --audio_upstream fbank \
-    --systems "audio" \
+    --systems "audio probe_audio" \
     "$@"

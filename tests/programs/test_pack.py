@@ -15,7 +15,7 @@ from huggingface_hub import ModelCard
 
 from cfia import load
 from cfia.bin import pack as program
-from cfia.bin import train
+from cfia.bin import posteriors, score, train
 from cfia.errors import UserError
 from cfia.experiment import read
 from cfia.files import read_yaml, write_json
@@ -28,7 +28,7 @@ from cfia.inference.pack import without_places
 from cfia.kaldi.table import read_table
 from cfia.model.linear import LinearHead
 from cfia.model.network import CFIANet
-from cfia.posteriors import write_posteriors
+from cfia.posteriors import read_posteriors, write_posteriors
 from cfia.study.packs import list_final
 from cfia.study.request import read_request
 from cfia.study.study_plan import StudyPlan
@@ -37,7 +37,7 @@ from cfia.training.training import Training
 from cfia.upstream import registry
 from cfia.upstream.link import Source, link
 from tests.support.archives import load_features
-from tests.support.experiment import mark_again
+from tests.support.experiment import mark_again, plan
 from tests.support.packable import ENCODER, SYSTEM, UTTERANCES, make
 from tests.support.tiny_models import save_bert
 
@@ -98,6 +98,23 @@ def test_networks_of_the_folds_give_the_folds_posteriors_to_the_bit(
         assert (tmp_path / "tsv").read_bytes() == (
             training.directory / "posteriors.tsv"
         ).read_bytes()
+
+
+def test_a_probe_is_packed_as_other_networks_are_whatever_the_seed(experiment: Path) -> None:
+    root, config = experiment.parents[2], ROOT / "conf" / "systems" / "probe.yaml"
+    probe = plan(root, root / "probes" / "probe" / "session", "", config=config).parent
+    for fold in ("1", "2", "all"):
+        train.main([str(probe), "--fold", fold, "--seed", "1"])
+        if fold != "all":
+            posteriors.main([str(probe), "--fold", fold, "--seed", "1"])
+    score.main(["--expdir", str(root / "probes")])
+    program.main([str(probe), "--seed", "7"])
+    program.main([str(probe), "--pack", "folds"])
+    text, said = (probe / "pack" / "README.md").read_text(), load(probe / "pack_folds")
+    assert "with the C of theirs in the median" in " ".join(text.split())
+    tested = read_posteriors(probe / "fold1_seed1" / "posteriors.tsv")
+    found = said.of_network(0, said.batch(raw(probe, tested.utts)))
+    np.testing.assert_allclose(found, tested.probs, atol=1e-6)
 
 
 def test_several_networks_are_averaged(experiment: Path, of_folds: Path) -> None:

@@ -39,6 +39,9 @@ def test_the_default_run(tmp_path: Path) -> None:
     # Clearly above chance (25) and below the ceiling, and each modality adds to the other.
     assert all(35 < value < 95 for value in ua.values()), ua
     assert ua["both"] > max(ua["audio"], ua["text"]) + 3, ua
+    results = (recipe.directory / "exp" / "RESULTS.md").read_text()
+    assert "UA over the probe of the same input" in results
+    assert "No seeds (probe_fbank, probe_fbank_minilm, probe_minilm)" in results
     peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss  # KiB, the largest process
     assert peak < 3 * 1024**2
     packed = subprocess.run(

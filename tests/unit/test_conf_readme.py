@@ -71,6 +71,8 @@ def legal(key: str) -> str:
         names = typing.get_args(hint)
     elif hint is str:
         names = tuple(refusal({key: "no such"}).split(", "))
+    elif key == "probe_c_grid":
+        return f"list of numbers, {refusal({key: [-1]})}: one or more"
     else:  # a list, whose length the number of modules decides
         return "list of numbers, 0 and more: one per pair of modules, or none"
     return ", ".join(f"`{name}`" for name in names)

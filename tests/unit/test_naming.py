@@ -46,8 +46,10 @@ def test_default_names() -> None:
     names = make()
     assert (names.data, names.dumps) == ("all", {"audio": "emotion2vec", "text": "bert"})
     assert (names.folds, names.scheme) == ("session", "session")
-    assert systems() == ["cfia_net_emotion2vec_bert", "cfia_net_emotion2vec", "cfia_net_bert"]
-    assert [s.modalities for s in request().systems()] == [("audio", "text"), ("audio",), ("text",)]
+    inputs = ["emotion2vec_bert", "emotion2vec", "bert"]
+    assert systems() == [f"{name}_{of}" for name in ("cfia_net", "probe") for of in inputs]
+    modalities = [("audio", "text"), ("audio",), ("text",)]
+    assert [s.modalities for s in request().systems()] == 2 * modalities
 
 
 def test_suffixes(tmp_path: Path) -> None:
@@ -66,7 +68,7 @@ def test_recognised_text_is_in_the_names_of_what_reads_it_and_no_other() -> None
     assert (names.data, names.text) == ("all_6", Path("asr/whisper-tiny/text"))
     assert names.dumps == {"audio": "emotion2vec_6", "text": "bert_6_asr-whisper-tiny"}
     assert (names.folds, names.scheme) == ("session_6", "session_6")
-    both, audio, text = systems(**asr, tag="try")
+    both, audio, text = systems(**asr, tag="try", systems="audio_text audio text")
     assert both == "cfia_net_emotion2vec_bert_asr-whisper-tiny_try"
     assert (audio, text) == ("cfia_net_emotion2vec_try", "cfia_net_bert_asr-whisper-tiny_try")
     assert systems(**asr, tag="try", systems=f"{both} {audio} {text}") == [both, audio, text]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -189,6 +190,22 @@ def test_learning_curves_say_what_validates(tmp_path: Path) -> None:
     whole(loss)
     assert "UA on" in curves.svg.decode()
     assert not any(word in loss.svg.decode() for word in ("UA on", "validation"))
+
+
+def test_curves_of_a_probe_are_by_its_c(tmp_path: Path) -> None:
+    run = make(tmp_path, FOUR, COUNTS, network="probe", consistency=[])
+    for training in run.trainings:
+        lines = ["probe_c,steps,train_loss,valid_loss,valid_wa,valid_ua,selected"]
+        lines += [
+            f"{c},9,{1 / k},{2 / k},50,{40 + k},{int(k == 2)}" for k, c in ((1, 0.001), (2, 1))
+        ]
+        (training.directory / "history.csv").write_text("\n".join(lines) + "\n")
+    curves = plot_learning_curves(run)
+    assert curves is not None
+    words = re.findall("<!-- (.*?) -->", curves.svg.decode())
+    assert {"C", "C selected", "0.001", "1"} <= set(words)
+    assert "epoch" not in words
+    assert plot_consistency(run) is None
 
 
 def test_dots_that_tie_do_not_hide_each_other() -> None:

@@ -15,7 +15,7 @@ ABLATIONS = {
     "cfia_net", "cfia_net_paper", "cfia_net_no_con", "cfia_net_paper_no_con", "cfia_net_con1",
     "cfia_net_con2", "cfia_net_con3", "cfia_net_sum", "cfia_net_sum_con1", "cfia_net_sum_con2",
     "cfia_net_sum_con3", "cfia_net_paper_sum", "cfia_net_2", "cfia_net_1", "addition",
-    "one_share", "share_per_f", "late_fusion",
+    "one_share", "share_per_f", "late_fusion", "probe",
 }  # fmt: skip
 
 
@@ -27,29 +27,30 @@ def recipe(tmp_path_factory: pytest.TempPathFactory) -> Recipe:
 def test_the_papers_study_trains_each_system_once(recipe: Recipe) -> None:
     plan = recipe.plan("paper")
     both = {(f"{name}_fbank_minilm", "speaker") for name in ABLATIONS}
-    for name in ("cfia_net", "cfia_net_paper"):
+    for name in ("cfia_net", "cfia_net_paper", "probe"):
         both |= {(f"{name}_fbank_minilm", scheme) for scheme in ("session", "speaker-partner")}
-    audio = {(f"{name}_fbank", "session") for name in ("linear", "linear_rmsprop", "cfia_net")}
+    alone = ("linear", "linear_rmsprop", "cfia_net", "probe")
+    audio = {(f"{name}_fbank", "session") for name in alone}
     found = [(one.directory.parent.name, one.directory.name) for one in plan.experiments]
     assert len(found) == len(set(found))
     assert set(found) == both | audio
     # Two sessions of two speakers each; what is shared is counted once.
     lines = describe_plan(plan, [])
-    assert f"{4 * 20 + 2 * 2 + 2 * 3} trainings" in lines[0]
+    assert f"{4 * 22 + 2 * 3 + 2 * 4} trainings" in lines[0]
     assert "  cfia_net_fbank_minilm, speaker: 4 trainings (table1, table3)" in lines
     assert "  cfia_net_no_con_fbank_minilm, speaker: 4 trainings (table3, table4)" in lines
 
 
 def test_a_row_without_its_model_is_not_run_and_says_why(recipe: Recipe, tmp_path: Path) -> None:
     plan = recipe.plan("paper")
-    assert entry(plan, upstreams={"audio": "wavlm"}).experiment is None
+    assert entry(plan, system="linear", upstreams={"audio": "wavlm"}).experiment is None
     reason = "no model given (--audio_model wavlm=DIR)"
-    assert entry(plan, upstreams={"audio": "wavlm"}).reason == reason
+    assert entry(plan, system="linear", upstreams={"audio": "wavlm"}).reason == reason
     assert f"  not run (table2): linear on wavlm, session: {reason}" in describe_plan(plan, [])
     model = tmp_path / "wavlm-tiny"
     model.mkdir()
     given = recipe.plan("paper", audio_model=f"wavlm={model}")
-    training = entry(given, upstreams={"audio": "wavlm"}).experiment
+    training = entry(given, system="linear", upstreams={"audio": "wavlm"}).experiment
     assert training.system == "linear_wavlm-tiny"
     assert [(dump.upstream, dump.model) for dump in training.dumps] == [("wavlm", str(model))]
     assert training.dumps[0].directory.name == "wavlm-tiny"
@@ -63,8 +64,12 @@ def test_a_row_without_its_model_is_not_run_and_says_why(recipe: Recipe, tmp_pat
     without = recipe.plan("paper", audio_model="fbank=")
     assert not without.experiments
     own = {"audio_model": "wavlm=microsoft/wavlm-large"}
-    assert entry(recipe.plan("paper", **own), upstreams={"audio": "wavlm"}).experiment
-    elsewhere = entry(recipe.plan("paper", **own, hub="ms"), upstreams={"audio": "wavlm"})
+    assert entry(
+        recipe.plan("paper", **own), system="linear", upstreams={"audio": "wavlm"}
+    ).experiment
+    elsewhere = entry(
+        recipe.plan("paper", **own, hub="ms"), system="linear", upstreams={"audio": "wavlm"}
+    )
     assert elsewhere.reason == "no id of it is known for --hub ms (--audio_model wavlm=DIR)"
 
 
@@ -112,7 +117,7 @@ def test_two_configurations_do_not_share_a_directory(recipe: Recipe, tmp_path: P
 
 def test_before_there_is_data_nothing_is_counted(tmp_path: Path) -> None:
     lines = describe_plan(Recipe(tmp_path, data=False).plan("paper"), [])
-    assert lines[0].startswith("study paper: trainings not counted yet; 25 experiments")
+    assert lines[0].startswith("study paper: trainings not counted yet; 29 experiments")
     assert lines[1].endswith("folds not known before stage 1 (table1)")
 
 
@@ -127,6 +132,7 @@ def test_seeds_of_a_row_of_the_study_and_of_the_user(recipe: Recipe) -> None:
     assert (own["cfia_net_fbank_minilm"], own[moved]) == ((1, 2, 3, 4, 5), (1, 2))
     given = seeds(study_seeds="1 2", seeds="7")
     assert (given["cfia_net_fbank_minilm"], given[moved]) == ((7,), (7,))
+    assert {one["probe_fbank_minilm"] for one in (own, given)} == {(1,)}, "it has none"
 
 
 @pytest.mark.parametrize("seeds", ["[99999999999999999999]", "[one]", "3", "[true]", "[-1]"])

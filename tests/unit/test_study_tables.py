@@ -68,7 +68,7 @@ def test_ours_stand_below_the_published_row(recipe: Recipe) -> None:
     assert [line["audio"] for line in session[-3:]] == ["emotion2vec", "fbank", "fbank"]
     lines, _ = made(recipe.plan("paper"), "table3")
     ticks = ["".join("x" if line[f"con{i}"] else "-" for i in (1, 2, 3)) for line in lines]
-    assert ticks == ["---"] * 3 + ["x--"] * 3 + ["-x-"] * 3 + ["--x"] * 3 + ["xxx"] * 5
+    assert ticks == ["---"] * 3 + ["x--"] * 3 + ["-x-"] * 3 + ["--x"] * 3 + ["xxx"] * 5 + ["---"]
     lines, _ = made(recipe.plan("paper"), "table4")
     assert [line["system"] for line in lines if line["block"] == "Controls"] == [
         "one_share", "share_per_f", "late_fusion"]  # fmt: skip

@@ -15,11 +15,12 @@ default_labels=all # conf/labels/all.yaml, which leaves no trace in the names of
 export CFIA_COMMAND default_labels
 
 # ./run.sh --help explains these, and has more. Of a corpus with transcripts:
-# --text_upstream minilm (English) or bert, and --systems "audio_text audio text".
+# --text_upstream minilm (English) or bert, and
+# --systems "audio_text audio text probe_audio_text probe_audio probe_text".
 exec "${recipe_dir}/ser.sh" \
     --labels all \
     --cv speaker \
     --validation random20 \
     --audio_upstream fbank \
-    --systems "audio" \
+    --systems "audio probe_audio" \
     "$@"
