@@ -17,8 +17,8 @@ from cfia.provenance import commit
 
 # The programs that ser.sh calls; a user calls the others.
 STAGES = (
-    "plan", "layout", "folds", "dump_plan", "dump", "dump_merge", "asr_plan", "asr", "asr_merge",
-    "corrupt_text", "train", "posteriors", "score", "report", "pack",
+    "plan", "hold", "layout", "folds", "dump_plan", "dump", "dump_merge", "asr_plan", "asr",
+    "asr_merge", "corrupt_text", "train", "posteriors", "score", "report", "pack",
 )  # fmt: skip
 
 

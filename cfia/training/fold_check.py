@@ -6,6 +6,7 @@ that somebody edited, must show here.
 
 from __future__ import annotations
 
+import contextlib
 import operator
 import re
 from collections.abc import Callable, Iterable, Mapping
@@ -159,13 +160,13 @@ def _check_sorted(parts: Parts, directory: Path) -> None:
 
 def _check_utterances(parts: Parts, known: Mapping[str, int], where: str) -> dict[str, Rows]:
     """Find the rows of each part; refuse an utterance in two, or that the data directory lacks."""
-    rows = {
-        part: np.fromiter((known.get(u, -1) for u in utterances), np.int64, len(utterances))
-        for part, utterances in parts.items()
-    }
-    every = np.concatenate(list(rows.values()))
-    if (every >= 0).all() and np.bincount(every, minlength=1).max() <= 1:
-        return rows
+    with contextlib.suppress(KeyError):  # of an utterance that is not known
+        rows = {
+            part: np.fromiter(map(known.__getitem__, utterances), np.int64, len(utterances))
+            for part, utterances in parts.items()
+        }
+        if np.bincount(np.concatenate(list(rows.values())), minlength=1).max() <= 1:
+            return rows
     seen: dict[str, str] = {}
     for part, utterances in parts.items():
         for utterance in utterances:
@@ -174,7 +175,7 @@ def _check_utterances(parts: Parts, known: Mapping[str, int], where: str) -> dic
             if utterance in seen:
                 raise _wrong(where, f"{utterance} stands in {seen[utterance]} and in {part}")
             seen[utterance] = part
-    return rows
+    raise AssertionError(where)  # one of both was the case
 
 
 def _check_sides(parts: Parts, data: Path, where: str) -> None:

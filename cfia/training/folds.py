@@ -89,7 +89,7 @@ def make_folds(
                     f"--cv {cv} --validation {validation} leaves the {part} list of {where} empty; "
                     + ("the corpus is too small for it" if random else USE_RANDOM)
                 )
-        missing = every.difference(map(labels.__getitem__, fold.train))
+        missing = _missing(every, labels, fold.train)
         if missing:
             advice = class_advice(missing, set(map(labels.__getitem__, fold.valid)))
             raise MissingClassError(
@@ -257,6 +257,18 @@ def class_advice(missing: set[str], valid: set[str]) -> str:
     )
 
 
+def _missing(
+    classes: Iterable[str], labels: Mapping[str, str], utterances: Iterable[str]
+) -> set[str]:
+    """Find the classes that none of some utterances has; mostly the first few have all."""
+    missing = set(classes)
+    for utterance in utterances:
+        missing.discard(labels[utterance])
+        if not missing:
+            break
+    return missing
+
+
 def _lacking(labels: Mapping[str, str], folds: Sequence[Fold]) -> list[str]:
     """List the validation and test parts that lack a class, each in a sentence."""
     every = set(labels.values())
@@ -264,6 +276,6 @@ def _lacking(labels: Mapping[str, str], folds: Sequence[Fold]) -> list[str]:
         f"fold {number}: its {part} part has no utterance of the class {', '.join(sorted(missing))}"
         for number, fold in enumerate(folds, start=1)
         for part in ("valid", "test")
-        for missing in [every.difference(map(labels.__getitem__, getattr(fold, part)))]
+        for missing in [_missing(every, labels, getattr(fold, part))]
         if missing and getattr(fold, part)
     ]

@@ -62,7 +62,7 @@ def test_an_encoder_that_learned_from_the_corpus_is_refused_by_the_corpuss_name(
     tiny_models.save_wav2vec2(model)
     said = recipe.run("--audio_upstream", "wav2vec2", "--audio_model", str(model), code=1)
     assert "emotion2vec_plus_base was trained on the emotion labels of ravdess" in said
-    assert sorted(path.name for path in recipe.directory.glob("d*/*")) == ["ravdess"]
+    assert not [path for path in recipe.directory.glob("dump/**/*") if path.is_file()]
     assert (recipe.directory / "data/ravdess/folds/given/1/test").read_text().split() == [
         f"{name[-2:]}-{name}" for name in names[6:]
     ]

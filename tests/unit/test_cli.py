@@ -18,8 +18,8 @@ from tests.support.data_files import ROOT
 IN_THE_LIST = re.compile(r"^  (\w+) +(.*)$", re.MULTILINE)
 # What the first lines of programs may begin with; a new one is to be added here.
 VERBS = (
-    "Check", "Copy", "Draw", "Extract", "Import", "List", "Make", "Merge", "Plan", "Predict", "Put",
-    "Recognise", "Score", "Serve", "Sort", "Test", "Train", "Write",
+    "Check", "Copy", "Draw", "Extract", "Hold", "Import", "List", "Make", "Merge", "Plan",
+    "Predict", "Put", "Recognise", "Score", "Serve", "Sort", "Test", "Train", "Write",
 )  # fmt: skip
 
 

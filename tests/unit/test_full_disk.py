@@ -28,7 +28,7 @@ def make_again(directory: Path) -> None:
         (new / "table").write_text(PAGE * 2 * "a")
 
 
-@pytest.mark.parametrize(("pages", "named"), [(0, "all/inside/log"), (1, "all"), (2, "all")])
+@pytest.mark.parametrize(("pages", "named"), [(1, "all/inside/log"), (2, "all"), (3, "all")])
 def test_a_directory_stays_as_it_was(disk: Disk, pages: int, named: str) -> None:
     target = disk.path / "all"
     target.mkdir()
