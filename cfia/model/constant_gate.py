@@ -7,10 +7,10 @@ import dataclasses
 import torch
 from torch import Tensor, nn
 
-from cfia.config import ModelConfig
 from cfia.model.encoder import Layers, Sequences
 from cfia.model.equations import mean_over_time
 from cfia.model.network import CFIANet, Output
+from cfia.networks import ModelConfig
 
 
 class ConstantGate(CFIANet):

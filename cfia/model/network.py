@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from cfia.config import ModelConfig
 from cfia.model.encoder import Layers, Sequences, encoders, position_mask, stretch_to_frames
 from cfia.model.equations import EquationStack, mean_over_time
 from cfia.model.fast.fused import FusedStack
 from cfia.model.pretrained import Network
+from cfia.networks import ModelConfig
 
 log = logging.getLogger(__name__)
 

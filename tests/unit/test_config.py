@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from cfia.config import NETWORKS, as_override, build, load, override
+from cfia.config import as_override, build, load, override
 from cfia.errors import UserError
 from cfia.files import read_yaml, write_yaml
+from cfia.networks import NETWORKS
 
 ROOT = Path(__file__).resolve().parents[2]
 
