@@ -23,7 +23,7 @@ from cfia.errors import UserError
 from cfia.files import read_yaml
 from cfia.installation import CONF
 from cfia.key_values import ABOVE_0, BELOW_1, FROM_0, checked
-from cfia.networks import NETWORKS, OWN, ModelConfig, ProbeConfig
+from cfia.networks import CLASSIFY_EITHER, NETWORKS, OWN, ModelConfig, ProbeConfig
 from cfia.shapes import type_hints
 
 SHARED = CONF / "systems"
@@ -58,6 +58,14 @@ class TrainConfig:
     precision: Literal["float32", "bf16"] = "float32"
     clip_grad: Annotated[float, FROM_0] = 0.0  # largest norm of the gradient; 0: no clipping
     class_weights: Literal["none", "balanced"] = "none"
+    # Of audio and text together. The share of the training utterances that lack one of the two,
+    # drawn anew each epoch; and the weight of the cross entropy of each one's own mean over time.
+    modality_dropout: Annotated[float, BELOW_1] = 0.0
+    unimodal_loss: Annotated[float, FROM_0] = 0.0
+
+
+# Keys that came after experiments had been trained: at 0 they leave the digests as they were.
+OF_FUSION = ("modality_dropout", "unimodal_loss")
 
 
 Section = TypeVar("Section", bound=ModelConfig | TrainConfig)
@@ -79,6 +87,10 @@ class Config:
         """Put all keys into one mapping, as a YAML file has them."""
         return {**dataclasses.asdict(self.model), **dataclasses.asdict(self.train)}
 
+    def in_use(self) -> dict[str, Any]:
+        """Put the keys into one mapping, without those `OF_FUSION` that are off."""
+        return {key: value for key, value in self.flat().items() if key not in OF_FUSION or value}
+
 
 def build(values: Mapping[str, Any], source: str = "the configuration") -> Config:
     """Check `values` (flat) against the dataclasses and fill in the defaults.
@@ -92,6 +104,7 @@ def build(values: Mapping[str, Any], source: str = "the configuration") -> Confi
     found = _check(values, _hints(kind, TrainConfig), source)
     config = Config(_section(kind, found), _section(TrainConfig, found))
     _check_together(config, source)
+    _check_fusion(config, source)
     return config
 
 
@@ -196,12 +209,13 @@ def as_override(key: str, value: Any) -> str:
     return f"{key}={value if isinstance(value, str) else json.dumps(value)}"
 
 
-def check_modalities(model: ModelConfig, modalities: Collection[str]) -> None:
-    """Refuse a network that cannot be trained on these modalities, of "audio" and "text".
+def check_modalities(config: Config, modalities: Collection[str]) -> None:
+    """Refuse what cannot be trained on these modalities, of "audio" and "text".
 
     Raises:
         UserError: it says on which it can.
     """
+    model = config.model
     if model.takes == "both" and len(modalities) == 1:
         raise UserError(
             f"`network: {model.network}` takes audio and text together; give --systems "
@@ -211,6 +225,32 @@ def check_modalities(model: ModelConfig, modalities: Collection[str]) -> None:
         raise UserError(
             f"`network: {model.network}` takes one modality; give --systems <config>_audio or "
             "<config>_text"
+        )
+    for key in OF_FUSION:
+        if getattr(config.train, key) and len(modalities) == 1:
+            raise UserError(
+                f"{key} is for audio and text together, and here is {next(iter(modalities))} "
+                f"alone; give --systems <config>_audio_text, or {key}=0"
+            )
+
+
+def _check_fusion(config: Config, source: str) -> None:
+    model, train = config.model, config.train
+    if train.modality_dropout and (isinstance(model, ProbeConfig) or model.takes == "one"):
+        raise UserError(
+            f"{source}: modality_dropout is for networks that train on audio and text; leave it "
+            f"out with `network: {model.network}`"
+        )
+    if train.unimodal_loss and model.network not in CLASSIFY_EITHER:
+        raise UserError(
+            f"{source}: unimodal_loss needs a classifier that takes either modality's mean; leave "
+            f"it out with `network: {model.network}`; {', '.join(CLASSIFY_EITHER)} have one"
+        )
+    if train.unimodal_loss and model.network == "cfia" and model.classifier_input != "fusion":
+        raise UserError(
+            f"{source}: unimodal_loss needs `classifier_input: fusion`, for what "
+            f"`classifier_input: {model.classifier_input}` gives the classifier is no mean of the "
+            "two modalities"
         )
 
 

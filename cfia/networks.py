@@ -29,6 +29,9 @@ NETWORKS = {
     "probe": "cfia.model.probe.Probe",
 }
 
+# Those whose classifier takes either modality's mean over time, too (`unimodal_loss`).
+CLASSIFY_EITHER = ("cfia", "one_share", "share_per_f")
+
 
 @dataclass(frozen=True)
 class ModelConfig:
