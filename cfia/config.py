@@ -1,7 +1,8 @@
 """Typed configuration: dataclasses, filled from YAML files and from `key=value` overrides.
 
 A configuration is flat: every key of `ModelConfig` and `TrainConfig` is a key of the YAML file;
-conf/README.md explains them all. Some networks have keys of their own (`OWN`). Later sources win:
+conf/README.md explains them all. Some networks have keys of their own (`cfia.networks.OWN`). Later
+sources win:
 
     the defaults below < the recipe's conf/train.yaml < the system's YAML < --train_args
 
@@ -14,170 +15,18 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 from cfia.errors import UserError
 from cfia.files import read_yaml
 from cfia.installation import CONF
-from cfia.key_values import ABOVE_0, BELOW_1, FROM_0, FROM_1, ODD, checked
+from cfia.key_values import ABOVE_0, BELOW_1, FROM_0, checked
+from cfia.networks import CLASSIFY_EITHER, NETWORKS, OWN, ModelConfig, ProbeConfig
 from cfia.shapes import type_hints
 
-# The networks by the name that `network:` gives them; a new one is a line here (cfia/README.md).
-NETWORKS = {
-    "cfia": "cfia.model.network.CFIANet",
-    "concat": "cfia.model.concat.Concatenation",
-    "linear": "cfia.model.linear.LinearHead",
-    "one_share": "cfia.model.constant_gate.ConstantGate",
-    "share_per_f": "cfia.model.constant_gate.ConstantGatePerFeature",
-    "late_fusion": "cfia.model.late_fusion.LateFusion",
-    "superb": "cfia.model.peers.superb.Superb",
-    "memocmt": "cfia.model.peers.memocmt.MemoCMT",
-    "merbench": "cfia.model.peers.merbench.MERBench",
-    "self_cross": "cfia.model.peers.self_cross.SelfCross",
-    "mult": "cfia.model.peers.mult.MulT",
-    "cmt_sa": "cfia.model.peers.cmt_sa.CMTSA",
-    "dst": "cfia.model.peers.dst.DST",
-    "mmer": "cfia.model.peers.mmer.MMER",
-    "probe": "cfia.model.probe.Probe",
-}
-
 SHARED = CONF / "systems"
-
-
-@dataclass(frozen=True)
-class ModelConfig:
-    """The network and its loss. The defaults are the configuration `cfia_net`.
-
-    Attributes:
-        takes: which modalities the network can be trained on: "any", "both", or "one" alone.
-        multiple: of what `hidden` must be a multiple, for the heads of an attention.
-    """
-
-    takes = "any"
-    multiple = 1
-
-    network: str = "cfia"  # one of NETWORKS
-    # Input
-    normalisation: Literal["none", "global", "utterance"] = "none"
-    # Hz: neighbouring audio frames are averaged to about this; 0: as is
-    frame_rate: Annotated[float, FROM_0] = 0.0
-    max_frames: Annotated[int, FROM_1] = 512  # longer input is cut here; `align: pad` pads to here
-    # Bi-GRU and the linear layer to C x T x F
-    hidden: Annotated[int, FROM_1] = 128  # per direction; the width of the linear head
-    layers: Annotated[int, FROM_1] = 1
-    channels: Annotated[int, FROM_1] = 32
-    features: Annotated[int, FROM_1] = 16
-    align: Literal["interpolate", "pad"] = "interpolate"
-    mask: Literal["full", "none"] = "full"
-    # CFIA modules
-    n_modules: Annotated[int, FROM_0] = 3
-    mlp: Literal["two", "split"] = "two"
-    reduction: Annotated[int, FROM_1] = 16
-    gate_conv: Literal["pointwise", "mixing"] = "pointwise"
-    kernel: Annotated[int, ODD] = 1  # along T
-    stack: Literal["fused", "equations"] = "fused"  # one function: by closed form, or as written
-    unimodal: Literal["gate", "bypass"] = "gate"
-    # Classifier
-    classifier_input: Literal["fusion", "sum", "concat"] = "fusion"
-    classifier_hidden: Annotated[int, FROM_0] = 0
-    dropout: Annotated[float, BELOW_1] = 0.0
-    # Self-consistency: one weight per pair of a deeper and a shallower module, in the order
-    # (3,1), (3,2), (2,1); 0 turns a term off, and an empty list leaves the loss out.
-    consistency: list[Annotated[float, FROM_0]] = field(default_factory=lambda: [5e-4, 3e-4, 1e-4])
-    consistency_loss: Literal["mean", "sum_per_utt", "norm"] = "mean"
-    detach: Literal["deep", "none"] = "deep"
-
-
-@dataclass(frozen=True)
-class SuperbConfig(ModelConfig):
-    """The keys of `network: superb`."""
-
-    frame_pool: Literal["mean", "asp"] = "mean"
-
-
-@dataclass(frozen=True)
-class MemoCMTConfig(ModelConfig):
-    """The keys of `network: memocmt`."""
-
-    takes, multiple = "both", 8
-    hidden: Annotated[int, FROM_1] = 768
-    pool: Literal["min", "mean", "max", "first"] = "min"
-
-
-@dataclass(frozen=True)
-class MERBenchConfig(ModelConfig):
-    """The keys of `network: merbench`."""
-
-    takes, multiple = "both", 2
-    fusion: Literal["attention", "lmf"] = "attention"
-
-
-@dataclass(frozen=True)
-class SelfCrossConfig(ModelConfig):
-    """The keys of `network: self_cross`."""
-
-    takes, multiple = "both", 3  # six heads share both directions
-    hidden: Annotated[int, FROM_1] = 60
-    attention: Literal["self", "cross"] = "self"
-
-
-@dataclass(frozen=True)
-class MulTConfig(ModelConfig):
-    """The keys of `network: mult`."""
-
-    takes, multiple = "both", 5
-    hidden: Annotated[int, FROM_1] = 30
-    future_mask: Literal["shifted", "none"] = "shifted"
-
-
-@dataclass(frozen=True)
-class CMTSAConfig(ModelConfig):
-    """`network: cmt_sa` has no keys of its own."""
-
-    takes, multiple = "both", 10
-    hidden: Annotated[int, FROM_1] = 140
-
-
-@dataclass(frozen=True)
-class DSTConfig(ModelConfig):
-    """`network: dst` has no keys of its own."""
-
-    takes = "one"
-
-
-@dataclass(frozen=True)
-class MMERConfig(ModelConfig):
-    """`network: mmer` has no keys of its own."""
-
-    takes, multiple = "both", 12
-    hidden: Annotated[int, FROM_1] = 768
-
-
-@dataclass(frozen=True)
-class ProbeConfig(ModelConfig):
-    """C is that of scikit-learn's LogisticRegression, the inverse of the penalty's strength."""
-
-    # One is chosen by validation UA; without a choice it is probe_c.
-    probe_c_grid: list[Annotated[float, ABOVE_0]] = field(
-        default_factory=lambda: [1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0]
-    )
-    probe_c: Annotated[float, ABOVE_0] = 1e-3
-
-
-# The configurations of networks that have keys of their own, or do not take all modalities.
-OWN: dict[str, type[ModelConfig]] = {
-    "superb": SuperbConfig,
-    "memocmt": MemoCMTConfig,
-    "merbench": MERBenchConfig,
-    "self_cross": SelfCrossConfig,
-    "mult": MulTConfig,
-    "cmt_sa": CMTSAConfig,
-    "dst": DSTConfig,
-    "mmer": MMERConfig,
-    "probe": ProbeConfig,
-}
 
 
 @dataclass(frozen=True)
@@ -209,6 +58,14 @@ class TrainConfig:
     precision: Literal["float32", "bf16"] = "float32"
     clip_grad: Annotated[float, FROM_0] = 0.0  # largest norm of the gradient; 0: no clipping
     class_weights: Literal["none", "balanced"] = "none"
+    # Of audio and text together. The share of the training utterances that lack one of the two,
+    # drawn anew each epoch; and the weight of the cross entropy of each one's own mean over time.
+    modality_dropout: Annotated[float, BELOW_1] = 0.0
+    unimodal_loss: Annotated[float, FROM_0] = 0.0
+
+
+# Keys that came after experiments had been trained: at 0 they leave the digests as they were.
+OF_FUSION = ("modality_dropout", "unimodal_loss")
 
 
 Section = TypeVar("Section", bound=ModelConfig | TrainConfig)
@@ -230,6 +87,10 @@ class Config:
         """Put all keys into one mapping, as a YAML file has them."""
         return {**dataclasses.asdict(self.model), **dataclasses.asdict(self.train)}
 
+    def in_use(self) -> dict[str, Any]:
+        """Put the keys into one mapping, without those `OF_FUSION` that are off."""
+        return {key: value for key, value in self.flat().items() if key not in OF_FUSION or value}
+
 
 def build(values: Mapping[str, Any], source: str = "the configuration") -> Config:
     """Check `values` (flat) against the dataclasses and fill in the defaults.
@@ -243,6 +104,7 @@ def build(values: Mapping[str, Any], source: str = "the configuration") -> Confi
     found = _check(values, _hints(kind, TrainConfig), source)
     config = Config(_section(kind, found), _section(TrainConfig, found))
     _check_together(config, source)
+    _check_fusion(config, source)
     return config
 
 
@@ -347,12 +209,13 @@ def as_override(key: str, value: Any) -> str:
     return f"{key}={value if isinstance(value, str) else json.dumps(value)}"
 
 
-def check_modalities(model: ModelConfig, modalities: Collection[str]) -> None:
-    """Refuse a network that cannot be trained on these modalities, of "audio" and "text".
+def check_modalities(config: Config, modalities: Collection[str]) -> None:
+    """Refuse what cannot be trained on these modalities, of "audio" and "text".
 
     Raises:
         UserError: it says on which it can.
     """
+    model = config.model
     if model.takes == "both" and len(modalities) == 1:
         raise UserError(
             f"`network: {model.network}` takes audio and text together; give --systems "
@@ -362,6 +225,32 @@ def check_modalities(model: ModelConfig, modalities: Collection[str]) -> None:
         raise UserError(
             f"`network: {model.network}` takes one modality; give --systems <config>_audio or "
             "<config>_text"
+        )
+    for key in OF_FUSION:
+        if getattr(config.train, key) and len(modalities) == 1:
+            raise UserError(
+                f"{key} is for audio and text together, and here is {next(iter(modalities))} "
+                f"alone; give --systems <config>_audio_text, or {key}=0"
+            )
+
+
+def _check_fusion(config: Config, source: str) -> None:
+    model, train = config.model, config.train
+    if train.modality_dropout and (isinstance(model, ProbeConfig) or model.takes == "one"):
+        raise UserError(
+            f"{source}: modality_dropout is for networks that train on audio and text; leave it "
+            f"out with `network: {model.network}`"
+        )
+    if train.unimodal_loss and model.network not in CLASSIFY_EITHER:
+        raise UserError(
+            f"{source}: unimodal_loss needs a classifier that takes either modality's mean; leave "
+            f"it out with `network: {model.network}`; {', '.join(CLASSIFY_EITHER)} have one"
+        )
+    if train.unimodal_loss and model.network == "cfia" and model.classifier_input != "fusion":
+        raise UserError(
+            f"{source}: unimodal_loss needs `classifier_input: fusion`, for what "
+            f"`classifier_input: {model.classifier_input}` gives the classifier is no mean of the "
+            "two modalities"
         )
 
 

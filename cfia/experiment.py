@@ -220,8 +220,8 @@ class Experiment:
 
     def options(self) -> dict[str, Any]:
         """Give the options that can change a result, by the names of run.sh's flags."""
-        flat = self.trained_with.flat() if self.trained_with else {}
-        values = {f"train_args {key}": value for key, value in flat.items()}
+        keys = self.trained_with.in_use() if self.trained_with else {}
+        values = {f"train_args {key}": value for key, value in keys.items()}
         run = {key: value for key, value in self.run.items() if key not in NEUTRAL}
         return {**values, **self.protocol, **run, "systems": self.system}
 

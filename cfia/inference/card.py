@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import textwrap
 
-from cfia.config import NETWORKS
 from cfia.corpus.corpus_conf import listed
 from cfia.experiment import in_brackets
 from cfia.files import as_yaml
@@ -15,6 +14,7 @@ from cfia.inference.card_scores import Subject, scores
 from cfia.inference.encoders import PackedEncoder
 from cfia.inference.pack_file import PackFile
 from cfia.model.pretrained import WEIGHTS
+from cfia.networks import NETWORKS
 from cfia.report.sections import CodeBlock, Heading, Items, Section, Text, to_markdown
 from cfia.report.table import Column, Table
 from cfia.scoring.cells import Cell

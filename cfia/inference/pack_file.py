@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cfia.config import ModelConfig
 from cfia.errors import UserError
 from cfia.files import digest, read_json, write_json
 from cfia.inference.encoders import PackedEncoder
@@ -28,6 +27,7 @@ from cfia.model.pretrained import (
     load_weights,
     network_config,
 )
+from cfia.networks import ModelConfig
 from cfia.shapes import ShapeError, fit
 from cfia.upstream.hub import Source, sources
 

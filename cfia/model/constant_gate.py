@@ -7,10 +7,10 @@ import dataclasses
 import torch
 from torch import Tensor, nn
 
-from cfia.config import ModelConfig
 from cfia.model.encoder import Layers, Sequences
 from cfia.model.equations import mean_over_time
 from cfia.model.network import CFIANet, Output
+from cfia.networks import ModelConfig
 
 
 class ConstantGate(CFIANet):
@@ -35,14 +35,17 @@ class ConstantGate(CFIANet):
         """Make the parameter whose sigmoid is s, broadcast over (B, C, F)."""
         return torch.zeros(())
 
-    def forward(self, batch: dict[str, Sequences]) -> Output:
-        """Map the features of each modality in use to logits."""
+    def forward(self, batch: dict[str, Sequences], *, unimodal: bool = False) -> Output:
+        """Map the features of each modality in use to logits; `unimodal` as in CFIA-Net."""
         X, valid = self.intermediate(batch)
         # s is the same for all t, so the mean over time may come first.
         means = {name: mean_over_time(features, valid) for name, features in X.items()}  # (B, C, F)
         gates = {"audio": self.share.sigmoid(), "text": (-self.share).sigmoid()}
         mixed = torch.stack([gates[name] * mean for name, mean in means.items()]).sum(dim=0)
-        return Output(self.classifier(mixed), mixed.new_zeros(0))
+        output = Output(self.classifier(mixed), mixed.new_zeros(0))
+        if unimodal:
+            output.unimodal = self.classify_each(means)
+        return output
 
 
 class ConstantGatePerFeature(ConstantGate):

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from cfia.config import ModelConfig
 from cfia.model.fast.gru import bigru, padded, rows
+from cfia.networks import ModelConfig
 
 Layers = Mapping[str, int] | None
 """How many layers of a frozen encoder are side by side in each modality's features; None: 1."""

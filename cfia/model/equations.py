@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from cfia.config import ModelConfig
 from cfia.model.consistency import PairLoss, pairs
+from cfia.networks import ModelConfig
 
 
 @dataclass

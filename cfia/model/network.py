@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
 
-from cfia.config import ModelConfig
 from cfia.model.encoder import Layers, Sequences, encoders, position_mask, stretch_to_frames
 from cfia.model.equations import EquationStack, mean_over_time
 from cfia.model.fast.fused import FusedStack
 from cfia.model.pretrained import Network
+from cfia.networks import ModelConfig
 
 log = logging.getLogger(__name__)
 
@@ -26,11 +26,14 @@ class Output:
         terms: (pairs,), the unweighted self-consistency losses; empty where there are none.
         parts: logits (B, classes) that learn in place of `logits`, each from a cross entropy of
             its own; empty where `logits` learn.
+        unimodal: logits (B, classes) of each modality's own mean over time, by the same classifier;
+            empty where they were not asked for.
     """
 
     logits: Tensor
     terms: Tensor
     parts: tuple[Tensor, ...] = ()
+    unimodal: dict[str, Tensor] = field(default_factory=dict)
 
 
 class Classifier(nn.Sequential):
@@ -74,15 +77,30 @@ class CFIANet(Network):
         size = (2 if double else 1) * config.channels * config.features
         self.classifier = Classifier(size, n_classes, config)
 
-    def forward(self, batch: dict[str, Sequences]) -> Output:
-        """Map the features of each modality in use to logits and self-consistency losses."""
+    def forward(self, batch: dict[str, Sequences], *, unimodal: bool = False) -> Output:
+        """Map the features of each modality in use to logits and self-consistency losses.
+
+        Args:
+            unimodal: give the logits of each modality's own mean over time, too. By the closed form
+                the fused features lie between the two modalities, so that one classifier can take
+                all three.
+        """
         X, valid = self.intermediate(batch)
         first = next(iter(X.values()))
         if self.stack is None:
             return Output(self.classifier(mean_over_time(first, valid)), first.new_zeros(0))
         zero = first.new_zeros(()).expand_as(first)
         stacked = self.stack(X.get("audio", zero), X.get("text", zero), valid, tuple(X))
-        return Output(self.classifier(stacked.pooled), stacked.terms)
+        output = Output(self.classifier(stacked.pooled), stacked.terms)
+        if unimodal:
+            output.unimodal = self.classify_each(
+                {name: mean_over_time(features, valid) for name, features in X.items()}
+            )
+        return output
+
+    def classify_each(self, means: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Map the mean over time (B, C, F) of each modality to logits (B, classes)."""
+        return {name: self.classifier(mean) for name, mean in means.items()}
 
     def intermediate(self, batch: dict[str, Sequences]) -> tuple[dict[str, Tensor], Tensor]:
         """Map features to each modality's aligned `X` (B, C, T, F) and to `valid` (B, T)."""

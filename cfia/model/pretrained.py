@@ -13,9 +13,10 @@ from typing import Any, NotRequired, Self, TypedDict
 
 from torch import Tensor, nn
 
-from cfia.config import NETWORKS, ModelConfig, build
+from cfia.config import build
 from cfia.errors import UserError
 from cfia.files import read_json, sha256
+from cfia.networks import NETWORKS, ModelConfig
 from cfia.shapes import ShapeError, fit
 
 CONFIG = "config.json"
@@ -39,7 +40,7 @@ class Arguments(TypedDict):
 
 
 class Network(nn.Module):
-    """The base of all networks of `cfia.config.NETWORKS`, which are built as `Arguments` says."""
+    """The base of all networks of `cfia.networks.NETWORKS`, which are built as `Arguments` says."""
 
     @classmethod
     def from_pretrained(cls, model: str | Path, **where: Any) -> Self:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from cfia.config import ModelConfig
 from cfia.model.encoder import Layers, Sequences
 from cfia.model.network import Output
 from cfia.model.pretrained import Network
+from cfia.networks import ModelConfig
 
 
 class Probe(Network):

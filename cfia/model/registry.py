@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING
 
-from cfia.config import NETWORKS, ModelConfig
+from cfia.networks import NETWORKS, ModelConfig
 
 if TYPE_CHECKING:
     from torch import nn

@@ -277,7 +277,7 @@ def read_config(
             validation part, and there is none.
     """
     loaded = config.load(files, overrides)
-    config.check_modalities(loaded.model, modalities)
+    config.check_modalities(loaded, modalities)
     not_scored = values["validation"] == "none" and values["selection"] != "test"
     if loaded.train.schedule == "plateau" and not_scored:
         raise UserError(

@@ -13,9 +13,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from cfia.config import Config, ProbeConfig
+from cfia.config import Config
 from cfia.errors import UserError
 from cfia.experiment import PARTS, Experiment
+from cfia.networks import ProbeConfig
 from cfia.training.folds import Fold, read_folds
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -11,17 +11,25 @@ from torch import Tensor, nn
 from cfia.model.consistency import weighted_sum
 from cfia.model.network import Output
 
+IGNORED = -100  # the target of an utterance that does not count
+
 
 @dataclass
 class Loss:
-    """The two parts of Eq. 12: cross entropy, and the weighted self-consistency losses."""
+    """The two parts of Eq. 12: cross entropy, and the weighted self-consistency losses.
+
+    Attributes:
+        unimodal: the weighted cross entropies of the single modalities; None: without them.
+    """
 
     cross_entropy: Tensor
     consistency: Tensor
+    unimodal: Tensor | None = None
 
     def total(self) -> Tensor:
-        """Add the two parts: the quantity that training minimises."""
-        return self.cross_entropy + self.consistency
+        """Add the parts: the quantity that training minimises."""
+        of_paper = self.cross_entropy + self.consistency
+        return of_paper if self.unimodal is None else of_paper + self.unimodal
 
 
 def objective(
@@ -43,6 +51,28 @@ def objective(
     return Loss(cross_entropy, weighted_sum(weights, output.terms))
 
 
+def unimodal_loss(
+    output: Output, targets: Tensor, class_weights: Tensor | None, missing: Mapping[str, Tensor]
+) -> Tensor:
+    """Sum the cross entropies of each modality's own logits, over the utterances that have it.
+
+    Args:
+        missing: the utterances without a modality, booleans (B,) on the CPU; none where it is not
+            named.
+    """
+    total = output.logits.new_zeros(())
+    for name, logits in output.unimodal.items():
+        of, without = targets, missing.get(name)
+        if without is not None:
+            if without.all():  # the mean over no utterance
+                continue
+            of = targets.masked_fill(without.to(targets.device), IGNORED)
+        total = total + nn.functional.cross_entropy(
+            logits, of, weight=class_weights, ignore_index=IGNORED
+        )
+    return total
+
+
 def balanced_weights(targets: Tensor, n_classes: int) -> Tensor:
     """Weight classes (K,) by the inverse of their counts, with mean 1 over the utterances."""
     counts = torch.bincount(targets, minlength=n_classes).float()
@@ -55,7 +85,7 @@ def backward(loss: Loss, parameters: list[nn.Parameter]) -> float:
     Costs one backward pass more than `total().backward()`.
 
     Returns:
-        The norm of the consistency loss's gradient relative to that of the cross entropy's; 0
+        The norm of the consistency loss's gradient relative to that of the cross entropies'; 0
         where there is none.
     """
     if not loss.consistency.requires_grad:

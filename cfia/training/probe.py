@@ -9,10 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from cfia.config import ProbeConfig
 from cfia.experiment import ORACLE
 from cfia.model import registry
 from cfia.model.probe import Probe
+from cfia.networks import ProbeConfig
 from cfia.training import checkpoint
 from cfia.training.dataset import Dataset
 from cfia.training.evaluate import score

@@ -27,7 +27,8 @@ from cfia.training.determinism import random_state, restore_random_state, seed_e
 from cfia.training.epoch_totals import EpochTotals
 from cfia.training.evaluate import evaluate
 from cfia.training.feeding import feeding
-from cfia.training.loss import Loss, backward, balanced_weights, objective
+from cfia.training.loss import Loss, backward, balanced_weights, objective, unimodal_loss
+from cfia.training.modality_dropout import ModalityDropout
 from cfia.training.optimizer import make_optimizer, make_scheduler, step_epoch
 
 log = logging.getLogger(__name__)
@@ -83,6 +84,9 @@ class Trainer:
         config = inputs.config.train
         self.optimizer = make_optimizer(self.model.parameters(), config)
         self.scheduler = make_scheduler(self.optimizer, config)
+        self.modality_dropout = ModalityDropout(
+            self.model, config.modality_dropout, len(inputs.train), inputs.seed
+        )
         self.class_weights = None
         if config.class_weights == "balanced":
             weights = balanced_weights(inputs.train.targets, len(inputs.classes))
@@ -136,6 +140,7 @@ class Trainer:
     def _train_epoch(self, epoch: int) -> Row:
         """Train on all batches of an epoch, or on those that a killed job has left."""
         self.model.train()
+        self.modality_dropout.begin(epoch)
         # The same seed and epoch give the same batches, so their count says where to go on.
         plan = self._plan(epoch)[self.totals.batches :]
         with feeding(self.inputs.train, plan, self.inputs.device) as features:
@@ -155,7 +160,7 @@ class Trainer:
         return batches.shuffled_by_length(data.guiding_lengths(), size, seed, epoch)
 
     def _train_batch(self, indices: list[int], features: dict[str, Sequences]) -> None:
-        # Forward: features to the two parts of the loss (Eq. 12).
+        # Forward: features to the parts of the loss (Eq. 12).
         loss = self._loss(indices, features)
         # Backward. To measure how much of the gradient is the consistency loss costs another
         # backward pass; the first batch of an epoch is enough to see the trend.
@@ -173,9 +178,16 @@ class Trainer:
 
     def _loss(self, indices: list[int], features: dict[str, Sequences]) -> Loss:
         targets = self.inputs.train.targets[indices].to(self.inputs.device)
-        weights, mixed = self.inputs.config.model.consistency, self.inputs.config.train.precision
-        with torch.autocast(self.inputs.device.type, torch.bfloat16, enabled=mixed == "bf16"):
-            return objective(self.model(features), targets, weights, self.class_weights)
+        weights, config = self.inputs.config.model.consistency, self.inputs.config.train
+        missing, mixed = self.modality_dropout.of_batch(indices), config.precision == "bf16"
+        with torch.autocast(self.inputs.device.type, torch.bfloat16, enabled=mixed):
+            if not config.unimodal_loss:
+                return objective(self.model(features), targets, weights, self.class_weights)
+            output = self.model(features, unimodal=True)
+            loss = objective(output, targets, weights, self.class_weights)
+            own = unimodal_loss(output, targets, self.class_weights, missing)
+        loss.unimodal = config.unimodal_loss * own
+        return loss
 
     def _no_totals(self) -> EpochTotals:
         return EpochTotals(every=1 if self.inputs.device.type == "cpu" else BATCHES_READ_AT_ONCE)

@@ -27,7 +27,8 @@ from typing import Any
 
 import torch
 
-from cfia.config import ModelConfig, load
+from cfia.config import load
+from cfia.networks import ModelConfig
 from cfia.training import dataset
 from cfia.training.determinism import set_up
 from cfia.training.trainer import Trainer, TrainerInputs

@@ -22,9 +22,10 @@ from pathlib import Path
 
 import torch
 
-from cfia.config import OWN, ModelConfig, load
+from cfia.config import load
 from cfia.model import registry
 from cfia.model.encoder import Sequences
+from cfia.networks import OWN, ModelConfig
 from cfia.training.determinism import set_up
 from tests.bench import iemocap, processes
 from tests.bench.bench_step import BATCH, draw, sequences, step

@@ -189,3 +189,14 @@ def test_a_network_that_does_not_take_a_modality_is_refused(
     read_config(files, [], options, taken)
     with pytest.raises(UserError, match=f"`network: {system}` {sentence}"):
         read_config(files, [], options, refused)
+
+
+def test_what_is_for_both_modalities_is_refused_of_one() -> None:
+    files = [SYSTEMS / "cfia_net_mended.yaml"]
+    options = {"validation": "random20", "selection": "valid"}
+    read_config(files, [], options, ["audio", "text"])
+    with pytest.raises(UserError, match=r"^modality_dropout is for .*, and here is text alone; "):
+        read_config(files, [], options, ["text"])
+    with pytest.raises(UserError, match=r"--systems <config>_audio_text, or unimodal_loss=0$"):
+        read_config(files, ["modality_dropout=0"], options, ["audio"])
+    read_config(files, ["modality_dropout=0", "unimodal_loss=0"], options, ["audio"])

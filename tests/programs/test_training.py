@@ -12,11 +12,13 @@ import pytest
 
 from cfia import marker
 from cfia.bin import posteriors, train
+from cfia.config import OF_FUSION
 from cfia.errors import UserError
 from cfia.experiment import NAME, read
+from cfia.files import read_yaml
 from cfia.training import checkpoint
 from cfia.training.dataset import averaging
-from tests.support.experiment import CLASSES, command, make, mark_again, plan
+from tests.support.experiment import CLASSES, SMALL, command, make, mark_again, plan, seal
 from tests.support.killed import killed_at_checkpoint
 
 
@@ -82,6 +84,21 @@ def test_a_finished_run_says_so_and_does_nothing(
     assert "posteriors already made, skipping" in caplog.text
     assert {path: path.stat().st_mtime_ns for path in trained.rglob("*")} == before
     assert (trained.parent / NAME).read_bytes() == written
+
+
+def test_keys_that_came_later_leave_what_was_trained_without_them(
+    trained: Path, experiment: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    copy = copied(trained, tmp_path / "cfia_net_a_t" / "session")
+    values = read_yaml(copy.parent / NAME)
+    values["config"] = {k: v for k, v in values["config"].items() if k not in OF_FUSION}
+    seal(copy.parent / NAME, values)
+    train.main(command(copy))
+    train.main(command(plan(experiment, copy.parent)))
+    assert caplog.text.count("already trained, skipping") == 2
+    with pytest.raises(UserError, match=r"--train_args modality_dropout was not set, now 0\.4"):
+        plan(experiment, copy.parent, f"{SMALL} epochs=6 modality_dropout=0.4")
 
 
 def test_other_options_stop_and_force_trains_again(
@@ -353,6 +370,8 @@ def test_each_option_of_training_changes_the_result(experiment: Path, tmp_path: 
         "clip_grad=0.01",
         "batch_by=none",
         "precision=bf16",
+        "modality_dropout=0.4",
+        "unimodal_loss=0.5",
     ]
     seen = set()
     for i, change in enumerate(changes):

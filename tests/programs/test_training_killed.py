@@ -37,7 +37,7 @@ def planned(experiment: Path, directory: Path) -> Path:
     """A training in `directory`; all that draws random numbers or has a state of its own is on."""
     args = (
         "hidden=8 channels=4 features=3 batch_size=4 lr=5e-3 dropout=0.2 normalisation=global "
-        "schedule=plateau patience=12 epochs=14"
+        "schedule=plateau patience=12 epochs=14 modality_dropout=0.4 unimodal_loss=0.5"
     )
     return plan(experiment, directory / "cfia_net_a_t" / "session", args)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from cfia.config import OWN, ModelConfig
+from cfia.networks import OWN, ModelConfig
 
 BOTH = ("audio", "text")
 

@@ -11,11 +11,12 @@ from typing import Any, Literal
 import pytest
 import yaml
 
-from cfia.config import OWN as NETWORKS_OWN
-from cfia.config import SHARED, ModelConfig, TrainConfig, build, load
+from cfia.config import SHARED, TrainConfig, build, load
 from cfia.corpus.columns import OWN
 from cfia.corpus.corpus_conf import CorpusConf, Join
 from cfia.errors import UserError
+from cfia.networks import OWN as NETWORKS_OWN
+from cfia.networks import ModelConfig
 
 README = Path(__file__).resolve().parents[2] / "conf" / "README.md"
 COMMON = {**typing.get_type_hints(ModelConfig), **typing.get_type_hints(TrainConfig)}

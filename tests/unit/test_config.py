@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from cfia.config import NETWORKS, as_override, build, load, override
+from cfia.config import as_override, build, load, override
 from cfia.errors import UserError
 from cfia.files import read_yaml, write_yaml
+from cfia.networks import NETWORKS
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -103,6 +104,23 @@ def test_flat_configuration_reads_back(tmp_path: Path) -> None:
         ({"patience": 10**400}, "expected a whole number, above 0"),
         ({"lr": None}, "lr is None; expected a number, above 0"),
         ({"mask": False}, "mask is False; legal values are full, none"),
+        ({"modality_dropout": 1}, "modality_dropout is 1.0; legal values are 0 to below 1"),
+        (
+            {"network": "dst", "modality_dropout": 0.1, "consistency": []},
+            "networks that train on audio and text; leave it out with `network: dst`",
+        ),
+        (
+            {"network": "probe", "modality_dropout": 0.1, "consistency": []},
+            "networks that train on audio and text; leave it out with `network: probe`",
+        ),
+        (
+            {"network": "concat", "unimodal_loss": 0.1, "consistency": []},
+            "leave it out with `network: concat`; cfia, one_share, share_per_f have one",
+        ),
+        (
+            {"classifier_input": "sum", "unimodal_loss": 0.1},
+            "unimodal_loss needs `classifier_input: fusion`, for what `classifier_input: sum`",
+        ),
         ({"n_modules": 2}, "2 CFIA modules have 1 pairs for the consistency loss"),
         ({"network": "concat"}, "0 CFIA modules have 0 pairs"),
         ({"pool": "min"}, "pool is a key of `network: memocmt` alone; leave it out"),

@@ -10,10 +10,11 @@ import pytest
 import torch
 
 from cfia.bin import posteriors, train
-from cfia.config import NETWORKS, build
+from cfia.config import build
 from cfia.errors import UserError
 from cfia.model import registry
 from cfia.model.encoder import Encoder, LayerSum, Sequences
+from cfia.networks import NETWORKS
 from cfia.training import checkpoint
 from tests.support.experiment import command, frontend, make, mark_again, plan
 from tests.support.killed import killed_at_checkpoint

@@ -9,11 +9,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from cfia.config import ModelConfig, build
+from cfia.config import build
 from cfia.model import registry
 from cfia.model.encoder import Sequences
 from cfia.model.equations import EquationStack
 from cfia.model.fast.fused import FusedStack
+from cfia.networks import ModelConfig
 from cfia.training.loss import objective
 
 DIMS = {"audio": 5, "text": 7}

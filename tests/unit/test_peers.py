@@ -13,12 +13,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from cfia.config import NETWORKS, build, load
+from cfia.config import build, load
 from cfia.model import registry
 from cfia.model.encoder import Sequences
 from cfia.model.peers.dst import LENGTH, attend_in_windows, emphasis
 from cfia.model.peers.merbench import RANK
 from cfia.model.peers.parts import Attention
+from cfia.networks import NETWORKS
 from tests.support import networks
 
 SYSTEMS_DIR = Path(__file__).resolve().parents[2] / "conf" / "systems"

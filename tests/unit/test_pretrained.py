@@ -12,11 +12,12 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from cfia.config import NETWORKS, build
+from cfia.config import build
 from cfia.errors import UserError
 from cfia.files import read_json, write_json
 from cfia.model import registry
 from cfia.model.network import CFIANet
+from cfia.networks import NETWORKS
 from tests.support.networks import hidden, taken
 
 DIMS = {"audio": 6, "text": 5}

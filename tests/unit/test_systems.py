@@ -15,10 +15,11 @@ from torch import Tensor, nn
 
 from cfia.bin import posteriors as posteriors_program
 from cfia.bin import train
-from cfia.config import ModelConfig, build, load
+from cfia.config import build, load
 from cfia.experiment import read
 from cfia.model import registry
 from cfia.model.encoder import Sequences
+from cfia.networks import ModelConfig
 from cfia.training.loss import Loss, objective
 from cfia.upstream import registry as upstreams
 from tests.support import networks

@@ -7,11 +7,11 @@ import dataclasses
 import torch
 from torch import Tensor, nn
 
-from cfia.config import CMTSAConfig
 from cfia.model.encoder import Encoder, Layers, Sequences, encoders
 from cfia.model.network import Output
 from cfia.model.peers.parts import Attention, AttentionLayer, beyond, mean, sinusoids
 from cfia.model.pretrained import Network
+from cfia.networks import CMTSAConfig
 
 HEADS = 10
 CROSS_LAYERS = 2

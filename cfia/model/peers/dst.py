@@ -12,11 +12,11 @@ import math
 import torch
 from torch import Tensor, nn
 
-from cfia.config import ModelConfig
 from cfia.model.encoder import Layers, Sequences, encoders, widths
 from cfia.model.network import Output
 from cfia.model.peers.parts import AttentionLayer, Resized, beyond, in_parts, mean, sinusoids
 from cfia.model.pretrained import Network
+from cfia.networks import ModelConfig
 
 HEADS = 8
 LENGTH = 512  # frames: a window's centre and size are fractions of it

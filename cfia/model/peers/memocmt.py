@@ -5,11 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from cfia.config import MemoCMTConfig
 from cfia.model.encoder import Layers, Sequences, encoders
 from cfia.model.network import Output
 from cfia.model.peers.parts import Attention, Resized, beyond
 from cfia.model.pretrained import Network
+from cfia.networks import MemoCMTConfig
 
 HEADS = 8
 CLASSIFIER = 128  # hidden units

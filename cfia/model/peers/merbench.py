@@ -5,11 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from cfia.config import MERBenchConfig
 from cfia.model.encoder import InputLayer, Layers, Sequences, encoders, widths
 from cfia.model.network import Output
 from cfia.model.pooling import time_means
 from cfia.model.pretrained import Network
+from cfia.networks import MERBenchConfig
 
 RANK = 4
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from cfia.config import MMERConfig
 from cfia.model.encoder import InputLayer, Layers, Sequences, encoders, widths
 from cfia.model.network import Output
 from cfia.model.peers.parts import Attention, AttentionLayer, Resized, beyond, maximum
 from cfia.model.pretrained import Network
+from cfia.networks import MMERConfig
 
 HEADS = 12
 EPS = 1e-12  # of BERT's layer norms

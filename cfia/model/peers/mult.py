@@ -8,11 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from cfia.config import MulTConfig
 from cfia.model.encoder import InputLayer, Layers, Sequences, encoders
 from cfia.model.network import Output
 from cfia.model.peers.parts import Attention, AttentionLayer, beyond, sinusoids
 from cfia.model.pretrained import Network
+from cfia.networks import MulTConfig
 
 HEADS = 5
 EMBEDDING_DROPOUT = 0.25  # behind the positions, and of the text's features

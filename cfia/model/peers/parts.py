@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from cfia.config import ModelConfig
 from cfia.model.encoder import InputLayer, Sequences, position_mask
+from cfia.networks import ModelConfig
 
 LAST_FREQUENCY = 10000.0  # of "Attention is all you need", section 3.5
 MOST_WEIGHTS = 2**24  # of attention that are made at once, 64 MiB in float32

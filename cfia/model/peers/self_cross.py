@@ -8,11 +8,11 @@ import math
 import torch
 from torch import Tensor, nn
 
-from cfia.config import SelfCrossConfig
 from cfia.model.encoder import BiGRU, Layers, Sequences, encoders
 from cfia.model.network import Output
 from cfia.model.peers.parts import Attention, beyond, mean
 from cfia.model.pretrained import Network
+from cfia.networks import SelfCrossConfig
 
 HEADS = 6
 TEXT_DROPOUT = 0.25  # of the text's features

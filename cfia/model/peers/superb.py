@@ -5,11 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from cfia.config import SuperbConfig
 from cfia.model.encoder import InputLayer, Layers, Sequences, encoders, widths
 from cfia.model.network import Classifier, Output
 from cfia.model.peers.parts import beyond, mean
 from cfia.model.pretrained import Network
+from cfia.networks import SuperbConfig
 
 STD_FLOOR = 1e-5  # of a dimension that does not vary, as with an utterance of one frame
 
