@@ -3,44 +3,99 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
 
+import torch
+
+from cfia.config import Config
 from cfia.errors import UserError
 from cfia.files import write_yaml
 from cfia.provenance import provenance
-from cfia.training import probe
+from cfia.training import final, probe
 from cfia.training.dataset import Dataset, keep_together
 from cfia.training.determinism import set_up
 from cfia.training.inputs import skipped, validation_shared
 from cfia.training.trainer import Trainer, TrainerInputs
-from cfia.training.training import Training
+from cfia.training.training import HISTORY, PROVENANCE, SELECTION, Training
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class _Pass:
+    """What is trained once: all of a training, or one of the two passes of --refit.
+
+    Attributes:
+        directory: where checkpoints and history go.
+        utts: the utterances of each part.
+    """
+
+    directory: Path
+    identity: str
+    config: Config
+    selection: str
+    utts: Mapping[str, Sequence[str]]
 
 
 def fit(training: Training, checkpoint_seconds: float) -> None:
     """Train a network, or go on where an earlier job was killed; or fit a probe.
 
+    With --refit this is done twice. A pass that an earlier job has finished is at its end at once.
+
     Raises:
         UserError: a part has no utterance, or as `Trainer.fit`.
     """
-    experiment, selection = training.experiment, training.selection
+    experiment = training.experiment
     device = set_up(experiment.run["num_threads"], experiment.run["ngpu"])
     origin = provenance(experiment.run["num_threads"], str(device))
     values = {**origin, "audio": None, "text": None, **training.encoders()}
-    write_yaml(training.directory / "provenance.yaml", values)
-    parts = {part: training.dataset(part, "none") for part in training.parts}
+    write_yaml(training.directory / PROVENANCE, values)
+    for one in _passes(training):
+        one.directory.mkdir(exist_ok=True)
+        _fit(training, one, device, checkpoint_seconds)
+
+
+def _passes(training: Training) -> Iterator[_Pass]:
+    """Give the passes of a training; the second of --refit is known when the first is done.
+
+    The first selects the epoch, or C. The second has no part but what trains: it is what
+    --selection last makes with this number of epochs, from the same seed.
+    """
+    utts = {part: getattr(training.lists, part) for part in training.parts}
+    whole = _Pass(
+        training.directory, training.identity(), training.config, training.selection, utts
+    )
+    if not training.refitted:
+        yield whole
+        return
+    first = training.directory / SELECTION
+    yield replace(whole, directory=first, identity=f"{whole.identity} {SELECTION}")
+    config = final.fixed(training.config, [final.selected(first / HISTORY)])
+    key = final.selected_key(config)
+    log.info(
+        "%s: again, on training and validation part, with %s %g",
+        training.directory, key, config.flat()[key],
+    )  # fmt: skip
+    yield replace(whole, config=config, selection="last", utts={"train": training.trained_on})
+
+
+def _fit(training: Training, one: _Pass, device: torch.device, checkpoint_seconds: float) -> None:
+    experiment = training.experiment
+    parts = {part: training.dataset(part, "none", utts) for part, utts in one.utts.items()}
     if experiment.seeded:  # a probe reads each utterance once
         parts = keep_together(parts, experiment.run["feature_cache"])
     _check_parts(training, parts)
     inputs = TrainerInputs(
-        directory=training.directory,
-        identity=training.identity(),
-        config=training.config,
+        directory=one.directory,
+        identity=one.identity,
+        config=one.config,
         seed=training.seed,
-        selection=selection,
+        selection=one.selection,
         classes=list(experiment.classes),
         train=parts["train"],
-        select=parts.get("test" if selection == "test" else "valid"),
+        select=parts.get("test" if one.selection == "test" else "valid"),
         device=device,
         checkpoint_seconds=checkpoint_seconds,
         layers=training.layers(),

@@ -6,7 +6,7 @@ Imports torch only where something is computed, so that a finished training says
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -35,9 +35,11 @@ log = logging.getLogger(__name__)
 
 NETWORK = "best.pt"
 HISTORY = "history.csv"
-PRODUCTS = (NETWORK, "checkpoint.pt", HISTORY, "provenance.yaml")
-FITTED = (NETWORK, HISTORY, "provenance.yaml")  # of a probe, which no killed job goes on with
-TAKEN = (NETWORK, "provenance.yaml")  # of a training whose network is tested on something else
+PROVENANCE = "provenance.yaml"
+PRODUCTS = (NETWORK, "checkpoint.pt", HISTORY, PROVENANCE)
+FITTED = (NETWORK, HISTORY, PROVENANCE)  # of a probe, which no killed job goes on with
+SELECTION = "selection"  # in a training that is done again: what has selected its epoch, or its C
+TAKEN = (NETWORK, PROVENANCE)  # of a training whose network is tested on something else
 
 
 @dataclass(frozen=True)
@@ -89,6 +91,26 @@ class Training:
             return ("train",)
         validated = self.experiment.protocol["validation"] != "none"
         return tuple(part for part in PARTS if validated or part != "valid")
+
+    @property
+    def refitted(self) -> bool:
+        """Whether its network is trained again, on training and validation part (--refit)."""
+        return self.fold is not None and self.experiment.refit
+
+    @property
+    def trained_on(self) -> list[str]:
+        """List the utterances that train its network."""
+        lists = self.lists
+        return sorted([*lists.train, *lists.valid]) if self.refitted else lists.train
+
+    @property
+    def products(self) -> tuple[str, ...]:
+        """Name the files that it makes, for its marker."""
+        if self.experiment.trained_in:
+            return TAKEN
+        made = PRODUCTS if self.experiment.seeded else FITTED
+        again = [name for name in made if self.refitted and name != PROVENANCE]
+        return (*made, *(f"{SELECTION}/{name}" for name in again))
 
     @property
     def selection(self) -> str:
@@ -157,18 +179,20 @@ class Training:
         which = self.fold or [EVERY_FOLD, self._selected()[1]]
         return digest([which, self.seed, experiment.options(), inputs, encoders])
 
-    def dataset(self, part: str, cache: str = "") -> Dataset:
+    def dataset(self, part: str, cache: str = "", utts: Sequence[str] | None = None) -> Dataset:
         """Open the features of the "train", "valid" or "test" list.
 
         Args:
+            utts: other utterances of the part's data than those of its list.
             cache: where they are kept, if not as --feature_cache says.
         """
         from cfia.training.dataset import load
 
         experiment = self.experiment
         labels = read_table(experiment.parts[part].data / "utt2emo")
-        utts, cache = getattr(self.lists, part), cache or experiment.run["feature_cache"]
+        utts = getattr(self.lists, part) if utts is None else utts
         dumps, config = experiment.dumps(part), experiment.config
+        cache = cache or experiment.run["feature_cache"]
         return load(utts, labels, experiment.classes, dumps, config, cache)
 
     def layers(self) -> dict[str, int]:
@@ -228,8 +252,7 @@ def _train(training: Training, checkpoint_seconds: float, *, force: bool) -> Non
         from cfia.training.fitting import fit
 
         fit(training, checkpoint_seconds)
-    products = PRODUCTS if training.experiment.seeded else FITTED
-    marker.finish(directory, options, inputs, files=TAKEN if source else products)
+    marker.finish(directory, options, inputs, files=training.products)
 
 
 def _check_seed(training: Training) -> None:
