@@ -64,6 +64,7 @@ class _Protocol(TypedDict):
     cv: str
     validation: str
     selection: str
+    refit: NotRequired[bool]
     speakers_shared: NotRequired[bool]
     text_source: NotRequired[str]
     asr_model: NotRequired[str]
@@ -166,6 +167,11 @@ class Experiment:
     def oracle(self) -> bool:
         """Whether the epoch is selected on the test fold."""
         return self.protocol["selection"] == "test"
+
+    @property
+    def refit(self) -> bool:
+        """Whether a fold's network is trained again, on training and validation part."""
+        return bool(self.protocol.get("refit"))
 
     @property
     def speakers_shared(self) -> bool:

@@ -25,7 +25,7 @@ from cfia.checks import (
     unreadable,
 )
 from cfia.errors import UserError
-from cfia.naming import ASR, DEFAULT_VALIDATION
+from cfia.naming import ASR, DEFAULT_SELECTION, DEFAULT_VALIDATION
 
 BOOLEAN = ("false", "true")
 SCHEMES = ("session", "speaker")  # those whose fold lists stage 2 makes for every corpus
@@ -188,6 +188,8 @@ OPTIONS: dict[str, tuple[Option, ...]] = {
         _o("selection", "valid",
            "which epoch is taken: valid, last, or test (an oracle, and labelled so)",
            ("valid", "last", "test"), recorded=PROTOCOL),
+        _o("refit", "false", "train again, on training and validation part, for that many epochs",
+           BOOLEAN, recorded=PROTOCOL, default_unsaid=True),
         _o("tag", "", "suffix of the systems' names, to keep variants apart", check=name_part),
     ),
     "Studies, which say themselves what is trained under which --cv and --validation": (
@@ -215,14 +217,15 @@ LEGAL = {option.name: tuple(option.legal) for option in EVERY}
 NEUTRAL = tuple(option.name for option in EVERY if option.neutral)
 
 
-def recorded(section: str, values: Mapping[str, str]) -> dict[str, str]:
+def recorded(section: str, values: Mapping[str, str]) -> dict[str, str | bool]:
     """Select the values that a section of experiment.yaml records."""
-    return {
-        option.name: values[option.name]
+    said = {
+        option: values[option.name]
         for option in EVERY
         if option.recorded == section
         and not (option.default_unsaid and values[option.name] == option.default)
     }
+    return {o.name: v == "true" if o.legal == BOOLEAN else v for o, v in said.items()}
 
 
 PACK = ("pack", "a model to use and to share; made where --stage or --stop_stage is 9")
@@ -355,6 +358,11 @@ def _check_selection(values: Mapping[str, str]) -> None:
         raise UserError(
             "--validation none needs --selection last or test: without a validation part no epoch "
             "can be selected on it"
+        )
+    if values["refit"] == "true" and values["selection"] != DEFAULT_SELECTION:
+        raise UserError(
+            f"--refit true goes with --selection valid alone, not {values['selection']}: the epoch "
+            "is selected on the validation part, which then trains too"
         )
 
 

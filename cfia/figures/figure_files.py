@@ -18,6 +18,7 @@ from cfia.scoring.cells import Estimate, show
 from cfia.scoring.outputs import Outputs
 from cfia.scoring.scores_file import Scored
 from cfia.scoring.trained import TrainedExperiment
+from cfia.training.training import HISTORY, SELECTION
 
 # The figures of an experiment by their files' names: words for those who cannot see it, and the
 # function that draws it from the experiment and its posteriors (None: there is nothing to draw).
@@ -129,9 +130,9 @@ def experiment_figures(row: Scored) -> FigureFiles:
         FigureSpec(trained.directory / name, f"{alt} {whose}", partial(draw, trained, outputs))
         for name, (alt, draw) in FIGURES.items()
     ]
-    names = ("posteriors.tsv", "history.csv")
+    names = ("posteriors.tsv", HISTORY, f"{SELECTION}/{HISTORY}")
     read = [training.directory / name for training in trained.trainings for name in names]
-    inputs = {f"{p.parent.name}/{p.name}": sha256(p) for p in read if p.exists()}
+    inputs = {str(p.relative_to(trained.directory)): sha256(p) for p in read if p.exists()}
     made_of = [trained.label, trained.scheme, trained.validation_shared, inputs]
     return draw_if_stale(trained.directory / ".figures.json", made_of, specs)
 

@@ -16,6 +16,7 @@ from cfia.figures.style import BLUE, VERMILION, Drawing, finish, new_figure, pla
 from cfia.metrics import Counts, ua, wa
 from cfia.scoring.outputs import Outputs
 from cfia.scoring.trained import TrainedExperiment
+from cfia.training.training import HISTORY, SELECTION
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -150,7 +151,8 @@ _VALIDATED = ("valid_loss", "valid_ua")  # not there where no part validates
 
 
 def _histories(trained: TrainedExperiment) -> list[History]:
-    paths = [training.directory / "history.csv" for training in trained.trainings]
+    place = SELECTION if trained.experiment.refit else ""  # of a second training nothing is scored
+    paths = [training.directory / place / HISTORY for training in trained.trainings]
     left_out = () if trained.experiment.validated else _VALIDATED
     seeded = trained.experiment.seeded
     columns = ["epoch", *_OF_NETWORKS] if seeded else ["probe_c"]

@@ -105,9 +105,14 @@ def _protocol(protocol: Mapping[str, Any]) -> str:
         selection, f"the best on {rest}, which did not train"
     )
     what = "its epoch" if seeded else "its C"
+    options = f"--cv {protocol['cv']} --validation {validation} --selection {selection}"
+    if protocol.get("refit"):
+        again = "for as many epochs" if seeded else "with this C"
+        taken += f" at first; then it was trained again, on these too, {again}"
+        options += " --refit true"
     return (
         f"Each fold tests {tested}, with a network that trained on others; {what} is {taken} "
-        f"(`--cv {protocol['cv']} --validation {validation} --selection {selection}`)."
+        f"(`{options}`)."
     )
 
 

@@ -223,7 +223,7 @@ def _trained_on(packing: Packing) -> dict[str, Any]:
     data = experiment.parts["train"].data
     labels, speakers = read_table(data / "utt2emo"), read_table(data / "utt2spk")
     lists = {
-        name: [utt for utt in training.lists.train if utt not in left_out]
+        name: [utt for utt in training.trained_on if utt not in left_out]
         for name, training in packing.trainings.items()
     }
     every = sorted({utt for utts in lists.values() for utt in utts})

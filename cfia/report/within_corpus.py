@@ -64,7 +64,7 @@ class Within:
             other.trained_with == own.trained_with
             and is_standard(self.standard, other.protocol)
             and all(other.protocol[key] == own.protocol[key] for key in asked)
-            and other.recogniser == own.recogniser
+            and (other.refit, other.recogniser) == (own.refit, own.recogniser)
             and other.modalities == own.modalities
             and all(
                 same_encoder(self.recipe / dump, own.dumps()[name])
@@ -110,6 +110,8 @@ class Within:
             yield from ("--validation", validation)
         if (selection := experiment.protocol["selection"]) != DEFAULT_SELECTION:
             yield from ("--selection", str(selection))
+        if experiment.refit:
+            yield from ("--refit", "true")
         for modality, dump in experiment.dumps().items():
             made = Frontend.read(dump)
             for key, value in (("upstream", made.name), ("model", made.model)):

@@ -94,7 +94,7 @@ class PlannedExperiment:
     def run_options(self) -> dict[str, int | str]:
         """Give the options that say how it is computed, as experiment.yaml has them."""
         run = options.recorded(options.RUN, self.options)
-        return {key: int(value) if value.isdecimal() else value for key, value in run.items()}
+        return {k: int(v) if isinstance(v, str) and v.isdecimal() else v for k, v in run.items()}
 
     def resolve(self, corpus: str) -> Experiment:
         """Resolve it into the contents of experiment.yaml.

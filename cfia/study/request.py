@@ -278,11 +278,14 @@ def read_config(
     """
     loaded = config.load(files, overrides)
     config.check_modalities(loaded, modalities)
-    not_scored = values["validation"] == "none" and values["selection"] != "test"
-    if loaded.train.schedule == "plateau" and not_scored:
+    without = "with --validation none there are none"
+    if values.get("refit") == "true":
+        without = "the second training of --refit true has none"
+    elif values["validation"] != "none" or values["selection"] == "test":
+        without = ""
+    if loaded.train.schedule == "plateau" and without:
         raise UserError(
-            "`schedule: plateau` needs validation scores, and with --validation none there are "
-            "none; choose another schedule"
+            f"`schedule: plateau` needs validation scores, and {without}; choose another schedule"
         )
     return loaded
 

@@ -1,7 +1,8 @@
 """The final network of an experiment, which is packed: what trains it, and for how many epochs.
 
 Cross-validation makes a network for each fold, and none to give away. The final one trains on the
-utterances of all folds, so that nothing is left to select its epoch or to test it.
+utterances of all folds, so that nothing is left to select its epoch or to test it. `fixed` and
+`selected` are also of a fold's network that is trained again (--refit).
 """
 
 from __future__ import annotations
@@ -38,22 +39,28 @@ def selected_key(config: Config) -> str:
 
 
 def config(experiment: Experiment, selected: Sequence[float]) -> Config:
-    """Give its configuration: it trains for the median of the epochs that the folds have selected.
-
-    Of an even number of a probe's C it takes the smaller one in the middle.
+    """Give its configuration, as `fixed` does of what the folds have selected.
 
     Raises:
         UserError: the schedule needs validation.
     """
     config = experiment.config
-    if isinstance(config.model, ProbeConfig):
-        c = statistics.median_low(selected)
-        return replace(config, model=replace(config.model, probe_c=c))
     if config.train.schedule == "plateau":
         raise UserError(
             f"{experiment.directory}: `schedule: plateau` needs validation scores, and the final "
             "network trains on all utterances; give --pack folds, or train with another schedule"
         )
+    return fixed(config, selected)
+
+
+def fixed(config: Config, selected: Sequence[float]) -> Config:
+    """Give a configuration that trains for the median of some numbers of epochs, rounded up.
+
+    Of a probe it has the median C; of an even number of them the smaller one in the middle.
+    """
+    if isinstance(config.model, ProbeConfig):
+        c = statistics.median_low(selected)
+        return replace(config, model=replace(config.model, probe_c=c))
     epochs = math.ceil(statistics.median(selected))
     return replace(config, train=replace(config.train, epochs=epochs))
 

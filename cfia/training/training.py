@@ -6,7 +6,7 @@ Imports torch only where something is computed, so that a finished training says
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,13 +17,13 @@ from cfia import directories, lock, marker
 from cfia.errors import UserError
 from cfia.experiment import NAME, PARTS, Experiment
 from cfia.experiment import read as read_experiment
-from cfia.files import digest, write_if_changed, write_yaml
+from cfia.files import digest, write_if_changed
 from cfia.frontend import Frontend
 from cfia.kaldi.table import read_table
 from cfia.naming import EVERY_FOLD
 from cfia.training import final
 from cfia.training.folds import Fold, count_folds, read_fold
-from cfia.training.inputs import check_lists, check_unchanged, skipped, validation_shared
+from cfia.training.inputs import check_lists, check_unchanged
 
 if TYPE_CHECKING:
     from torch import nn
@@ -35,9 +35,11 @@ log = logging.getLogger(__name__)
 
 NETWORK = "best.pt"
 HISTORY = "history.csv"
-PRODUCTS = (NETWORK, "checkpoint.pt", HISTORY, "provenance.yaml")
-FITTED = (NETWORK, HISTORY, "provenance.yaml")  # of a probe, which no killed job goes on with
-TAKEN = (NETWORK, "provenance.yaml")  # of a training whose network is tested on something else
+PROVENANCE = "provenance.yaml"
+PRODUCTS = (NETWORK, "checkpoint.pt", HISTORY, PROVENANCE)
+FITTED = (NETWORK, HISTORY, PROVENANCE)  # of a probe, which no killed job goes on with
+SELECTION = "selection"  # in a training that is done again: what has selected its epoch, or its C
+TAKEN = (NETWORK, PROVENANCE)  # of a training whose network is tested on something else
 
 
 @dataclass(frozen=True)
@@ -89,6 +91,26 @@ class Training:
             return ("train",)
         validated = self.experiment.protocol["validation"] != "none"
         return tuple(part for part in PARTS if validated or part != "valid")
+
+    @property
+    def refitted(self) -> bool:
+        """Whether its network is trained again, on training and validation part (--refit)."""
+        return self.fold is not None and self.experiment.refit
+
+    @property
+    def trained_on(self) -> list[str]:
+        """List the utterances that train its network."""
+        lists = self.lists
+        return sorted([*lists.train, *lists.valid]) if self.refitted else lists.train
+
+    @property
+    def products(self) -> tuple[str, ...]:
+        """Name the files that it makes, for its marker."""
+        if self.experiment.trained_in:
+            return TAKEN
+        made = PRODUCTS if self.experiment.seeded else FITTED
+        again = [name for name in made if self.refitted and name != PROVENANCE]
+        return (*made, *(f"{SELECTION}/{name}" for name in again))
 
     @property
     def selection(self) -> str:
@@ -157,18 +179,20 @@ class Training:
         which = self.fold or [EVERY_FOLD, self._selected()[1]]
         return digest([which, self.seed, experiment.options(), inputs, encoders])
 
-    def dataset(self, part: str, cache: str = "") -> Dataset:
+    def dataset(self, part: str, cache: str = "", utts: Sequence[str] | None = None) -> Dataset:
         """Open the features of the "train", "valid" or "test" list.
 
         Args:
+            utts: other utterances of the part's data than those of its list.
             cache: where they are kept, if not as --feature_cache says.
         """
         from cfia.training.dataset import load
 
         experiment = self.experiment
         labels = read_table(experiment.parts[part].data / "utt2emo")
-        utts, cache = getattr(self.lists, part), cache or experiment.run["feature_cache"]
+        utts = getattr(self.lists, part) if utts is None else utts
         dumps, config = experiment.dumps(part), experiment.config
+        cache = cache or experiment.run["feature_cache"]
         return load(utts, labels, experiment.classes, dumps, config, cache)
 
     def layers(self) -> dict[str, int]:
@@ -225,9 +249,10 @@ def _train(training: Training, checkpoint_seconds: float, *, force: bool) -> Non
     if source:
         _take(training, source)
     else:
-        _fit(training, checkpoint_seconds)
-    products = PRODUCTS if training.experiment.seeded else FITTED
-    marker.finish(directory, options, inputs, files=TAKEN if source else products)
+        from cfia.training.fitting import fit
+
+        fit(training, checkpoint_seconds)
+    marker.finish(directory, options, inputs, files=training.products)
 
 
 def _check_seed(training: Training) -> None:
@@ -286,66 +311,6 @@ def check_trained(training: Training) -> None:
     if not is_trained(training):
         raise not_trained(training)
     check_unchanged(training.experiment)
-
-
-def _fit(training: Training, checkpoint_seconds: float) -> None:
-    from cfia.provenance import provenance
-    from cfia.training import probe
-    from cfia.training.dataset import keep_together
-    from cfia.training.determinism import set_up
-    from cfia.training.trainer import Trainer, TrainerInputs
-
-    experiment, selection = training.experiment, training.selection
-    device = set_up(experiment.run["num_threads"], experiment.run["ngpu"])
-    origin = provenance(experiment.run["num_threads"], str(device))
-    values = {**origin, "audio": None, "text": None, **training.encoders()}
-    write_yaml(training.directory / "provenance.yaml", values)
-    parts = {part: training.dataset(part, "none") for part in training.parts}
-    if experiment.seeded:  # a probe reads each utterance once
-        parts = keep_together(parts, experiment.run["feature_cache"])
-    _check_parts(training, parts)
-    inputs = TrainerInputs(
-        directory=training.directory,
-        identity=training.identity(),
-        config=training.config,
-        seed=training.seed,
-        selection=selection,
-        classes=list(experiment.classes),
-        train=parts["train"],
-        select=parts.get("test" if selection == "test" else "valid"),
-        device=device,
-        checkpoint_seconds=checkpoint_seconds,
-        layers=training.layers(),
-        validation_shared=validation_shared(experiment),
-    )
-    if experiment.seeded:
-        Trainer(inputs).fit()
-    else:
-        probe.fit(inputs)
-
-
-def _check_parts(training: Training, parts: dict[str, Dataset]) -> None:
-    """Log the size of each part, and refuse one without an utterance."""
-    experiment = training.experiment
-    left_out = skipped(experiment.dumps()) | skipped(experiment.dumps("test"))
-    if left_out:
-        log.warning(
-            "%d utterances have no features and are left out: %s",
-            len(left_out), ", ".join(sorted(left_out)),
-        )  # fmt: skip
-    classes = experiment.classes
-    for part, data in parts.items():
-        kept = ", ".join(
-            f"{name} {4e-9 * features.dim * int(features.lengths.sum()):.2f} GB {features.kept}"
-            for name, features in data.features.items()
-        )
-        log.info("%s: %d utterances; %s", part, len(data), kept)
-        if not len(data):
-            raise UserError(f"{training.list_directory / part} names no utterance with features")
-        missing = set(range(len(classes))) - set(data.targets.tolist())
-        if missing:
-            names = ", ".join(classes[i] for i in sorted(missing))
-            log.warning("%s: no utterance of the class %s; UA is over the others", part, names)
 
 
 def trained_network(training: Training, dims: dict[str, int]) -> nn.Module:

@@ -57,6 +57,7 @@ train_config=cfia_net      # configuration of systems that name none, or a YAML 
 train_args=                # "key=value ..." that win over the configuration
 seeds=                     # one training per fold and seed, such as "1 2 3" (default: 1)
 selection=valid            # which epoch is taken: valid, last, or test (an oracle, and labelled so)
+refit=false                # train again, on training and validation part, for that many epochs
 tag=                       # suffix of the systems' names, to keep variants apart
 # Studies, which say themselves what is trained under which --cv and --validation
 study=                     # make the tables of conf/study/<study>.yaml: paper, readings, smoke

@@ -384,6 +384,7 @@ def test_the_card_says_what_makes_the_scores_better_than_they_are(
     assert "the best on 20 % of the others, which did not train" in plain
     oracle = text(pack, selection="test", oracle=True)
     assert "**Oracle**: the epochs were selected on the test utterances" in oracle
+    assert "trained again, on these too, for as many epochs (`--cv" in text(pack, refit=True)
     shared = text(pack, cv="utterance5", speakers_shared=True)
     assert "**Speakers in training and test**: the scores say nothing of speakers" in shared
     assert "Each fold tests utterances drawn at random" in shared

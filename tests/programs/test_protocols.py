@@ -173,6 +173,9 @@ def test_a_schedule_that_needs_validation_does_not_go_without() -> None:
     read_config(files, overrides, {"validation": "none", "selection": "test"}, ["audio"])
     with pytest.raises(UserError, match="`schedule: plateau` needs validation scores"):
         read_config(files, overrides, {"validation": "none", "selection": "last"}, ["audio"])
+    refit = {"validation": "random20", "selection": "valid", "refit": "true"}
+    with pytest.raises(UserError, match=r"`schedule: plateau` .* the second training of --refit"):
+        read_config(files, overrides, refit, ["audio"])
 
 
 @pytest.mark.parametrize(

@@ -57,6 +57,8 @@ def test_suffixes(tmp_path: Path) -> None:
     assert (names.data, names.label_suffix) == ("all_6_keep", "_6")
     assert names.dumps == {"audio": "emotion2vec_6", "text": "bert_6_keep"}
     assert (names.folds, names.scheme) == ("speaker-partner_6", "speaker-partner-test_6")
+    again = make(labels="6", validation="random10", refit="true")
+    assert (again.folds, again.scheme) == ("session-random10_6", "session-random10-refit_6")
     assert systems(tag="try", labels="6")[0] == "cfia_net_emotion2vec_bert_6_try"
     (tmp_path / "asr.txt").touch()
     assert make(text_file=str(tmp_path / "asr.txt")).dumps["text"] == "bert_asr"
@@ -86,11 +88,12 @@ def test_recognised_text_does_not_go_with_other_text(tmp_path: Path) -> None:
         request(text_source="asr", asr_model="owner/..")
 
 
-def test_experiments_without_a_recogniser_are_recorded_as_before() -> None:
+def test_experiments_without_later_options_are_recorded_as_before() -> None:
     values = {option.name: option.default for option in EVERY}
     before = {"labels", "text_tags", "cv", "validation", "selection"}
     assert recorded(PROTOCOL, values).keys() == before
     assert recorded(PROTOCOL, {**values, "text_source": "asr"})["text_source"] == "asr"
+    assert recorded(PROTOCOL, {**values, "refit": "true"})["refit"] is True
 
 
 @given(st.from_regex(r"[A-Za-z0-9_.=,:+-]{1,20}", fullmatch=True))
@@ -251,6 +254,12 @@ def test_a_users_own_file_gives_its_name(tmp_path: Path) -> None:
         ({"cv": "given", "validation": "next_speaker"}, "there it is random<percent>, given or"),
         ({"cv": "utterance5", "validation": "given"}, "there it is random<percent> or none"),
         ({"validation": "none"}, "--validation none needs --selection last or test"),
+        (
+            {"validation": "none", "selection": "last", "refit": "true"},
+            "--refit true goes with --selection valid alone, not last",
+        ),
+        ({"selection": "test", "refit": "true"}, "--selection valid alone, not test"),
+        ({"refit": "yes"}, "--refit is 'yes'; legal values are false, true"),
         ({"systems": "cfia_nets"}, "no system 'cfia_nets'"),
         ({"systems": " "}, "--systems is ' '; expected a name such as audio_text"),
         ({"systems": "train_audio"}, "no system 'train'"),
@@ -311,6 +320,7 @@ choices = st.fixed_dictionaries(
         "cv": st.sampled_from(["session", "speaker", "kfold5", "kfold6"]),
         "validation": st.sampled_from(["random20", "random2", "next_speaker", "next_session"]),
         "selection": st.sampled_from(["valid", "last", "test"]),
+        "refit": st.sampled_from(["false", "true"]),
         "labels": st.sampled_from(["4", "6"]),
         "text_tags": st.sampled_from(["strip", "keep"]),
         "audio_upstream": st.just("wavlm"),
@@ -320,7 +330,7 @@ choices = st.fixed_dictionaries(
         "asr_model": st.sampled_from(["pocketsphinx", "a/b-ctc"]),
         "tag": st.sampled_from(["", "x"]),
     }
-)
+).filter(lambda values: values["refit"] == "false" or values["selection"] == "valid")
 
 
 @given(choices, choices)

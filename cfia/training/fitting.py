@@ -1,0 +1,131 @@
+"""What a training computes: its parts are opened; its network is trained, or its probe fitted."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+
+from cfia.config import Config
+from cfia.errors import UserError
+from cfia.files import write_yaml
+from cfia.provenance import provenance
+from cfia.training import final, probe
+from cfia.training.dataset import Dataset, keep_together
+from cfia.training.determinism import set_up
+from cfia.training.inputs import skipped, validation_shared
+from cfia.training.trainer import Trainer, TrainerInputs
+from cfia.training.training import HISTORY, PROVENANCE, SELECTION, Training
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class _Pass:
+    """What is trained once: all of a training, or one of the two passes of --refit.
+
+    Attributes:
+        directory: where checkpoints and history go.
+        utts: the utterances of each part.
+    """
+
+    directory: Path
+    identity: str
+    config: Config
+    selection: str
+    utts: Mapping[str, Sequence[str]]
+
+
+def fit(training: Training, checkpoint_seconds: float) -> None:
+    """Train a network, or go on where an earlier job was killed; or fit a probe.
+
+    With --refit this is done twice. A pass that an earlier job has finished is at its end at once.
+
+    Raises:
+        UserError: a part has no utterance, or as `Trainer.fit`.
+    """
+    experiment = training.experiment
+    device = set_up(experiment.run["num_threads"], experiment.run["ngpu"])
+    origin = provenance(experiment.run["num_threads"], str(device))
+    values = {**origin, "audio": None, "text": None, **training.encoders()}
+    write_yaml(training.directory / PROVENANCE, values)
+    for one in _passes(training):
+        one.directory.mkdir(exist_ok=True)
+        _fit(training, one, device, checkpoint_seconds)
+
+
+def _passes(training: Training) -> Iterator[_Pass]:
+    """Give the passes of a training; the second of --refit is known when the first is done.
+
+    The first selects the epoch, or C. The second has no part but what trains: it is what
+    --selection last makes with this number of epochs, from the same seed.
+    """
+    utts = {part: getattr(training.lists, part) for part in training.parts}
+    whole = _Pass(
+        training.directory, training.identity(), training.config, training.selection, utts
+    )
+    if not training.refitted:
+        yield whole
+        return
+    first = training.directory / SELECTION
+    yield replace(whole, directory=first, identity=f"{whole.identity} {SELECTION}")
+    config = final.fixed(training.config, [final.selected(first / HISTORY)])
+    key = final.selected_key(config)
+    log.info(
+        "%s: again, on training and validation part, with %s %g",
+        training.directory, key, config.flat()[key],
+    )  # fmt: skip
+    yield replace(whole, config=config, selection="last", utts={"train": training.trained_on})
+
+
+def _fit(training: Training, one: _Pass, device: torch.device, checkpoint_seconds: float) -> None:
+    experiment = training.experiment
+    parts = {part: training.dataset(part, "none", utts) for part, utts in one.utts.items()}
+    if experiment.seeded:  # a probe reads each utterance once
+        parts = keep_together(parts, experiment.run["feature_cache"])
+    _check_parts(training, parts)
+    inputs = TrainerInputs(
+        directory=one.directory,
+        identity=one.identity,
+        config=one.config,
+        seed=training.seed,
+        selection=one.selection,
+        classes=list(experiment.classes),
+        train=parts["train"],
+        select=parts.get("test" if one.selection == "test" else "valid"),
+        device=device,
+        checkpoint_seconds=checkpoint_seconds,
+        layers=training.layers(),
+        validation_shared=validation_shared(experiment),
+    )
+    if experiment.seeded:
+        Trainer(inputs).fit()
+    else:
+        probe.fit(inputs)
+
+
+def _check_parts(training: Training, parts: dict[str, Dataset]) -> None:
+    """Log the size of each part, and refuse one without an utterance."""
+    experiment = training.experiment
+    left_out = skipped(experiment.dumps()) | skipped(experiment.dumps("test"))
+    if left_out:
+        log.warning(
+            "%d utterances have no features and are left out: %s",
+            len(left_out), ", ".join(sorted(left_out)),
+        )  # fmt: skip
+    classes = experiment.classes
+    for part, data in parts.items():
+        kept = ", ".join(
+            f"{name} {4e-9 * features.dim * int(features.lengths.sum()):.2f} GB {features.kept}"
+            for name, features in data.features.items()
+        )
+        log.info("%s: %d utterances; %s", part, len(data), kept)
+        if not len(data):
+            raise UserError(f"{training.list_directory / part} names no utterance with features")
+        missing = set(range(len(classes))) - set(data.targets.tolist())
+        if missing:
+            names = ", ".join(classes[i] for i in sorted(missing))
+            log.warning("%s: no utterance of the class %s; UA is over the others", part, names)
