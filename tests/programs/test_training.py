@@ -17,7 +17,6 @@ from cfia.errors import UserError
 from cfia.experiment import NAME, read
 from cfia.files import read_yaml
 from cfia.training import checkpoint
-from cfia.training.dataset import averaging
 from tests.support.experiment import CLASSES, SMALL, command, make, mark_again, plan, seal
 from tests.support.killed import killed_at_checkpoint
 
@@ -357,22 +356,11 @@ def test_bytes_do_not_depend_on_where_the_directory_is(
     assert history(named) == history(trained)
 
 
-def test_frames_are_averaged_to_about_a_rate() -> None:
-    assert [averaging(0.01, rate) for rate in (0, 25, 33, 100, 200)] == [1, 4, 3, 1, 1]
-
-
 def test_each_option_of_training_changes_the_result(experiment: Path, tmp_path: Path) -> None:
     changes = [
-        "",
-        "schedule=cosine",
-        "class_weights=balanced",
-        "weight_decay=0.1",
-        "clip_grad=0.01",
-        "batch_by=none",
-        "precision=bf16",
-        "modality_dropout=0.4",
-        "unimodal_loss=0.5",
-    ]
+        "", "schedule=cosine", "class_weights=balanced", "weight_decay=0.1", "clip_grad=0.01",
+        "batch_by=none", "precision=bf16", "modality_dropout=0.4", "unimodal_loss=0.5",
+    ]  # fmt: skip
     seen = set()
     for i, change in enumerate(changes):
         base = "hidden=4 channels=2 features=2 lr=1e-2 epochs=3"

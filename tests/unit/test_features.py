@@ -17,7 +17,7 @@ from torch import Tensor
 from cfia.errors import UserError
 from cfia.kaldi.archive import entry
 from cfia.kaldi.table import write_table
-from cfia.training.dataset import Dataset, global_statistics
+from cfia.training.dataset import Dataset, averaging, global_statistics
 from cfia.training.feature_cache import keep
 from cfia.training.features import FeatureSet, InMemory, OnDisk, Shaping
 
@@ -164,3 +164,7 @@ def test_archives_that_vanish_while_they_are_read_are_read_on(tmp_path: Path) ->
     for archive in tmp_path.glob("*.ark"):
         archive.unlink()
     assert torch.equal(batch(features, 0, 1), before)
+
+
+def test_frames_are_averaged_to_about_a_rate() -> None:
+    assert [averaging(0.01, rate) for rate in (0, 25, 33, 100, 200)] == [1, 4, 3, 1, 1]
