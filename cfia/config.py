@@ -64,8 +64,10 @@ class TrainConfig:
     unimodal_loss: Annotated[float, FROM_0] = 0.0
 
 
-# Keys that came after experiments had been trained: at 0 they leave the digests as they were.
 OF_FUSION = ("modality_dropout", "unimodal_loss")
+
+# Keys that came after experiments had been trained: their defaults leave the digests as they were.
+LATER = ("lr_min", "plateau_patience", "plateau_by", "step_epochs", "best_by", *OF_FUSION)
 
 
 Section = TypeVar("Section", bound=ModelConfig | TrainConfig)
@@ -88,8 +90,9 @@ class Config:
         return {**dataclasses.asdict(self.model), **dataclasses.asdict(self.train)}
 
     def in_use(self) -> dict[str, Any]:
-        """Put the keys into one mapping, without those `OF_FUSION` that are off."""
-        return {key: value for key, value in self.flat().items() if key not in OF_FUSION or value}
+        """Put the keys into one mapping, without those of `LATER` that have their defaults."""
+        values = self.flat().items()
+        return {k: v for k, v in values if k not in LATER or v != getattr(TrainConfig, k)}
 
 
 def build(values: Mapping[str, Any], source: str = "the configuration") -> Config:

@@ -12,7 +12,7 @@ import pytest
 
 from cfia import marker
 from cfia.bin import posteriors, train
-from cfia.config import OF_FUSION
+from cfia.config import LATER
 from cfia.errors import UserError
 from cfia.experiment import NAME, read
 from cfia.files import read_yaml
@@ -91,7 +91,7 @@ def test_keys_that_came_later_leave_what_was_trained_without_them(
     caplog.set_level("INFO")
     copy = copied(trained, tmp_path / "cfia_net_a_t" / "session")
     values = read_yaml(copy.parent / NAME)
-    values["config"] = {k: v for k, v in values["config"].items() if k not in OF_FUSION}
+    values["config"] = {k: v for k, v in values["config"].items() if k not in LATER}
     seal(copy.parent / NAME, values)
     train.main(command(copy))
     train.main(command(plan(experiment, copy.parent)))
