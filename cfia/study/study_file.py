@@ -21,7 +21,7 @@ from cfia.shapes import ShapeError, fit
 MOST_ERRORS = 100  # percent of the words of a text
 INPUTS = {"audio_text": ("audio", "text"), "audio": ("audio",), "text": ("text",)}
 # The options of run.sh that a row may set.
-ROW_OPTIONS = ("cv", "validation", "selection", "text_source")
+ROW_OPTIONS = ("cv", "validation", "selection", "refit", "text_source")
 DEFAULTS = (*ROW_OPTIONS, "input", "audio", "text", "set", "seeds", "against", "tested")
 PLACE = ("under", "block", "name")
 STUDY = ("tag", "note", "encoders", "train_args", "tables", *DEFAULTS)
@@ -39,6 +39,7 @@ class _Keys(TypedDict, total=False):
     cv: str
     validation: str
     selection: str
+    refit: bool
     input: str
     audio: str
     text: str
@@ -191,6 +192,7 @@ def _rows(where: str, table: str, defaults: Mapping[str, Any], value: Any) -> It
 def _row(
     where: str, table: str, system: str, values: Mapping[str, Any], moved: Mapping[str, Any]
 ) -> Row:
+    values, moved = _in_words(values), _in_words(moved)
     changed = {**values.get("set", {}), **moved}
     check({key: value for key, value in changed.items() if key not in ROW_OPTIONS}, where)
     protocol = {**values, **moved}
@@ -205,6 +207,12 @@ def _row(
         seeds=_seeds(where, values.get("seeds", [])),
         **{key: values.get(key, "") for key in (*PLACE, "against")},
     )
+
+
+def _in_words(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Give options that are true or false as run.sh has them, in words."""
+    of_run = {k for k, v in values.items() if k in ROW_OPTIONS and isinstance(v, bool)}
+    return {k: str(v).lower() if k in of_run else v for k, v in values.items()}
 
 
 def _tested(where: str, values: Mapping[str, Any]) -> list[str | int | None]:

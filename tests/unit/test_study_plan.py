@@ -204,3 +204,15 @@ def test_mistakes_in_a_study_are_named(old: str, new: str, expected: str, tmp_pa
     with pytest.raises(UserError) as error:
         recipe.plan()
     assert expected in str(error.value)
+
+
+def test_a_row_may_train_again_and_moves_nothing_where_the_run_does(tmp_path: Path) -> None:
+    rows = "[{systems: [cfia_net], moves: {refit: [true]}}, {systems: [linear], refit: false}]"
+    recipe = Recipe(tmp_path, f"tables: {{t: {{cv: session, rows: {rows}}}}}", data=False)
+    plan = recipe.plan()
+    schemes = [entry.experiment.directory.name for entry in plan.entries if entry.experiment]
+    assert schemes == ["session-refit", "session"]
+    with_option = recipe.plan(refit="true").entries
+    assert [(e.row.system, bool(e.experiment)) for e in with_option] == [("linear", True)]
+    with pytest.raises(UserError, match=r"refit is 1, not true or false"):
+        Recipe(tmp_path / "b", "refit: 1\ntables: {t: {}}", data=False).plan()
