@@ -113,6 +113,15 @@ def digest(value: Any) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
+def digest_each(values: Iterable[Any]) -> str:
+    """Compute the `digest` of a list whose values are never there all at once."""
+    found = hashlib.sha256(b"[")
+    for i, value in enumerate(values):
+        found.update(b", " * bool(i) + json.dumps(value, sort_keys=True).encode())
+    found.update(b"]")
+    return found.hexdigest()
+
+
 def stat_digest(paths: list[Path], root: Path) -> str:
     """Digest names, sizes and times of files whose bytes are too many to read, such as audio."""
     rows = []

@@ -16,14 +16,13 @@ from cfia import directories, marker
 from cfia.asr import registry
 from cfia.asr.word_errors import update
 from cfia.errors import UserError
-from cfia.files import digest, read_json, write_json
+from cfia.files import digest, write_json
 from cfia.kaldi.data_dir import DataDir
 from cfia.naming import ASR, recogniser_name
-from cfia.shapes import ShapeError, fit
 from cfia.upstream.batches import durations, split_jobs
 from cfia.upstream.inputs import audio_inputs
+from cfia.upstream.plan_file import NAME, read_plan
 
-NAME = "plan.json"
 SKIPPED = "skipped"  # utterances with bad audio, and why it is
 
 _log = logging.getLogger(__name__)
@@ -64,16 +63,7 @@ class Plan:
         Raises:
             UserError: there is none, or it is not as `make` writes it.
         """
-        path = directory / NAME
-        if not path.exists():
-            raise UserError(f"no such file {path}; run `cfia asr_plan` first")
-        try:
-            plan: Plan = fit(cls, read_json(path))
-        except (UserError, ShapeError):
-            raise UserError(
-                f"{path} was cut or edited; run the stage again with --force true"
-            ) from None
-        return plan
+        return read_plan(cls, directory, "asr_plan")
 
 
 def place(data: Path, name: str) -> Path:

@@ -16,9 +16,9 @@ from cfia.shapes import ShapeError, fit
 from cfia.upstream import registry
 from cfia.upstream.base import Upstream
 from cfia.upstream.choice import Choice
-from cfia.upstream.dump_plan import NAME as PLAN
 from cfia.upstream.dump_plan import Plan, Settings
 from cfia.upstream.link import same_encoder
+from cfia.upstream.plan_file import NAME as PLAN
 
 log = logging.getLogger(__name__)
 

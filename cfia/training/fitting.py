@@ -119,7 +119,7 @@ def _check_parts(training: Training, parts: dict[str, Dataset]) -> None:
     classes = experiment.classes
     for part, data in parts.items():
         kept = ", ".join(
-            f"{name} {4e-9 * features.dim * int(features.lengths.sum()):.2f} GB {features.kept}"
+            f"{name} {features.size() / 1e9:.2f} GB {features.kept}"
             for name, features in data.features.items()
         )
         log.info("%s: %d utterances; %s", part, len(data), kept)

@@ -3,28 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import json
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from cfia import marker
 from cfia.errors import UserError
 from cfia.experiment import NAME, Dump, Experiment, Folds, Part
-from cfia.files import sha256
+from cfia.files import digest_each, sha256
 from cfia.frontend import Frontend
 from cfia.kaldi.table import read_table
 from cfia.kaldi.validate import check_unedited
 from cfia.naming import ASR
 from cfia.options import scheme_kind
 from cfia.training import fold_check
-from cfia.training.folds import (
-    TABLES,
-    TESTED,
-    class_advice,
-    count_folds,
-    read_fold,
-)
+from cfia.training.folds import TABLES, TESTED, class_advice, count_folds, read_fold
 from cfia.upstream import imported
 
 RECOGNISED = f"{ASR}/"  # the tables that recognisers have written, from the data directory
@@ -102,7 +94,8 @@ def measure_folds(directory: Path, data: Path, tested: Path | None = None) -> Fo
             now.
     """
     number = count_folds(directory)
-    lists = _lists_digest(directory, number)
+    # Each fold names all utterances: one is read after the other.
+    lists = digest_each(vars(read_fold(directory, fold)) for fold in range(1, number + 1))
     check_unedited(data)
     marker.verify(directory, "stage 2 (folds)")
     _compare_tables(directory, data, TABLES, "stage 2 (folds)")
@@ -110,17 +103,6 @@ def measure_folds(directory: Path, data: Path, tested: Path | None = None) -> Fo
         check_unedited(tested)
         _compare_tables(directory, tested, TABLES, "stage 2 (folds)", TESTED)
     return Folds(directory, number, lists)
-
-
-def _lists_digest(directory: Path, number: int) -> str:
-    """Digest the lists of all folds as `digest` would, fold by fold: each names all utterances."""
-    found = hashlib.sha256(b"[")
-    for fold in range(1, number + 1):
-        lists = vars(read_fold(directory, fold))
-        found.update((", " if fold > 1 else "").encode())
-        found.update(json.dumps(lists, sort_keys=True).encode())
-    found.update(b"]")
-    return found.hexdigest()
 
 
 def check_unchanged(experiment: Experiment, *, archives: bool = False) -> None:

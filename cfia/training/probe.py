@@ -9,7 +9,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from cfia.experiment import ORACLE
 from cfia.model import registry
 from cfia.model.probe import Probe
 from cfia.networks import ProbeConfig
@@ -17,7 +16,13 @@ from cfia.training import checkpoint
 from cfia.training.dataset import Dataset
 from cfia.training.evaluate import score
 from cfia.training.loss import balanced_weights, objective
-from cfia.training.trainer import Row, TrainerInputs, scores_in_words, write_history
+from cfia.training.trainer import (
+    Row,
+    TrainerInputs,
+    columns_in_words,
+    scores_in_words,
+    write_history,
+)
 
 log = logging.getLogger(__name__)
 
@@ -126,11 +131,7 @@ def _row(
 
 
 def _report(row: Row, inputs: TrainerInputs) -> None:
-    scores = ""
-    if inputs.select is not None:
-        part = f"test ({ORACLE})" if inputs.selection == "test" else "valid"
-        scores = f"  {part} loss {row['valid_loss']:.4f} WA {row['valid_wa']:.2f} "
-        scores += f"UA {row['valid_ua']:.2f}"
+    scores = "" if inputs.select is None else f"  {columns_in_words(row, inputs)}"
     log.info("C %g  loss %.4f%s  %d steps", row["probe_c"], row["train_loss"], scores, row["steps"])
     if row["steps"] >= MOST_STEPS:
         log.warning(

@@ -79,7 +79,6 @@ class Trainer:
 
     def __init__(self, inputs: TrainerInputs):
         self.inputs = inputs
-        self.oracle = inputs.selection == "test"
         self.model = build_model(inputs).to(inputs.device)
         config = inputs.config.train
         self.optimizer = make_optimizer(self.model.parameters(), config)
@@ -210,10 +209,9 @@ class Trainer:
         row = self.history[-1]
         scores = ""
         if self.inputs.select is not None:
-            part = f"test ({ORACLE})" if self.oracle else "valid"
-            scores = f"{part} loss {row['valid_loss']:.4f} WA {row['valid_wa']:.2f} "
             by = self.inputs.config.train.best_by
-            scores += f"UA {row['valid_ua']:.2f}  best {_WORDS[by]} at epoch {self._best()}  "
+            scores = f"{columns_in_words(row, self.inputs)}  best {_WORDS[by]} at epoch "
+            scores += f"{self._best()}  "
         log.info(
             "epoch %d/%d  loss %.4f  consistency %.1e of the gradient  %s%.1f s an epoch, at most "
             "%s left",
@@ -315,6 +313,13 @@ def build_model(inputs: TrainerInputs) -> nn.Module:
             normaliser = model.get_submodule(f"encoders.{name}.normaliser")
             normaliser.load_state_dict({"mean": mean, "std": std})
     return model
+
+
+def columns_in_words(row: Row, inputs: TrainerInputs) -> str:
+    """Show the scores of a row of history.csv in a line of progress, under what they are of."""
+    part = f"test ({ORACLE})" if inputs.selection == "test" else "valid"
+    loss, wa, ua = (row[f"valid_{name}"] for name in ("loss", "wa", "ua"))
+    return f"{part} loss {loss:.4f} WA {wa:.2f} UA {ua:.2f}"
 
 
 def scores_in_words(row: Row, inputs: TrainerInputs) -> str:

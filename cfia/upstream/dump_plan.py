@@ -28,8 +28,8 @@ from cfia.upstream.checkpoint import Checkpoint
 from cfia.upstream.choice import Choice
 from cfia.upstream.exposure import UNKNOWN
 from cfia.upstream.inputs import TEXT, audio_inputs, audio_stats
+from cfia.upstream.plan_file import NAME, read_plan
 
-NAME = "plan.json"
 # Size and time of each audio file when the dump was planned. Kept until the dump is merged.
 AUDIO = ".raw_audio.json"
 
@@ -122,20 +122,13 @@ class Plan:
         Raises:
             UserError: there is none, or it is not as `make` writes it.
         """
-        path = directory / NAME
-        if not path.exists():
-            raise UserError(f"no such file {path}; run `cfia dump_plan` first")
-        try:
-            plan: Plan = fit(cls, read_json(path))
-            numbers = sorted(number for job in plan.jobs for number in job)
-            whole = numbers == list(range(len(plan.batches)))  # each batch in one job
-            if not whole or plan.settings.choice.modality not in MODALITIES:
-                raise ShapeError
-        except (UserError, ShapeError):
-            raise UserError(
-                f"{path} was cut or edited; run the stage again with --force true"
-            ) from None
-        return plan
+        return read_plan(cls, directory, "dump_plan", cls._whole)
+
+    def _whole(self) -> bool:
+        """Whether each batch is in one job, of a modality that there is."""
+        numbers = sorted(number for job in self.jobs for number in job)
+        dealt = numbers == list(range(len(self.batches)))
+        return dealt and self.settings.choice.modality in MODALITIES
 
 
 def find_model(directory: Path, data: DataDir, choice: Choice, *, force: bool) -> Checkpoint | None:

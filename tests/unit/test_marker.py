@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from cfia import directories, marker
 from cfia.directories import atomic_directory
 from cfia.errors import UserError
-from cfia.files import atomic_write, stat_digest, write_json
+from cfia.files import atomic_write, digest, digest_each, stat_digest, write_json
 from cfia.marker import State
 
 OPTIONS = {"labels": "4", "skip_bad": False}
@@ -207,6 +209,11 @@ def test_a_file_appears_whole_or_not_at_all(tmp_path: Path) -> None:
 def test_numbers_that_are_none_are_not_written(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="Out of range"):
         write_json(tmp_path / "nan.json", float("nan"))
+
+
+@given(st.lists(st.dictionaries(st.text(), st.lists(st.text())), max_size=4))
+def test_a_list_is_digested_value_by_value_as_at_once(values: list[dict[str, list[str]]]) -> None:
+    assert digest_each(iter(values)) == digest(values)
 
 
 def test_audio_is_told_by_size_and_time(tmp_path: Path) -> None:
