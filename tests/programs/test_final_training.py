@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import math
 import shutil
 from dataclasses import replace
@@ -20,7 +19,7 @@ from cfia.training.dataset import load
 from cfia.training.final import config as final_config
 from cfia.training.trainer import Trainer, TrainerInputs
 from cfia.training.training import Training
-from tests.support.experiment import command, make, plan
+from tests.support.experiment import command, history, make, plan
 from tests.support.killed import killed_at_checkpoint
 
 # At this rate the folds select different epochs, of which the median is none of theirs.
@@ -86,8 +85,7 @@ def test_it_is_a_training_by_hand_on_all_utterances(
     ours, theirs = (checkpoint.load(d / "best.pt", checkpoint.Network) for d in (final, tmp_path))
     assert ours["epoch"] == config.train.epochs
     assert all(torch.equal(value, theirs["model"][key]) for key, value in ours["model"].items())
-    with open(final / "history.csv", newline="") as handle:
-        rows = list(csv.DictReader(handle))
+    rows = history(final)
     assert len(rows) == config.train.epochs
     assert "valid_ua" not in rows[0]
 

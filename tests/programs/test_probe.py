@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ from sklearn.metrics import balanced_accuracy_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from cfia.bin import posteriors, train
+from cfia.bin import train
 from cfia.config import build
 from cfia.errors import UserError
 from cfia.kaldi.data_dir import DataDir
@@ -28,7 +27,16 @@ from cfia.model.encoder import Sequences
 from cfia.model.probe import Probe
 from cfia.training import checkpoint
 from cfia.training.folds import make_scheme
-from tests.support.experiment import CLASSES, SYSTEMS, command, make, mark_again, plan
+from tests.support.experiment import (
+    CLASSES,
+    SYSTEMS,
+    command,
+    fitted,
+    history,
+    make,
+    mark_again,
+    plan,
+)
 
 BOTH = ("audio", "text")
 GRID = [1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0]
@@ -48,17 +56,6 @@ def probe(
     """Write the experiment.yaml of a probe; the training of fold 1."""
     directory, config = root / "exp" / place / "session", SYSTEMS / "probe.yaml"
     return plan(root, directory, train_args, force=False, config=config, dumps=dumps, **options)
-
-
-def fitted(training: Path) -> Path:
-    train.main(command(training))
-    posteriors.main(command(training))
-    return training
-
-
-def history(training: Path) -> list[dict[str, float]]:
-    with open(training / "history.csv", newline="") as handle:
-        return [{k: float(v) for k, v in row.items()} for row in csv.DictReader(handle)]
 
 
 def read(training: Path) -> tuple[list[str], np.ndarray]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import math
 import shutil
 from pathlib import Path
@@ -20,7 +19,16 @@ from cfia.report.score_tables import describe_protocol
 from cfia.scoring.trained import read_trained
 from cfia.training.folds import make_scheme
 from cfia.training.training import Training
-from tests.support.experiment import CLASSES, SYSTEMS, command, make, mark_again, plan
+from tests.support.experiment import (
+    CLASSES,
+    SYSTEMS,
+    command,
+    fitted,
+    history,
+    make,
+    mark_again,
+    plan,
+)
 from tests.support.killed import killed_at_checkpoint
 
 ARGS = "hidden=4 channels=4 features=3 batch_size=8 normalisation=global dropout=0.2 lr=1"
@@ -48,23 +56,12 @@ def planned(root: Path, place: str, system: str = "cfia_net", args: str = "", **
     return plan(root, directory, args, force=False, config=config, **options)
 
 
-def fitted(training: Path) -> Path:
-    train.main(command(training))
-    posteriors.main(command(training))
-    return training
-
-
 @pytest.fixture(scope="module", params=SYSTEM)
 def refitted(root: Path, request: pytest.FixtureRequest) -> tuple[str, Path]:
     """A system and its training of fold 1; fold 2 is trained and tested, too."""
     training = planned(root, "refit", request.param)
     fitted(training.with_name("fold2_seed1"))
     return request.param, fitted(training)
-
-
-def history(path: Path) -> list[dict[str, str]]:
-    with open(path, newline="") as handle:
-        return list(csv.DictReader(handle))
 
 
 def contents(directory: Path, names: tuple[str, ...]) -> dict[str, bytes]:
@@ -76,10 +73,10 @@ def test_it_is_the_training_without_validation_for_what_validation_has_selected(
 ) -> None:
     system, training = refitted
     _, key, column = SYSTEM[system]
-    rows = history(training / "selection" / "history.csv")
-    (chosen,) = [row[column] for row in rows if row["selected"] == "1"]
+    rows = history(training / "selection")
+    (chosen,) = [row[column] for row in rows if row["selected"]]
     assert chosen != rows[-1][column], "else it would be the same without a choice"
-    args = f"{key}={chosen}"
+    args = f"{key}={chosen:g}"
     without = fitted(planned(root, "none", system, args, validation="none", selection="last"))
     assert contents(training, OURS) == contents(without, OURS)
     plain = planned(root, "plain", system, selection="valid")
@@ -127,7 +124,7 @@ def test_killed_in_each_pass_it_ends_with_the_same_bytes(
     if not whole.exists():
         train.main(command(planned(root, "refit")))
     killed = plan(root, tmp_path / "cfia_net_refit" / "session", ARGS, refit="true")
-    epochs = len(history(whole / "selection" / "history.csv"))
+    epochs = len(history(whole / "selection"))
     # In the first pass, at its end, and in the second.
     for checkpoints in (1, epochs - 1, 2):
         with killed_at_checkpoint(monkeypatch, checkpoints):
@@ -137,7 +134,7 @@ def test_killed_in_each_pass_it_ends_with_the_same_bytes(
     train.main(command(killed))
     assert f"{killed}: going on after epoch 2" in caplog.text
     again = "again, on training and validation part, with epochs"
-    assert f"{killed}: {again} {len(history(whole / 'history.csv'))}" in caplog.text
+    assert f"{killed}: {again} {len(history(whole))}" in caplog.text
     made = ("checkpoint.pt", "selection/checkpoint.pt", *NETWORKS)
     assert contents(killed, made) == contents(whole, made)
     assert not list(killed.rglob("*.tmp.*"))
@@ -188,10 +185,10 @@ def test_the_final_network_has_the_median_of_what_the_folds_have_selected(
 ) -> None:
     system, training = refitted
     chosen = [
-        float(row[SYSTEM[system][2]])
+        row[SYSTEM[system][2]]
         for fold in (1, 2)
-        for row in history(training.with_name(f"fold{fold}_seed1") / "selection" / "history.csv")
-        if row["selected"] == "1"
+        for row in history(training.with_name(f"fold{fold}_seed1") / "selection")
+        if row["selected"]
     ]
     flat = Training(read(training.parent), None, 1).config.flat()
     key = SYSTEM[system][1]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +16,17 @@ from cfia.errors import UserError
 from cfia.experiment import NAME, read
 from cfia.files import read_yaml
 from cfia.training import checkpoint
-from tests.support.experiment import CLASSES, SMALL, command, make, mark_again, plan, seal
+from tests.support.experiment import (
+    CLASSES,
+    SMALL,
+    command,
+    fitted,
+    history,
+    make,
+    mark_again,
+    plan,
+    seal,
+)
 from tests.support.killed import killed_at_checkpoint
 
 
@@ -29,15 +38,7 @@ def experiment(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def trained(experiment: Path) -> Path:
     """A finished training with its posteriors."""
-    training = plan(experiment, experiment / "exp" / "cfia_net_a_t" / "session")
-    train.main(command(training))
-    posteriors.main(command(training))
-    return training
-
-
-def history(directory: Path) -> list[dict[str, float]]:
-    with open(directory / "history.csv", newline="") as handle:
-        return [{k: float(v) for k, v in row.items()} for row in csv.DictReader(handle)]
+    return fitted(plan(experiment, experiment / "exp" / "cfia_net_a_t" / "session"))
 
 
 def test_it_learns_and_writes_what_the_design_names(trained: Path) -> None:

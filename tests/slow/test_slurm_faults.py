@@ -5,14 +5,13 @@ from __future__ import annotations
 import re
 import signal
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.shell.jobs import output
 from tests.shell.processes import alive, eventually
-from tests.support.slurm_cluster import Cluster, running_cluster
+from tests.support.slurm_cluster import Cluster
 
 pytestmark = pytest.mark.slow
 
@@ -23,12 +22,6 @@ echo "$SLURMD_NODENAME" >> tries.$1
 if [ "$(wc -l < tries.$1)" -lt "$2" ]; then sleep 600; fi
 echo went on
 """
-
-
-@pytest.fixture
-def cluster() -> Iterator[Cluster]:
-    with running_cluster() as cluster:
-        yield cluster
 
 
 def tries(cwd: Path, task: int) -> list[str]:

@@ -6,7 +6,6 @@ import contextlib
 import os
 import subprocess
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,16 +14,10 @@ from tests.shell.processes import eventually
 from tests.shell.recipes import Recipe
 from tests.shell.test_recipe import SMALL, make_corpus
 from tests.signals import heed_signals
-from tests.support.slurm_cluster import Cluster, running_cluster
+from tests.support.slurm_cluster import Cluster
 
 pytestmark = pytest.mark.slow
 STAGES = ["--stage", "3"]
-
-
-@pytest.fixture
-def cluster() -> Iterator[Cluster]:
-    with running_cluster() as cluster:
-        yield cluster
 
 
 def on_cluster(recipe: Recipe) -> subprocess.Popen[str]:

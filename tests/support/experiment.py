@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import kaldiio
 import numpy as np
 
 from cfia import marker
+from cfia.bin import posteriors, train
 from cfia.experiment import record
 from cfia.files import digest, write_yaml
 from cfia.frontend import Frontend
@@ -137,3 +139,16 @@ def command(training: Path) -> list[str]:
     """The arguments of cfia.bin.train and cfia.bin.posteriors for a training's directory."""
     fold, seed = fold_and_seed(training.name) or (0, 0)
     return [str(training.parent), "--fold", str(fold), "--seed", str(seed)]
+
+
+def fitted(training: Path) -> Path:
+    """Train it and write its posteriors, by the programs; give its directory."""
+    train.main(command(training))
+    posteriors.main(command(training))
+    return training
+
+
+def history(directory: Path) -> list[dict[str, float]]:
+    """The rows of a training's history.csv."""
+    with open(directory / "history.csv", newline="") as handle:
+        return [{k: float(v) for k, v in row.items()} for row in csv.DictReader(handle)]

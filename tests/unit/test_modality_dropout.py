@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import itertools
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,7 @@ from cfia.training.loss import unimodal_loss
 from cfia.training.modality_dropout import ModalityDropout, draw
 from cfia.training.trainer import Trainer, TrainerInputs, build_model
 from tests.support import networks
+from tests.support.experiment import history
 
 DIMS = {"audio": 5, "text": 7}
 FUSING = [name for name in NETWORKS if name != "probe" and networks.BOTH in networks.inputs(name)]
@@ -171,8 +171,7 @@ def test_an_epoch_minimises_what_is_written_by_hand(tmp_path: Path) -> None:
         classes=["a", "b", "c", "d"], train=data, select=None, device=torch.device("cpu"),
     )  # fmt: skip
     Trainer(inputs).fit()
-    with open(tmp_path / "history.csv", newline="") as handle:
-        (row,) = csv.DictReader(handle)
+    (row,) = history(tmp_path)
     model: Any = build_model(inputs)
     X, valid = model.intermediate(data.batch(range(20)))
     there = {name: ~missing for name, missing in zip(X, draw(20, 0.6, 3, 1), strict=True)}
@@ -185,4 +184,4 @@ def test_an_epoch_minimises_what_is_written_by_hand(tmp_path: Path) -> None:
     own = [own_cross_entropy(model, X[name], valid, there[name], data.targets) for name in X]
     wanted = {"train_ce": ce, "train_con": con, "train_loss": ce + con + 0.7 * sum(own)}
     for column, value in wanted.items():
-        assert float(row[column]) == pytest.approx(value.item(), rel=1e-5)
+        assert row[column] == pytest.approx(value.item(), rel=1e-5)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +22,7 @@ from cfia.networks import ModelConfig
 from cfia.training.loss import Loss, objective
 from cfia.upstream import registry as upstreams
 from tests.support import networks
-from tests.support.experiment import CLASSES, make, plan
+from tests.support.experiment import CLASSES, history, make, plan
 from tests.support.killed import killed_at_checkpoint
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -245,8 +244,7 @@ def test_the_best_epoch_is_by_what_the_configuration_says(
     options = f"lr=3e-2 epochs=6 patience=2 best_by={by} batch_size=8"
     training = plan(experiment, tmp_path / by, options, config=SYSTEMS_DIR / "linear.yaml")
     train.main([str(tmp_path / by), "--fold", "1", "--seed", "1"])
-    with open(training / "history.csv", newline="") as handle:
-        rows = [{k: float(v) for k, v in row.items()} for row in csv.DictReader(handle)]
+    rows = history(training)
     keys = [(row[column] if by == "loss" else -row[column], row["valid_loss"]) for row in rows]
     (selected,) = (i for i, row in enumerate(rows) if row["selected"])
     assert selected == keys.index(min(keys))
