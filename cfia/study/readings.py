@@ -59,11 +59,6 @@ class Sweep:
         return not min(seeds) <= value <= max(seeds)
 
 
-def is_readings(results: Sequence[Result]) -> bool:
-    """Whether the rows of a table move choices."""
-    return any(result.row.moved for result in results)
-
-
 def sweeps(results: Sequence[Result]) -> list[Sweep]:
     """Group the rows by their headings, the first of each group the base."""
     groups: dict[str, list[Result]] = {}

@@ -25,6 +25,9 @@ ROW_OPTIONS = ("cv", "validation", "selection", "refit", "text_source")
 DEFAULTS = (*ROW_OPTIONS, "input", "audio", "text", "set", "seeds", "against", "tested")
 PLACE = ("under", "block", "name")
 STUDY = ("tag", "note", "encoders", "train_args", "tables", *DEFAULTS)
+# How a table is laid out; cfia/study/write.py has a function for each.
+PAPER, READINGS, TEXTS = "paper", "readings", "texts"
+LAYOUTS = (PAPER, READINGS, TEXTS)
 
 
 class _Keys(TypedDict, total=False):
@@ -35,6 +38,7 @@ class _Keys(TypedDict, total=False):
     encoders: dict[str, str]
     train_args: dict[str, Any]
     tables: dict[str | int, Any]
+    layout: str
     rows: list[Any] | None
     cv: str
     validation: str
@@ -72,6 +76,7 @@ class Row:
         against: the configuration that its difference is taken to; "": none.
         tested: the text that its networks are tested with, GOLD, ASR, or gold text with so many
             percent of word errors; None: with text as they were trained with.
+        layout: of its table, one of LAYOUTS.
     """
 
     table: str
@@ -87,6 +92,7 @@ class Row:
     name: str
     against: str
     tested: str | int | None = None
+    layout: str = PAPER
 
 
 @dataclass(frozen=True)
@@ -168,8 +174,11 @@ def _check_keys(where: str, values: Any, legal: tuple[str, ...]) -> None:
 
 
 def _rows(where: str, table: str, defaults: Mapping[str, Any], value: Any) -> Iterator[Row]:
-    _check_keys(where, value, (*DEFAULTS, "rows"))
+    _check_keys(where, value, (*DEFAULTS, "layout", "rows"))
     table_keys = _fitted(where, _Keys, value)
+    layout = table_keys.get("layout", PAPER)
+    if layout not in LAYOUTS:
+        raise UserError(f"{where}: layout is {layout!r}; one of {', '.join(LAYOUTS)}")
     of_table = {key: value[key] for key in DEFAULTS if key in value}
     for item in table_keys.get("rows") or ():
         _check_keys(where, item, (*DEFAULTS, *PLACE, "systems", "moves"))
@@ -186,7 +195,7 @@ def _rows(where: str, table: str, defaults: Mapping[str, Any], value: Any) -> It
         for system in merged["systems"]:
             for moved in changes:
                 row = _row(where, table, str(system), merged, moved)
-                yield from (dataclasses.replace(row, tested=text) for text in tested)
+                yield from (dataclasses.replace(row, tested=t, layout=layout) for t in tested)
 
 
 def _row(

@@ -60,11 +60,6 @@ class Block:
         return float(np.polyfit(rates, values, 1)[0]) if len(set(rates)) > 1 else None
 
 
-def is_text_table(results: Sequence[Result]) -> bool:
-    """Whether the rows of a table are tested with text of their own."""
-    return any(result.row.tested is not None for result in results)
-
-
 def has_errors(results: Sequence[Result]) -> bool:
     """Whether some rows are tested with gold text that has errors, of which there is a curve."""
     return any(isinstance(result.row.tested, int) for result in results)

@@ -24,11 +24,12 @@ from cfia.scoring.trained import TrainedExperiment
 from cfia.study.curve import plot_curve
 from cfia.study.paper_tables import UNPUBLISHED, Corpus, paper_table
 from cfia.study.published import Published, read_published
-from cfia.study.readings import is_readings, readings_table, sweeps
+from cfia.study.readings import readings_table, sweeps
 from cfia.study.request import Request
+from cfia.study.study_file import PAPER, READINGS, TEXTS
 from cfia.study.study_plan import StudyPlan
 from cfia.study.study_rows import Result, finished, results
-from cfia.study.text_rows import error_curves, has_errors, is_text_table
+from cfia.study.text_rows import error_curves, has_errors
 from cfia.study.text_table import name_texts, text_table
 
 log = logging.getLogger(__name__)
@@ -80,23 +81,39 @@ def write_tables(plan: StudyPlan) -> str:
 
 
 def _tables(plan: StudyPlan, directory: Path, corpus: Corpus) -> Iterator[StudyTable]:
-    all_published = read_published(CONF / "published.yaml")
     all_results = results(plan)
     for name in dict.fromkeys(row.table for row in plan.study.rows):
         rows = [result for result in all_results if result.row.table == name]
-        if is_readings(rows):
-            table = readings_table(plan, rows, corpus)
-            figure = _curve(directory / name, table, rows)
-        elif is_text_table(rows):
-            table = text_table(plan, rows, corpus)
-            errors = has_errors(rows)
-            figure = (_error_curve(plan, directory / name, table, rows) if errors
-                      else _text_dots(plan, directory / name, table, rows))  # fmt: skip
-        else:
-            published = all_published.get(name, UNPUBLISHED)
-            table = paper_table(plan, name, rows, published, corpus)
-            figure = _dots(directory / name, table, rows, published)
+        layout = next(row.layout for row in plan.study.rows if row.table == name)
+        table, figure = _LAYOUTS[layout](plan, directory / name, rows, corpus)
         yield StudyTable(name, table, rows, figure)
+
+
+def _paper(
+    plan: StudyPlan, path: Path, rows: Sequence[Result], corpus: Corpus
+) -> tuple[Table, FigureFiles]:
+    published = read_published(CONF / "published.yaml").get(path.name, UNPUBLISHED)
+    table = paper_table(plan, path.name, rows, published, corpus)
+    return table, _dots(path, table, rows, published)
+
+
+def _readings(
+    plan: StudyPlan, path: Path, rows: Sequence[Result], corpus: Corpus
+) -> tuple[Table, FigureFiles]:
+    table = readings_table(plan, rows, corpus)
+    return table, _curve(path, table, rows)
+
+
+def _texts(
+    plan: StudyPlan, path: Path, rows: Sequence[Result], corpus: Corpus
+) -> tuple[Table, FigureFiles]:
+    table = text_table(plan, rows, corpus)
+    draw = _error_curve if has_errors(rows) else _text_dots
+    return table, draw(plan, path, table, rows)
+
+
+# Each fills a table from its rows, and draws its figure at a path without ending.
+_LAYOUTS = {PAPER: _paper, READINGS: _readings, TEXTS: _texts}
 
 
 def _curve(path: Path, table: Table, rows: Sequence[Result]) -> FigureFiles:

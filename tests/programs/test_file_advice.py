@@ -178,6 +178,7 @@ def test_models_yaml(tmp_path: Path, content: str, advice: str, mended: str) -> 
         ("input: audio", "input: sound", "input is 'sound'; one of .*audio"),
         ("systems: [cfia_net]", "systems: []", "a row names no `systems`"),
         ("systems: [cfia_net]", "seeds: [-1], systems: [cfia_net]", r"a list such as \[1, 2\]"),
+        ("  table1:\n", "  table1:\n    layout: wide\n", "layout is 'wide'; one of paper"),
         ("  table1:\n", "  table1: 7\n  x:\n", "see conf/study/paper.yaml"),
     ],
 )

@@ -23,6 +23,7 @@ train_args: {epochs: 1, hidden: 4, channels: 2, features: 2, batch_size: 32}
 cv: session
 tables:
   table:
+    layout: texts
     rows:
       - {systems: [cfia_net], text_source: gold, tested: [gold, asr, 0, 10]}
       - {systems: [cfia_net], text_source: asr, tested: [asr]}

@@ -25,6 +25,7 @@ from tests.support.studies import Recipe
 STUDY = """\
 tables:
   readings:
+    layout: readings
     cv: session
     rows:
       - {block: Audio and text, systems: [cfia_net], seeds: [1, 2, 3]}
