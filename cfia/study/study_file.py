@@ -24,10 +24,14 @@ INPUTS = {"audio_text": ("audio", "text"), "audio": ("audio",), "text": ("text",
 ROW_OPTIONS = ("cv", "validation", "selection", "refit", "text_source")
 DEFAULTS = (*ROW_OPTIONS, "input", "audio", "text", "set", "seeds", "against", "tested")
 PLACE = ("under", "block", "name")
+OF_ROWS = (*DEFAULTS, *PLACE, "systems", "folds", "reported")
 STUDY = ("tag", "note", "encoders", "train_args", "tables", *DEFAULTS)
 # How a table is laid out; cfia/study/write.py has a function for each.
-PAPER, READINGS, TEXTS = "paper", "readings", "texts"
-LAYOUTS = (PAPER, READINGS, TEXTS)
+PAPER, READINGS, TEXTS, PROTOCOL = "paper", "readings", "texts", "protocol"
+LAYOUTS = (PAPER, READINGS, TEXTS, PROTOCOL)
+# What a row of a protocol table reports in place of its networks' mean score.
+OWN_EPOCHS, BEST_SEED, ENSEMBLE = "own_epochs", "best_seed", "ensemble"
+REPORTED = (OWN_EPOCHS, BEST_SEED, ENSEMBLE)
 
 
 class _Keys(TypedDict, total=False):
@@ -39,6 +43,7 @@ class _Keys(TypedDict, total=False):
     train_args: dict[str, Any]
     tables: dict[str | int, Any]
     layout: str
+    blocks: list[Any]
     rows: list[Any] | None
     cv: str
     validation: str
@@ -56,6 +61,8 @@ class _Keys(TypedDict, total=False):
     block: str
     name: str
     systems: list[str]
+    folds: list[int]
+    reported: str
     moves: dict[str, list[Any]] | None
 
 
@@ -77,6 +84,8 @@ class Row:
         tested: the text that its networks are tested with, GOLD, ASR, or gold text with so many
             percent of word errors; None: with text as they were trained with.
         layout: of its table, one of LAYOUTS.
+        folds: the numbers of the folds that are trained; none: all of them.
+        reported: of REPORTED, what is read out of an experiment; "": its scores.
     """
 
     table: str
@@ -93,6 +102,8 @@ class Row:
     against: str
     tested: str | int | None = None
     layout: str = PAPER
+    folds: tuple[int, ...] = ()
+    reported: str = ""
 
 
 @dataclass(frozen=True)
@@ -174,28 +185,40 @@ def _check_keys(where: str, values: Any, legal: tuple[str, ...]) -> None:
 
 
 def _rows(where: str, table: str, defaults: Mapping[str, Any], value: Any) -> Iterator[Row]:
-    _check_keys(where, value, (*DEFAULTS, "layout", "rows"))
+    _check_keys(where, value, (*DEFAULTS, "layout", "blocks", "rows"))
     table_keys = _fitted(where, _Keys, value)
     layout = table_keys.get("layout", PAPER)
     if layout not in LAYOUTS:
         raise UserError(f"{where}: layout is {layout!r}; one of {', '.join(LAYOUTS)}")
-    of_table = {key: value[key] for key in DEFAULTS if key in value}
-    for item in table_keys.get("rows") or ():
-        _check_keys(where, item, (*DEFAULTS, *PLACE, "systems", "moves"))
-        _fitted(where, _Keys, item)
-        merged = {"input": "audio_text", **defaults, **of_table, **item}
-        if not merged.get("systems"):
-            raise UserError(f"{where}: a row names no `systems`")
-        if merged["input"] not in INPUTS:
-            raise UserError(f"{where}: input is {merged['input']!r}; one of {', '.join(INPUTS)}")
-        moves = merged.get("moves")
-        # One key and one value in each row; without `moves` one row, which moves nothing.
-        changes = [{}] if moves is None else [{k: v} for k, vs in moves.items() for v in vs]
-        tested = _tested(where, merged)
-        for system in merged["systems"]:
-            for moved in changes:
-                row = _row(where, table, str(system), merged, moved)
-                yield from (dataclasses.replace(row, tested=t, layout=layout) for t in tested)
+    of_table = {"input": "audio_text", **defaults}
+    of_table |= {key: value[key] for key in DEFAULTS if key in value}
+    blocks, items = table_keys.get("blocks", [{}]), table_keys.get("rows") or ()
+    for keys, legal in ((blocks, OF_ROWS), (items, (*OF_ROWS, "moves"))):
+        for some in keys:
+            _check_keys(where, some, legal)
+            _fitted(where, _Keys, some)
+    for block in blocks:
+        for item in items:
+            yield from _of_item(where, table, layout, {**of_table, **item, **block})
+
+
+def _of_item(where: str, table: str, layout: str, merged: Mapping[str, Any]) -> Iterator[Row]:
+    """Make the rows that stand in a file as one: for each system, move and text."""
+    if not merged.get("systems"):
+        raise UserError(f"{where}: a row names no `systems`")
+    for key, legal in (("input", INPUTS), ("reported", REPORTED)):
+        if key in merged and merged[key] not in legal:
+            raise UserError(f"{where}: {key} is {merged[key]!r}; one of {', '.join(legal)}")
+    if "reported" in merged and layout != PROTOCOL:
+        raise UserError(f"{where}: reported is for a table of the layout {PROTOCOL}")
+    moves = merged.get("moves")
+    # One key and one value in each row; without `moves` one row, which moves nothing.
+    changes = [{}] if moves is None else [{k: v} for k, vs in moves.items() for v in vs]
+    tested = _tested(where, merged)
+    for system in merged["systems"]:
+        for moved in changes:
+            row = _row(where, table, str(system), merged, moved)
+            yield from (dataclasses.replace(row, tested=t, layout=layout) for t in tested)
 
 
 def _row(
@@ -214,6 +237,8 @@ def _row(
         set={key: value for key, value in changed.items() if key not in ROW_OPTIONS},
         moved=changed,
         seeds=_seeds(where, values.get("seeds", [])),
+        folds=_folds(where, values.get("folds", [])),
+        reported=values.get("reported", ""),
         **{key: values.get(key, "") for key in (*PLACE, "against")},
     )
 
@@ -247,3 +272,11 @@ def _seeds(where: str, values: Any) -> tuple[int, ...]:
             f"{LARGEST_SEED}"
         )
     return tuple(values)
+
+
+def _folds(where: str, values: Any) -> tuple[int, ...]:
+    if any(type(value) is not int or value < 1 for value in values):
+        raise UserError(
+            f"{where}: folds is {values!r}; expected a list of numbers from 1 on, such as [1]"
+        )
+    return tuple(sorted(set(values)))
