@@ -17,7 +17,7 @@ from cfia import directories, lock, marker
 from cfia.config import Config, build
 from cfia.errors import UserError
 from cfia.files import digest, read_yaml, write_yaml
-from cfia.naming import EVERY_FOLD, ONLY_SEED, fold_and_seed, training_name
+from cfia.naming import EVERY_FOLD, ONLY_FOLDS, ONLY_SEED, fold_and_seed, training_name
 from cfia.options import NEUTRAL
 from cfia.shapes import ShapeError, fit
 
@@ -69,6 +69,7 @@ class _Protocol(TypedDict):
     text_source: NotRequired[str]
     asr_model: NotRequired[str]
     tested_text: NotRequired[str]
+    only_folds: NotRequired[str]
 
 
 class _Run(TypedDict):
@@ -104,8 +105,9 @@ class Experiment:
         directory: exp/<system>/<scheme>; not in the file.
         protocol: options of run.sh that say how it is trained and tested: cv, selection, ...; and
             `speakers_shared`, true, where speakers of a fold's test stand in its training, and
-            `asr_model`, the name of the recogniser whose transcripts it reads; and `tested_text`
-            the name of those that it is tested with, where they are others.
+            `asr_model`, the name of the recogniser whose transcripts it reads; `tested_text` the
+            name of those that it is tested with, where they are others; and `only_folds` the
+            numbers of the folds that are trained, where not all are.
         run: options that say how it is computed, such as num_threads.
         classes: in the order of the network's outputs.
         parts: by their names, PARTS.
@@ -174,6 +176,12 @@ class Experiment:
         return bool(self.protocol.get("refit"))
 
     @property
+    def fold_numbers(self) -> list[int]:
+        """The folds that are trained and tested: all of its lists, or those that it names."""
+        alone = str(self.protocol.get(ONLY_FOLDS, ""))
+        return [int(word) for word in alone.split()] or [*range(1, self.folds.number + 1)]
+
+    @property
     def speakers_shared(self) -> bool:
         """Whether speakers of a fold's test stand in its training."""
         return bool(self.protocol.get("speakers_shared"))
@@ -197,7 +205,12 @@ class Experiment:
     @property
     def words(self) -> list[str]:
         """What must be said with every score of it."""
-        return [*self.scheme_words, *(["imported"] if self.imported else [])]
+        alone = f"fold {self.protocol.get(ONLY_FOLDS)} of {self.folds.number} alone"
+        return [
+            *self.scheme_words,
+            *([alone] if ONLY_FOLDS in self.protocol else []),
+            *(["imported"] if self.imported else []),
+        ]
 
     def dumps(self, part: str = "train") -> dict[str, Path]:
         """Give the dump directories of a part, by modality."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from cfia import options
 from cfia.config import load
 from cfia.experiment import PARTS, Experiment, Part
-from cfia.naming import ASR, recogniser_name
+from cfia.naming import ASR, ONLY_FOLDS, recogniser_name
 from cfia.training.inputs import (
     check_encoder,
     classes,
@@ -91,6 +91,11 @@ class PlannedExperiment:
         """Name of the scheme."""
         return self.directory.name
 
+    @property
+    def only_folds(self) -> str:
+        """The numbers of the folds that are trained, `1 2`; "" for all of them."""
+        return self.options.get(ONLY_FOLDS, "")
+
     def run_options(self) -> dict[str, int | str]:
         """Give the options that say how it is computed, as experiment.yaml has them."""
         run = options.recorded(options.RUN, self.options)
@@ -115,6 +120,7 @@ class PlannedExperiment:
                 **options.recorded(options.PROTOCOL, self.options),
                 **_recogniser(self.options),
                 **({"tested_text": self.tested_text} if self.tested_text else {}),
+                **({ONLY_FOLDS: self.only_folds} if self.only_folds else {}),
                 **speakers_shared(self.options["cv"], self.data, self.folds),
             },
             run=self.run_options(),

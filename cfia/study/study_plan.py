@@ -22,6 +22,7 @@ from cfia.kaldi.data_dir import DataDir
 from cfia.naming import (
     ASR,
     MODALITIES,
+    ONLY_FOLDS,
     ONLY_SEED,
     Names,
     checked,
@@ -181,6 +182,8 @@ class StudyPlan:
     def _options(self, row: Row) -> dict[str, str]:
         """Resolve the options of run.sh that would make a row."""
         values = {**self.request.options, **row.protocol}
+        if row.folds:
+            values[ONLY_FOLDS] = " ".join(map(str, row.folds))
         if "text" not in row.modalities:  # nothing is read, whosever it is
             values |= {"text_source": options.GOLD, "asr_model": ""}
         if self._models is None:
@@ -221,7 +224,9 @@ class StudyPlan:
             if any(reasons):
                 return Entry(row, None, next(filter(None, reasons)))
         planned = self._planned(row)
-        reason = self.count_folds(planned)[1]
+        n_folds, reason = self.count_folds(planned)
+        if n_folds and max(row.folds, default=0) > n_folds:
+            reason = f"there is no fold {max(row.folds)}: {planned.folds} has 1 to {n_folds}"
         if self.study.name and "text" in row.modalities:
             reason = self._why_no_text(row, planned) or reason
         return Entry(row, None if reason else planned, reason)
@@ -349,6 +354,7 @@ def describe_plan(plan: StudyPlan, finished: Iterable[Path]) -> list[str]:
     for planned in plan.experiments:
         folds, _ = plan.count_folds(planned)
         count = len(plan.request.folds(planned.folds, folds)) if folds else 0
+        count = len(planned.only_folds.split()) or count if folds else 0
         count *= len(planned.seeds)
         total += 0 if planned.trained_in else count
         trained = sum(path.parent == planned.directory for path in done)

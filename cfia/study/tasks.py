@@ -130,7 +130,8 @@ def _chosen(
 ) -> list[tuple[int, int]]:
     """List the trainings of an experiment that are asked for, as fold and seed."""
     folds = plan.request.folds(recorded.folds.directory, recorded.folds.number)
-    return [(fold, seed) for seed in planned.seeds for fold in folds]
+    own = set(recorded.fold_numbers)
+    return [(fold, seed) for seed in planned.seeds for fold in folds if fold in own]
 
 
 def trained(plan: StudyPlan) -> list[Training]:

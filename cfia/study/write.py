@@ -26,7 +26,7 @@ from cfia.study.paper_tables import UNPUBLISHED, Corpus, paper_table
 from cfia.study.published import Published, read_published
 from cfia.study.readings import readings_table, sweeps
 from cfia.study.request import Request
-from cfia.study.study_file import PAPER, PEERS, READINGS, TEXTS
+from cfia.study.study_file import PAPER, PEERS, PROTOCOL, READINGS, TEXTS
 from cfia.study.study_plan import StudyPlan
 from cfia.study.study_rows import Result, finished, results
 from cfia.study.text_rows import error_curves, has_errors
@@ -113,7 +113,7 @@ def _texts(
 
 
 # Each fills a table from its rows, and draws its figure at a path without ending.
-_LAYOUTS = {PAPER: _paper, READINGS: _readings, TEXTS: _texts, PEERS: _paper}
+_LAYOUTS = {PAPER: _paper, READINGS: _readings, TEXTS: _texts, PEERS: _paper, PROTOCOL: _paper}
 
 
 def _curve(path: Path, table: Table, rows: Sequence[Result]) -> FigureFiles:

@@ -127,7 +127,7 @@ class Training:
         """
         if self.fold is not None:
             return self.experiment.config
-        every = range(1, self.experiment.folds.number + 1)
+        every = self.experiment.fold_numbers
         folds = [Training(self.experiment, fold, self.seed) for fold in every]
         for fold in folds:
             if not is_trained(fold):
