@@ -9,11 +9,11 @@ from __future__ import annotations
 import importlib.util
 import re
 import shlex
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from cfia import config, marker, options
+from cfia import marker, options
 from cfia.checks import unreadable
 from cfia.errors import UserError
 from cfia.installation import CONF
@@ -28,7 +28,9 @@ from cfia.naming import (
     names,
     split_system,
 )
+from cfia.study.configurations import read_config
 from cfia.study.models import named
+from cfia.study.option_checks import check
 from cfia.upstream import imported, registry
 from cfia.upstream.choice import ALL
 
@@ -240,7 +242,7 @@ def read_request(values: Mapping[str, str], recipe: Path, caller: Path) -> Reque
     taken["corpora"] = _corpora(taken["corpora"], caller, recipe)
     request = Request(taken, recipe, caller)
     dumps = [corpus / DUMPS for corpus in request.corpora]
-    options.check(taken, legal_values(request.dumpdir, *dumps))
+    check(taken, legal_values(request.dumpdir, *dumps))
     _check_corpus(request)
     _check_recipe(request)
     for modality in MODALITIES:
@@ -262,32 +264,6 @@ def _check_configurations(request: Request) -> None:
         for system in systems:
             files = request.config_files(system.config)
             read_config(files, request.overrides(), request.options, system.modalities)
-
-
-def read_config(
-    files: Iterable[Path],
-    overrides: Iterable[str],
-    values: Mapping[str, str],
-    modalities: Collection[str],
-) -> config.Config:
-    """Read a configuration, and check that it goes with what it is trained on, and how.
-
-    Raises:
-        UserError: as `cfia.config.load` and `cfia.config.check_modalities`; or its schedule needs a
-            validation part, and there is none.
-    """
-    loaded = config.load(files, overrides)
-    config.check_modalities(loaded, modalities)
-    without = "with --validation none there are none"
-    if values.get("refit") == "true":
-        without = "the second training of --refit true has none"
-    elif values["validation"] != "none" or values["selection"] == "test":
-        without = ""
-    if loaded.train.schedule == "plateau" and without:
-        raise UserError(
-            f"`schedule: plateau` needs validation scores, and {without}; choose another schedule"
-        )
-    return loaded
 
 
 def _check_text(request: Request) -> None:

@@ -32,9 +32,11 @@ from cfia.naming import (
     trained_corpus,
     with_errors,
 )
+from cfia.study.configurations import read_config
 from cfia.study.models import Models, read_models
+from cfia.study.option_checks import check_protocol
 from cfia.study.planned import PlannedDump, PlannedExperiment, PlannedPart
-from cfia.study.request import Request, read_config
+from cfia.study.request import Request
 from cfia.study.study_file import ROW_OPTIONS, Row, Study, plain_study, read_study
 from cfia.training.folds import MissingClassError, make_folds
 from cfia.training.schemes import ImpossibleError
@@ -196,7 +198,7 @@ class StudyPlan:
         values["tag"] = "_".join(filter(None, [setting_tag(row.set), tested_tag, self.tag]))
         if values["tag"]:
             checked(values["tag"], f"a row of {row.table} in the study {self.study.name}")
-        options.check_protocol(values)
+        check_protocol(values)
         return values
 
     def _tested_with(self, row: Row, values: Mapping[str, str]) -> Names | None:
@@ -209,7 +211,7 @@ class StudyPlan:
             return None
         model, gold = self.request.options["asr_model"], row.tested == options.GOLD
         values = {**values, "text_source": options.GOLD if gold else ASR, "asr_model": model}
-        options.check_protocol(values)
+        check_protocol(values)
         if isinstance(row.tested, int):
             values["asr_model"] = with_errors(model, row.tested)
         return names(values)
