@@ -12,7 +12,6 @@ import numpy as np
 
 from cfia import marker
 from cfia.bin import posteriors, train
-from cfia.experiment import record
 from cfia.files import digest, write_yaml
 from cfia.frontend import Frontend
 from cfia.kaldi.data_dir import DataDir
@@ -21,6 +20,7 @@ from cfia.naming import fold_and_seed, folds_scheme
 from cfia.options import EVERY
 from cfia.study.planned import PlannedDump, PlannedExperiment
 from cfia.training.folds import make_scheme
+from cfia.training.record import record
 
 SYSTEMS = Path(__file__).resolve().parents[2] / "conf" / "systems"
 CLASSES = ("ang", "hap", "neu", "sad")
