@@ -47,6 +47,7 @@ PROTOCOL, RUN = "protocol", "run"  # sections of experiment.yaml
 PACK_ALL, PACK_FOLDS = "all", "folds"  # of --pack
 GOLD = "gold"  # of --text_source, beside ASR
 
+MOST_TUNED = 1000  # settings that --tune tries
 LARGEST_SEED = 2**32 - 1  # of NumPy's generators
 
 
@@ -187,6 +188,8 @@ OPTIONS: dict[str, tuple[Option, ...]] = {
            ("valid", "last", "test"), recorded=PROTOCOL),
         _o("refit", "false", "train again, on training and validation part, for that many epochs",
            BOOLEAN, recorded=PROTOCOL, default_unsaid=True),
+        _o("tune", "0", "in each fold, the best on validation of the first N of conf/tune.yaml",
+           check=number(0, MOST_TUNED), recorded=PROTOCOL, default_unsaid=True),
         _o("tag", "", "suffix of the systems' names, to keep variants apart", check=name_part),
     ),
     "Studies, which say themselves what is trained under which --cv and --validation": (

@@ -105,6 +105,11 @@ def _check_selection(values: Mapping[str, str]) -> None:
             f"--refit true goes with --selection valid alone, not {values['selection']}: the epoch "
             "is selected on the validation part, which then trains too"
         )
+    if values["tune"] != "0" and values["selection"] != DEFAULT_SELECTION:
+        raise UserError(
+            f"--tune {values['tune']} goes with --selection valid alone, not "
+            f"{values['selection']}: the settings are chosen on the validation part"
+        )
 
 
 def _check_text_source(values: Mapping[str, str]) -> None:

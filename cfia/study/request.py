@@ -230,6 +230,7 @@ def read_request(values: Mapping[str, str], recipe: Path, caller: Path) -> Reque
         raise UserError(f"this recipe lies in {f'{recipe}'!r}; {wrong}")
     taken = {option.name: values.get(option.name, option.default) for option in options.EVERY}
     taken |= {name: values.get(name) or default for name, default in SET_BY_RECIPES.items()}
+    taken["tune"] = taken["tune"].lstrip("0") or "0"  # it is part of directories' names
     for name in PATHS:
         taken[name] = _from_caller(taken[name], caller)
     if taken["train_config"].endswith((".yaml", ".yml")):
