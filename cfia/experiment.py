@@ -113,6 +113,8 @@ class Experiment:
         trained_with: the resolved configuration, `config` in the file; None where the posteriors
             are from elsewhere (cfia/scoring/import_posteriors.py).
         trained_in: the experiment whose networks it tests with other text; None: it trains its own.
+        trials: the settings of its configuration of which each fold takes the best on validation
+            (--tune); none: the configuration as it is.
     """
 
     directory: Path
@@ -126,6 +128,7 @@ class Experiment:
     parts: Mapping[str, Part]
     trained_with: Config | None
     trained_in: Path | None = None
+    trials: tuple[Mapping[str, Any], ...] = ()
 
     @property
     def imported(self) -> bool:
@@ -173,6 +176,19 @@ class Experiment:
     def refit(self) -> bool:
         """Whether a fold's network is trained again, on training and validation part."""
         return bool(self.protocol.get("refit"))
+
+    @property
+    def best_of(self) -> int:
+        """Of how many settings each fold takes the best, as --tune says; 0: none are tried."""
+        return int(self.protocol["tune"]) if self.trials else 0
+
+    def tried(self) -> list[Config]:
+        """Give the configurations of `trials`.
+
+        Raises:
+            UserError: one is not legal.
+        """
+        return [self.config.changed(settings, f"{self.directory}") for settings in self.trials]
 
     @property
     def speakers_shared(self) -> bool:
@@ -235,6 +251,8 @@ class Experiment:
     def inputs(self) -> dict[str, str]:
         """Give the digest of each file and directory that the trainings read."""
         inputs = {"fold lists": self.folds.digest, "classes": digest(self.classes)}
+        if self.trials:
+            inputs["conf/tune.yaml"] = digest(self.trials)
         for name, part in self.parts.items():
             prefix = "" if part == self.parts["train"] else f"{name} "
             inputs |= {f"{prefix}{table}": value for table, value in part.tables.items()}
@@ -262,8 +280,9 @@ class Experiment:
         """Write experiment.yaml into the experiment's directory, its own digest at the end."""
         values = _plain(dataclasses.asdict(self))
         del values["directory"], values["trained_with"]
-        if self.trained_in is None:  # as of all experiments before there were others
-            del values["trained_in"]
+        for later in ("trained_in", "trials"):  # which earlier experiments had not
+            if not values[later]:
+                del values[later]
         values["config"] = _plain(self.trained_with.flat()) if self.trained_with else None
         self.directory.mkdir(parents=True, exist_ok=True)
         write_yaml(self.directory / NAME, {**values, _SHA256: digest(values)})

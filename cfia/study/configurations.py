@@ -7,6 +7,7 @@ from pathlib import Path
 
 from cfia import config
 from cfia.errors import UserError
+from cfia.study.tune_file import trials
 
 
 def read_config(
@@ -14,14 +15,30 @@ def read_config(
     overrides: Iterable[str],
     values: Mapping[str, str],
     modalities: Collection[str],
+    tune_file: Path | None = None,
 ) -> config.Config:
     """Read a configuration, and check that it goes with what it is trained on, and how.
 
+    Args:
+        tune_file: says what --tune tries, which is checked too.
+
     Raises:
-        UserError: as `cfia.config.load` and `cfia.config.check_modalities`; or its schedule needs a
-            validation part, and there is none.
+        UserError: as `cfia.config.load`, `cfia.config.check_modalities` and `trials`; or a schedule
+            needs a validation part, and there is none.
     """
     loaded = config.load(files, overrides)
+    _check(loaded, values, modalities)
+    tried = trials(tune_file, int(values["tune"]), loaded) if tune_file else ()
+    for settings in tried:
+        source = f"{tune_file}, with {config.in_words(settings)}"
+        try:
+            _check(loaded.changed(settings, source), values, modalities)
+        except UserError as error:
+            raise UserError(f"{source}: {error}") from None
+    return loaded
+
+
+def _check(loaded: config.Config, values: Mapping[str, str], modalities: Collection[str]) -> None:
     config.check_modalities(loaded, modalities)
     without = "with --validation none there are none"
     if values.get("refit") == "true":
@@ -32,4 +49,3 @@ def read_config(
         raise UserError(
             f"`schedule: plateau` needs validation scores, and {without}; choose another schedule"
         )
-    return loaded

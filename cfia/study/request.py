@@ -34,6 +34,7 @@ from cfia.study.option_checks import check
 from cfia.upstream import imported, registry
 from cfia.upstream.choice import ALL
 
+TUNE = "tune.yaml"
 DUMPS = "dump"  # of the recipes of --corpora, as ser.sh has it
 PATHS = (
     "corpus_dir",
@@ -106,6 +107,12 @@ class Request:
         places = [self.recipe / "conf", CONF]
         paths = [place / "study" / f"{self.options['study']}.yaml" for place in places]
         return next((path for path in paths if path.is_file()), None)
+
+    @property
+    def tune_file(self) -> Path:
+        """The file that says what --tune tries, of the recipe or shared."""
+        own = self.recipe / "conf" / TUNE
+        return own if own.exists() else CONF / TUNE
 
     def seeds(self) -> tuple[int, ...]:
         """List the seeds that the user gave, or the default ones."""
@@ -264,7 +271,9 @@ def _check_configurations(request: Request) -> None:
     if request.study is None and importlib.util.find_spec("yaml") is not None:
         for system in systems:
             files = request.config_files(system.config)
-            read_config(files, request.overrides(), request.options, system.modalities)
+            read_config(
+                files, request.overrides(), request.options, system.modalities, request.tune_file
+            )
 
 
 def _check_text(request: Request) -> None:
