@@ -24,7 +24,7 @@ MOST_ERRORS = 100  # percent of the words of a text
 INPUTS = {"audio_text": ("audio", "text"), "audio": ("audio",), "text": ("text",)}
 INPUTS_BY_MODALITIES = {modalities: name for name, modalities in INPUTS.items()}
 # The options of run.sh that a row may set.
-ROW_OPTIONS = ("cv", "validation", "selection", "refit", "text_source")
+ROW_OPTIONS = ("cv", "validation", "selection", "refit", "tune", "text_source")
 DEFAULTS = (*ROW_OPTIONS, "input", "audio", "text", "set", "seeds", "against", "tested")
 PLACE = ("under", "block", "name")
 OF_ROWS = (*DEFAULTS, *PLACE, "systems", "published", "folds", "reported")
@@ -58,6 +58,7 @@ class _Keys(TypedDict, total=False):
     validation: str
     selection: str
     refit: bool
+    tune: int
     input: str
     audio: str
     text: str
@@ -314,8 +315,8 @@ def _row(
 
 
 def _in_words(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Give options that are true or false as run.sh has them, in words."""
-    of_run = {k for k, v in values.items() if k in ROW_OPTIONS and isinstance(v, bool)}
+    """Give options that are true or false, or a number, as run.sh has them, in words."""
+    of_run = {k for k, v in values.items() if k in ROW_OPTIONS and isinstance(v, int)}
     return {k: str(v).lower() if k in of_run else v for k, v in values.items()}
 
 
