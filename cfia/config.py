@@ -94,6 +94,19 @@ class Config:
         values = self.flat().items()
         return {k: v for k, v in values if k not in LATER or v != getattr(TrainConfig, k)}
 
+    def changed(self, settings: Mapping[str, Any], source: str) -> Config:
+        """Give it with other values of some keys.
+
+        Raises:
+            UserError: as `build`.
+        """
+        return build({**self.flat(), **settings}, source)
+
+
+def in_words(settings: Mapping[str, Any]) -> str:
+    """Name keys and their values: `lr 0.0003, dropout 0.3`."""
+    return ", ".join(f"{key} {value}" for key, value in settings.items())
+
 
 def build(values: Mapping[str, Any], source: str = "the configuration") -> Config:
     """Check `values` (flat) against the dataclasses and fill in the defaults.
@@ -125,13 +138,30 @@ def check(values: Mapping[str, Any], source: str) -> dict[str, Any]:
     Raises:
         UserError: as `build`.
     """
-    return _check(values, _hints(ModelConfig, *OWN.values(), TrainConfig), source)
+    return _check(values, _every_hint(), source)
+
+
+def check_keys(keys: Iterable[str], source: str) -> None:
+    """Check that each is a key of some network, or of training.
+
+    Raises:
+        UserError: one is not.
+    """
+    _check_keys(keys, _every_hint(), source)
+
+
+def _every_hint() -> dict[str, Any]:
+    return _hints(ModelConfig, *OWN.values(), TrainConfig)
+
+
+def _check_keys(keys: Iterable[str], hints: Mapping[str, Any], source: str) -> None:
+    for key in keys:
+        if key not in hints:
+            raise UserError(f"{source}: {_unknown(key, hints)}")
 
 
 def _check(values: Mapping[str, Any], hints: Mapping[str, Any], source: str) -> dict[str, Any]:
-    for key in values:
-        if key not in hints:
-            raise UserError(f"{source}: {_unknown(key, hints)}")
+    _check_keys(values, hints, source)
     return {key: checked(key, value, hints[key], source, NETWORKS) for key, value in values.items()}
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NotRequired, TypedDict
@@ -17,7 +17,7 @@ from cfia import directories, lock, marker
 from cfia.config import Config, build
 from cfia.errors import UserError
 from cfia.files import digest, read_yaml, write_yaml
-from cfia.naming import EVERY_FOLD, ONLY_SEED, fold_and_seed, training_name
+from cfia.naming import EVERY_FOLD, ONLY_FOLDS, ONLY_SEED, fold_and_seed, training_name
 from cfia.options import NEUTRAL
 from cfia.shapes import ShapeError, fit
 
@@ -65,10 +65,12 @@ class _Protocol(TypedDict):
     validation: str
     selection: str
     refit: NotRequired[bool]
+    tune: NotRequired[str]
     speakers_shared: NotRequired[bool]
     text_source: NotRequired[str]
     asr_model: NotRequired[str]
     tested_text: NotRequired[str]
+    only_folds: NotRequired[str]
 
 
 class _Run(TypedDict):
@@ -104,14 +106,17 @@ class Experiment:
         directory: exp/<system>/<scheme>; not in the file.
         protocol: options of run.sh that say how it is trained and tested: cv, selection, ...; and
             `speakers_shared`, true, where speakers of a fold's test stand in its training, and
-            `asr_model`, the name of the recogniser whose transcripts it reads; and `tested_text`
-            the name of those that it is tested with, where they are others.
+            `asr_model`, the name of the recogniser whose transcripts it reads; `tested_text` the
+            name of those that it is tested with, where they are others; and `only_folds` the
+            numbers of the folds that are trained, where not all are.
         run: options that say how it is computed, such as num_threads.
         classes: in the order of the network's outputs.
         parts: by their names, PARTS.
         trained_with: the resolved configuration, `config` in the file; None where the posteriors
             are from elsewhere (cfia/scoring/import_posteriors.py).
         trained_in: the experiment whose networks it tests with other text; None: it trains its own.
+        trials: the settings of its configuration of which each fold takes the best on validation
+            (--tune); none: the configuration as it is.
     """
 
     directory: Path
@@ -125,6 +130,7 @@ class Experiment:
     parts: Mapping[str, Part]
     trained_with: Config | None
     trained_in: Path | None = None
+    trials: tuple[Mapping[str, Any], ...] = ()
 
     @property
     def imported(self) -> bool:
@@ -174,6 +180,25 @@ class Experiment:
         return bool(self.protocol.get("refit"))
 
     @property
+    def fold_numbers(self) -> list[int]:
+        """The folds that are trained and tested: all of its lists, or those that it names."""
+        alone = str(self.protocol.get(ONLY_FOLDS, ""))
+        return [int(word) for word in alone.split()] or [*range(1, self.folds.number + 1)]
+
+    @property
+    def best_of(self) -> int:
+        """Of how many settings each fold takes the best, as --tune says; 0: none are tried."""
+        return int(self.protocol["tune"]) if self.trials else 0
+
+    def tried(self) -> list[Config]:
+        """Give the configurations of `trials`.
+
+        Raises:
+            UserError: one is not legal.
+        """
+        return [self.config.changed(settings, f"{self.directory}") for settings in self.trials]
+
+    @property
     def speakers_shared(self) -> bool:
         """Whether speakers of a fold's test stand in its training."""
         return bool(self.protocol.get("speakers_shared"))
@@ -197,7 +222,12 @@ class Experiment:
     @property
     def words(self) -> list[str]:
         """What must be said with every score of it."""
-        return [*self.scheme_words, *(["imported"] if self.imported else [])]
+        alone = f"fold {self.protocol.get(ONLY_FOLDS)} of {self.folds.number} alone"
+        return [
+            *self.scheme_words,
+            *([alone] if ONLY_FOLDS in self.protocol else []),
+            *(["imported"] if self.imported else []),
+        ]
 
     def dumps(self, part: str = "train") -> dict[str, Path]:
         """Give the dump directories of a part, by modality."""
@@ -234,6 +264,8 @@ class Experiment:
     def inputs(self) -> dict[str, str]:
         """Give the digest of each file and directory that the trainings read."""
         inputs = {"fold lists": self.folds.digest, "classes": digest(self.classes)}
+        if self.trials:
+            inputs["conf/tune.yaml"] = digest(self.trials)
         for name, part in self.parts.items():
             prefix = "" if part == self.parts["train"] else f"{name} "
             inputs |= {f"{prefix}{table}": value for table, value in part.tables.items()}
@@ -261,8 +293,9 @@ class Experiment:
         """Write experiment.yaml into the experiment's directory, its own digest at the end."""
         values = _plain(dataclasses.asdict(self))
         del values["directory"], values["trained_with"]
-        if self.trained_in is None:  # as of all experiments before there were others
-            del values["trained_in"]
+        for later in ("trained_in", "trials"):  # which earlier experiments had not
+            if not values[later]:
+                del values[later]
         values["config"] = _plain(self.trained_with.flat()) if self.trained_with else None
         self.directory.mkdir(parents=True, exist_ok=True)
         write_yaml(self.directory / NAME, {**values, _SHA256: digest(values)})
@@ -322,48 +355,6 @@ def _digest(values: Mapping[str, Any]) -> str:
         return ""
 
 
-def record(experiment: Experiment, *, force: bool, again: Collection[tuple[int, int]] = ()) -> None:
-    """Write an experiment.yaml, unless trainings are there that it would not describe.
-
-    With `force` these, and what was made from them, are removed; and so are the trainings to be
-    made `again`, pairs of fold and seed, whatever made them. A final network goes with those of the
-    folds, which say for how many epochs it trains.
-
-    Raises:
-        UserError: the trainings were made differently, and `force` is false.
-    """
-    directory = experiment.directory
-    with results_held(directory.parents[1]):
-        difference = _difference(experiment)
-        if difference and experiment.trainings() and not force:
-            raise marker.made_differently(directory, difference, suggest_tag=True)
-        _remove(experiment, difference, force=force, again=again)
-        experiment.write()
-
-
-def _remove(
-    experiment: Experiment,
-    difference: str | None,
-    *,
-    force: bool,
-    again: Collection[tuple[int, int]],
-) -> None:
-    """Remove what an experiment is not to keep; all of it, or nothing where others are at work."""
-    directory, begun = experiment.directory, experiment.trainings()
-    if difference and begun and (directory / NAME).exists():
-        directories.remove(directory)  # with figures and scores
-    elif difference or force:
-        gone = [experiment.training(fold, seed) for seed, fold in begun
-                if difference or (fold, seed) in again]  # fmt: skip
-        gone += experiment.final_trainings()
-        with contextlib.ExitStack() as held:
-            for training in gone:
-                held.enter_context(lock.alone(training, wait=False))
-            (directory / SCORES).unlink(missing_ok=True)
-            for training in gone:
-                directories.remove(training)
-
-
 @contextlib.contextmanager
 def results_held(expdir: Path) -> Iterator[None]:
     """Hold the scores and tables of all experiments, and what they are made from, finished.
@@ -372,18 +363,3 @@ def results_held(expdir: Path) -> Iterator[None]:
     """
     with lock.making(expdir / RESULTS) if expdir.is_dir() else contextlib.nullcontext():
         yield
-
-
-def _difference(experiment: Experiment) -> str | None:
-    """Say how an experiment differs from the recorded one; None if it does not, or there is none.
-
-    Trainings without an experiment.yaml are of an earlier version.
-    """
-    directory = experiment.directory
-    if not (directory / NAME).exists():
-        earlier = f"it has no {NAME}: an earlier version of cfia trained it"
-        return earlier if experiment.trainings() else None
-    try:
-        return read(directory).difference(experiment)
-    except UserError:
-        return f"its {NAME} was cut or edited, or is of another version of cfia"

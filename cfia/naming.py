@@ -27,6 +27,7 @@ DEFAULT_SELECTION = "valid"
 
 EVERY_FOLD = "all"  # in place of a fold: the final network
 ONLY_SEED = 1  # in the names of trainings of which nothing is drawn, whatever --seeds says
+ONLY_FOLDS = "only_folds"  # an option that rows of a study have: the folds that are trained
 _TRAIN = "train-"
 _TRAINING = re.compile(r"fold([1-9][0-9]*)_seed([0-9]+)")
 
@@ -178,7 +179,8 @@ class Names:
         dumps: by modality, `wavlm-large_l12` or `bert_6_keep`.
         label_suffix: what another label set than the recipe's adds to names, `_6`; else "".
         folds: the fold lists, `speaker-partner_6`.
-        scheme: the directory of experiments, `speaker-partner-test_6`, `session-refit`.
+        scheme: the directory of experiments, `speaker-partner-test_6`, `session-refit`,
+            `session-tune6`, and where not all folds are trained, `utterance10-fold1`.
         upstreams: by modality, what an encoder is called in a system's name.
         suffix: what ends the name of a system without text, `_6_keep_try`.
         text_suffix: what ends that of one with text, `_6_keep_asr-whisper-tiny_try`.
@@ -212,7 +214,8 @@ def names(options: Mapping[str, str]) -> Names:
     """Name the directories that options of run.sh ask for.
 
     Args:
-        options: the values of run.sh's flags, `""` where not given, and `default_labels`.
+        options: the values of run.sh's flags, `""` where not given, and `default_labels`; and
+            ONLY_FOLDS, where a row of a study has it.
     """
     labels = options["labels"]
     label_suffix = "" if labels == options["default_labels"] else f"_{labels}"
@@ -230,6 +233,8 @@ def names(options: Mapping[str, str]) -> Names:
     folds, selection = folds_scheme(options["cv"], options["validation"]), options["selection"]
     scheme = folds if selection == DEFAULT_SELECTION else f"{folds}-{selection}"
     scheme += "-refit" if options["refit"] == "true" else ""
+    scheme += f"-tune{options['tune']}" if options["tune"] != "0" else ""
+    scheme += "".join(f"-fold{number}" for number in options.get(ONLY_FOLDS, "").split())
     tag = f"_{options['tag']}" if options["tag"] else ""
     return Names(
         data=f"all{label_suffix}{text_suffix}",

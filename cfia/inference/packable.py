@@ -35,4 +35,4 @@ def check_packable(experiment: Experiment, seed: int) -> None:
 
 def of_folds(experiment: Experiment, seed: int) -> list[Training]:
     """List the trainings of an experiment's folds with one seed."""
-    return [Training(experiment, fold, seed) for fold in range(1, experiment.folds.number + 1)]
+    return [Training(experiment, fold, seed) for fold in experiment.fold_numbers]

@@ -49,7 +49,7 @@ def _row(name: str, directory: Path) -> dict[str, Cell]:
     begun = experiment.trainings()
     tested = sum((experiment.training(f, s) / POSTERIORS_MARKER).exists() for s, f in begun)
     seeds = sorted({seed for seed, _ in begun})
-    total = experiment.folds.number * len(seeds)
+    total = len(experiment.fold_numbers) * len(seeds)
     return {
         "experiment": name,
         "seeds": " ".join(map(str, seeds)) if experiment.seeded else "none",

@@ -13,7 +13,7 @@ from cfia.corpus.corpus_conf import Standard, is_standard
 from cfia.experiment import ELSEWHERE, ORACLE, SHARES_SPEAKERS, SPEAKERS_SHARED
 from cfia.kaldi.table import read_table
 from cfia.metrics import HEADLINES, METRICS, UNBALANCED, Metric, confusion, unbalanced
-from cfia.naming import ASR
+from cfia.naming import ASR, ONLY_FOLDS
 from cfia.options import scheme_kind
 from cfia.report.table import Column, Table
 from cfia.scoring.cells import Cell, Estimate, Spread
@@ -65,6 +65,7 @@ def describe_protocol(trained: TrainedExperiment, standard: Standard) -> str:
     words = [
         f"{_CV.get(kind, protocol['cv'])}, {counted(protocol['folds'], 'fold')}",
         *shared,
+        *([f"fold {protocol[ONLY_FOLDS]} alone"] if ONLY_FOLDS in protocol else []),
         f"validation {protocol['validation']}"
         + " (the corpus's standard)" * is_standard(standard, protocol),
         _SELECTION.get(protocol["selection"], f"selection {protocol['selection']}"),

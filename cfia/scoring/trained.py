@@ -209,7 +209,7 @@ def _trained(experiment: Experiment, *, partial: bool = False) -> TrainedExperim
     tested = {
         (seed, fold) for seed, fold in begun if has_posteriors(Training(experiment, fold, seed))
     }
-    all_folds = range(1, experiment.folds.number + 1)
+    all_folds = experiment.fold_numbers
     seeds = sorted({seed for seed, _ in begun})
     lacking = {seed: [fold for fold in all_folds if (seed, fold) not in tested] for seed in seeds}
     missing = [training_name(fold, seed) for seed in seeds for fold in lacking[seed]]

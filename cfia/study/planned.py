@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from cfia import options
 from cfia.config import load
 from cfia.experiment import PARTS, Experiment, Part
-from cfia.naming import ASR, recogniser_name
+from cfia.naming import ASR, ONLY_FOLDS, recogniser_name
 from cfia.training.inputs import (
     check_encoder,
     classes,
@@ -66,6 +67,7 @@ class PlannedExperiment:
         seeds: each with one training for each fold.
         tested: data and dumps of the test part, where they are others.
         tested_text: the name of the transcripts of the test part, where they are others.
+        trials: the settings of its configuration that --tune tries in each fold; none: as it is.
         trained_in: the one whose networks it tests with other text; None: it trains its own.
     """
 
@@ -79,6 +81,7 @@ class PlannedExperiment:
     seeds: tuple[int, ...]
     tested: PlannedPart | None = None
     tested_text: str = ""
+    trials: tuple[Mapping[str, Any], ...] = ()
     trained_in: PlannedExperiment | None = None
 
     @property
@@ -90,6 +93,11 @@ class PlannedExperiment:
     def scheme(self) -> str:
         """Name of the scheme."""
         return self.directory.name
+
+    @property
+    def only_folds(self) -> str:
+        """The numbers of the folds that are trained, `1 2`; "" for all of them."""
+        return self.options.get(ONLY_FOLDS, "")
 
     def run_options(self) -> dict[str, int | str]:
         """Give the options that say how it is computed, as experiment.yaml has them."""
@@ -115,6 +123,7 @@ class PlannedExperiment:
                 **options.recorded(options.PROTOCOL, self.options),
                 **_recogniser(self.options),
                 **({"tested_text": self.tested_text} if self.tested_text else {}),
+                **({ONLY_FOLDS: self.only_folds} if self.only_folds else {}),
                 **speakers_shared(self.options["cv"], self.data, self.folds),
             },
             run=self.run_options(),
@@ -122,6 +131,7 @@ class PlannedExperiment:
             folds=folds,
             parts={**dict.fromkeys(PARTS, part), "test": test},
             trained_with=load(self.files, self.overrides),
+            trials=self.trials,
             trained_in=self.trained_in.directory if self.trained_in else None,
         )
 

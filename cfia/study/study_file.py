@@ -24,17 +24,20 @@ MOST_ERRORS = 100  # percent of the words of a text
 INPUTS = {"audio_text": ("audio", "text"), "audio": ("audio",), "text": ("text",)}
 INPUTS_BY_MODALITIES = {modalities: name for name, modalities in INPUTS.items()}
 # The options of run.sh that a row may set.
-ROW_OPTIONS = ("cv", "validation", "selection", "refit", "text_source")
+ROW_OPTIONS = ("cv", "validation", "selection", "refit", "tune", "text_source")
 DEFAULTS = (*ROW_OPTIONS, "input", "audio", "text", "set", "seeds", "against", "tested")
 PLACE = ("under", "block", "name")
-OF_ROW = (*PLACE, "systems", "moves", "published")
+OF_ROWS = (*DEFAULTS, *PLACE, "systems", "published", "folds", "reported")
 STUDY = (
     "tag", "note", "encoders", "train_args", "tables", "schemes", "leave_out", "inputs", *DEFAULTS,
 )  # fmt: skip
 SHARED = CONF / "study"
 # How a table is laid out; cfia/study/write.py has a function for each.
-PAPER, READINGS, TEXTS, PEERS = "paper", "readings", "texts", "peers"
-LAYOUTS = (PAPER, READINGS, TEXTS, PEERS)
+PAPER, READINGS, TEXTS, PEERS, PROTOCOL = "paper", "readings", "texts", "peers", "protocol"
+LAYOUTS = (PAPER, READINGS, TEXTS, PEERS, PROTOCOL)
+# What a row of a protocol table reports in place of its networks' mean score.
+OWN_EPOCHS, BEST_SEED, ENSEMBLE = "own_epochs", "best_seed", "ensemble"
+REPORTED = (OWN_EPOCHS, BEST_SEED, ENSEMBLE)
 
 
 class _Keys(TypedDict, total=False):
@@ -49,11 +52,13 @@ class _Keys(TypedDict, total=False):
     leave_out: list[str]
     inputs: list[str]
     layout: str
+    blocks: list[Any]
     rows: list[Any] | None
     cv: str
     validation: str
     selection: str
     refit: bool
+    tune: int
     input: str
     audio: str
     text: str
@@ -66,6 +71,8 @@ class _Keys(TypedDict, total=False):
     block: str
     name: str
     systems: list[str]
+    folds: list[int]
+    reported: str
     moves: dict[str, list[Any]] | None
     published: list[str]
 
@@ -89,6 +96,8 @@ class Row:
             percent of word errors; None: with text as they were trained with.
         published: keys of the published rows that it stands beside.
         layout: of its table, one of LAYOUTS.
+        folds: the numbers of the folds that are trained; none: all of them.
+        reported: of REPORTED, what is read out of an experiment; "": its scores.
     """
 
     table: str
@@ -106,6 +115,8 @@ class Row:
     tested: str | int | None = None
     published: tuple[str, ...] = ()
     layout: str = PAPER
+    folds: tuple[int, ...] = ()
+    reported: str = ""
 
 
 @dataclass(frozen=True)
@@ -192,13 +203,18 @@ def _by_scheme(
     names = set()
     for scheme in own:
         _check_keys(f"{where}: schemes", scheme, ROW_OPTIONS)
-        chosen = [(k, scheme[k]) for k in ROW_OPTIONS if scheme.get(k, False) is not False]
-        words = [k if v is True else str(v) for k, v in chosen]
+        chosen = [(key, scheme[key]) for key in ROW_OPTIONS if scheme.get(key)]
+        words = [_scheme_word(key, value) for key, value in chosen]
         name = "_".join([table, *words])
         if name in names:
             raise UserError(f"{where}: schemes has {' '.join(words) or 'none'} twice; remove one")
         names.add(name)
         yield name, {**{k: v for k, v in keys.items() if k != "schemes"}, **scheme}
+
+
+def _scheme_word(key: str, value: Any) -> str:
+    """Name a value of a scheme as directories name it: `session`, `refit`, `tune6`."""
+    return str(value) if isinstance(value, str) else key + str(value) * (value is not True)
 
 
 def _wanted(where: str, rows: Sequence[Row], study: _Keys) -> Iterator[Row]:
@@ -244,28 +260,40 @@ def _check_keys(where: str, values: Any, legal: tuple[str, ...]) -> None:
 
 
 def _rows(where: str, table: str, defaults: Mapping[str, Any], value: Any) -> Iterator[Row]:
-    _check_keys(where, value, (*DEFAULTS, "layout", "rows"))
+    _check_keys(where, value, (*DEFAULTS, "layout", "blocks", "rows"))
     table_keys = _fitted(where, _Keys, value)
     layout = table_keys.get("layout", PAPER)
     if layout not in LAYOUTS:
         raise UserError(f"{where}: layout is {layout!r}; one of {', '.join(LAYOUTS)}")
-    of_table = {key: value[key] for key in DEFAULTS if key in value}
-    for item in table_keys.get("rows") or ():
-        _check_keys(where, item, (*DEFAULTS, *OF_ROW))
-        _fitted(where, _Keys, item)
-        merged = {"input": "audio_text", **defaults, **of_table, **item}
-        if not merged.get("systems"):
-            raise UserError(f"{where}: a row names no `systems`")
-        if merged["input"] not in INPUTS:
-            raise UserError(f"{where}: input is {merged['input']!r}; one of {', '.join(INPUTS)}")
-        moves = merged.get("moves")
-        # One key and one value in each row; without `moves` one row, which moves nothing.
-        changes = [{}] if moves is None else [{k: v} for k, vs in moves.items() for v in vs]
-        tested = _tested(where, merged)
-        for system in merged["systems"]:
-            for moved in changes:
-                row = _row(where, table, str(system), merged, moved)
-                yield from (dataclasses.replace(row, tested=t, layout=layout) for t in tested)
+    of_table = {"input": "audio_text", **defaults}
+    of_table |= {key: value[key] for key in DEFAULTS if key in value}
+    blocks, items = table_keys.get("blocks", [{}]), table_keys.get("rows") or ()
+    for keys, legal in ((blocks, OF_ROWS), (items, (*OF_ROWS, "moves"))):
+        for some in keys:
+            _check_keys(where, some, legal)
+            _fitted(where, _Keys, some)
+    for block in blocks:
+        for item in items:
+            yield from _of_item(where, table, layout, {**of_table, **item, **block})
+
+
+def _of_item(where: str, table: str, layout: str, merged: Mapping[str, Any]) -> Iterator[Row]:
+    """Make the rows that stand in a file as one: for each system, move and text."""
+    if not merged.get("systems"):
+        raise UserError(f"{where}: a row names no `systems`")
+    for key, legal in (("input", INPUTS), ("reported", REPORTED)):
+        if key in merged and merged[key] not in legal:
+            raise UserError(f"{where}: {key} is {merged[key]!r}; one of {', '.join(legal)}")
+    if "reported" in merged and layout != PROTOCOL:
+        raise UserError(f"{where}: reported is for a table of the layout {PROTOCOL}")
+    moves = merged.get("moves")
+    # One key and one value in each row; without `moves` one row, which moves nothing.
+    changes = [{}] if moves is None else [{k: v} for k, vs in moves.items() for v in vs]
+    tested = _tested(where, merged)
+    for system in merged["systems"]:
+        for moved in changes:
+            row = _row(where, table, str(system), merged, moved)
+            yield from (dataclasses.replace(row, tested=t, layout=layout) for t in tested)
 
 
 def _row(
@@ -285,13 +313,15 @@ def _row(
         moved=changed,
         seeds=_seeds(where, values.get("seeds", [])),
         published=tuple(values.get("published", ())),
+        folds=_folds(where, values.get("folds", [])),
+        reported=values.get("reported", ""),
         **{key: values.get(key, "") for key in (*PLACE, "against")},
     )
 
 
 def _in_words(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Give options that are true or false as run.sh has them, in words."""
-    of_run = {k for k, v in values.items() if k in ROW_OPTIONS and isinstance(v, bool)}
+    """Give options that are true or false, or a number, as run.sh has them, in words."""
+    of_run = {k for k, v in values.items() if k in ROW_OPTIONS and isinstance(v, int)}
     return {k: str(v).lower() if k in of_run else v for k, v in values.items()}
 
 
@@ -318,3 +348,11 @@ def _seeds(where: str, values: Any) -> tuple[int, ...]:
             f"{LARGEST_SEED}"
         )
     return tuple(values)
+
+
+def _folds(where: str, values: Any) -> tuple[int, ...]:
+    if any(type(value) is not int or value < 1 for value in values):
+        raise UserError(
+            f"{where}: folds is {values!r}; expected a list of numbers from 1 on, such as [1]"
+        )
+    return tuple(sorted(set(values)))

@@ -22,6 +22,7 @@ from cfia.kaldi.data_dir import DataDir
 from cfia.naming import (
     ASR,
     MODALITIES,
+    ONLY_FOLDS,
     ONLY_SEED,
     Names,
     checked,
@@ -32,10 +33,13 @@ from cfia.naming import (
     trained_corpus,
     with_errors,
 )
+from cfia.study.configurations import read_config
 from cfia.study.models import Models, read_models
+from cfia.study.option_checks import check_protocol
 from cfia.study.planned import PlannedDump, PlannedExperiment, PlannedPart
-from cfia.study.request import Request, read_config
+from cfia.study.request import Request
 from cfia.study.study_file import ROW_OPTIONS, Row, Study, plain_study, read_study
+from cfia.study.tune_file import trials
 from cfia.training.folds import MissingClassError, make_folds
 from cfia.training.schemes import ImpossibleError
 from cfia.upstream import registry
@@ -75,7 +79,10 @@ class StudyPlan:
         if self.study.name:  # of a plain run they are read with its options
             for planned in self.experiments:
                 modalities = [dump.modality for dump in planned.dumps]
-                read_config(planned.files, planned.overrides, planned.options, modalities)
+                read_config(
+                    planned.files, planned.overrides, planned.options, modalities,
+                    request.tune_file,
+                )  # fmt: skip
 
     @property
     def tag(self) -> str:
@@ -181,6 +188,8 @@ class StudyPlan:
     def _options(self, row: Row) -> dict[str, str]:
         """Resolve the options of run.sh that would make a row."""
         values = {**self.request.options, **row.protocol}
+        if row.folds:
+            values[ONLY_FOLDS] = " ".join(map(str, row.folds))
         if "text" not in row.modalities:  # nothing is read, whosever it is
             values |= {"text_source": options.GOLD, "asr_model": ""}
         if self._models is None:
@@ -196,7 +205,7 @@ class StudyPlan:
         values["tag"] = "_".join(filter(None, [setting_tag(row.set), tested_tag, self.tag]))
         if values["tag"]:
             checked(values["tag"], f"a row of {row.table} in the study {self.study.name}")
-        options.check_protocol(values)
+        check_protocol(values)
         return values
 
     def _tested_with(self, row: Row, values: Mapping[str, str]) -> Names | None:
@@ -209,7 +218,7 @@ class StudyPlan:
             return None
         model, gold = self.request.options["asr_model"], row.tested == options.GOLD
         values = {**values, "text_source": options.GOLD if gold else ASR, "asr_model": model}
-        options.check_protocol(values)
+        check_protocol(values)
         if isinstance(row.tested, int):
             values["asr_model"] = with_errors(model, row.tested)
         return names(values)
@@ -221,7 +230,9 @@ class StudyPlan:
             if any(reasons):
                 return Entry(row, None, next(filter(None, reasons)))
         planned = self._planned(row)
-        reason = self.count_folds(planned)[1]
+        n_folds, reason = self.count_folds(planned)
+        if n_folds and max(row.folds, default=0) > n_folds:
+            reason = f"there is no fold {max(row.folds)}: {planned.folds} has 1 to {n_folds}"
         if self.study.name and "text" in row.modalities:
             reason = self._why_no_text(row, planned) or reason
         return Entry(row, None if reason else planned, reason)
@@ -252,6 +263,7 @@ class StudyPlan:
         own = values["selection"] == "test"  # its epochs are of the text that it is tested with
         part = self._part(row, values, here)
         files, overrides = request.config_files(system.config), self._overrides(row.set)
+        config = load(files, overrides)
         return PlannedExperiment(
             directory=request.expdir / system.name / directories.scheme,
             files=files,
@@ -260,9 +272,10 @@ class StudyPlan:
             data=part.data,
             folds=request.datadir / "folds" / directories.folds,
             dumps=part.dumps,
-            seeds=self._seeds(row) if load(files, overrides).seeded else (ONLY_SEED,),
+            seeds=self._seeds(row) if config.seeded else (ONLY_SEED,),
             tested=tested,
             tested_text=text.recogniser or options.GOLD if text else "",
+            trials=trials(request.tune_file, int(values["tune"]), config),
             trained_in=None if own or not text else self._planned(replace(row, tested=None)),
         )
 
@@ -349,6 +362,7 @@ def describe_plan(plan: StudyPlan, finished: Iterable[Path]) -> list[str]:
     for planned in plan.experiments:
         folds, _ = plan.count_folds(planned)
         count = len(plan.request.folds(planned.folds, folds)) if folds else 0
+        count = len(planned.only_folds.split()) or count if folds else 0
         count *= len(planned.seeds)
         total += 0 if planned.trained_in else count
         trained = sum(path.parent == planned.directory for path in done)

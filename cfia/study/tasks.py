@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from cfia import experiment, lock, marker
 from cfia.directories import obstacle
 from cfia.errors import UserError
-from cfia.experiment import Experiment, record, results_held
+from cfia.experiment import Experiment, results_held
 from cfia.naming import JOB
 from cfia.options import NEUTRAL
 from cfia.report.studies import write_list as write_experiment_list
@@ -21,6 +21,7 @@ from cfia.study.request import numbers
 from cfia.study.study_plan import StudyPlan, describe_plan
 from cfia.study.times import seconds
 from cfia.training.inputs import check_lists, check_unchanged
+from cfia.training.record import record
 from cfia.training.task_list import Task, write_list
 from cfia.training.tested import POSTERIORS_MARKER, has_posteriors, remove_posteriors
 from cfia.training.training import Training, is_trained
@@ -130,7 +131,8 @@ def _chosen(
 ) -> list[tuple[int, int]]:
     """List the trainings of an experiment that are asked for, as fold and seed."""
     folds = plan.request.folds(recorded.folds.directory, recorded.folds.number)
-    return [(fold, seed) for seed in planned.seeds for fold in folds]
+    own = set(recorded.fold_numbers)
+    return [(fold, seed) for seed in planned.seeds for fold in folds if fold in own]
 
 
 def trained(plan: StudyPlan) -> list[Training]:

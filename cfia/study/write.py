@@ -27,7 +27,7 @@ from cfia.study.peers_table import peers_table, published_beside, published_tabl
 from cfia.study.published import Published, read_published
 from cfia.study.readings import readings_table, sweeps
 from cfia.study.request import Request
-from cfia.study.study_file import PAPER, PEERS, READINGS, TEXTS
+from cfia.study.study_file import PAPER, PEERS, PROTOCOL, READINGS, TEXTS
 from cfia.study.study_plan import StudyPlan
 from cfia.study.study_rows import Result, finished, results
 from cfia.study.text_rows import error_curves, has_errors
@@ -146,7 +146,7 @@ def _texts(
 
 
 # Each fills a table from its rows, and draws its figure at a path without ending.
-_LAYOUTS = {PAPER: _paper, READINGS: _readings, TEXTS: _texts, PEERS: _peers}
+_LAYOUTS = {PAPER: _paper, READINGS: _readings, TEXTS: _texts, PEERS: _peers, PROTOCOL: _paper}
 
 
 def _curve(path: Path, table: Table, rows: Sequence[Result]) -> FigureFiles:

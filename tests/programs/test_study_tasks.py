@@ -12,11 +12,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cfia.bin import train
+from cfia.bin import score, train
 from cfia.errors import UserError
-from cfia.files import read_yaml
+from cfia.files import read_json, read_yaml
+from cfia.report.experiments import listing
 from cfia.study import tasks
 from cfia.study.tasks import n_jobs
+from cfia.study.write import write_tables
 from cfia.training.task_list import Task, read_list, write_list
 from tests.support.experiment import seal
 from tests.support.killed import killed_at_checkpoint
@@ -46,6 +48,28 @@ def test_every_training_is_done_and_tested(finished: Recipe) -> None:
     assert finished.list_trainings() == 0
     assert finished.listed() == []
     assert tasks.list_posteriors(finished.plan()) == 0
+
+
+def test_a_row_of_one_fold_is_a_finished_experiment_that_says_so(tmp_path: Path) -> None:
+    row = "{cv: session, input: audio, systems: [linear], folds: [2]}"
+    args = "{epochs: 1, hidden: 4, channels: 4, features: 3}"
+    recipe = Recipe(tmp_path, f"train_args: {args}\ntables: {{t: {{rows: [{row}]}}}}")
+    recipe.list_trainings()
+    recipe.train()
+    recipe.test()
+    directory = recipe.exp / "linear_fbank" / "session-fold2"
+    assert [path.name for path in directory.glob("fold*")] == ["fold2_seed1"]
+    score.main(["--expdir", str(recipe.exp)])
+    scores = read_json(directory / "scores.json")
+    assert list(scores["folds"]) == ["2"]
+    assert not scores["protocol"]["missing"]
+    (line,) = [line for line in listing(recipe.exp).splitlines() if "linear" in line]
+    assert line.split().count("1") == 5, "seed 1, 1 of 1 begun, 1 of 1 tested"
+    assert line.endswith("fold 2 of 2 alone")
+    table = recipe.exp / "tables" / "t.md"
+    write_tables(recipe.plan())
+    assert "linear_fbank (fold 2 of 2 alone)" in table.read_text()
+    assert "leave one session out, 2 folds; fold 2 alone; validation" in table.read_text()
 
 
 def test_a_training_among_others_has_the_bytes_of_one_alone(

@@ -196,6 +196,11 @@ def test_a_tag_keeps_a_study_apart(recipe: Recipe) -> None:
         ("cv: session, ", "cv: dialogue, ", "--cv is 'dialogue'; expected session, speaker, kfold"),
         ("[cfia_net]", "[cfia_nets]", "no system 'cfia_nets'"),
         ("tables:", "rows:", "unknown key 'rows'; the keys are tag, note, encoders, train"),
+        ("cv: session, ", "folds: [0], ", "table1: folds is [0]; expected a list of numbers from"),
+        ("cv: session, ", "folds: 1, ", "table1: folds is 1, not a list; see"),
+        ("cv: session, ", "reported: own_epochs, ", "reported is for a table of the layout prot"),
+        ("cv: session, ", "reported: mean, ", "reported is 'mean'; one of own_epochs, best_seed"),
+        ("input: audio", "blocks: [{moves: {}}]", "table2: unknown key 'moves'; the keys are cv,"),
     ],
 )
 def test_mistakes_in_a_study_are_named(old: str, new: str, expected: str, tmp_path: Path) -> None:
@@ -204,6 +209,42 @@ def test_mistakes_in_a_study_are_named(old: str, new: str, expected: str, tmp_pa
     with pytest.raises(UserError) as error:
         recipe.plan()
     assert expected in str(error.value)
+
+
+BLOCKS = """\
+cv: session
+tables:
+  t:
+    blocks:
+      - {block: One, systems: [linear], input: audio}
+      - {block: Both, systems: [cfia_net], seeds: [9]}
+    rows: [{name: base, seeds: [1, 2]}, {name: again, refit: true}, {name: one fold, folds: [2]}]
+"""
+
+
+def test_rows_stand_in_every_block_whose_keys_win(recipe: Recipe, tmp_path: Path) -> None:
+    plan = Recipe(tmp_path, BLOCKS, data=False, datadir=str(recipe.directory / "data")).plan()
+    found = [(e.row.block, e.row.name, e.experiment.directory.name, e.experiment.seeds)
+             for e in plan.entries if e.experiment]  # fmt: skip
+    assert found == [
+        ("One", "base", "session", (1, 2)),
+        ("One", "again", "session-refit", (1,)),
+        ("One", "one fold", "session-fold2", (1,)),
+        ("Both", "base", "session", (9,)),
+        ("Both", "again", "session-refit", (9,)),
+        ("Both", "one fold", "session-fold2", (9,)),
+    ]
+    lines = describe_plan(plan, [])
+    assert "  linear_fbank, session-fold2: 1 trainings (t)" in lines
+    assert lines[0].startswith("study toy: 12 trainings; 6 experiments")
+
+
+def test_a_fold_that_there_is_not_is_not_run(recipe: Recipe, tmp_path: Path) -> None:
+    study = BLOCKS.replace("folds: [2]", "folds: [2, 3]")
+    plan = Recipe(tmp_path, study, data=False, datadir=str(recipe.directory / "data")).plan()
+    reasons = [e.reason for e in plan.entries if e.row.folds]
+    assert all(reason.startswith("there is no fold 3: ") for reason in reasons)
+    assert all(reason.endswith("folds/session has 1 to 2") for reason in reasons)
 
 
 def test_a_row_may_train_again_and_moves_nothing_where_the_run_does(tmp_path: Path) -> None:
