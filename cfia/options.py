@@ -193,7 +193,7 @@ OPTIONS: dict[str, tuple[Option, ...]] = {
         _o("tag", "", "suffix of the systems' names, to keep variants apart", check=name_part),
     ),
     "Studies, which say themselves what is trained under which --cv and --validation": (
-        _o("study", "", "make the tables of conf/study/<study>.yaml: paper, readings, smoke",
+        _o("study", "", "make the tables of conf/study/<study>.yaml: paper, peers, protocol, smoke",
            check=name_part),
         _o("study_seeds", "1", "seeds of a study's rows without --seeds",
            check=numbers("1 2 3", LARGEST_SEED)),

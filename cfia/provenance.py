@@ -55,14 +55,15 @@ def provenance(num_threads: int, device: str) -> dict[str, Any]:
             "torch": str(torch.__version__),
             "numpy": numpy.__version__,
             "platform": platform.platform(),
-            "cpu": _processor(),
+            "cpu": processor(),
             "device": device,
             "threads": num_threads,
         },
     }
 
 
-def _processor() -> str:
+def processor() -> str:
+    """Name this machine's processor, as far as it says which it is."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:

@@ -18,7 +18,6 @@ from cfia.corpus.corpus_conf import Standard
 from cfia.corpus.several import conf_of
 from cfia.errors import UserError
 from cfia.files import digest
-from cfia.kaldi.data_dir import DataDir
 from cfia.naming import (
     ASR,
     MODALITIES,
@@ -33,15 +32,15 @@ from cfia.naming import (
     trained_corpus,
     with_errors,
 )
+from cfia.study import fold_counts
 from cfia.study.configurations import read_config
+from cfia.study.fold_counts import FoldCount
 from cfia.study.models import Models, read_models
 from cfia.study.option_checks import check_protocol
 from cfia.study.planned import PlannedDump, PlannedExperiment, PlannedPart
 from cfia.study.request import Request
 from cfia.study.study_file import ROW_OPTIONS, Row, Study, plain_study, read_study
 from cfia.study.tune_file import trials
-from cfia.training.folds import MissingClassError, make_folds
-from cfia.training.schemes import ImpossibleError
 from cfia.upstream import registry
 
 
@@ -68,7 +67,7 @@ class StudyPlan:
         self._models: Models | None = None
         if self.study.name:
             self._models = read_models(request.recipe, request.options, request.caller)
-        self._count_folds = cache(_count_folds)
+        self._count_folds = cache(fold_counts.count)
         self.entries: list[Entry] = []
         self.left_out: list[Row] = []
         for row in self.study.rows:
@@ -230,7 +229,8 @@ class StudyPlan:
             if any(reasons):
                 return Entry(row, None, next(filter(None, reasons)))
         planned = self._planned(row)
-        n_folds, reason = self.count_folds(planned)
+        folds = self.count_folds(planned)
+        n_folds, reason = folds.number, folds.reason
         if n_folds and max(row.folds, default=0) > n_folds:
             reason = f"there is no fold {max(row.folds)}: {planned.folds} has 1 to {n_folds}"
         if self.study.name and "text" in row.modalities:
@@ -312,14 +312,11 @@ class StudyPlan:
             self.request.options[key] == value for key, value in protocol.items()
         )
 
-    def count_folds(self, planned: PlannedExperiment) -> tuple[int, str]:
-        """Count the folds of an experiment, and say why there can be none.
-
-        While there is no data directory to tell, this is 0 and "".
-        """
+    def count_folds(self, planned: PlannedExperiment) -> FoldCount:
+        """Count the folds of an experiment, and say why there can be none."""
         cv, validation = planned.options["cv"], planned.options["validation"]
         if planned.tested and planned.tested.data != planned.data:
-            return 1, ""
+            return FoldCount(1)
         return self._count_folds(planned.data, cv, validation)
 
 
@@ -328,16 +325,6 @@ def _study(request: Request) -> Study:
     if request.study is not None:
         return read_study(request.study)
     return plain_study(request.system_names(), [path.name for path in request.corpora])
-
-
-def _count_folds(data: Path, cv: str, validation: str) -> tuple[int, str]:
-    """Count the folds that there can be; 0 where nobody knows yet, or with the reason for none."""
-    try:
-        return len(make_folds(DataDir.load(data, needed=()), cv, validation)), ""
-    except (ImpossibleError, MissingClassError) as error:
-        return 0, str(error)
-    except UserError:  # no data directory yet, or one that stage 1 has to make again
-        return 0, ""
 
 
 def setting_tag(changed: Mapping[str, Any]) -> str:
@@ -360,7 +347,7 @@ def describe_plan(plan: StudyPlan, finished: Iterable[Path]) -> list[str]:
     done = set(finished)
     total, lines = 0, []
     for planned in plan.experiments:
-        folds, _ = plan.count_folds(planned)
+        folds = plan.count_folds(planned).number
         count = len(plan.request.folds(planned.folds, folds)) if folds else 0
         count = len(planned.only_folds.split()) or count if folds else 0
         count *= len(planned.seeds)

@@ -15,6 +15,7 @@ from cfia.experiment import Experiment, results_held
 from cfia.naming import JOB
 from cfia.options import NEUTRAL
 from cfia.report.studies import write_list as write_experiment_list
+from cfia.study.costs import reckoned
 from cfia.study.cross import check_sources
 from cfia.study.planned import PlannedExperiment
 from cfia.study.request import numbers
@@ -81,8 +82,15 @@ def variables(plan: StudyPlan) -> dict[str, str | list[str]]:
 
 
 def describe(plan: StudyPlan) -> None:
-    """Log what a plan trains, what of it is finished, and what is not trained and why."""
-    for line in describe_plan(plan, [training.directory for training in trained(plan)]):
+    """Log what a plan trains, what of it is finished, and what is not trained and why.
+
+    Of a study whose trainings do not yet tell, also what it costs, reckoned.
+    """
+    done = trained(plan)
+    lines = describe_plan(plan, [training.directory for training in done])
+    if plan.study.name and usual_seconds(done) is None:
+        lines += reckoned(plan)
+    for line in lines:
         log.info("%s", line)
 
 

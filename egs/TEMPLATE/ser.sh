@@ -61,7 +61,7 @@ refit=false                # train again, on training and validation part, for t
 tune=0                     # in each fold, the best on validation of the first N of conf/tune.yaml
 tag=                       # suffix of the systems' names, to keep variants apart
 # Studies, which say themselves what is trained under which --cv and --validation
-study=                     # make the tables of conf/study/<study>.yaml: paper, readings, smoke
+study=                     # make the tables of conf/study/<study>.yaml: paper, peers, protocol, smoke
 study_seeds=1              # seeds of a study's rows without --seeds
 # Packs
 pack=all                   # what is packed: all, a network of all utterances; or folds, theirs

@@ -158,15 +158,15 @@ def configuration(form: str, scale: float) -> Config:
     return build(values)
 
 
-def draw(n: int, scale: float, dim: int) -> Iterator[dict[str, Sequences]]:
+def draw(n: int, scale: float, dim: int, size: int = BATCH) -> Iterator[dict[str, Sequences]]:
     """Some batches of an epoch, grouped by length, from the shortest to the longest."""
     counts = iemocap.lengths(4425, seed=0)
     lengths = {name: torch.from_numpy(found) for name, found in counts.items()}
     if scale < 1:
         lengths = {name: of.clamp(max=64) for name, of in lengths.items()}
-    plan = batches.shuffled_by_length(lengths["audio"], BATCH, seed=0, epoch=1)
+    plan = batches.shuffled_by_length(lengths["audio"], size, seed=0, epoch=1)
     full = sorted(
-        (batch for batch in plan if len(batch) == BATCH),
+        (batch for batch in plan if len(batch) == size),
         key=lambda batch: int(lengths["audio"][batch].sum()),
     )
     for i in range(n):

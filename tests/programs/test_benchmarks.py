@@ -9,12 +9,15 @@ import json
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from cfia.study.costs import Measured, Run, read_costs
 from tests.bench import limits
+from tests.bench.bench_peers import merged
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -134,3 +137,34 @@ def test_peers(tmp_path: Path) -> None:
         assert 100 < row["peak_mib"] < 10_000
         assert f"peak {row['peak_mib']:5.0f} MiB" in printed
     assert figures[1]["weights"] < figures[0]["weights"]
+
+
+@pytest.mark.slow
+def test_costs(tmp_path: Path) -> None:
+    """What is measured again takes the place of what was; the file is read as it is used."""
+    path = tmp_path / "costs.yaml"
+    options = ["--scale", "0.03", "--batches", "1", "--costs", str(path), "--systems"]
+    run("bench_peers", tmp_path, *options, "linear", "linear_text")
+    before = read_costs(path)
+    _, figures, _ = run("bench_peers", tmp_path, *options, "memocmt_own", "linear_text")
+    assert [(row["system"], row["given"]) for row in figures] == [
+        ("memocmt_own", "audio_text"), ("linear", "text")
+    ]  # fmt: skip
+    assert [row["peak_mib"] for row in figures] == [None, None]
+    costs = read_costs(path)
+    (one,) = costs.runs
+    assert one.seconds["linear"]["audio"] == before.runs[0].seconds["linear"]["audio"]
+    assert one.seconds["linear"]["text"] == pytest.approx(figures[1]["cpu"], abs=0.1)
+    assert one.seconds["memocmt_own"]["audio_text"] == pytest.approx(figures[0]["cpu"], abs=0.1)
+    assert (costs.utterances, costs.frame_rate) == (4425, 50)
+
+
+def test_runs_of_costs_are_joined_where_they_differ_in_the_load_alone() -> None:
+    machine = Measured("a", 1, 2, 0.5, "c1")
+    first = Run(machine, {"x": {"audio": 1.0, "text": 2.0}})
+    busy = Run(replace(machine, load=3.0), {"x": {"text": 3.0}, "y": {"audio": 4.0}})
+    other = Run(replace(machine, commit="c2"), {"x": {"audio": 5.0}, "y": {"audio": 6.0}})
+    (joined,) = merged([first], busy)
+    assert joined == Run(busy.measured, {"x": {"audio": 1.0, "text": 3.0}, "y": {"audio": 4.0}})
+    assert merged([joined], other) == [Run(joined.measured, {"x": {"text": 3.0}}), other]
+    assert merged([other], replace(other, measured=machine)) == [replace(other, measured=machine)]

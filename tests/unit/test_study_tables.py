@@ -215,7 +215,9 @@ def test_all_files_are_written_once_and_kept_by_the_tag(
     shown = write_tables(recipe.plan("smoke"))
     tables = tmp_path / "exp" / "tables" / "smoke"
     names = {f"table{n}.{end}" for n in (1, 2, 3, 4) for end in ("csv", "md", "tex")}
-    names |= {f"table{n}.{end}" for n in (1, 3) for end in ("png", "svg")}  # those with results
+    names |= {f"{n}.{end}" for n in ("peers", "peers_published") for end in ("csv", "md", "tex")}
+    with_results = ("table1", "table3", "peers")
+    names |= {f"{n}.{end}" for n in with_results for end in ("png", "svg")}
     files = [path for path in tables.iterdir() if not path.name.startswith(".")]
     assert {path.name for path in files} == names
     assert "This study sets epochs=1 hidden=8" in (tables / "table1.md").read_text()
@@ -223,7 +225,7 @@ def test_all_files_are_written_once_and_kept_by_the_tag(
     page = files[-1].read_text()
     assert "5-fold CV</th></tr>" in page
     assert 'href="./../../cfia_net_fbank_minilm_smoke/session/"' in page
-    assert page.count("<img") == 2
+    assert page.count("<img") == 3
     assert "cfia_net_fbank_minilm_smoke" in shown
     before = {path: path.read_bytes() for path in files}
     write_tables(recipe.plan("smoke"))
