@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 from cfia.errors import UserError
-from cfia.files import read_yaml
+from cfia.files import read_with_bases
 from cfia.installation import CONF
 from cfia.key_values import ABOVE_0, BELOW_1, FROM_0, checked
 from cfia.networks import CLASSIFY_EITHER, NETWORKS, OWN, ModelConfig, ProbeConfig
@@ -94,6 +94,19 @@ class Config:
         values = self.flat().items()
         return {k: v for k, v in values if k not in LATER or v != getattr(TrainConfig, k)}
 
+    def changed(self, settings: Mapping[str, Any], source: str) -> Config:
+        """Give it with other values of some keys.
+
+        Raises:
+            UserError: as `build`.
+        """
+        return build({**self.flat(), **settings}, source)
+
+
+def in_words(settings: Mapping[str, Any]) -> str:
+    """Name keys and their values: `lr 0.0003, dropout 0.3`."""
+    return ", ".join(f"{key} {value}" for key, value in settings.items())
+
 
 def build(values: Mapping[str, Any], source: str = "the configuration") -> Config:
     """Check `values` (flat) against the dataclasses and fill in the defaults.
@@ -125,13 +138,30 @@ def check(values: Mapping[str, Any], source: str) -> dict[str, Any]:
     Raises:
         UserError: as `build`.
     """
-    return _check(values, _hints(ModelConfig, *OWN.values(), TrainConfig), source)
+    return _check(values, _every_hint(), source)
+
+
+def check_keys(keys: Iterable[str], source: str) -> None:
+    """Check that each is a key of some network, or of training.
+
+    Raises:
+        UserError: one is not.
+    """
+    _check_keys(keys, _every_hint(), source)
+
+
+def _every_hint() -> dict[str, Any]:
+    return _hints(ModelConfig, *OWN.values(), TrainConfig)
+
+
+def _check_keys(keys: Iterable[str], hints: Mapping[str, Any], source: str) -> None:
+    for key in keys:
+        if key not in hints:
+            raise UserError(f"{source}: {_unknown(key, hints)}")
 
 
 def _check(values: Mapping[str, Any], hints: Mapping[str, Any], source: str) -> dict[str, Any]:
-    for key in values:
-        if key not in hints:
-            raise UserError(f"{source}: {_unknown(key, hints)}")
+    _check_keys(values, hints, source)
     return {key: checked(key, value, hints[key], source, NETWORKS) for key, value in values.items()}
 
 
@@ -160,37 +190,11 @@ def load(files: Iterable[Path], overrides: Iterable[str] = ()) -> Config:
     """
     merged: dict[str, Any] = {}
     for path in files:
-        for source, values in reversed(_with_bases(path)):
+        for source, values in reversed(read_with_bases(path, SHARED, "configuration")):
             merged.update(values)
             build(merged, str(source))
     merged.update(override(text) for text in overrides)
     return build(merged, "--train_args")
-
-
-def _with_bases(path: Path) -> list[tuple[Path, dict[str, Any]]]:
-    """Read a file, then its base, the base's base, and so on."""
-    files: list[tuple[Path, dict[str, Any]]] = []
-    while True:
-        if any(path.resolve() == earlier.resolve() for earlier, _ in files):
-            raise UserError(f"{path} is its own base, by way of {files[-1][0]}; remove one `base:`")
-        values = read_yaml(path)
-        base = values.pop("base", None)
-        files.append((path, values))
-        if base is None:
-            return files
-        path = _base(path, str(base))
-
-
-def _base(path: Path, name: str) -> Path:
-    for directory in (path.parent, path.resolve().parent, SHARED):
-        place = directory / f"{name}.yaml"
-        # A recipe's cfia_net.yaml may start from the shared one.
-        if place.is_file() and place.resolve() != path.resolve():
-            return place
-    raise UserError(
-        f"{path}: there is no base {name!r}; give the name, without .yaml, of another "
-        f"configuration in {path.parent} or {SHARED}"
-    )
 
 
 def override(text: str) -> tuple[str, Any]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NotRequired, TypedDict
@@ -65,6 +65,7 @@ class _Protocol(TypedDict):
     validation: str
     selection: str
     refit: NotRequired[bool]
+    tune: NotRequired[str]
     speakers_shared: NotRequired[bool]
     text_source: NotRequired[str]
     asr_model: NotRequired[str]
@@ -114,6 +115,8 @@ class Experiment:
         trained_with: the resolved configuration, `config` in the file; None where the posteriors
             are from elsewhere (cfia/scoring/import_posteriors.py).
         trained_in: the experiment whose networks it tests with other text; None: it trains its own.
+        trials: the settings of its configuration of which each fold takes the best on validation
+            (--tune); none: the configuration as it is.
     """
 
     directory: Path
@@ -127,6 +130,7 @@ class Experiment:
     parts: Mapping[str, Part]
     trained_with: Config | None
     trained_in: Path | None = None
+    trials: tuple[Mapping[str, Any], ...] = ()
 
     @property
     def imported(self) -> bool:
@@ -180,6 +184,19 @@ class Experiment:
         """The folds that are trained and tested: all of its lists, or those that it names."""
         alone = str(self.protocol.get(ONLY_FOLDS, ""))
         return [int(word) for word in alone.split()] or [*range(1, self.folds.number + 1)]
+
+    @property
+    def best_of(self) -> int:
+        """Of how many settings each fold takes the best, as --tune says; 0: none are tried."""
+        return int(self.protocol["tune"]) if self.trials else 0
+
+    def tried(self) -> list[Config]:
+        """Give the configurations of `trials`.
+
+        Raises:
+            UserError: one is not legal.
+        """
+        return [self.config.changed(settings, f"{self.directory}") for settings in self.trials]
 
     @property
     def speakers_shared(self) -> bool:
@@ -247,6 +264,8 @@ class Experiment:
     def inputs(self) -> dict[str, str]:
         """Give the digest of each file and directory that the trainings read."""
         inputs = {"fold lists": self.folds.digest, "classes": digest(self.classes)}
+        if self.trials:
+            inputs["conf/tune.yaml"] = digest(self.trials)
         for name, part in self.parts.items():
             prefix = "" if part == self.parts["train"] else f"{name} "
             inputs |= {f"{prefix}{table}": value for table, value in part.tables.items()}
@@ -274,8 +293,9 @@ class Experiment:
         """Write experiment.yaml into the experiment's directory, its own digest at the end."""
         values = _plain(dataclasses.asdict(self))
         del values["directory"], values["trained_with"]
-        if self.trained_in is None:  # as of all experiments before there were others
-            del values["trained_in"]
+        for later in ("trained_in", "trials"):  # which earlier experiments had not
+            if not values[later]:
+                del values[later]
         values["config"] = _plain(self.trained_with.flat()) if self.trained_with else None
         self.directory.mkdir(parents=True, exist_ok=True)
         write_yaml(self.directory / NAME, {**values, _SHA256: digest(values)})
@@ -335,48 +355,6 @@ def _digest(values: Mapping[str, Any]) -> str:
         return ""
 
 
-def record(experiment: Experiment, *, force: bool, again: Collection[tuple[int, int]] = ()) -> None:
-    """Write an experiment.yaml, unless trainings are there that it would not describe.
-
-    With `force` these, and what was made from them, are removed; and so are the trainings to be
-    made `again`, pairs of fold and seed, whatever made them. A final network goes with those of the
-    folds, which say for how many epochs it trains.
-
-    Raises:
-        UserError: the trainings were made differently, and `force` is false.
-    """
-    directory = experiment.directory
-    with results_held(directory.parents[1]):
-        difference = _difference(experiment)
-        if difference and experiment.trainings() and not force:
-            raise marker.made_differently(directory, difference, suggest_tag=True)
-        _remove(experiment, difference, force=force, again=again)
-        experiment.write()
-
-
-def _remove(
-    experiment: Experiment,
-    difference: str | None,
-    *,
-    force: bool,
-    again: Collection[tuple[int, int]],
-) -> None:
-    """Remove what an experiment is not to keep; all of it, or nothing where others are at work."""
-    directory, begun = experiment.directory, experiment.trainings()
-    if difference and begun and (directory / NAME).exists():
-        directories.remove(directory)  # with figures and scores
-    elif difference or force:
-        gone = [experiment.training(fold, seed) for seed, fold in begun
-                if difference or (fold, seed) in again]  # fmt: skip
-        gone += experiment.final_trainings()
-        with contextlib.ExitStack() as held:
-            for training in gone:
-                held.enter_context(lock.alone(training, wait=False))
-            (directory / SCORES).unlink(missing_ok=True)
-            for training in gone:
-                directories.remove(training)
-
-
 @contextlib.contextmanager
 def results_held(expdir: Path) -> Iterator[None]:
     """Hold the scores and tables of all experiments, and what they are made from, finished.
@@ -385,18 +363,3 @@ def results_held(expdir: Path) -> Iterator[None]:
     """
     with lock.making(expdir / RESULTS) if expdir.is_dir() else contextlib.nullcontext():
         yield
-
-
-def _difference(experiment: Experiment) -> str | None:
-    """Say how an experiment differs from the recorded one; None if it does not, or there is none.
-
-    Trainings without an experiment.yaml are of an earlier version.
-    """
-    directory = experiment.directory
-    if not (directory / NAME).exists():
-        earlier = f"it has no {NAME}: an earlier version of cfia trained it"
-        return earlier if experiment.trainings() else None
-    try:
-        return read(directory).difference(experiment)
-    except UserError:
-        return f"its {NAME} was cut or edited, or is of another version of cfia"

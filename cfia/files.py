@@ -220,6 +220,44 @@ def read_yaml(path: Path) -> dict[str, Any]:
     return value
 
 
+def read_with_bases(path: Path, shared: Path, what: str) -> list[tuple[Path, dict[str, Any]]]:
+    """Read a YAML file, then the one that its key `base` names, the base's base, and so on.
+
+    A base is looked for beside the file that names it, then in `shared`, by its name without .yaml.
+
+    Args:
+        what: what such files are, for messages: "configuration".
+
+    Returns:
+        Their paths and values without `base`, the file itself first.
+
+    Raises:
+        UserError: as `read_yaml`; there is no such base, or a file is its own.
+    """
+    files: list[tuple[Path, dict[str, Any]]] = []
+    while True:
+        if any(path.resolve() == earlier.resolve() for earlier, _ in files):
+            raise UserError(f"{path} is its own base, by way of {files[-1][0]}; remove one `base:`")
+        values = read_yaml(path)
+        base = values.pop("base", None)
+        files.append((path, values))
+        if base is None:
+            return files
+        path = _base(path, str(base), shared, what)
+
+
+def _base(path: Path, name: str, shared: Path, what: str) -> Path:
+    for directory in (path.parent, path.resolve().parent, shared):
+        place = directory / f"{name}.yaml"
+        # A recipe's cfia_net.yaml may start from the shared one.
+        if place.is_file() and place.resolve() != path.resolve():
+            return place
+    raise UserError(
+        f"{path}: there is no base {name!r}; give the name, without .yaml, of another {what} in "
+        f"{path.parent} or {shared}"
+    )
+
+
 def as_yaml(value: Mapping[str, Any]) -> str:
     """Render a mapping as YAML, keys in their order."""
     import yaml

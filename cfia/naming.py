@@ -179,8 +179,8 @@ class Names:
         dumps: by modality, `wavlm-large_l12` or `bert_6_keep`.
         label_suffix: what another label set than the recipe's adds to names, `_6`; else "".
         folds: the fold lists, `speaker-partner_6`.
-        scheme: the directory of experiments, `speaker-partner-test_6`, `session-refit`, and where
-            not all folds are trained, `utterance10-fold1`.
+        scheme: the directory of experiments, `speaker-partner-test_6`, `session-refit`,
+            `session-tune6`, and where not all folds are trained, `utterance10-fold1`.
         upstreams: by modality, what an encoder is called in a system's name.
         suffix: what ends the name of a system without text, `_6_keep_try`.
         text_suffix: what ends that of one with text, `_6_keep_asr-whisper-tiny_try`.
@@ -233,6 +233,7 @@ def names(options: Mapping[str, str]) -> Names:
     folds, selection = folds_scheme(options["cv"], options["validation"]), options["selection"]
     scheme = folds if selection == DEFAULT_SELECTION else f"{folds}-{selection}"
     scheme += "-refit" if options["refit"] == "true" else ""
+    scheme += f"-tune{options['tune']}" if options["tune"] != "0" else ""
     scheme += "".join(f"-fold{number}" for number in options.get(ONLY_FOLDS, "").split())
     tag = f"_{options['tag']}" if options["tag"] else ""
     return Names(

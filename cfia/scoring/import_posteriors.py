@@ -14,7 +14,7 @@ from pathlib import Path
 from cfia import marker
 from cfia.directories import atomic_directory
 from cfia.errors import UserError
-from cfia.experiment import ELSEWHERE, NAME, PARTS, Experiment, read, record
+from cfia.experiment import ELSEWHERE, NAME, PARTS, Experiment, read
 from cfia.files import sha256, write_yaml
 from cfia.kaldi.table import read_table
 from cfia.naming import split_folds_scheme
@@ -30,6 +30,7 @@ from cfia.provenance import commit
 from cfia.scoring.outputs import check_utterances
 from cfia.training.folds import read_folds
 from cfia.training.inputs import classes, measure_folds, measure_part, speakers_shared
+from cfia.training.record import record
 from cfia.training.tested import POSTERIORS, POSTERIORS_MARKER, posteriors_marked
 from cfia.training.training import Training
 

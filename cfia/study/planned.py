@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from cfia import options
 from cfia.config import load
@@ -66,6 +67,7 @@ class PlannedExperiment:
         seeds: each with one training for each fold.
         tested: data and dumps of the test part, where they are others.
         tested_text: the name of the transcripts of the test part, where they are others.
+        trials: the settings of its configuration that --tune tries in each fold; none: as it is.
         trained_in: the one whose networks it tests with other text; None: it trains its own.
     """
 
@@ -79,6 +81,7 @@ class PlannedExperiment:
     seeds: tuple[int, ...]
     tested: PlannedPart | None = None
     tested_text: str = ""
+    trials: tuple[Mapping[str, Any], ...] = ()
     trained_in: PlannedExperiment | None = None
 
     @property
@@ -128,6 +131,7 @@ class PlannedExperiment:
             folds=folds,
             parts={**dict.fromkeys(PARTS, part), "test": test},
             trained_with=load(self.files, self.overrides),
+            trials=self.trials,
             trained_in=self.trained_in.directory if self.trained_in else None,
         )
 

@@ -239,6 +239,8 @@ def _remarks(scored: Scored) -> list[str]:
         remarks.append(f"the recipe's {experiment.config.train.epochs} epochs")
     if experiment.refit:
         remarks.append("refitted for the epochs that validation selected")
+    if experiment.best_of:
+        remarks.append(f"tuned, best of {experiment.best_of} on validation")
     if _shares_sessions(scored):
         remarks.append(SESSIONS_SHARED)
     return remarks

@@ -9,11 +9,11 @@ from __future__ import annotations
 import importlib.util
 import re
 import shlex
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from cfia import config, marker, options
+from cfia import marker, options
 from cfia.checks import unreadable
 from cfia.errors import UserError
 from cfia.installation import CONF
@@ -28,10 +28,13 @@ from cfia.naming import (
     names,
     split_system,
 )
+from cfia.study.configurations import read_config
 from cfia.study.models import named
+from cfia.study.option_checks import check
 from cfia.upstream import imported, registry
 from cfia.upstream.choice import ALL
 
+TUNE = "tune.yaml"
 DUMPS = "dump"  # of the recipes of --corpora, as ser.sh has it
 PATHS = (
     "corpus_dir",
@@ -104,6 +107,12 @@ class Request:
         places = [self.recipe / "conf", CONF]
         paths = [place / "study" / f"{self.options['study']}.yaml" for place in places]
         return next((path for path in paths if path.is_file()), None)
+
+    @property
+    def tune_file(self) -> Path:
+        """The file that says what --tune tries, of the recipe or shared."""
+        own = self.recipe / "conf" / TUNE
+        return own if own.exists() else CONF / TUNE
 
     def seeds(self) -> tuple[int, ...]:
         """List the seeds that the user gave, or the default ones."""
@@ -228,6 +237,7 @@ def read_request(values: Mapping[str, str], recipe: Path, caller: Path) -> Reque
         raise UserError(f"this recipe lies in {f'{recipe}'!r}; {wrong}")
     taken = {option.name: values.get(option.name, option.default) for option in options.EVERY}
     taken |= {name: values.get(name) or default for name, default in SET_BY_RECIPES.items()}
+    taken["tune"] = taken["tune"].lstrip("0") or "0"  # it is part of directories' names
     for name in PATHS:
         taken[name] = _from_caller(taken[name], caller)
     if taken["train_config"].endswith((".yaml", ".yml")):
@@ -240,7 +250,7 @@ def read_request(values: Mapping[str, str], recipe: Path, caller: Path) -> Reque
     taken["corpora"] = _corpora(taken["corpora"], caller, recipe)
     request = Request(taken, recipe, caller)
     dumps = [corpus / DUMPS for corpus in request.corpora]
-    options.check(taken, legal_values(request.dumpdir, *dumps))
+    check(taken, legal_values(request.dumpdir, *dumps))
     _check_corpus(request)
     _check_recipe(request)
     for modality in MODALITIES:
@@ -261,33 +271,9 @@ def _check_configurations(request: Request) -> None:
     if request.study is None and importlib.util.find_spec("yaml") is not None:
         for system in systems:
             files = request.config_files(system.config)
-            read_config(files, request.overrides(), request.options, system.modalities)
-
-
-def read_config(
-    files: Iterable[Path],
-    overrides: Iterable[str],
-    values: Mapping[str, str],
-    modalities: Collection[str],
-) -> config.Config:
-    """Read a configuration, and check that it goes with what it is trained on, and how.
-
-    Raises:
-        UserError: as `cfia.config.load` and `cfia.config.check_modalities`; or its schedule needs a
-            validation part, and there is none.
-    """
-    loaded = config.load(files, overrides)
-    config.check_modalities(loaded, modalities)
-    without = "with --validation none there are none"
-    if values.get("refit") == "true":
-        without = "the second training of --refit true has none"
-    elif values["validation"] != "none" or values["selection"] == "test":
-        without = ""
-    if loaded.train.schedule == "plateau" and without:
-        raise UserError(
-            f"`schedule: plateau` needs validation scores, and {without}; choose another schedule"
-        )
-    return loaded
+            read_config(
+                files, request.overrides(), request.options, system.modalities, request.tune_file
+            )
 
 
 def _check_text(request: Request) -> None:

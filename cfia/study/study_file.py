@@ -8,27 +8,33 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, TypedDict
 
 from cfia.config import check
 from cfia.errors import UserError
-from cfia.files import read_yaml
+from cfia.files import read_with_bases
+from cfia.installation import CONF
 from cfia.naming import ASR, across
 from cfia.options import GOLD, LARGEST_SEED
 from cfia.shapes import ShapeError, fit
 
 MOST_ERRORS = 100  # percent of the words of a text
 INPUTS = {"audio_text": ("audio", "text"), "audio": ("audio",), "text": ("text",)}
+INPUTS_BY_MODALITIES = {modalities: name for name, modalities in INPUTS.items()}
 # The options of run.sh that a row may set.
-ROW_OPTIONS = ("cv", "validation", "selection", "refit", "text_source")
+ROW_OPTIONS = ("cv", "validation", "selection", "refit", "tune", "text_source")
 DEFAULTS = (*ROW_OPTIONS, "input", "audio", "text", "set", "seeds", "against", "tested")
 PLACE = ("under", "block", "name")
-OF_ROWS = (*DEFAULTS, *PLACE, "systems", "folds", "reported")
-STUDY = ("tag", "note", "encoders", "train_args", "tables", *DEFAULTS)
+OF_ROWS = (*DEFAULTS, *PLACE, "systems", "published", "folds", "reported")
+STUDY = (
+    "tag", "note", "encoders", "train_args", "tables", "schemes", "leave_out", "inputs", *DEFAULTS,
+)  # fmt: skip
+SHARED = CONF / "study"
 # How a table is laid out; cfia/study/write.py has a function for each.
-PAPER, READINGS, TEXTS, PROTOCOL = "paper", "readings", "texts", "protocol"
-LAYOUTS = (PAPER, READINGS, TEXTS, PROTOCOL)
+PAPER, READINGS, TEXTS, PEERS, PROTOCOL = "paper", "readings", "texts", "peers", "protocol"
+LAYOUTS = (PAPER, READINGS, TEXTS, PEERS, PROTOCOL)
 # What a row of a protocol table reports in place of its networks' mean score.
 OWN_EPOCHS, BEST_SEED, ENSEMBLE = "own_epochs", "best_seed", "ensemble"
 REPORTED = (OWN_EPOCHS, BEST_SEED, ENSEMBLE)
@@ -42,6 +48,9 @@ class _Keys(TypedDict, total=False):
     encoders: dict[str, str]
     train_args: dict[str, Any]
     tables: dict[str | int, Any]
+    schemes: list[dict[str, Any]]
+    leave_out: list[str]
+    inputs: list[str]
     layout: str
     blocks: list[Any]
     rows: list[Any] | None
@@ -49,6 +58,7 @@ class _Keys(TypedDict, total=False):
     validation: str
     selection: str
     refit: bool
+    tune: int
     input: str
     audio: str
     text: str
@@ -64,6 +74,7 @@ class _Keys(TypedDict, total=False):
     folds: list[int]
     reported: str
     moves: dict[str, list[Any]] | None
+    published: list[str]
 
 
 @dataclass(frozen=True)
@@ -83,6 +94,7 @@ class Row:
         against: the configuration that its difference is taken to; "": none.
         tested: the text that its networks are tested with, GOLD, ASR, or gold text with so many
             percent of word errors; None: with text as they were trained with.
+        published: keys of the published rows that it stands beside.
         layout: of its table, one of LAYOUTS.
         folds: the numbers of the folds that are trained; none: all of them.
         reported: of REPORTED, what is read out of an experiment; "": its scores.
@@ -101,6 +113,7 @@ class Row:
     name: str
     against: str
     tested: str | int | None = None
+    published: tuple[str, ...] = ()
     layout: str = PAPER
     folds: tuple[int, ...] = ()
     reported: str = ""
@@ -110,7 +123,9 @@ class Row:
 class Study:
     """A study: its tag (part of the systems' names), the paper's encoders, and its rows.
 
-    `note` is printed under its tables, beside the `train_args`.
+    Attributes:
+        note: printed under its tables, beside the `train_args`.
+        left_out: what it leaves out of the rows that it has, in words; "" for nothing.
     """
 
     name: str
@@ -119,6 +134,7 @@ class Study:
     encoders: Mapping[str, str]
     train_args: Mapping[str, Any]
     rows: tuple[Row, ...]
+    left_out: str = ""
 
 
 def plain_study(
@@ -140,33 +156,87 @@ def plain_study(
 
 
 def read_study(path: Path) -> Study:
-    """Read a study.
+    """Read a study, and those that it starts from by `base`.
 
     Raises:
-        UserError: the file is missing, has an unknown key, or a row without a system.
+        UserError: the file or a base is missing, has an unknown key, or a row without a system; or
+            it leaves out what it has not.
     """
-    values = read_yaml(path)
-    _check_keys(str(path), values, STUDY)
+    values: dict[str, Any] = {}
+    for source, own in reversed(read_with_bases(path, SHARED, "study")):
+        _check_keys(str(source), own, STUDY)
+        _fitted(str(source), _Keys, own)
+        values |= own
     fitted = _fitted(str(path), _Keys, values)
-    tables = fitted.get("tables")
-    if not tables:
+    if not fitted.get("tables"):
         raise UserError(f"{path} has no `tables`; see conf/study/paper.yaml")
     train_args = fitted.get("train_args", {})
     check(train_args, f"{path}: train_args")
     defaults = {key: values[key] for key in DEFAULTS if key in values}
+    schemes = fitted.get("schemes")
     rows = [
         row
-        for name, table in tables.items()
-        for row in _rows(f"{path}: {name}", str(name), defaults, table)
+        for table, keys in fitted["tables"].items()
+        for name, with_scheme in _by_scheme(f"{path}: {table}", str(table), keys, schemes)
+        for row in _rows(f"{path}: {table}", name, defaults, with_scheme)
     ]
+    kept = list(_wanted(str(path), rows, fitted))
     return Study(
         name=path.stem,
         tag=str(fitted.get("tag", "")),
         note=fitted.get("note", ""),
         encoders=fitted.get("encoders", {}),
         train_args=train_args,
-        rows=tuple(rows),
+        rows=tuple(kept),
+        left_out=_in_words_left_out(rows, kept),
     )
+
+
+def _by_scheme(
+    where: str, table: str, keys: Any, shared: list[dict[str, Any]] | None
+) -> Iterator[tuple[str, Any]]:
+    """Give a table for each of its `schemes`, or of the study's, with a name and its keys."""
+    own = _fitted(where, _Keys, keys).get("schemes", shared) if isinstance(keys, dict) else None
+    if not own:
+        yield table, keys
+        return
+    names = set()
+    for scheme in own:
+        _check_keys(f"{where}: schemes", scheme, ROW_OPTIONS)
+        chosen = [(k, scheme[k]) for k in ROW_OPTIONS if scheme.get(k, False) is not False]
+        words = [k if v is True else str(v) for k, v in chosen]
+        name = "_".join([table, *words])
+        if name in names:
+            raise UserError(f"{where}: schemes has {' '.join(words) or 'none'} twice; remove one")
+        names.add(name)
+        yield name, {**{k: v for k, v in keys.items() if k != "schemes"}, **scheme}
+
+
+def _wanted(where: str, rows: Sequence[Row], study: _Keys) -> Iterator[Row]:
+    """Leave out the rows of systems in `leave_out`, and of inputs that are not in `inputs`."""
+    inputs, patterns = study.get("inputs", [*INPUTS]), study.get("leave_out", [])
+    for name in inputs:
+        if name not in INPUTS:
+            raise UserError(f"{where}: inputs has {name!r}; they are of {', '.join(INPUTS)}")
+    systems = dict.fromkeys(row.system for row in rows)
+    for pattern in patterns:
+        if not any(fnmatchcase(system, pattern) for system in systems):
+            raise UserError(
+                f"{where}: leave_out has {pattern!r}, but the rows are of {', '.join(systems)}"
+            )
+    for row in rows:
+        left = any(fnmatchcase(row.system, pattern) for pattern in patterns)
+        if not left and INPUTS_BY_MODALITIES[row.modalities] in inputs:
+            yield row
+
+
+def _in_words_left_out(rows: Sequence[Row], kept: Sequence[Row]) -> str:
+    """Say which inputs and which systems are in no row any more."""
+    gone = {row.modalities for row in rows} - {row.modalities for row in kept}
+    systems = {row.system for row in kept}
+    alone = [row.system for row in rows if row.modalities not in gone and row.system not in systems]
+    inputs = [f"all of {' and '.join(modalities)}" for modalities in sorted(gone)]
+    return ", ".join([*inputs, *dict.fromkeys(alone)])
 
 
 def _fitted(where: str, hint: Any, values: Any) -> Any:
@@ -239,6 +309,7 @@ def _row(
         set={key: value for key, value in changed.items() if key not in ROW_OPTIONS},
         moved=changed,
         seeds=_seeds(where, values.get("seeds", [])),
+        published=tuple(values.get("published", ())),
         folds=_folds(where, values.get("folds", [])),
         reported=values.get("reported", ""),
         **{key: values.get(key, "") for key in (*PLACE, "against")},
@@ -246,8 +317,8 @@ def _row(
 
 
 def _in_words(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Give options that are true or false as run.sh has them, in words."""
-    of_run = {k for k, v in values.items() if k in ROW_OPTIONS and isinstance(v, bool)}
+    """Give options that are true or false, or a number, as run.sh has them, in words."""
+    of_run = {k for k, v in values.items() if k in ROW_OPTIONS and isinstance(v, int)}
     return {k: str(v).lower() if k in of_run else v for k, v in values.items()}
 
 

@@ -33,10 +33,13 @@ from cfia.naming import (
     trained_corpus,
     with_errors,
 )
+from cfia.study.configurations import read_config
 from cfia.study.models import Models, read_models
+from cfia.study.option_checks import check_protocol
 from cfia.study.planned import PlannedDump, PlannedExperiment, PlannedPart
-from cfia.study.request import Request, read_config
+from cfia.study.request import Request
 from cfia.study.study_file import ROW_OPTIONS, Row, Study, plain_study, read_study
+from cfia.study.tune_file import trials
 from cfia.training.folds import MissingClassError, make_folds
 from cfia.training.schemes import ImpossibleError
 from cfia.upstream import registry
@@ -76,7 +79,10 @@ class StudyPlan:
         if self.study.name:  # of a plain run they are read with its options
             for planned in self.experiments:
                 modalities = [dump.modality for dump in planned.dumps]
-                read_config(planned.files, planned.overrides, planned.options, modalities)
+                read_config(
+                    planned.files, planned.overrides, planned.options, modalities,
+                    request.tune_file,
+                )  # fmt: skip
 
     @property
     def tag(self) -> str:
@@ -199,7 +205,7 @@ class StudyPlan:
         values["tag"] = "_".join(filter(None, [setting_tag(row.set), tested_tag, self.tag]))
         if values["tag"]:
             checked(values["tag"], f"a row of {row.table} in the study {self.study.name}")
-        options.check_protocol(values)
+        check_protocol(values)
         return values
 
     def _tested_with(self, row: Row, values: Mapping[str, str]) -> Names | None:
@@ -212,7 +218,7 @@ class StudyPlan:
             return None
         model, gold = self.request.options["asr_model"], row.tested == options.GOLD
         values = {**values, "text_source": options.GOLD if gold else ASR, "asr_model": model}
-        options.check_protocol(values)
+        check_protocol(values)
         if isinstance(row.tested, int):
             values["asr_model"] = with_errors(model, row.tested)
         return names(values)
@@ -257,6 +263,7 @@ class StudyPlan:
         own = values["selection"] == "test"  # its epochs are of the text that it is tested with
         part = self._part(row, values, here)
         files, overrides = request.config_files(system.config), self._overrides(row.set)
+        config = load(files, overrides)
         return PlannedExperiment(
             directory=request.expdir / system.name / directories.scheme,
             files=files,
@@ -265,9 +272,10 @@ class StudyPlan:
             data=part.data,
             folds=request.datadir / "folds" / directories.folds,
             dumps=part.dumps,
-            seeds=self._seeds(row) if load(files, overrides).seeded else (ONLY_SEED,),
+            seeds=self._seeds(row) if config.seeded else (ONLY_SEED,),
             tested=tested,
             tested_text=text.recogniser or options.GOLD if text else "",
+            trials=trials(request.tune_file, int(values["tune"]), config),
             trained_in=None if own or not text else self._planned(replace(row, tested=None)),
         )
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from cfia import experiment, lock, marker
 from cfia.directories import obstacle
 from cfia.errors import UserError
-from cfia.experiment import Experiment, record, results_held
+from cfia.experiment import Experiment, results_held
 from cfia.naming import JOB
 from cfia.options import NEUTRAL
 from cfia.report.studies import write_list as write_experiment_list
@@ -20,6 +20,7 @@ from cfia.study.planned import PlannedExperiment
 from cfia.study.request import numbers
 from cfia.study.study_plan import StudyPlan, describe_plan
 from cfia.training.inputs import check_lists, check_unchanged
+from cfia.training.record import record
 from cfia.training.task_list import Task, write_list
 from cfia.training.tested import POSTERIORS_MARKER, has_posteriors, remove_posteriors
 from cfia.training.training import Training, is_trained

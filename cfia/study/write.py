@@ -29,7 +29,7 @@ from cfia.study.protocol_table import in_words, pictured, protocol_table
 from cfia.study.published import Published, read_published
 from cfia.study.readings import readings_table, sweeps
 from cfia.study.request import Request
-from cfia.study.study_file import PAPER, PROTOCOL, READINGS, TEXTS
+from cfia.study.study_file import PAPER, PEERS, PROTOCOL, READINGS, TEXTS
 from cfia.study.study_plan import StudyPlan
 from cfia.study.study_rows import Result, finished, results
 from cfia.study.text_rows import error_curves, has_errors
@@ -129,7 +129,9 @@ def _protocol(
 
 
 # Each fills a table from its rows, and draws its figure at a path without ending.
-_LAYOUTS = {PAPER: _paper, READINGS: _readings, TEXTS: _texts, PROTOCOL: _protocol}
+_LAYOUTS = {
+    PAPER: _paper, READINGS: _readings, TEXTS: _texts, PEERS: _paper, PROTOCOL: _protocol,
+}  # fmt: skip
 
 
 def _curve(path: Path, table: Table, rows: Sequence[Result]) -> FigureFiles:

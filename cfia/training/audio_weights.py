@@ -47,6 +47,7 @@ def audio_weights(training: Training, utts: Sequence[str]) -> Iterator[Weighed]:
             "shown; name a training of cfia_net on both"
         )
     check_trained(training)
+    config = training.config
     shift = training.frontends()["audio"].frame_shift
     if not shift:
         raise UserError(
@@ -70,7 +71,7 @@ def audio_weights(training: Training, utts: Sequence[str]) -> Iterator[Weighed]:
 
 def _open(training: Training, part: str, utts: Sequence[str]) -> Dataset:
     """Open the features of utterances of one part, in its data."""
-    experiment, config = training.experiment, training.experiment.config
+    experiment, config = training.experiment, training.config
     labels = read_table(experiment.parts[part].data / "utt2emo")
     data = load(utts, labels, experiment.classes, experiment.dumps(part), config, "none")
     for utt in utts:

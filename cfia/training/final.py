@@ -10,7 +10,7 @@ from __future__ import annotations
 import csv
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -38,16 +38,19 @@ def selected_key(config: Config) -> str:
     return "epochs" if config.seeded else "probe_c"
 
 
-def config(experiment: Experiment, selected: Sequence[float]) -> Config:
+def config(place: Path, config: Config, selected: Sequence[float]) -> Config:
     """Give its configuration, as `fixed` does of what the folds have selected.
+
+    Args:
+        place: the directory of its experiment, for the message.
+        config: the experiment's, or what the folds have chosen.
 
     Raises:
         UserError: the schedule needs validation.
     """
-    config = experiment.config
     if config.train.schedule == "plateau":
         raise UserError(
-            f"{experiment.directory}: `schedule: plateau` needs validation scores, and the final "
+            f"{place}: `schedule: plateau` needs validation scores, and the final "
             "network trains on all utterances; give --pack folds, or train with another schedule"
         )
     return fixed(config, selected)
@@ -67,6 +70,12 @@ def fixed(config: Config, selected: Sequence[float]) -> Config:
 
 def selected(history: Path) -> float:
     """Read the epoch, from 1, or the C that a finished training has selected, in history.csv."""
+    row = selected_row(history)
+    return int(row["epoch"]) if "epoch" in row else float(row["probe_c"])
+
+
+def selected_row(history: Path) -> Mapping[str, str]:
+    """Read the row of the epoch, or of the C, that a finished training has selected."""
     with open(history, encoding="utf-8", newline="") as handle:
         (row,) = (row for row in csv.DictReader(handle) if row["selected"] == "1")
-    return int(row["epoch"]) if "epoch" in row else float(row["probe_c"])
+    return row

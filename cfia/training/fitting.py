@@ -13,7 +13,7 @@ from cfia.config import Config
 from cfia.errors import UserError
 from cfia.files import write_yaml
 from cfia.provenance import provenance
-from cfia.training import final, probe
+from cfia.training import final, probe, tuned
 from cfia.training.dataset import Dataset, keep_together
 from cfia.training.determinism import set_up
 from cfia.training.inputs import skipped, validation_shared
@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class _Pass:
-    """What is trained once: all of a training, or one of the two passes of --refit.
+    """What is trained once: all of a training, or a pass of --refit or of --tune.
 
     Attributes:
         directory: where checkpoints and history go.
@@ -42,7 +42,8 @@ class _Pass:
 def fit(training: Training, checkpoint_seconds: float) -> None:
     """Train a network, or go on where an earlier job was killed; or fit a probe.
 
-    With --refit this is done twice. A pass that an earlier job has finished is at its end at once.
+    With --refit this is done twice, with --tune for each of its settings. A pass that an earlier
+    job has finished is at its end at once.
 
     Raises:
         UserError: a part has no utterance, or as `Trainer.fit`.
@@ -60,30 +61,54 @@ def fit(training: Training, checkpoint_seconds: float) -> None:
 def _passes(training: Training) -> Iterator[_Pass]:
     """Give the passes of a training; the second of --refit is known when the first is done.
 
-    The first selects the epoch, or C. The second has no part but what trains: it is what
-    --selection last makes with this number of epochs, from the same seed.
+    The first selects the epoch, or C; with --tune there is one for each of its settings. The second
+    has no part but what trains: it is what --selection last makes with this number of epochs, from
+    the same seed.
     """
+    experiment, place = training.experiment, training.directory
     utts = {part: getattr(training.lists, part) for part in training.parts}
-    whole = _Pass(
-        training.directory, training.identity(), training.config, training.selection, utts
-    )
+    config = experiment.config if training.tuned else training.config
+    whole = first = _Pass(place, training.identity(), config, training.selection, utts)
+    if training.refitted:
+        first = replace(
+            whole, directory=place / SELECTION, identity=f"{whole.identity} {SELECTION}"
+        )
+    if training.tuned:
+        yield from _trials(training, first)
+        tuned.take(place, first.directory)
+    else:
+        yield first
     if not training.refitted:
-        yield whole
         return
-    first = training.directory / SELECTION
-    yield replace(whole, directory=first, identity=f"{whole.identity} {SELECTION}")
-    config = final.fixed(training.config, [final.selected(first / HISTORY)])
+    config = final.fixed(training.config, [final.selected(first.directory / HISTORY)])
     key = final.selected_key(config)
     log.info(
         "%s: again, on training and validation part, with %s %g",
-        training.directory, key, config.flat()[key],
+        place, key, config.flat()[key],
     )  # fmt: skip
     yield replace(whole, config=config, selection="last", utts={"train": training.trained_on})
 
 
+def _trials(training: Training, first: _Pass) -> Iterator[_Pass]:
+    """Give a pass for each of the settings of --tune, and choose one when all are done.
+
+    They open no test part; nothing is trained where an earlier job has chosen.
+    """
+    if (training.directory / tuned.TUNED).exists():
+        return
+    utts = {part: some for part, some in first.utts.items() if part != "test"}
+    for number, config in enumerate(training.experiment.tried(), 1):
+        directory = tuned.trial_directory(training.directory, number)
+        identity = f"{training.identity()} {directory.name}"
+        yield replace(first, directory=directory, identity=identity, config=config, utts=utts)
+    tuned.choose(training.directory, training.experiment.trials)
+
+
 def _fit(training: Training, one: _Pass, device: torch.device, checkpoint_seconds: float) -> None:
     experiment = training.experiment
-    parts = {part: training.dataset(part, "none", utts) for part, utts in one.utts.items()}
+    parts = {
+        part: training.dataset(part, "none", utts, one.config) for part, utts in one.utts.items()
+    }
     if experiment.seeded:  # a probe reads each utterance once
         parts = keep_together(parts, experiment.run["feature_cache"])
     _check_parts(training, parts)

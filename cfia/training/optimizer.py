@@ -93,7 +93,7 @@ def step_epoch(scheduler: LRScheduler | None, score: float | None) -> None:
     """Move a schedule on after an epoch with this score on the validation part, if there is one.
 
     "plateau" takes what `plateau_by` says, and does not go without
-    (`cfia.study.request.read_config`).
+    (`cfia.study.configurations.read_config`).
     """
     if isinstance(scheduler, ReduceLROnPlateau):
         assert score is not None

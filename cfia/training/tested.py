@@ -34,7 +34,7 @@ def write_posteriors(training: Training, *, force: bool) -> None:
 
 def _write(training: Training, *, force: bool) -> None:
     directory, experiment = training.directory, training.experiment
-    config = training.config
+    experiment.config  # noqa: B018 - of one that was imported there is none
     check_trained(training)
     if training.fold is None:
         raise UserError(
@@ -55,7 +55,7 @@ def _write(training: Training, *, force: bool) -> None:
     device = set_up(experiment.run["num_threads"], experiment.run["ngpu"])
     data = training.dataset("test")
     model = trained_network(training, data.dims()).to(device)
-    scores = logits(model, data, config.train.batch_size, device)
+    scores = logits(model, data, training.config.train.batch_size, device)
     posteriors.write_posteriors(
         directory / POSTERIORS,
         list(experiment.classes),

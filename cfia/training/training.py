@@ -6,7 +6,7 @@ Imports torch only where something is computed, so that a finished training says
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -21,7 +21,7 @@ from cfia.files import digest, write_if_changed
 from cfia.frontend import Frontend
 from cfia.kaldi.table import read_table
 from cfia.naming import EVERY_FOLD
-from cfia.training import final
+from cfia.training import final, tuned
 from cfia.training.folds import Fold, count_folds, read_fold
 from cfia.training.inputs import check_lists, check_unchanged
 
@@ -39,7 +39,10 @@ PROVENANCE = "provenance.yaml"
 PRODUCTS = (NETWORK, "checkpoint.pt", HISTORY, PROVENANCE)
 FITTED = (NETWORK, HISTORY, PROVENANCE)  # of a probe, which no killed job goes on with
 SELECTION = "selection"  # in a training that is done again: what has selected its epoch, or its C
-TAKEN = (NETWORK, PROVENANCE)  # of a training whose network is tested on something else
+TAKEN = (
+    NETWORK,
+    PROVENANCE,
+)  # and what was chosen, of a training whose network is tested on something else
 
 
 @dataclass(frozen=True)
@@ -49,7 +52,7 @@ class Training:
     Attributes:
         fold: from 1; None for the final network, which nothing validates or tests: all utterances
             train it, for as many epochs as is the median of those that the folds' networks of its
-            seed have selected.
+            seed have selected; where these were tuned, with the settings that most have chosen.
     """
 
     experiment: Experiment
@@ -98,6 +101,11 @@ class Training:
         return self.fold is not None and self.experiment.refit
 
     @property
+    def tuned(self) -> bool:
+        """Whether it takes the best of several settings on validation (--tune)."""
+        return self.fold is not None and bool(self.experiment.trials)
+
+    @property
     def trained_on(self) -> list[str]:
         """List the utterances that train its network."""
         lists = self.lists
@@ -106,11 +114,14 @@ class Training:
     @property
     def products(self) -> tuple[str, ...]:
         """Name the files that it makes, for its marker."""
+        chosen = [tuned.TUNED] * self.tuned
         if self.experiment.trained_in:
-            return TAKEN
+            return (*TAKEN, *chosen)
         made = PRODUCTS if self.experiment.seeded else FITTED
         again = [name for name in made if self.refitted and name != PROVENANCE]
-        return (*made, *(f"{SELECTION}/{name}" for name in again))
+        tried = range(1, len(self.experiment.trials) + 1) if self.tuned else ()
+        chosen += [f"{tuned.trial_directory(Path(), number) / HISTORY}" for number in tried]
+        return (*made, *(f"{SELECTION}/{name}" for name in again), *chosen)
 
     @property
     def selection(self) -> str:
@@ -119,21 +130,49 @@ class Training:
 
     @cached_property
     def config(self) -> Config:
-        """The configuration, of the final network with a number of epochs of its own.
+        """The configuration, of a tuned network with what its fold has chosen.
+
+        That of the final network has a number of epochs of its own, and what most folds have
+        chosen; the epochs are then those that the same settings had there.
 
         Raises:
-            UserError: nothing was trained here; of the final network, as `final.config`, or a fold
-                is not trained, and so does not say for how long.
+            UserError: nothing was trained here; nothing has been chosen yet; of the final network,
+                as `final.config`, or a fold is not trained, and so does not say for how long.
         """
         if self.fold is not None:
-            return self.experiment.config
-        every = self.experiment.fold_numbers
-        folds = [Training(self.experiment, fold, self.seed) for fold in every]
+            return self._with(tuned.read(self.directory).settings if self.tuned else {})
+        folds = self._folds()
         for fold in folds:
             if not is_trained(fold):
                 raise not_trained(fold)
-        selected = [final.selected(fold.directory / HISTORY) for fold in folds]
-        return final.config(self.experiment, selected)
+        if not self.experiment.trials:
+            selected = [final.selected(fold.directory / HISTORY) for fold in folds]
+            return final.config(self.experiment.directory, self.experiment.config, selected)
+        choices = [tuned.read(fold.directory) for fold in folds]
+        number = tuned.most_chosen(choices)
+        epochs = [choice.trials[number - 1].epoch for choice in choices]
+        chosen = self._with(self.experiment.trials[number - 1])
+        return final.config(self.experiment.directory, chosen, epochs)
+
+    def _with(self, settings: Mapping[str, Any]) -> Config:
+        config = self.experiment.config
+        return config.changed(settings, f"{self.directory}") if settings else config
+
+    def _folds(self) -> list[Training]:
+        """List the trainings of all folds with its seed."""
+        every = self.experiment.fold_numbers
+        return [Training(self.experiment, fold, self.seed) for fold in every]
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What --tune has set in its configuration, by key; empty where nothing was tuned.
+
+        Raises:
+            UserError: as `config`.
+        """
+        keys = [key for settings in self.experiment.trials for key in settings]
+        flat = self.config.flat() if keys else {}
+        return {key: flat[key] for key in dict.fromkeys(keys)}
 
     @property
     def source(self) -> Training | None:
@@ -159,14 +198,14 @@ class Training:
         """Give its marker's options and inputs: fold and seed, and the digest of its experiment."""
         inputs = {NAME: self.experiment.digest()}
         if self.fold is None:
-            key, value = self._selected()
-            return {"fold": EVERY_FOLD, "seeds": self.seed, f"train_args {key}": value}, inputs
+            values = {f"train_args {key}": value for key, value in self._selected().items()}
+            return {"fold": EVERY_FOLD, "seeds": self.seed, **values}, inputs
         return {"fold": self.fold, "seeds": self.seed}, inputs
 
-    def _selected(self) -> tuple[str, Any]:
-        """Give the key of its configuration that the folds have selected, and its value."""
+    def _selected(self) -> dict[str, Any]:
+        """Give the keys of its configuration that the folds have selected, and their values."""
         key = final.selected_key(self.config)
-        return key, self.config.flat()[key]
+        return {key: self.config.flat()[key], **self.settings}
 
     def identity(self) -> str:
         """Digest what tells it from other trainings, wherever it is; its checkpoints bear it.
@@ -176,22 +215,29 @@ class Training:
         experiment = self.experiment
         encoders = {m: [f.name, f.weights, f.layer, f.dim] for m, f in self.frontends().items()}
         inputs = {k: v for k, v in experiment.inputs().items() if not k.endswith(" features")}
-        which = self.fold or [EVERY_FOLD, self._selected()[1]]
+        which = self.fold or [EVERY_FOLD, *self._selected().values()]
         return digest([which, self.seed, experiment.options(), inputs, encoders])
 
-    def dataset(self, part: str, cache: str = "", utts: Sequence[str] | None = None) -> Dataset:
+    def dataset(
+        self,
+        part: str,
+        cache: str = "",
+        utts: Sequence[str] | None = None,
+        config: Config | None = None,
+    ) -> Dataset:
         """Open the features of the "train", "valid" or "test" list.
 
         Args:
             utts: other utterances of the part's data than those of its list.
             cache: where they are kept, if not as --feature_cache says.
+            config: says how they are cut and averaged, if not its own.
         """
         from cfia.training.dataset import load
 
         experiment = self.experiment
         labels = read_table(experiment.parts[part].data / "utt2emo")
         utts = getattr(self.lists, part) if utts is None else utts
-        dumps, config = experiment.dumps(part), experiment.config
+        dumps, config = experiment.dumps(part), config or self.config
         cache = cache or experiment.run["feature_cache"]
         return load(utts, labels, experiment.classes, dumps, config, cache)
 
@@ -231,7 +277,7 @@ def train(training: Training, checkpoint_seconds: float, *, force: bool) -> None
 def _train(training: Training, checkpoint_seconds: float, *, force: bool) -> None:
     directory, (options, inputs) = training.directory, training.marked()
     # All that can be checked is checked before anything is removed.
-    training.config  # noqa: B018 - of one that was imported there is none
+    training.experiment.config  # noqa: B018 - of one that was imported there is none
     check_unchanged(training.experiment)
     check_lists(training.experiment)
     source = training.source
@@ -277,7 +323,7 @@ def _check_source(training: Training, source: Training) -> None:
 
 def _take(training: Training, source: Training) -> None:
     """Copy a network, and what made it, so that it stays where the other training goes."""
-    for name in TAKEN:
+    for name in training.products:
         write_if_changed(training.directory / name, (source.directory / name).read_bytes())
     log.info("%s: its network is that of %s", training.directory, source.directory)
 

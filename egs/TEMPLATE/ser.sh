@@ -58,6 +58,7 @@ train_args=                # "key=value ..." that win over the configuration
 seeds=                     # one training per fold and seed, such as "1 2 3" (default: 1)
 selection=valid            # which epoch is taken: valid, last, or test (an oracle, and labelled so)
 refit=false                # train again, on training and validation part, for that many epochs
+tune=0                     # in each fold, the best on validation of the first N of conf/tune.yaml
 tag=                       # suffix of the systems' names, to keep variants apart
 # Studies, which say themselves what is trained under which --cv and --validation
 study=                     # make the tables of conf/study/<study>.yaml: paper, readings, smoke

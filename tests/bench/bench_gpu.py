@@ -20,9 +20,9 @@ from pathlib import Path
 
 import torch
 
-from cfia.experiment import record
 from cfia.options import EVERY
 from cfia.study.planned import PlannedDump, PlannedExperiment
+from cfia.training.record import record
 from tests.bench import iemocap, processes
 
 FOLDS = {"session": 5, "speaker": 10}

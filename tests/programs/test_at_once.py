@@ -15,6 +15,7 @@ from cfia.bin.report import main as report
 from cfia.bin.score import main as score
 from cfia.errors import UserError
 from cfia.files import read_json, write_json
+from cfia.training.record import record
 from tests.support import experiment as small
 from tests.support import made_up_experiments as made_up
 from tests.support.lock_holder import holder, release
@@ -35,7 +36,7 @@ def test_fold_lists_are_not_forced_while_they_are_read(tmp_path: Path) -> None:
 
 def force(directory: Path, fold: int) -> None:
     """As stage 5 does with --force true --folds FOLD."""
-    experiment.record(experiment.read(directory), force=True, again=[(fold, 1)])
+    record(experiment.read(directory), force=True, again=[(fold, 1)])
 
 
 def test_a_training_is_not_forced_while_it_is_made(tmp_path: Path) -> None:

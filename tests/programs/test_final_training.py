@@ -127,12 +127,12 @@ def test_a_schedule_that_looks_at_validation_has_no_final_network(folds: Path) -
     experiment = read(folds)
     config = replace(experiment.config, train=replace(experiment.config.train, schedule="plateau"))
     with pytest.raises(UserError, match=r"plateau` needs validation scores.*--pack folds"):
-        final_config(replace(experiment, trained_with=config), [3, 4])
+        final_config(folds, config, [3, 4])
 
 
 def test_between_two_numbers_of_epochs_the_larger_is_taken(folds: Path) -> None:
     for epochs, taken in (([3, 4], 4), ([9, 1, 2], 2), ([1, 1, 2, 8], 2)):
-        assert final_config(read(folds), epochs).train.epochs == taken
+        assert final_config(folds, read(folds).config, epochs).train.epochs == taken
 
 
 def test_another_corpus_that_is_tested_does_not_train_it(

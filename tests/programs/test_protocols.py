@@ -20,7 +20,7 @@ from cfia.posteriors import write_posteriors
 from cfia.report.score_tables import score_table
 from cfia.scoring.scores_file import score as score_trained
 from cfia.scoring.trained import read_trained
-from cfia.study.request import read_config
+from cfia.study.configurations import read_config
 from cfia.training.folds import make_scheme, read_folds
 from tests.support.experiment import CLASSES, SMALL, SYSTEMS, command, make, plan, seal
 from tests.support.killed import killed_at_checkpoint

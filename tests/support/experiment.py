@@ -12,7 +12,7 @@ import numpy as np
 
 from cfia import marker
 from cfia.bin import posteriors, train
-from cfia.experiment import record
+from cfia.config import load
 from cfia.files import digest, write_yaml
 from cfia.frontend import Frontend
 from cfia.kaldi.data_dir import DataDir
@@ -20,9 +20,12 @@ from cfia.kaldi.table import write_table
 from cfia.naming import fold_and_seed, folds_scheme
 from cfia.options import EVERY
 from cfia.study.planned import PlannedDump, PlannedExperiment
+from cfia.study.tune_file import trials
 from cfia.training.folds import make_scheme
+from cfia.training.record import record
 
 SYSTEMS = Path(__file__).resolve().parents[2] / "conf" / "systems"
+TUNE = SYSTEMS.parent / "tune.yaml"
 CLASSES = ("ang", "hap", "neu", "sad")
 DIMS = {"audio": 6, "text": 5}
 
@@ -107,6 +110,7 @@ def plan(
     force: bool = False,
     config: Path = SYSTEMS / "cfia_net.yaml",
     dumps: Sequence[str] = ("audio", "text"),
+    tune_file: str | Path = TUNE,
     **options: str,
 ) -> Path:
     """Write the experiment.yaml of `directory`, as stage 5 does; return the training of fold 1.
@@ -115,12 +119,14 @@ def plan(
         root: where `make` has written data and dumps.
         directory: <system>/<scheme> of an experiment.
         options: of run.sh, where they differ from its defaults.
+        tune_file: says what --tune tries.
     """  # fmt: skip
     values = {option.name: option.default for option in EVERY} | options
+    files, overrides = (config,), tuple(train_args.split())
     planned = PlannedExperiment(
         directory=directory,
-        files=(config,),
-        overrides=tuple(train_args.split()),
+        files=files,
+        overrides=overrides,
         options=values,
         data=root / "data" / "all",
         folds=root / "data" / "folds" / folds_scheme(values["cv"], values["validation"]),
@@ -130,6 +136,7 @@ def plan(
             for path in [root / "dump" / name]
         ),
         seeds=(1,),
+        trials=trials(Path(tune_file), int(values["tune"]), load(files, overrides)),
     )
     record(planned.resolve("toy"), force=force)
     return directory / "fold1_seed1"

@@ -59,6 +59,8 @@ def test_suffixes(tmp_path: Path) -> None:
     assert (names.folds, names.scheme) == ("speaker-partner_6", "speaker-partner-test_6")
     again = make(labels="6", validation="random10", refit="true")
     assert (again.folds, again.scheme) == ("session-random10_6", "session-random10-refit_6")
+    assert make(labels="6", tune="6").scheme == "session-tune6_6"
+    assert make(refit="true", tune="06").scheme == "session-refit-tune6"
     assert systems(tag="try", labels="6")[0] == "cfia_net_emotion2vec_bert_6_try"
     (tmp_path / "asr.txt").touch()
     assert make(text_file=str(tmp_path / "asr.txt")).dumps["text"] == "bert_asr"
@@ -94,6 +96,7 @@ def test_experiments_without_later_options_are_recorded_as_before() -> None:
     assert recorded(PROTOCOL, values).keys() == before
     assert recorded(PROTOCOL, {**values, "text_source": "asr"})["text_source"] == "asr"
     assert recorded(PROTOCOL, {**values, "refit": "true"})["refit"] is True
+    assert recorded(PROTOCOL, {**values, "tune": "6"})["tune"] == "6"
 
 
 @given(st.from_regex(r"[A-Za-z0-9_.=,:+-]{1,20}", fullmatch=True))
@@ -260,6 +263,11 @@ def test_a_users_own_file_gives_its_name(tmp_path: Path) -> None:
         ),
         ({"selection": "test", "refit": "true"}, "--selection valid alone, not test"),
         ({"refit": "yes"}, "--refit is 'yes'; legal values are false, true"),
+        (
+            {"selection": "test", "tune": "2"},
+            "--tune 2 goes with --selection valid alone, not test",
+        ),
+        ({"tune": "-1"}, "--tune is '-1'; expected a whole number from 0 to 1000"),
         ({"systems": "cfia_nets"}, "no system 'cfia_nets'"),
         ({"systems": " "}, "--systems is ' '; expected a name such as audio_text"),
         ({"systems": "train_audio"}, "no system 'train'"),
@@ -321,6 +329,7 @@ choices = st.fixed_dictionaries(
         "validation": st.sampled_from(["random20", "random2", "next_speaker", "next_session"]),
         "selection": st.sampled_from(["valid", "last", "test"]),
         "refit": st.sampled_from(["false", "true"]),
+        "tune": st.sampled_from(["0", "1", "2"]),
         "labels": st.sampled_from(["4", "6"]),
         "text_tags": st.sampled_from(["strip", "keep"]),
         "audio_upstream": st.just("wavlm"),
@@ -330,7 +339,11 @@ choices = st.fixed_dictionaries(
         "asr_model": st.sampled_from(["pocketsphinx", "a/b-ctc"]),
         "tag": st.sampled_from(["", "x"]),
     }
-).filter(lambda values: values["refit"] == "false" or values["selection"] == "valid")
+).filter(
+    lambda values: (
+        (values["refit"], values["tune"]) == ("false", "0") or values["selection"] == "valid"
+    )
+)
 
 
 @given(choices, choices)
