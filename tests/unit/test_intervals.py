@@ -175,7 +175,7 @@ def test_a_difference_has_the_t_interval_of_the_speakers_differences(
 def test_the_luck_of_both_systems_is_in_their_difference() -> None:
     steady, lucky = seeds(0, 0, 0), seeds(-1, 0, 1)
     alone = of_difference(ua, seeds(0), seeds(0), range(5))
-    assert alone == (0, 0), "every speaker is the same to both"
+    assert alone == pytest.approx((0, 0)), "every speaker is the same to both"
     for a, b, freedom, times in (
         (lucky, steady, 4, 1), (steady, lucky, 4, 1), (lucky, lucky, 4, 2),
     ):  # fmt: skip

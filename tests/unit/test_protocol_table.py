@@ -7,6 +7,7 @@ import io
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -61,8 +62,8 @@ def recipe(tmp_path_factory: pytest.TempPathFactory) -> Recipe:
     run(tmp, SYSTEM, "session-none-last", skill=0.9, validation="none", selection="last")
     oracle = run(tmp, SYSTEM, "session-test", skill=1.3, selection="test")
     run(tmp, SYSTEM, "utterance3", skill=3.0, cv="utterance3")
-    part = {"cv": "utterance10", "only_folds": "1", "folds": (1,)}
-    run(tmp, SYSTEM, "utterance10-fold1", skill=2.0, **part)
+    part: dict[str, Any] = {"cv": "utterance10", "only_folds": "1"}
+    run(tmp, SYSTEM, "utterance10-fold1", skill=2.0, folds=(1,), **part)
     for k, (wa, ua) in OWN.items():
         rows = [f"1,1,1,1,0,0,1,{wa},{ua - 9},0", f"2,1,1,1,0,0,1,{wa - 5},{ua},1"]
         (oracle / f"fold{k}_seed1" / "history.csv").write_text("\n".join([HEAD, *rows]) + "\n")
@@ -209,7 +210,7 @@ def test_the_picture_marks_what_is_not_honest_and_has_room_for_all_names(recipe:
     assert stamped == {"oracle", "own", "best", "all", "random", "part"}
     assert set(names) - stamped == {"fixed"}
     hollow = [line for line in axes.lines if line.get_markerfacecolor() == "white"]
-    drawn = [line for line in hollow if len(line.get_xdata())]
+    drawn = [line for line in hollow if np.size(line.get_xdata())]
     assert len(drawn) == 2, "own and part are not paired"
 
 
