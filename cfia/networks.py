@@ -29,6 +29,18 @@ NETWORKS = {
     "probe": "cfia.model.probe.Probe",
 }
 
+# How exactly the head of a peer could be rebuilt; cfia/model/peers says what the grades are.
+GRADES = {
+    "superb": "A",
+    "memocmt": "A",
+    "merbench": "A",
+    "self_cross": "B",
+    "mult": "B",
+    "cmt_sa": "C",
+    "dst": "B",
+    "mmer": "B",
+}
+
 # Those whose classifier takes either modality's mean over time, too (`unimodal_loss`).
 CLASSIFY_EITHER = ("cfia", "one_share", "share_per_f")
 
@@ -165,3 +177,10 @@ OWN: dict[str, type[ModelConfig]] = {
     "mmer": MMERConfig,
     "probe": ProbeConfig,
 }
+
+
+def grade(config: ModelConfig) -> str:
+    """Give the grade of a peer, as `GRADES`; "" for a network that is no peer's."""
+    if isinstance(config, SuperbConfig) and config.frame_pool != "mean":  # ours
+        return ""
+    return GRADES.get(config.network, "")

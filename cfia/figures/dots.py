@@ -10,7 +10,6 @@ import numpy as np
 
 from cfia.figures.style import (
     BLUE,
-    ORANGE,
     VERMILION,
     Drawing,
     finish,
@@ -30,7 +29,9 @@ _NUMBERED = 30  # folds whose dots have numbers, at most
 _WIDTH = 330  # points that the axis has at least, beside the names
 _ABOVE = 0.24  # inches from the top of a row to its line
 _BELOW = 0.07  # inches between the line and the folds
-_LEGEND = ("pooled", "95 % interval", "one fold", "one seed", "as published")
+_PUBLISHED = "as published on IEMOCAP, under its own protocol"
+_LEGEND = ("pooled", "95 % interval", "one fold", "one seed", _PUBLISHED)
+_HEADING = 0.3  # inches of a group's heading
 
 
 @dataclass(frozen=True)
@@ -42,16 +43,18 @@ class Dots:
         pooled: the score over all folds; None for a system known from its publication alone.
         folds: the score of each fold.
         seeds: the pooled score of each seed.
-        published: the score as published, where it is known.
+        published: the scores as published, where some are known.
         tested: for each fold its number and whom it tests, `1: Ses01F`; none: not known.
+        group: a heading above the first of successive rows that have the same; "": none.
     """
 
     label: str
     pooled: Estimate | None = None
     folds: Sequence[float] = ()
     seeds: Sequence[float] = ()
-    published: float | None = None
+    published: Sequence[float] = ()
     tested: Sequence[str] = ()
+    group: str = ""
 
 
 def plot_dots(title: str, rows: Sequence[Dots]) -> Drawing:
@@ -61,20 +64,25 @@ def plot_dots(title: str, rows: Sequence[Dots]) -> Drawing:
     lanes = [_lanes(row.folds, _range(rows), _dot(row, numbered)) for row in rows]
     # The y axis is in inches. A row has its line, the seeds above and the folds below it.
     heights = [
-        max(0.24 * max(1.6, 1.1 * (1 + label.count("\n"))),
-            _ABOVE + _BELOW + (1 + max(of_row, default=0)) * _lane(row, numbered) + 0.04)
+        max(0.24 * max(1.6 if row.folds else 1.35, 1.1 * (1 + label.count("\n"))),
+            _ABOVE + _BELOW + (1 + max(of_row)) * _lane(row, numbered) + 0.04 if of_row else 0)
         for label, row, of_row in zip(labels, rows, lanes, strict=True)
     ]  # fmt: skip
-    lines = np.cumsum([0, *heights[:-1]]) + _ABOVE
+    above = ["", *(row.group for row in rows)]
+    headings = [i for i, row in enumerate(rows) if row.group not in ("", above[i])]
+    gaps = [_HEADING * (i in headings) for i in range(len(rows))]
+    lines = np.cumsum([0, *heights[:-1]]) + np.cumsum(gaps) + _ABOVE
     key = _key(rows) if numbered else []
     with style():
-        figure = new_figure(8, 1.6 + sum(heights) + 0.13 * len(key), title)
+        figure = new_figure(8, 1.6 + sum(heights) + sum(gaps) + 0.13 * len(key), title)
         axes = figure.add_subplot()
         for y, row, of_row in zip(lines, rows, lanes, strict=True):
             _draw_row(axes, y, row)
             _draw_folds(axes, y, row, of_row, numbered=numbered)
         axes.set_yticks(lines, labels, fontsize=9)
-        axes.set_ylim(sum(heights), 0)
+        for i in headings:
+            _draw_heading(axes, lines[i] - _ABOVE, rows[i].group)
+        axes.set_ylim(sum(heights) + sum(gaps), 0)
         axes.set_xlabel("\n".join(["UA, %", *key]), fontsize=8 if key else 10)
         axes.margins(x=0.04)
         plain_axes(axes)
@@ -82,10 +90,19 @@ def plot_dots(title: str, rows: Sequence[Dots]) -> Drawing:
         handles = dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
         shown = {name: handles[name] for name in _LEGEND if name in handles}
         figure.legend(
-            shown.values(), shown.keys(), loc="outside lower center", ncols=5, frameon=False,
-            fontsize=9,
+            shown.values(), shown.keys(), loc="outside lower center", frameon=False,
+            fontsize=9, ncols=3 if len(shown) > 4 else 4,
         )  # fmt: skip
         return finish(figure)
+
+
+def _draw_heading(axes: Axes, y: float, heading: str) -> None:
+    """Write the heading of a group over the axis, and a line across above it."""
+    axes.axhline(y - _HEADING, color="0.6", lw=0.8)
+    axes.text(
+        0.005, y - _HEADING / 2, heading, transform=axes.get_yaxis_transform(), va="center",
+        fontsize=9, fontweight="bold",
+    )  # fmt: skip
 
 
 def _key(rows: Sequence[Dots]) -> list[str]:
@@ -146,6 +163,7 @@ def _draw_row(axes: Axes, y: float, row: Dots) -> None:
     if len(row.seeds) > 1:
         ticks: dict[str, Any] = {"marker": "|", "ms": 8, "mew": 1.5, "color": VERMILION}
         axes.plot(row.seeds, [y - 0.13] * len(row.seeds), ls="", label="one seed", **ticks)
-    if row.published is not None:
-        diamond: dict[str, Any] = {"marker": "D", "ms": 6, "color": ORANGE, "mec": "black"}
-        axes.plot([row.published], [y], ls="", zorder=5, label="as published", **diamond)
+    if row.published:
+        diamond: dict[str, Any] = {"marker": "D", "ms": 6, "mfc": "white", "mec": "black"}
+        axes.plot(row.published, [y] * len(row.published), ls="", zorder=5, label=_PUBLISHED,
+                  mew=1.4, **diamond)  # fmt: skip

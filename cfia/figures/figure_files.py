@@ -146,7 +146,8 @@ def scheme_figure(expdir: Path, title: str, rows: Sequence[Scored]) -> FigureFil
 
 def table_figure(path: Path, title: str, rows: Sequence[Dots]) -> FigureFiles:
     """Draw the figure that goes with a table; `path` is without the endings of its files."""
-    words = "; ".join(f"{row.label} {show(row.pooled)}" for row in rows)
+    names = [f"{row.group}, {row.label}" if row.group else row.label for row in rows]
+    words = "; ".join(f"{n} {show(row.pooled)}" for n, row in zip(names, rows, strict=True))
     spec = FigureSpec(path, f"{title}. UA in percent: {words}", partial(plot_dots, title, rows))
     return draw_if_stale(path.with_name(f".{path.name}.json"), [title, repr(list(rows))], [spec])
 

@@ -24,3 +24,14 @@ def build(
     module, _, name = NETWORKS[config.network].rpartition(".")
     network: type[nn.Module] = getattr(importlib.import_module(module), name)
     return network(dims, n_classes, config, layers)
+
+
+def count_weights(
+    dims: dict[str, int], n_classes: int, config: ModelConfig, layers: Layers = None
+) -> int:
+    """Count the weights of such a network that training changes, without drawing them."""
+    import torch
+
+    with torch.device("meta"):
+        network = build(dims, n_classes, config, layers)
+    return sum(weight.numel() for weight in network.parameters())

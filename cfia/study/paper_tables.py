@@ -19,10 +19,10 @@ from cfia.report.score_tables import (
     seed_notes,
 )
 from cfia.report.table import Column, Table
-from cfia.scoring.cells import Cell, Difference, Estimate, PValue, Spread
+from cfia.scoring.cells import Cell, Difference, Estimate, PValue
 from cfia.scoring.scores_file import compare_systems
 from cfia.scoring.significance import INDEPENDENT, UTTERANCE, Comparison
-from cfia.study.published import AS_PUBLISHED, Published
+from cfia.study.published import AS_PUBLISHED, Published, printed_cells
 from cfia.study.study_plan import StudyPlan
 from cfia.study.study_rows import Result, compared, consistency_share, finished
 
@@ -59,7 +59,7 @@ def paper_table(
     """
     _check_places(name, results, published)
     # P-values are corrected over the whole table, before its rows are put in their places.
-    results = compared([(result, _comparison(result, results)) for result in results])
+    results = compared([(result, against_reference(result, results)) for result in results])
     rows: list[Cells] = []
     headings: dict[int, str] = {}
     # The published rows in the paper's order, each with those of ours that repeat it.
@@ -118,11 +118,7 @@ def _columns(results: Sequence[Result], published: Published) -> list[Column]:
 
 
 def _published_cells(row: Mapping[str, Any], protocol: str) -> Cells:
-    cells: Cells = {
-        key: (None if value is None else Spread(value, None)) if key in METRICS else value
-        for key, value in row.items()
-    }
-    return {**cells, "source": AS_PUBLISHED, "protocol": protocol}
+    return {**printed_cells(row), "source": AS_PUBLISHED, "protocol": protocol}
 
 
 def _our_rows(plan: StudyPlan, result: Result, above: Mapping[str, Any]) -> list[Cells]:
@@ -164,7 +160,7 @@ def _our_cells(plan: StudyPlan, result: Result, above: Mapping[str, Any]) -> Cel
     return {**cells, **difference_cells(result)}
 
 
-def _comparison(result: Result, results: Sequence[Result]) -> Comparison | None:
+def against_reference(result: Result, results: Sequence[Result]) -> Comparison | None:
     """Compare a row with its reference: same protocol and inputs, the system `against`."""
     row = result.row
     reference = (row.against, row.protocol, row.modalities)
@@ -219,10 +215,15 @@ def _score_notes(plan: StudyPlan, results: Sequence[Result]) -> list[str]:
         notes.append("cfia_net_paper: the literal reading, zero-padded and without masks.")
     if scored:
         notes += interval_notes(scored) + seed_notes(scored)
-    if plan.study.train_args:
-        values = " ".join(f"{key}={value}" for key, value in plan.study.train_args.items())
-        notes.append(f"This study sets {values}. {plan.study.note}".rstrip())
-    return notes
+    return notes + set_notes(plan)
+
+
+def set_notes(plan: StudyPlan) -> list[str]:
+    """Say which keys a study sets otherwise in all rows; [] where it sets none."""
+    if not plan.study.train_args:
+        return []
+    values = " ".join(f"{key}={value}" for key, value in plan.study.train_args.items())
+    return [f"This study sets {values}. {plan.study.note}".rstrip()]
 
 
 def stand_in_notes(plan: StudyPlan, results: Sequence[Result]) -> list[str]:

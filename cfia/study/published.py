@@ -9,6 +9,8 @@ from typing import Any
 
 from cfia.errors import UserError
 from cfia.files import read_yaml
+from cfia.metrics import METRICS
+from cfia.scoring.cells import Cell, Spread
 
 AS_PUBLISHED = "as published"
 
@@ -34,6 +36,14 @@ class Published:
     def row(self, key: str) -> Mapping[str, Any]:
         """Find the row of a key; `KeyError` if there is none."""
         return {name: row for block in self.blocks for name, row in block.rows.items()}[key]
+
+
+def printed_cells(row: Mapping[str, Any]) -> dict[str, Cell]:
+    """Fill the cells of a published row, by column."""
+    return {
+        key: (None if value is None else Spread(value, None)) if key in METRICS else value
+        for key, value in row.items()
+    }
 
 
 def read_published(path: Path) -> dict[str, Published]:

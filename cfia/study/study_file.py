@@ -203,13 +203,18 @@ def _by_scheme(
     names = set()
     for scheme in own:
         _check_keys(f"{where}: schemes", scheme, ROW_OPTIONS)
-        chosen = [(k, scheme[k]) for k in ROW_OPTIONS if scheme.get(k, False) is not False]
-        words = [k if v is True else str(v) for k, v in chosen]
+        chosen = [(key, scheme[key]) for key in ROW_OPTIONS if scheme.get(key)]
+        words = [_scheme_word(key, value) for key, value in chosen]
         name = "_".join([table, *words])
         if name in names:
             raise UserError(f"{where}: schemes has {' '.join(words) or 'none'} twice; remove one")
         names.add(name)
         yield name, {**{k: v for k, v in keys.items() if k != "schemes"}, **scheme}
+
+
+def _scheme_word(key: str, value: Any) -> str:
+    """Name a value of a scheme as directories name it: `session`, `refit`, `tune6`."""
+    return str(value) if isinstance(value, str) else key + str(value) * (value is not True)
 
 
 def _wanted(where: str, rows: Sequence[Row], study: _Keys) -> Iterator[Row]:

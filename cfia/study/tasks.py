@@ -19,6 +19,7 @@ from cfia.study.cross import check_sources
 from cfia.study.planned import PlannedExperiment
 from cfia.study.request import numbers
 from cfia.study.study_plan import StudyPlan, describe_plan
+from cfia.study.times import seconds
 from cfia.training.inputs import check_lists, check_unchanged
 from cfia.training.record import record
 from cfia.training.task_list import Task, write_list
@@ -29,7 +30,6 @@ log = logging.getLogger(__name__)
 
 JOBS = 8  # at most for each one at a time: with several, none is idle for long at the end
 WORTH = 120  # seconds that a job should take at least, since starting one takes a few
-FIRST, LAST = "provenance.yaml", "checkpoint.pt"  # a training's first file and its last
 
 
 def variables(plan: StudyPlan) -> dict[str, str | list[str]]:
@@ -259,9 +259,8 @@ def usual_seconds(finished: Sequence[Training]) -> float | None:
     Probes, which take seconds, say nothing of it.
     """
     own = [t for t in finished if t.experiment.trained_in is None and t.experiment.seeded]
-    directories = [t.directory for t in own]
-    times = [(d / LAST).stat().st_mtime - (d / FIRST).stat().st_mtime for d in directories]
-    return statistics.median(times) if times else None
+    found = [seconds(training.directory) for training in own]
+    return statistics.median(times) if (times := [s for s in found if s is not None]) else None
 
 
 def outlook(missing: int, done: int, nj: int, seconds: float | None) -> str:

@@ -24,6 +24,7 @@ from cfia.report.table import Table, plain, renderings, to_csv
 from cfia.scoring.trained import TrainedExperiment
 from cfia.study.curve import plot_curve
 from cfia.study.paper_tables import UNPUBLISHED, Corpus, paper_table
+from cfia.study.peers_table import peers_table, published_beside, published_table
 from cfia.study.protocol_rows import blocks
 from cfia.study.protocol_table import in_words, pictured, protocol_table
 from cfia.study.published import Published, read_published
@@ -34,6 +35,7 @@ from cfia.study.study_plan import StudyPlan
 from cfia.study.study_rows import Result, finished, results
 from cfia.study.text_rows import error_curves, has_errors
 from cfia.study.text_table import name_texts, text_table
+from cfia.study.times import CSV, PAGE, times_table
 
 log = logging.getLogger(__name__)
 
@@ -72,6 +74,8 @@ def write_tables(plan: StudyPlan) -> str:
         page_path: _page(plan, tables, corpus),
         plan.directory / RESULTS: to_markdown(_results(plan, tables)),
     }
+    if timed := [r for t in tables for r in t.results if r.row.layout == PEERS]:
+        files |= _times(plan, timed, corpus)
     for t in tables:
         rendered = renderings(t.table, "-".join(filter(None, (t.name, plan.tag))))
         files |= {directory / f"{t.name}.{end}": text for end, text in rendered.items()}
@@ -80,7 +84,7 @@ def write_tables(plan: StudyPlan) -> str:
     changed = f"{sum(written)} of {len(written)} files written" if any(written) else "up to date"
     log.info("%s, tables of the study %s: %s", directory, plan.study.name, changed)
     log.info("%s: all of them on a page", page_path)
-    return "\n".join(plain(t.table.only(ON_SCREEN)) for t in tables)
+    return "\n".join(plain(t.table.only(ON_SCREEN)) for t in tables if t.results)
 
 
 def _tables(plan: StudyPlan, directory: Path, corpus: Corpus) -> Iterator[StudyTable]:
@@ -90,6 +94,9 @@ def _tables(plan: StudyPlan, directory: Path, corpus: Corpus) -> Iterator[StudyT
         layout = next(row.layout for row in plan.study.rows if row.table == name)
         table, figure = _LAYOUTS[layout](plan, directory / name, rows, corpus)
         yield StudyTable(name, table, rows, figure)
+    if any(row.layout == PEERS for row in plan.study.rows):
+        printed = published_table(_published_peers())
+        yield StudyTable(f"{PEERS}_published", printed, [], FigureFiles([], []))
 
 
 def _paper(
@@ -98,6 +105,32 @@ def _paper(
     published = read_published(CONF / "published.yaml").get(path.name, UNPUBLISHED)
     table = paper_table(plan, path.name, rows, published, corpus)
     return table, _dots(path, table, rows, published)
+
+
+def _peers(
+    plan: StudyPlan, path: Path, rows: Sequence[Result], corpus: Corpus
+) -> tuple[Table, FigureFiles]:
+    published = _published_peers()
+    table = peers_table(plan, rows, published, corpus)
+    dots = []
+    for result in rows:
+        if result.scored is not None:
+            printed = [row["ua"] for row in published_beside(result.row, published)]
+            dots.append(
+                replace(
+                    dots_row(result.scored),
+                    label=result.row.name or result.row.system,
+                    group=result.row.block,
+                    folds=(),
+                    tested=(),
+                    published=[ua for ua in printed if ua is not None],
+                )
+            )
+    return table, table_figure(path, table.title, dots) if dots else FigureFiles([], [])
+
+
+def _published_peers() -> Published:
+    return read_published(CONF / "published.yaml").get(PEERS, UNPUBLISHED)
 
 
 def _readings(
@@ -130,7 +163,7 @@ def _protocol(
 
 # Each fills a table from its rows, and draws its figure at a path without ending.
 _LAYOUTS = {
-    PAPER: _paper, READINGS: _readings, TEXTS: _texts, PEERS: _paper, PROTOCOL: _protocol,
+    PAPER: _paper, READINGS: _readings, TEXTS: _texts, PEERS: _peers, PROTOCOL: _protocol,
 }  # fmt: skip
 
 
@@ -161,7 +194,8 @@ def _dots(path: Path, table: Table, rows: Sequence[Result], published: Published
         if result.scored is not None:
             under, title = result.row.under, result.scored.trained.title
             ua = published.row(under)["ua"] if under else None
-            dots.append(replace(dots_row(result.scored), label=title, published=ua))
+            printed = [] if ua is None else [ua]
+            dots.append(replace(dots_row(result.scored), label=title, published=printed))
     title = table.title.partition(":")[0]
     return table_figure(path, title, dots) if dots else FigureFiles([], [])
 
@@ -176,6 +210,14 @@ def _text_dots(plan: StudyPlan, path: Path, table: Table, rows: Sequence[Result]
             dots.append(replace(dots_row(result.scored), label=label))
     title = f"{table.title} (trained / tested with)"
     return table_figure(path, title, dots) if dots else FigureFiles([], [])
+
+
+def _times(plan: StudyPlan, results: Sequence[Result], corpus: Corpus) -> dict[Path, str]:
+    """Render the times of trainings, which no other file has, as a page and as CSV."""
+    title = f"{corpus.title}: training times of the study {plan.study.name}"
+    table = times_table(title, results)
+    texts = {PAGE: page(title, [replace(table, title="")]), CSV: to_csv(table)}
+    return {plan.directory / name: text for name, text in texts.items()}
 
 
 def _results(plan: StudyPlan, tables: Sequence[StudyTable]) -> list[Section]:
@@ -200,6 +242,8 @@ def _page(plan: StudyPlan, tables: Sequence[StudyTable], corpus: Corpus) -> str:
     for t in tables:
         sections += [Heading(t.table.title), t.table, *t.figure.pictures]
     experiments = _experiments(tables)
+    if any(result.row.layout == PEERS for t in tables for result in t.results):
+        sections += [Heading("Training times"), Links([("on a page of their own", PAGE)])]
     if experiments:
         links = [
             (trained.title, f"{os.path.relpath(trained.directory, plan.directory)}/")

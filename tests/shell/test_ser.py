@@ -79,7 +79,7 @@ def test_help_shows_the_recipes_values_and_the_users() -> None:
         (["--train_args", "consistency=[1e-3]"], "3 CFIA modules have 3 pairs"),
         (["--force", "yes"], "--force"),
         (["--seeds", "a b"], "--seeds is 'a b'"),
-        (["--study", "all"], "--study is 'all'; there is asr fusion paper peers protocol readings smoke"),
+        (["--study", "all"], "--study is 'all'; there is asr fusion paper peers"),
         (["--study_seeds", "one"], "--study_seeds is 'one'; expected numbers"),
         (["--hub", "gh"], "--hub is 'gh'; legal values are hf, ms"),
         (

@@ -90,8 +90,10 @@ def write_experiment(
     ).write()
 
 
-def fold(directory: Path, tmp: Path, k: int, seed: int, skill: float, salt: int) -> None:
-    """One trained and tested fold: speakers 2k - 1 and 2k of three folds."""
+def fold(
+    directory: Path, tmp: Path, k: int, seed: int, skill: float, salt: int, text: Any = None
+) -> None:
+    """One trained and tested fold: speakers 2k - 1 and 2k of three folds; `text`: its encoder."""
     utts = {u: r for u, r in corpus(tmp).items() if u.split("-")[0] in SPEAKERS[2 * k - 2 : 2 * k]}
     rng = np.random.default_rng([k, seed, salt])
     logits = rng.normal(0, 1, (len(utts), 4))
@@ -103,7 +105,7 @@ def fold(directory: Path, tmp: Path, k: int, seed: int, skill: float, salt: int)
         "command": "./run.sh --nj 2", "commit": "abc123+dirty",
         "started": f"2024-01-0{k}T00:00:00Z",
         "environment": {"python": "3.11.0", "torch": "2.13.0"},
-        "audio": {"name": "whisper", "model": "/home/me/tiny.en", "dim": 80}, "text": None,
+        "audio": {"name": "whisper", "model": "/home/me/tiny.en", "dim": 80}, "text": text,
     }  # fmt: skip
     write_yaml(directory / "provenance.yaml", made)
     (directory / "best.pt").write_text(f"fold {k}, seed {seed}")
@@ -152,6 +154,7 @@ def run(
     seeds: Iterable[int] = (1,),
     data: Path | None = None,
     folds: Iterable[int] = (1, 2, 3),
+    text: Mapping[str, Any] | None = None,
     **settings: Any,
 ) -> Path:
     """A finished experiment of three folds, or some; `settings` as for `write_experiment`."""
@@ -163,7 +166,7 @@ def run(
     salt = len(system)
     for seed in seeds:
         for k in folds:
-            fold(directory / f"fold{k}_seed{seed}", tmp, k, seed, skill, salt)
+            fold(directory / f"fold{k}_seed{seed}", tmp, k, seed, skill, salt, text)
     mark(directory)
     return directory
 

@@ -14,6 +14,7 @@ MADE = ("data", "dump", "exp")  # the directories of a recipe that its stages ma
 NOT_PROMISED = {
     "*.log": "says when, and by which command; nothing reads it",
     "exp/log/*": "lists of what is left to do, written anew by each run",
+    "exp/study/*/times.*": "of trainings; nothing reads it",
     "*/tensorboard*": "times; nothing reads it",
     "*.lock": "says who is at work, and goes with them",
 }

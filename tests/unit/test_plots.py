@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import re
 import warnings
@@ -267,7 +268,7 @@ def test_dots_have_room_for_every_row() -> None:
     rows = [
         Dots("chance"),
         Dots("cfia_net_sum_con1_emotion2vec_base_bert_large_uncased_and_a_tag_of_ones_own (oracle)",
-             Estimate(70, 60, 78), [61, 70, 70, 70, 81], [69, 70.5], 83.37),
+             Estimate(70, 60, 78), [61, 70, 70, 70, 81], [69, 70.5], [83.37]),
         *(Dots(f"system_{i}", Estimate(50 + i), [50.0]) for i in range(20)),
     ]  # fmt: skip
     with warnings.catch_warnings():
@@ -277,6 +278,27 @@ def test_dots_have_room_for_every_row() -> None:
         whole(drawing)
     assert plot_dots("One row", rows[1:2]) == few
     assert len(pixels(many)) > 3 * len(pixels(few))
+
+
+def test_published_scores_are_open_marks_and_groups_have_headings() -> None:
+    """Each score is a mark; a heading takes room of its own, once for all rows of a group."""
+
+    def drawn(groups: str, published: Sequence[float]) -> Drawing:
+        rows = [Dots(f"s{i}", Estimate(60, 50, 70), group=g) for i, g in enumerate(groups)]
+        rows[0] = dataclasses.replace(rows[0], published=published)
+        return plot_dots("", rows)
+
+    def marks(drawing: Drawing) -> int:
+        return drawing.svg.count(b"<use ")
+
+    one, two = drawn("aab", [55]), drawn("aab", [55, 65])
+    whole(two)
+    assert marks(two) == marks(one) + 1
+    line = (pixels(one) < 200).any(-1) & (pixels(one) != pixels(two)).any(-1)
+    assert (pixels(two)[line] > 250).all(-1).sum() > 5, "white inside, where the interval was"
+    plain = pixels(plot_dots("", [Dots(f"s{i}", Estimate(60, 50, 70)) for i in range(3)]))
+    a, b = (pixels(drawn(groups, [])) for groups in ("aaa", "aab"))
+    assert len(a) - len(plain) == len(b) - len(a) > 20
 
 
 def test_names_in_chinese_are_drawn_in_a_font_that_has_them(

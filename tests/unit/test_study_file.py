@@ -24,7 +24,7 @@ tables:
       - {systems: [cfia_net, mult, mult_own]}
       - {systems: [cfia_net, dst], input: audio}
   other:
-    schemes: [{cv: kfold5, refit: true}, {cv: kfold5, refit: false}]
+    schemes: [{cv: kfold5, refit: true}, {cv: kfold5, refit: false, tune: 6}]
     rows: [{systems: [linear], input: text, cv: session}]
 """
 
@@ -43,7 +43,7 @@ def places(study: Study) -> list[tuple[str, str, Mapping[str, str]]]:
 def test_a_table_for_each_scheme(tmp_path: Path) -> None:
     found = places(study(tmp_path, shared=SHARED))
     assert list(dict.fromkeys(table for table, _, _ in found)) == [
-        "t_session", "t_speaker_partner", "other_kfold5_refit", "other_kfold5"
+        "t_session", "t_speaker_partner", "other_kfold5_refit", "other_kfold5_tune6"
     ]  # fmt: skip
     of_session = [(system, protocol) for table, system, protocol in found if table == "t_session"]
     systems = ["cfia_net", "mult", "mult_own", "cfia_net", "dst"]

@@ -1,0 +1,233 @@
+"""The table of the field's systems under one protocol, and of what is published of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from cfia.config import TrainConfig
+from cfia.errors import UserError
+from cfia.metrics import METRICS
+from cfia.model.registry import count_weights
+from cfia.networks import grade
+from cfia.report.probe_note import probe_notes
+from cfia.report.score_tables import describe_protocol, if_one_seed, interval_notes, seed_notes
+from cfia.report.table import Column, Table
+from cfia.scoring.cells import Cell, Estimate
+from cfia.scoring.trained import TrainedExperiment
+from cfia.study.paper_tables import (
+    Corpus,
+    against_reference,
+    difference_cells,
+    difference_columns,
+    difference_notes,
+    set_notes,
+    stand_in_notes,
+)
+from cfia.study.published import AS_PUBLISHED, Published, printed_cells
+from cfia.study.study_file import Row
+from cfia.study.study_plan import StudyPlan
+from cfia.study.study_rows import Result, compared, finished
+
+_SCORES = {n: metric.title for n, metric in METRICS.items() if metric.headline or metric.in_studies}
+_UNKNOWN = "–"
+
+
+def peers_table(
+    plan: StudyPlan, results: Sequence[Result], published: Published, corpus: Corpus
+) -> Table:
+    """Lay out a row for each system, grouped by input, beside what is published of it.
+
+    Args:
+        results: the rows of the table.
+        published: the rows that they name as `published`.
+        corpus: title and notes of the corpus.
+
+    Raises:
+        UserError: a row names a published one that is not there.
+    """
+    results = compared([(result, against_reference(result, results)) for result in results])
+    rows: list[dict[str, Cell]] = []
+    headings: dict[int, str] = {}
+    for block in dict.fromkeys(result.row.block for result in results):
+        headings[len(rows)] = block
+        rows += [_cells(plan, r, published) for r in results if r.row.block == block]
+    schemes = dict.fromkeys(r.experiment.scheme for r in results if r.experiment)
+    title = f"The field's systems side by side, scheme {' and '.join(schemes) or 'not run'}, "
+    title += f"on {corpus.title}"
+    title += if_one_seed(finished(results))
+    notes = [*corpus.notes, *probe_notes(finished(results)), *_notes(plan, results)]
+    return Table(title, _columns(results), rows, notes, headings)
+
+
+def _columns(results: Sequence[Result]) -> list[Column]:
+    return [
+        Column("method", "System"),
+        Column("grade", "grade"),
+        Column("weights", "parameters"),
+        *(Column(name, title) for name, title in _SCORES.items()),
+        *difference_columns(results),
+        Column("published", "published WA/UA"),
+        Column("how", "published: how it was made"),
+        Column("system", "system"),
+        Column("training", "training"),
+        Column("source", "numbers"),
+        Column("protocol", "protocol"),
+        Column("exposure", "encoders saw"),
+    ]
+
+
+def _cells(plan: StudyPlan, result: Result, published: Published) -> dict[str, Cell]:
+    row, scored = result.row, result.scored
+    printed = published_beside(row, published)
+    cells: dict[str, Cell] = {
+        "method": row.name or row.system,
+        "published": "; ".join(filter(None, map(_printed, printed))) or None,
+        "how": "; ".join(map(_how, printed)) or None,
+        "system": row.system,
+        "source": result.source,
+    }
+    if scored is None:
+        return cells
+    trained, pooled = scored.trained, scored.scores["pooled"]
+    config = trained.experiment.config
+    return {
+        **cells,
+        **{name: Estimate.of(pooled, name) for name in _SCORES},
+        **difference_cells(result),
+        "grade": grade(config.model) or None,
+        "weights": weights(trained),
+        "system": trained.label,
+        "training": _training(config.train) if trained.experiment.seeded else "fitted",
+        "protocol": f"{describe_protocol(trained, plan.standard)}; {scored.outputs.in_words}",
+        "exposure": trained.exposure_text,
+    }
+
+
+def published_beside(row: Row, published: Published) -> list[Mapping[str, Any]]:
+    """List the published rows that a row of ours stands beside.
+
+    Raises:
+        UserError: one of them is not there.
+    """
+    known = {key: printed for block in published.blocks for key, printed in block.rows.items()}
+    for key in row.published:
+        if key not in known:
+            raise UserError(
+                f"{row.table}: a row has published: {key!r}, but the peers of conf/published.yaml "
+                f"are {', '.join(known) or 'none'}"
+            )
+    return [known[key] for key in row.published]
+
+
+def _printed(row: Mapping[str, Any]) -> str:
+    """Print WA and UA of a published row: `81.85/81.33`; "" where it has neither."""
+    scores = [row[name] for name in ("wa", "ua")]
+    if scores == [None, None]:
+        return ""
+    return "/".join(_UNKNOWN if score is None else f"{score:.2f}" for score in scores)
+
+
+def _how(row: Mapping[str, Any]) -> str:
+    """Say what made a published number."""
+    return (
+        f"{_printed(row) or 'no such number'} ({row['method']}; features: {row['features']}; "
+        f"tested on: {row['folds']}; epoch chosen on: {row['choice']})"
+    )
+
+
+def weights(trained: TrainedExperiment) -> int | None:
+    """Count the weights of an experiment's network; None where the width of a feature is unknown.
+
+    The widths are those that its trainings recorded of their features.
+    """
+    provenance: Mapping[str, Any] = trained.trainings[0].provenance
+    encoders = {m: provenance[m] for m in ("audio", "text") if provenance.get(m)}
+    if not encoders or not all("dim" in encoder for encoder in encoders.values()):
+        return None
+    experiment = trained.experiment
+    return count_weights(
+        {modality: encoder["dim"] for modality, encoder in encoders.items()},
+        len(experiment.classes),
+        experiment.config.model,
+        {modality: encoder.get("layers", 1) for modality, encoder in encoders.items()},
+    )
+
+
+def _training(config: TrainConfig) -> str:
+    """Say how a network was trained: `adam, lr 0.0001 constant; batches of 32; ...`."""
+    others = [
+        f"{name} {value:g}"
+        for name, value in (("weight_decay", config.weight_decay), ("clip_grad", config.clip_grad))
+        if value
+    ]
+    epochs = f"{config.epochs} epochs"
+    if config.patience < config.epochs:
+        better = {"ua": "UA", "wa": "WA"}.get(config.best_by, config.best_by)
+        epochs = f"at most {epochs}, stopped after {config.patience} without a better {better}"
+    return "; ".join(
+        [
+            f"{config.optimizer}, lr {config.lr:g} {config.schedule}",
+            *others,
+            f"batches of {config.batch_size}",
+            epochs,
+        ]
+    )
+
+
+def _notes(plan: StudyPlan, results: Sequence[Result]) -> list[str]:
+    """Say how every number of the table was made."""
+    scored = finished(results)
+    several = any(len(row.outputs.seeds) > 1 for row in scored)
+    against = dict.fromkeys(r.row.against for r in results if r.comparison)
+    notes = [
+        "X-style: the network of X, rebuilt from public text or code on the frozen features of "
+        "this table. It is not X, most of whose kind fine-tune their encoders, split otherwise or "
+        "choose the epoch on the test fold; so a row neither reproduces nor refutes a published "
+        "number. Grade A: the head exactly as in public code; B: the same with masks, or a "
+        "modality, changed; C: put together from a figure, an abstract and code that disagree. "
+        "cfia/model/peers/ names each source and what was inferred.",
+        "X-style/own: the same network, trained as its authors train it, on our validation part. "
+        "All others are trained as the recipe trains, none tuned for itself: see the columns "
+        "training and protocol.",
+        _features(plan, results),
+        "Parameters: weights that training changes, with features of this width; the frozen "
+        "encoders are not counted.",
+        f"{', '.join(_SCORES.values())}: pooled over the test utterances of all folds, in percent"
+        + ("; the mean over the seeds of what single networks score." if several else "."),
+        *(interval_notes(scored) + seed_notes(scored) if scored else []),
+        *(f"Held against: {system} of the same input." for system in against),
+        *difference_notes(results),
+        "Published WA/UA: on IEMOCAP, as its authors or others print it, and beside it what they "
+        'were tested on and what chose the epoch; "?" where no public text says it. Sources are '
+        "in the table of published numbers below.",
+        *stand_in_notes(plan, results),
+        *set_notes(plan),
+    ]
+    if plan.study.note and not plan.study.train_args:
+        notes.append(plan.study.note)
+    if plan.study.left_out:
+        notes.append(f"Left out of this recipe's study: {plan.study.left_out}.")
+    return notes
+
+
+def _features(plan: StudyPlan, results: Sequence[Result]) -> str:
+    """Name the encoders whose features all rows share."""
+    used = dict.fromkeys((m, plan.encoder(r.row, m)) for r in results for m in r.row.modalities)
+    named = " and ".join(f"{encoder} for the {modality}" for modality, encoder in used)
+    return (
+        f"Features: {named}, frozen; the same files for all rows, and so are the fold lists. "
+        "Encoders saw: what their own training had of this corpus."
+    )
+
+
+def published_table(published: Published) -> Table:
+    """Lay out the published numbers with their protocols and sources."""
+    rows: list[dict[str, Cell]] = []
+    headings: dict[int, str] = {}
+    for block in published.blocks:
+        headings[len(rows)] = block.heading
+        rows += [printed_cells(row) for row in block.rows.values()]
+    columns = [Column(key, title) for key, title in published.columns.items()]
+    title = f"{published.title}, {AS_PUBLISHED} on IEMOCAP, each under a protocol of its own"
+    return Table(title, columns, rows, published.notes, headings)
