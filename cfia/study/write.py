@@ -41,8 +41,8 @@ log = logging.getLogger(__name__)
 
 # The columns that the screen has room for.
 ON_SCREEN = (
-    "method", "con1", "con2", "con3", "point", "value", "system", "form", *METRICS, "ua_pooled",
-    "difference", "trained", "tested", "wer", "source",
+    "method", "stamp", "con1", "con2", "con3", "point", "value", "system", "form", *METRICS,
+    "ua_pooled", "difference", "trained", "tested", "wer", "source",
 )  # fmt: skip
 
 
