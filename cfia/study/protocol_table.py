@@ -22,6 +22,7 @@ from cfia.study.paper_tables import (
     difference_cells,
     difference_columns,
     difference_notes,
+    set_notes,
     stand_in_notes,
 )
 from cfia.study.protocol_rows import (
@@ -203,10 +204,7 @@ def _notes(plan: StudyPlan, shown: Sequence[Block], corpus: Corpus) -> list[str]
         notes += _difference_how(habits, scored[0])
         notes += difference_notes(compared, families)
         notes += seed_notes(list({row.trained.system: row for row in reversed(scored)}.values()))
-    if plan.study.train_args:
-        values = " ".join(f"{key}={value}" for key, value in plan.study.train_args.items())
-        notes.append(f"This study sets {values}.")
-    return [*notes, *filter(None, [plan.study.note]), *stand_in_notes(plan, results)]
+    return [*notes, *set_notes(plan), *stand_in_notes(plan, results)]
 
 
 def _score_notes(habits: Sequence[Habit], scored: Sequence[Scored]) -> list[str]:

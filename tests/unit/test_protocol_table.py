@@ -17,14 +17,15 @@ from scipy.stats import t
 from cfia.errors import UserError
 from cfia.figures.points import draw
 from cfia.figures.style import VERMILION, style
+from cfia.kaldi.table import write_table
 from cfia.posteriors import read_posteriors
 from cfia.report.table import Table, markdown, to_csv
 from cfia.study.paper_tables import Corpus
 from cfia.study.protocol_rows import blocks
-from cfia.study.protocol_table import pictured, protocol_table
+from cfia.study.protocol_table import lead, pictured, protocol_table
 from cfia.study.study_rows import results
 from cfia.study.write import write_tables
-from tests.support.made_up_experiments import SPEAKERS, mark, pooled_recall, run
+from tests.support.made_up_experiments import SPEAKERS, corpus, mark, pooled_recall, run
 from tests.support.pictures import words_apart
 from tests.support.studies import Recipe
 
@@ -230,6 +231,29 @@ def test_its_files_are_written_and_a_study_without_results_has_no_picture(
     table = protocol_table(plan, blocks(results(plan)), CORPUS)
     assert not table.lead
     assert not pictured(blocks(results(plan)))
+
+
+def test_the_corpus_of_published_numbers_is_not_sent_elsewhere(recipe: Recipe) -> None:
+    shown = blocks(results(recipe.plan()))
+    assert lead(shown, Corpus("IEMOCAP", ()), "iemocap")[-1] == "These are numbers of IEMOCAP."
+
+
+@pytest.mark.parametrize(
+    ("sessions", "words"),
+    [("AABBCC", "honest"), ("ABABCC", "honest; sessions of the test in training")],
+)
+def test_a_session_on_both_sides_is_named_and_no_stamp(
+    sessions: str, words: str, tmp_path: Path
+) -> None:
+    """A fold tests speakers 1 and 2, 3 and 4, or 5 and 6."""
+    of_speaker = dict(zip(SPEAKERS, sessions, strict=True))
+    table = {utt: of_speaker[utt.split("-")[0]] for utt in corpus(tmp_path)}
+    write_table(tmp_path / "data" / "all" / "utt2session", table)
+    run(tmp_path, SYSTEM, cv="session")
+    plan = Recipe(tmp_path, STUDY, data=False, expdir=str(tmp_path / "exp")).plan()
+    base = blocks(results(plan))[0].base
+    assert base.honest
+    assert base.in_words == words
 
 
 def test_own_epochs_are_of_a_row_that_selects_on_the_test_fold(tmp_path: Path) -> None:
