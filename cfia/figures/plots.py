@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
-from cfia.errors import UserError
 from cfia.experiment import ORACLE, SHARES_SPEAKERS, in_brackets
 from cfia.figures.style import BLUE, VERMILION, Drawing, finish, new_figure, plain_axes, style
 from cfia.metrics import Counts, ua, wa
 from cfia.scoring.outputs import Outputs
 from cfia.scoring.trained import TrainedExperiment
+from cfia.training.history import History, read_history
 from cfia.training.training import HISTORY, SELECTION
 
 if TYPE_CHECKING:
@@ -143,7 +140,6 @@ def _draw_lines(
     axes.plot(longest, np.nanmedian(values, axis=0), **line, **THICK, **marker)
 
 
-History = dict[str, npt.NDArray[np.float64]]
 STEP = "step"  # in a history: what its rows are of, the epochs or a probe's C
 _COLUMNS = ("train_loss", "valid_loss", "valid_ua", "selected")
 _OF_NETWORKS = ("train_con", "con_grad_ratio")
@@ -157,19 +153,8 @@ def _histories(trained: TrainedExperiment) -> list[History]:
     seeded = trained.experiment.seeded
     columns = ["epoch", *_OF_NETWORKS] if seeded else ["probe_c"]
     columns += [name for name in _COLUMNS if name not in left_out]
-    histories = [_history(path, columns) for path in paths if path.exists()]
+    histories = [read_history(path, columns) for path in paths if path.exists()]
     return [{STEP: history[columns[0]], **history} for history in histories]
-
-
-def _history(path: Path, columns: Sequence[str]) -> History:
-    try:
-        with open(path, encoding="utf-8", newline="") as handle:
-            rows = list(csv.DictReader(handle))
-        return {name: np.array([float(row[name]) for row in rows]) for name in columns}
-    except (KeyError, TypeError, ValueError, csv.Error):
-        raise UserError(
-            f"{path} must have the columns {', '.join(columns)}, all numbers; train again"
-        ) from None
 
 
 def _folds_and_seeds(trained: TrainedExperiment) -> str:

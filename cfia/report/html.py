@@ -16,7 +16,7 @@ from cfia.report.sections import Heading, Section, without_repeated_titles
 from cfia.report.table import Column, Table, is_text
 from cfia.scoring.cells import show
 
-SENTENCE = 50  # letters from which a cell needs room to be read
+SENTENCE = 45  # letters from which a cell needs room to be read
 
 
 def page(title: str, sections: Sequence[Section]) -> str:

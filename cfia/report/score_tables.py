@@ -205,7 +205,12 @@ def ensemble_rows(row: Scored, label: str, end: str = "") -> list[dict[str, Cell
 
 def ensemble_name(system: str, scores: Mapping[str, Any]) -> str:
     """Name the ensemble of a system's seeds, as it is called wherever its scores stand."""
-    return f"{system}, ensemble of {len(scores['seeds'])}"
+    return f"{system}, {ensemble_words(scores)}"
+
+
+def ensemble_words(scores: Mapping[str, Any]) -> str:
+    """Say of how many networks an ensemble is: `ensemble of 3`."""
+    return f"ensemble of {len(scores['seeds'])}"
 
 
 def _chance(row: Scored) -> dict[str, Cell]:

@@ -28,7 +28,8 @@ class Column:
 class Table:
     """A table with a title above and notes below it; rows map the columns' keys to cells.
 
-    `blocks` are headings inside it, by the index of the row below each.
+    `blocks` are headings inside it, by the index of the row below each; `lead` are paragraphs above
+    it, which say what it shows.
     """
 
     title: str
@@ -36,6 +37,7 @@ class Table:
     rows: Sequence[dict[str, Cell]]
     notes: Sequence[str] = field(default_factory=list)
     blocks: Mapping[int, str] = field(default_factory=dict)
+    lead: Sequence[str] = ()
 
     def only(self, keys: Iterable[str]) -> Table:
         """Keep only some of the columns."""
@@ -50,6 +52,7 @@ def markdown(table: Table) -> str:
         return "| " + " | ".join(cells) + " |"
 
     lines = [f"**{_md(table.title)}**", ""] if table.title else []
+    lines += [line for paragraph in table.lead for line in (_md(paragraph), "")]
     lines.append(line(_md(c.title) for c in table.columns))
     lines.append(line("---" if is_text(table, c) else "---:" for c in table.columns))
     for i, row in enumerate(table.rows):
@@ -97,7 +100,8 @@ def latex(table: Table, name: str) -> str:
             lines.append(rf"    \multicolumn{{{len(table.columns)}}}{{l}}{{{heading}}} \\")
         lines.append(line(_tex(show(row.get(c.key))) for c in table.columns))
     lines += [r"    \bottomrule", rf"  \end{{tabular}}{end}"]
-    lines += [rf"  \par\footnotesize {_tex(note)}" for note in table.notes]
+    said = (*table.lead, *table.notes)
+    lines += [rf"  \par\footnotesize {_tex(words)}" for words in said]
     return "\n".join([*lines, rf"\end{{{environment}}}"]) + "\n"
 
 
@@ -113,7 +117,7 @@ def plain(table: Table) -> str:
     cells = [[c.title for c in table.columns], *body]
     widths = [max(_width(line[i]) for line in cells) for i in range(len(table.columns))]
     left = [is_text(table, c) for c in table.columns]
-    lines = [table.title, ""]
+    lines = [table.title, "", *(line for paragraph in table.lead for line in (paragraph, ""))]
     for number, row in enumerate(cells):
         if number - 1 in table.blocks:
             lines += ["", table.blocks[number - 1]]
@@ -144,9 +148,14 @@ def to_csv(table: Table) -> str:
 def _endings(table: Table, column: Column) -> tuple[str, ...]:
     """Name the columns of numbers that a column becomes, by the endings of their names."""
     cells = [row.get(column.key) for row in table.rows]
-    if any(isinstance(cell, Estimate) for cell in cells):
+    if any(_in_brackets(cell) for cell in cells):
         return ("", "_low", "_high")
     return ("", "_std") if any(isinstance(cell, Spread) for cell in cells) else ("",)
+
+
+def _in_brackets(cell: Cell) -> bool:
+    """Whether a cell is of a kind with an interval; a difference need not have one."""
+    return isinstance(cell, Estimate) or (isinstance(cell, Difference) and cell.low is not None)
 
 
 def _numbers(cell: Cell, n: int) -> list[str]:
@@ -154,18 +163,20 @@ def _numbers(cell: Cell, n: int) -> list[str]:
     match cell:
         case Estimate(value, low, high):
             values = [_number(value), _number(low), _number(high)]
+        case Difference(value, low, high):
+            values = ["" if x is None else f"{x:.6g}" for x in (value, low, high)]
         case Spread(mean, std):
             values = [_number(mean), _number(std)]
         case _:
             values = [_number(cell)]
-    return values + [""] * (n - len(values))
+    return values[:n] + [""] * (n - len(values))
 
 
 def _number(cell: Cell | float) -> str:
     match cell:
         case None:
             return ""
-        case Difference(value) | PValue(value):
+        case PValue(value):
             return f"{value:.6g}"
         case float():
             return f"{cell:.4f}"

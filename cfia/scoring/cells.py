@@ -38,9 +38,11 @@ class Spread:
 
 @dataclass(frozen=True)
 class Difference:
-    """A signed difference, in points of percent."""
+    """A signed difference, in points of percent, with its interval, where there is one."""
 
     value: float
+    low: float | None = None
+    high: float | None = None
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,8 @@ def show(cell: Cell) -> str:
             return f"{value:.2f}"
         case Spread(mean, std):
             return f"{mean:.2f}" if std is None else f"{mean:.2f} ± {std:.2f}"
+        case Difference(value, low, high) if low is not None and high is not None:
+            return f"{value:+.2f} [{low:+.2f}, {high:+.2f}]"
         case Difference(value):
             return f"{value:+.2f}"
         case PValue(value):

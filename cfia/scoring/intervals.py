@@ -19,6 +19,7 @@ tests/slow/test_coverage.py holds the simulation that it was chosen by.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -80,24 +81,76 @@ def interval(
     Returns:
         Low and high ends, each (...).
     """
-    n_seeds, n_clusters = counts.shape[-4:-2]
-    of_seeds = score(counts.sum(-3)) / 100
-    left_out = score(counts.sum(-3, keepdims=True) - counts) / 100
-    theta = of_seeds.mean(-1)
-    variance = jackknife_variance(left_out.mean(-2))
+    n_clusters = counts.shape[-3]
+    found = _jackknifed(score, counts, blocks)
+    theta, variance = found.theta, jackknife_variance(found.left_out)
     inside = (variance > _NONE) & (theta > 0) & (theta < 1)
     p = np.where(inside, theta, 0.5)
-    pseudo = n_clusters * of_seeds[..., None] - (n_clusters - 1) * left_out
-    # Of a mean; the spread about it hides a part of what is shared, which makes G-1 of G.
-    shared = shared_variance(pseudo, blocks) / (n_clusters * (n_clusters - 1))
-    freedom = (n_clusters - 1, shared_freedom(n_seeds, blocks))
-    width = reach(variance, shared, freedom, level) / (p * (1 - p))
+    freedom = (n_clusters - 1, found.freedom)
+    width = reach(variance, found.shared, freedom, level) / (p * (1 - p))
     centre = np.log(p / (1 - p))
     low, high = _exact(theta, n_clusters, level)
     return (
         100 * np.where(inside, 1 / (1 + np.exp(width - centre)), low),
         100 * np.where(inside, 1 / (1 + np.exp(-width - centre)), high),
     )
+
+
+def difference_interval(
+    score: Score,
+    a: Counts,
+    b: Counts,
+    blocks: tuple[Indices, Indices],
+    level: float = 0.95,
+) -> tuple[Array, Array]:
+    """Compute the interval of the difference a - b of one score of two systems, in points.
+
+    Both are of the same utterances, so what a speaker is to both is not in it: the clusters are
+    left out of both at once. What speakers of a fold share of their networks' luck is added of each
+    system. A difference may be 0 or negative, so it has no logit scale.
+
+    Args:
+        score: as for `interval`.
+        a, b: confusion matrices, as for `interval`, of the same clusters; each with its own seeds.
+        blocks: as for `interval`, of each system.
+        level: how often the interval is to cover.
+
+    Returns:
+        Low and high ends, each (...).
+    """
+    one, other = (_jackknifed(score, *system) for system in zip((a, b), blocks, strict=True))
+    variance = jackknife_variance(one.left_out - other.left_out)
+    freedom = (a.shape[-3] - 1, one.freedom + other.freedom)
+    width = 100 * reach(variance, one.shared + other.shared, freedom, level)
+    difference = 100 * (one.theta - other.theta)
+    return difference - width, difference + width
+
+
+@dataclass(frozen=True)
+class _Jackknifed:
+    """The mean over seeds of one score, from 0 to 1, over leading axes.
+
+    Attributes:
+        theta: the mean, (...).
+        left_out: the same without each cluster, (..., G).
+        shared: the variance that it has besides, (...), and `freedom` its degrees of freedom.
+    """
+
+    theta: Array
+    left_out: Array
+    shared: Array
+    freedom: int
+
+
+def _jackknifed(score: Score, counts: Counts, blocks: Indices) -> _Jackknifed:
+    n_seeds, n_clusters = counts.shape[-4:-2]
+    of_seeds = score(counts.sum(-3)) / 100
+    left_out = score(counts.sum(-3, keepdims=True) - counts) / 100
+    pseudo = n_clusters * of_seeds[..., None] - (n_clusters - 1) * left_out
+    # Of a mean; the spread about it hides a part of what is shared, which makes G-1 of G.
+    shared = shared_variance(pseudo, blocks) / (n_clusters * (n_clusters - 1))
+    freedom = shared_freedom(n_seeds, blocks)
+    return _Jackknifed(of_seeds.mean(-1), left_out.mean(-2), shared, freedom)
 
 
 def jackknife_variance(left_out: Array) -> Array:

@@ -19,7 +19,7 @@ from cfia.metrics import METRICS, Counts, f1, precision, recall
 from cfia.posteriors import same_utterances, select
 from cfia.scoring.cells import Estimate, show
 from cfia.scoring.columns import column_groups
-from cfia.scoring.intervals import answers_one_class, intervals
+from cfia.scoring.intervals import answers_one_class, difference_interval, intervals
 from cfia.scoring.outputs import Outputs, load
 from cfia.scoring.significance import INDEPENDENT, Comparison, Test, compare, compare_losses
 from cfia.scoring.subsets import subsets
@@ -312,6 +312,21 @@ def compare_systems(a: Outputs, b: Outputs, *, paired: bool = False) -> Comparis
     groups = a.groups[a.rows(common)]
     answers = (a.answers(common), b.answers(common))
     return compare(first.refs, *answers, groups, a.cluster, paired=paired)
+
+
+def difference_intervals(a: Outputs, b: Outputs) -> dict[str, list[float] | None]:
+    """Compute the intervals of the differences a - b of all scores, in points: {"wa": [lo, hi]}.
+
+    None in place of an interval where the systems have tested different utterances, of one cluster
+    alone, or have answered alike.
+    """
+    alike = a.utts == b.utts and a.classes == b.classes and len(a.speakers) > 1
+    if not alike or (a.hyps.shape == b.hyps.shape and (a.hyps == b.hyps).all()):
+        return dict.fromkeys(METRICS)
+    first, second = (system.confusions(system.utts) for system in (a, b))
+    blocks = (a.blocks, b.blocks)
+    ends = {name: difference_interval(m, first, second, blocks) for name, m in METRICS.items()}
+    return {name: [float(low), float(high)] for name, (low, high) in ends.items()}
 
 
 def compare_system_losses(

@@ -219,11 +219,12 @@ def _score_notes(plan: StudyPlan, results: Sequence[Result]) -> list[str]:
 
 
 def set_notes(plan: StudyPlan) -> list[str]:
-    """Say which keys a study sets otherwise in all rows; [] where it sets none."""
-    if not plan.study.train_args:
-        return []
-    values = " ".join(f"{key}={value}" for key, value in plan.study.train_args.items())
-    return [f"This study sets {values}. {plan.study.note}".rstrip()]
+    """Say which keys a study sets otherwise in all rows, its own note, and what it leaves out."""
+    study = plan.study
+    values = " ".join(f"{key}={value}" for key, value in study.train_args.items())
+    words = " ".join(filter(None, [values and f"This study sets {values}.", study.note]))
+    left_out = study.left_out and f"Left out of this recipe's study: {study.left_out}."
+    return [*filter(None, [words, left_out])]
 
 
 def stand_in_notes(plan: StudyPlan, results: Sequence[Result]) -> list[str]:

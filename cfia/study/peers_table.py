@@ -180,7 +180,7 @@ def _notes(plan: StudyPlan, results: Sequence[Result]) -> list[str]:
     scored = finished(results)
     several = any(len(row.outputs.seeds) > 1 for row in scored)
     against = dict.fromkeys(r.row.against for r in results if r.comparison)
-    notes = [
+    return [
         "X-style: the network of X, rebuilt from public text or code on the frozen features of "
         "this table. It is not X, most of whose kind fine-tune their encoders, split otherwise or "
         "choose the epoch on the test fold; so a row neither reproduces nor refutes a published "
@@ -204,11 +204,6 @@ def _notes(plan: StudyPlan, results: Sequence[Result]) -> list[str]:
         *stand_in_notes(plan, results),
         *set_notes(plan),
     ]
-    if plan.study.note and not plan.study.train_args:
-        notes.append(plan.study.note)
-    if plan.study.left_out:
-        notes.append(f"Left out of this recipe's study: {plan.study.left_out}.")
-    return notes
 
 
 def _features(plan: StudyPlan, results: Sequence[Result]) -> str:

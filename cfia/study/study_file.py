@@ -286,6 +286,8 @@ def _of_item(where: str, table: str, layout: str, merged: Mapping[str, Any]) -> 
             raise UserError(f"{where}: {key} is {merged[key]!r}; one of {', '.join(legal)}")
     if "reported" in merged and layout != PROTOCOL:
         raise UserError(f"{where}: reported is for a table of the layout {PROTOCOL}")
+    if merged.get("reported") == OWN_EPOCHS and merged.get("selection") != "test":
+        raise UserError(f"{where}: reported: {OWN_EPOCHS} needs selection: test in its row")
     moves = merged.get("moves")
     # One key and one value in each row; without `moves` one row, which moves nothing.
     changes = [{}] if moves is None else [{k: v} for k, vs in moves.items() for v in vs]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,6 +18,8 @@ from cfia.scoring.trained import TrainedExperiment, begun_experiments, find_trai
 from cfia.study.planned import PlannedExperiment
 from cfia.study.study_file import Row
 from cfia.study.study_plan import StudyPlan
+from cfia.training.history import read_history
+from cfia.training.training import HISTORY
 
 
 @dataclass(frozen=True)
@@ -123,12 +124,11 @@ def consistency_share(trained: TrainedExperiment) -> float | None:
     Read from history.csv at the epoch selected, mean over folds and seeds; None where a fold has
     no history.csv.
     """
-    ratios = []
+    ratios: list[float] = []
     for training in trained.trainings:
-        path = training.directory / "history.csv"
+        path = training.directory / HISTORY
         if not path.exists():
             return None
-        with open(path, encoding="utf-8", newline="") as handle:
-            rows = list(csv.DictReader(handle))
-        ratios += [float(row["con_grad_ratio"]) for row in rows if float(row["selected"])]
+        history = read_history(path, ("con_grad_ratio", "selected"))
+        ratios += list(history["con_grad_ratio"][history["selected"] != 0])
     return float(np.mean(ratios)) if ratios else None

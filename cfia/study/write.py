@@ -11,6 +11,7 @@ from pathlib import Path
 
 from cfia.corpus.several import conf_of
 from cfia.figures.figure_files import FigureFiles, FigureSpec, dots_row, draw_if_stale, table_figure
+from cfia.figures.points import plot_points
 from cfia.figures.word_errors import plot_word_errors
 from cfia.files import write_if_changed
 from cfia.installation import CONF
@@ -24,6 +25,8 @@ from cfia.scoring.trained import TrainedExperiment
 from cfia.study.curve import plot_curve
 from cfia.study.paper_tables import UNPUBLISHED, Corpus, paper_table
 from cfia.study.peers_table import peers_table, published_beside, published_table
+from cfia.study.protocol_rows import blocks
+from cfia.study.protocol_table import in_words, pictured, protocol_table
 from cfia.study.published import Published, read_published
 from cfia.study.readings import readings_table, sweeps
 from cfia.study.request import Request
@@ -38,8 +41,8 @@ log = logging.getLogger(__name__)
 
 # The columns that the screen has room for.
 ON_SCREEN = (
-    "method", "con1", "con2", "con3", "point", "value", "system", "form", *METRICS, "ua_pooled",
-    "difference", "trained", "tested", "wer", "source",
+    "method", "stamp", "con1", "con2", "con3", "point", "value", "system", "form", *METRICS,
+    "ua_pooled", "difference", "trained", "tested", "wer", "source",
 )  # fmt: skip
 
 
@@ -145,8 +148,23 @@ def _texts(
     return table, draw(plan, path, table, rows)
 
 
+def _protocol(
+    plan: StudyPlan, path: Path, rows: Sequence[Result], corpus: Corpus
+) -> tuple[Table, FigureFiles]:
+    shown = blocks(rows)
+    table = protocol_table(plan, shown, corpus)
+    points = pictured(shown)
+    if not points:
+        return table, FigureFiles([], [])
+    title, index = table.title, path.with_name(f".{path.name}.json")
+    spec = FigureSpec(path, f"{title}. {in_words(points)}", partial(plot_points, title, points))
+    return table, draw_if_stale(index, to_csv(table), [spec])
+
+
 # Each fills a table from its rows, and draws its figure at a path without ending.
-_LAYOUTS = {PAPER: _paper, READINGS: _readings, TEXTS: _texts, PEERS: _peers, PROTOCOL: _paper}
+_LAYOUTS = {
+    PAPER: _paper, READINGS: _readings, TEXTS: _texts, PEERS: _peers, PROTOCOL: _protocol,
+}  # fmt: skip
 
 
 def _curve(path: Path, table: Table, rows: Sequence[Result]) -> FigureFiles:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -17,6 +18,8 @@ from cfia.errors import UserError
 from cfia.files import read_json, read_yaml
 from cfia.report.experiments import listing
 from cfia.study import tasks
+from cfia.study.protocol_rows import own_epochs
+from cfia.study.study_rows import results
 from cfia.study.tasks import n_jobs
 from cfia.study.write import write_tables
 from cfia.training.task_list import Task, read_list, write_list
@@ -70,6 +73,29 @@ def test_a_row_of_one_fold_is_a_finished_experiment_that_says_so(tmp_path: Path)
     write_tables(recipe.plan())
     assert "linear_fbank (fold 2 of 2 alone)" in table.read_text()
     assert "leave one session out, 2 folds; fold 2 alone; validation" in table.read_text()
+
+
+def test_best_epochs_of_their_own_are_those_that_an_oracle_selects(tmp_path: Path) -> None:
+    """Of UA, which selects, to the last bit; WA at its own best epoch is at least as good."""
+    rows = "[{name: base}, {name: oracle, selection: test}, "
+    rows += "{name: own, selection: test, reported: own_epochs}]"
+    args = "{epochs: 4, hidden: 4, channels: 4, features: 3, batch_size: 16, lr: 5e-3}"
+    blocks = "[{block: Linear, systems: [linear], input: audio}]"
+    table = f"{{layout: protocol, cv: session, blocks: {blocks}, rows: {rows}}}"
+    recipe = Recipe(tmp_path, f"train_args: {args}\ntables: {{t: {table}}}")
+    recipe.list_trainings(nj="4")
+    recipe.train()
+    recipe.test()
+    _, oracle, own = results(recipe.plan())
+    assert oracle.scored is not None
+    assert own.scored is not None
+    best = own_epochs(own.scored)
+    for name, folds in best.items():
+        of_oracle = [fold[name] for fold in oracle.scored.scores["folds"].values()]
+        assert (folds[0] >= np.subtract(of_oracle, 1e-9)).all()
+        if name == "ua":
+            assert folds[0] == pytest.approx(of_oracle)
+    assert "WA and UA of different epochs" in write_tables(recipe.plan())
 
 
 def test_a_training_among_others_has_the_bytes_of_one_alone(

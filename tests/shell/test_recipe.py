@@ -255,13 +255,13 @@ def test_a_study_from_its_plan_to_its_tables(finished: Recipe) -> None:
     """The folds and dumps are there; a row whose model is not is not run."""
     study = ["--study", "smoke", "--stage", "2", "--nj", "1"]
     said = finished.run(*study, "--dry_run", "true")
-    assert "24 trainings; 8 experiments, seeds 1" in said
+    assert "28 trainings; 10 experiments, seeds 1" in said
     assert "not run (table2): linear on wavlm, session: no model given" in said
     assert "reckoned, not measured: " in said
     assert not (finished.directory / "exp" / "study").exists()
     said = finished.run(*study)
-    assert "24 of 24 trainings are to be done; the first will tell how long it takes" in said
-    assert re.search(r"23 of 24 trainings are to be done, in about \d+ min: \d+ s each", said)
+    assert "28 of 28 trainings are to be done; the first will tell how long it takes" in said
+    assert re.search(r"27 of 28 trainings are to be done, in about \d+ min: \d+ s each", said)
     tables = finished.directory / "exp" / "tables" / "smoke"
     for number in (1, 2, 3, 4):
         for ending in ("md", "tex", "csv"):
@@ -273,9 +273,12 @@ def test_a_study_from_its_plan_to_its_tables(finished: Recipe) -> None:
     names = ("MemoCMT-style", "CFIA-Net", "Probe", "Linear head", "Linear head on text")
     assert scored == dict.fromkeys(names, True)
     assert [name for name, row in rows.items() if row["difference"]] == ["MemoCMT-style", "Probe"]
+    stamps = "speakers in training and test; fold 1 of 4 alone"
+    assert stamps in (tables / "protocol.md").read_text()
+    assert (tables / "protocol.png").exists()
     before = {path: path.read_bytes() for path in tables.iterdir()}
     said = finished.run("--study", "smoke", "--stage", "8")
-    assert "24 done, 0 to do" in said
+    assert "28 done, 0 to do" in said
     assert "reckoned" not in said
     assert "tables of the study smoke: up to date" in said
     assert before == {path: path.read_bytes() for path in tables.iterdir()}

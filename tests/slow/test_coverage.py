@@ -21,7 +21,7 @@ import numpy.typing as npt
 import pytest
 
 from cfia.metrics import METRICS, Counts
-from cfia.scoring.intervals import interval
+from cfia.scoring.intervals import difference_interval, interval
 from cfia.scoring.luck import shared_freedom, shared_variance
 from cfia.scoring.significance import Answers, compare, lessened, mcnemar, sign_flip
 
@@ -117,13 +117,18 @@ def drawn(setting: Setting) -> tuple[Counts, Array]:
 
 
 def coverage(setting: Setting, blocks: npt.NDArray[np.int64]) -> dict[str, float]:
-    """How often, in percent, the intervals hold the score of all speakers of all corpora."""
+    """How often, in percent, the intervals hold what is true of all speakers of all corpora.
+
+    That is a score of one system, and 0 for the difference of the two.
+    """
     counts, _ = drawn(setting)
     covered = {}
     for name, score in METRICS.items():
         truth = float(score(counts.sum((0, 1, 2, 3))))
         low, high = interval(score, counts[:, 0], blocks)
         covered[name] = 100 * float(np.mean((low <= truth) & (truth <= high)))
+        low, high = difference_interval(score, counts[:, 0], counts[:, 1], (blocks, blocks))
+        covered[f"{name} difference"] = 100 * float(np.mean((low <= 0) & (high >= 0)))
     return covered
 
 

@@ -25,7 +25,8 @@ from cfia.training.training import Training
 
 CLASSES = ["ang", "hap", "neu", "sad"]
 TRAINED = ("best.pt", "history.csv", "provenance.yaml")
-OF_TEXT = ("text_source", "asr_model", "tested_text")  # of a protocol that has them
+# Of a protocol that has them.
+OF_SOME = ("text_source", "asr_model", "tested_text", "refit", "only_folds")
 SPEAKERS = [f"Spk{i}" for i in range(1, 7)]
 
 
@@ -73,7 +74,7 @@ def write_experiment(
     if "cv" in settings:
         stated = speakers_shared(settings["cv"], data, folds)
     for key, value in settings.items():
-        (protocol if key in (*protocol, *OF_TEXT) else config)[key] = value
+        (protocol if key in (*protocol, *OF_SOME) else config)[key] = value
     Experiment(
         directory=directory,
         system=directory.parent.name,
@@ -152,10 +153,11 @@ def run(
     skill: float = 1.5,
     seeds: Iterable[int] = (1,),
     data: Path | None = None,
+    folds: Iterable[int] = (1, 2, 3),
     text: Mapping[str, Any] | None = None,
     **settings: Any,
 ) -> Path:
-    """A finished experiment of three folds; `settings` as for `write_experiment`."""
+    """A finished experiment of three folds, or some; `settings` as for `write_experiment`."""
     directory = tmp / "exp" / system / scheme
     refs = corpus(tmp)
     if data:
@@ -163,7 +165,7 @@ def run(
     write_experiment(directory, data or tmp / "data" / "all", tmp / "data" / "folds", **settings)
     salt = len(system)
     for seed in seeds:
-        for k in (1, 2, 3):
+        for k in folds:
             fold(directory / f"fold{k}_seed{seed}", tmp, k, seed, skill, salt, text)
     mark(directory)
     return directory
@@ -184,12 +186,23 @@ def stages(tmp: Path) -> None:
     report(["--expdir", str(tmp / "exp")])
 
 
-def read_pairs(path: Path) -> tuple[list[str], list[str]]:
-    """References and hypotheses of a posteriors.tsv, by csv alone."""
+def read_pairs(path: Path, without: str = "") -> tuple[list[str], list[str]]:
+    """References and hypotheses of a posteriors.tsv, without a speaker, by csv alone."""
     with open(path, newline="") as handle:
         rows = list(csv.DictReader(handle, delimiter="\t"))
+    rows = [row for row in rows if row["utt"].split("-")[0] != without]
     hyps = [max(CLASSES, key=lambda c: float(row[c])) for row in rows]
     return [row["ref"] for row in rows], hyps
+
+
+def pooled_recall(directory: Path, seed: int, without: str = "") -> float:
+    """UA of all folds of a seed of an experiment together, without a speaker, by scikit-learn."""
+    refs, hyps = [], []
+    for path in sorted(directory.glob(f"fold*_seed{seed}/posteriors.tsv")):
+        for ref, hyp in zip(*read_pairs(path, without), strict=True):
+            refs.append(ref)
+            hyps.append(hyp)
+    return 100 * float(recall_score(refs, hyps, average="macro"))
 
 
 def recall(path: Path) -> float:

@@ -10,7 +10,13 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from cfia.metrics import METRICS, Array, Counts, ua, wa
-from cfia.scoring.intervals import Score, interval, intervals, jackknife_variance
+from cfia.scoring.intervals import (
+    Score,
+    difference_interval,
+    interval,
+    intervals,
+    jackknife_variance,
+)
 
 
 def speakers(hits: npt.ArrayLike, n: int = 20) -> Counts:
@@ -142,6 +148,40 @@ def test_where_each_speaker_is_a_fold_nothing_is_added() -> None:
     moves = [[[1, 1], [-1, -1], [1, 1], [-1, -1], [0, 0]], [[-1, -1], [1, 1]] * 2 + [[0, 0]]]
     assert intervals(seeds(*moves))["wa"] == pytest.approx(intervals(seeds(0))["wa"])
     assert intervals(seeds(-1, 0, 1))["wa"] == pytest.approx(intervals(seeds(0))["wa"])
+
+
+def of_difference(score: Score, a: Counts, b: Counts, blocks: npt.ArrayLike) -> tuple[float, float]:
+    low, high = difference_interval(score, a, b, (np.asarray(blocks), np.asarray(blocks)))
+    return float(low), float(high)
+
+
+HITS = st.lists(st.tuples(*[st.integers(0, 10)] * 4), min_size=2, max_size=12)
+
+
+@settings(deadline=None, max_examples=40)
+@given(HITS)
+def test_a_difference_has_the_t_interval_of_the_speakers_differences(
+    hits: list[tuple[int, int, int, int]],
+) -> None:
+    # With equal sizes WA is the mean over speakers, and so is the difference of two.
+    right = np.array(hits)
+    a, b = (speakers(right[:, columns])[None] for columns in ([0, 1], [2, 3]))
+    differences = 100 * (right[:, :2].sum(1) - right[:, 2:].sum(1)) / 20
+    reach = stats.t.ppf(0.975, len(hits) - 1) * stats.sem(differences)
+    expected = (differences.mean() - reach, differences.mean() + reach)
+    assert of_difference(wa, a, b, range(len(hits))) == pytest.approx(expected, abs=1e-9)
+
+
+def test_the_luck_of_both_systems_is_in_their_difference() -> None:
+    steady, lucky = seeds(0, 0, 0), seeds(-1, 0, 1)
+    alone = of_difference(ua, seeds(0), seeds(0), range(5))
+    assert alone == pytest.approx((0, 0)), "every speaker is the same to both"
+    for a, b, freedom, times in (
+        (lucky, steady, 4, 1), (steady, lucky, 4, 1), (lucky, lucky, 4, 2),
+    ):  # fmt: skip
+        reach = stats.t.ppf(0.975, freedom) * 10 * np.sqrt(times / 3)
+        found = of_difference(ua, a, b, [0] * 5)
+        assert found == pytest.approx((-reach, reach))
 
 
 def test_who_always_answers_one_class_has_no_interval() -> None:

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from matplotlib.text import Text
 from scipy.stats import sem
 
 from cfia.figures.style import style
@@ -19,7 +18,8 @@ from cfia.study.paper_tables import Corpus
 from cfia.study.readings import readings_table, sweeps
 from cfia.study.study_rows import results
 from cfia.study.write import write_tables
-from tests.support.made_up_experiments import recall, run
+from tests.support.made_up_experiments import pooled_recall, run
+from tests.support.pictures import words_apart
 from tests.support.studies import Recipe
 
 STUDY = """\
@@ -60,27 +60,14 @@ def lines(recipe: Recipe) -> tuple[dict[str, dict[str, str]], list[str]]:
     )
 
 
-def of(directory: Path, seed: int) -> float:
-    """UA of all folds of a seed together."""
-    rows = []
-    for k in (1, 2, 3):
-        text = (directory / f"fold{k}_seed{seed}" / "posteriors.tsv").read_text().splitlines()
-        rows += text if k == 1 else text[1:]
-    pooled = directory / "pooled.tsv"
-    pooled.write_text("\n".join(rows) + "\n")
-    found = recall(pooled)
-    pooled.unlink()
-    return found
-
-
 def test_each_choice_is_held_against_the_base_with_its_seeds(recipe: Recipe) -> None:
     rows, notes = lines(recipe)
     assert list(rows) == ["the base", "mlp", "layers", "consistency", "selection"]
     exp = Path(recipe.options["expdir"])
-    seeds = [of(exp / BASE / "session", seed) for seed in (1, 2, 3)]
+    seeds = [pooled_recall(exp / BASE / "session", seed) for seed in (1, 2, 3)]
     assert float(rows["the base"]["ua"]) == pytest.approx(np.mean(seeds), abs=1e-4)
     assert float(rows["the base"]["ua_std"]) == pytest.approx(np.std(seeds, ddof=1), abs=1e-4)
-    split = of(exp / f"{BASE}_mlp-split" / "session", 1)
+    split = pooled_recall(exp / f"{BASE}_mlp-split" / "session", 1)
     assert rows["mlp"]["here"] == "two"
     assert rows["mlp"]["value"] == "split"
     assert rows["mlp"]["beyond"] == "yes"
@@ -90,7 +77,7 @@ def test_each_choice_is_held_against_the_base_with_its_seeds(recipe: Recipe) -> 
     assert rows["layers"]["ua"] == ""
     assert rows["consistency"]["value"] == "none"
     # Two seeds: the difference is of the mean of single networks, the base's with the same seeds.
-    moved = [of(exp / f"{BASE}_consistency-none" / "session", seed) for seed in (1, 2)]
+    moved = [pooled_recall(exp / f"{BASE}_consistency-none" / "session", seed) for seed in (1, 2)]
     difference = np.mean(moved) - np.mean(seeds[:2])
     assert float(rows["consistency"]["difference"]) == pytest.approx(difference, abs=1e-4)
     luck = np.hypot(sem(moved), sem(seeds[:2]))
@@ -135,22 +122,11 @@ def test_the_picture_is_the_same_bytes_and_is_there_only_with_results(
 
 
 def test_nothing_in_the_picture_overlaps_or_is_cut_off(recipe: Recipe) -> None:
-    """Boxes of all words, as drawn: inside the figure, and apart from each other."""
     with style():
         title = "A title that is rather long, on a corpus of ten speakers, and longer than a line"
         figure = draw(title, sweeps(results(recipe.plan())))
         assert figure is not None
-        figure.canvas.draw()
-        words: list[Text] = figure.findobj(Text)
-        shown = {id(word): word for word in words if word.get_visible() and word.get_text()}
-        boxes = [word.get_window_extent() for word in shown.values()]
-    width, height = figure.canvas.get_width_height()
-    assert len(boxes) > 15
-    for box in boxes:
-        assert min(box.x0, box.y0, width - box.x1, height - box.y1) >= 0
-    inner = [box.shrunk(0.95, 0.8) for box in boxes]  # a line's box is higher than its letters
-    overlapping = [(a, b) for i, a in enumerate(inner) for b in inner[i + 1 :] if a.overlaps(b)]
-    assert not overlapping
+        assert words_apart(figure) > 15
 
 
 def test_the_title_is_of_the_choices_and_p_values_are_corrected_within_a_block(

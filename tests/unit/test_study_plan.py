@@ -239,6 +239,15 @@ def test_rows_stand_in_every_block_whose_keys_win(recipe: Recipe, tmp_path: Path
     assert lines[0].startswith("study toy: 12 trainings; 6 experiments")
 
 
+def test_the_honest_row_stays_honest_whatever_the_run_asks_for(recipe: Recipe) -> None:
+    plain = {one.directory for one in recipe.plan("protocol").experiments}
+    for options in ({"refit": "true", "tune": "2"}, {"selection": "test"}, {"cv": "speaker"}):
+        asked = recipe.plan("protocol", **options)
+        assert {one.directory for one in asked.experiments} == plain
+        bases = [e for e in asked.entries if e.row.name.startswith("epoch by validation")]
+        assert [e.experiment.scheme for e in bases if e.experiment] == ["session"] * 3
+
+
 def test_a_fold_that_there_is_not_is_not_run(recipe: Recipe, tmp_path: Path) -> None:
     study = BLOCKS.replace("folds: [2]", "folds: [2, 3]")
     plan = Recipe(tmp_path, study, data=False, datadir=str(recipe.directory / "data")).plan()

@@ -214,8 +214,8 @@ def test_all_files_are_written_once_and_kept_by_the_tag(
     caplog.set_level("INFO")
     shown = write_tables(recipe.plan("smoke"))
     tables = tmp_path / "exp" / "tables" / "smoke"
-    names = {f"table{n}.{end}" for n in (1, 2, 3, 4) for end in ("csv", "md", "tex")}
-    names |= {f"{n}.{end}" for n in ("peers", "peers_published") for end in ("csv", "md", "tex")}
+    of_study = ("table1", "table2", "table3", "table4", "peers", "peers_published", "protocol")
+    names = {f"{table}.{end}" for table in of_study for end in ("csv", "md", "tex")}
     with_results = ("table1", "table3", "peers")
     names |= {f"{n}.{end}" for n in with_results for end in ("png", "svg")}
     files = [path for path in tables.iterdir() if not path.name.startswith(".")]

@@ -1,0 +1,266 @@
+"""The table of what a habit is worth: points over the honest row, each row stamped."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from cfia.experiment import ORACLE, SPEAKERS_SHARED, in_brackets
+from cfia.figures.points import PointBlock, PointRow
+from cfia.metrics import METRICS
+from cfia.report.score_tables import (
+    counted,
+    describe_protocol,
+    if_one_seed,
+    interval_notes,
+    seed_notes,
+)
+from cfia.report.table import Column, Table
+from cfia.scoring.cells import Cell, show
+from cfia.scoring.scores_file import Scored
+from cfia.study.paper_tables import (
+    Corpus,
+    difference_cells,
+    difference_columns,
+    difference_notes,
+    set_notes,
+    stand_in_notes,
+)
+from cfia.study.protocol_rows import (
+    APART,
+    BY_FOLD,
+    HONEST,
+    PAIRED,
+    SESSIONS_SHARED,
+    SHOWN,
+    Block,
+    Habit,
+)
+from cfia.study.study_file import BEST_SEED
+from cfia.study.study_plan import StudyPlan
+from cfia.study.study_rows import Result, finished
+
+_QUOTED = "iemocap"  # the recipe of the corpus that published numbers are of
+_METRIC = "ua"  # what is said in words is said of it
+
+
+def protocol_table(plan: StudyPlan, shown: Sequence[Block], corpus: Corpus) -> Table:
+    """Lay out a row for each habit, the honest base at the top of each block."""
+    habits = [habit for block in shown for habit in block.habits]
+    starts = [sum(len(block.habits) for block in shown[:i]) for i in range(len(shown))]
+    results = [habit.result for habit in habits]
+    title = f"What a habit is worth, on {corpus.title}{if_one_seed(finished(results))}"
+    return Table(
+        title,
+        _columns(results),
+        [_cells(plan, habit) for habit in habits],
+        _notes(plan, shown, corpus),
+        dict(zip(starts, (block.heading for block in shown), strict=True)),
+        lead(shown, corpus, plan.request.corpus),
+    )
+
+
+def _columns(results: Sequence[Result]) -> list[Column]:
+    scores = [
+        column
+        for name in reversed(SHOWN)  # UA first: it is what is tested
+        for title in [METRICS[name].title]
+        for column in (Column(name, title), Column(_difference(name), f"{title} difference"))
+    ]
+    tests = [column for column in difference_columns(results) if column.key != "difference"]
+    return [
+        Column("method", "habit"),
+        Column("stamp", "what it is"),
+        *scores,
+        *tests,
+        Column("n", "n"),
+        Column("system", "system"),
+        Column("source", "numbers"),
+        Column("protocol", "protocol"),
+        Column("exposure", "encoders saw"),
+    ]
+
+
+def _difference(name: str) -> str:
+    return "difference" if name == _METRIC else f"{name}_difference"
+
+
+def _cells(plan: StudyPlan, habit: Habit) -> dict[str, Cell]:
+    result, scored = habit.result, habit.result.scored
+    cells: dict[str, Cell] = {"method": name_of(habit), "system": result.row.system}
+    if scored is None or not habit.scores:
+        return {**cells, "source": result.status}
+    trained, seeds = scored.trained, scored.outputs.in_words
+    if habit.chosen is not None:
+        seeds = f"seed {habit.chosen} of {seeds}"
+    cells |= {
+        "stamp": habit.in_words,
+        "system": trained.label,
+        "source": result.source,
+        "protocol": f"{describe_protocol(trained, plan.standard)}; {seeds}",
+        "exposure": trained.exposure_text,
+        "n": habit.n,
+        **difference_cells(result),
+    }
+    for name in SHOWN:
+        cells[name] = habit.scores[name]
+        cells[_difference(name)] = habit.points.get(name)
+    return cells
+
+
+def name_of(habit: Habit) -> str:
+    """Name a habit as its row does."""
+    return habit.result.row.name or habit.result.row.system
+
+
+def pictured(shown: Sequence[Block]) -> list[PointBlock]:
+    """Give what the picture shows: the rows of each block that have points over its base."""
+    return [_pictured(block) for block in shown if block.others]
+
+
+def _pictured(block: Block) -> PointBlock:
+    titles = {name: METRICS[name].title for name in reversed(SHOWN)}
+    base = ", ".join(
+        f"{title} {block.base.scores[name].value:.1f}" for name, title in titles.items()
+    )
+    rows = [
+        PointRow(
+            name_of(habit),
+            {title: habit.points[name] for name, title in titles.items()},
+            habit.stamps,
+            habit.how == PAIRED,
+        )
+        for habit in block.others
+    ]
+    return PointBlock(f"{block.heading}; the honest row: {base}", rows)
+
+
+def in_words(blocks: Sequence[PointBlock]) -> str:
+    """Say what the picture shows to those who cannot see it."""
+    title = METRICS[_METRIC].title
+    rows = (f"{block.heading}: {row.label}{in_brackets(row.stamps)} {show(row.points[title])}"
+            for block in blocks for row in block.rows)  # fmt: skip
+    return f"{title} over the honest row, in points: {'; '.join(rows)}"
+
+
+def lead(shown: Sequence[Block], corpus: Corpus, recipe: str) -> list[str]:
+    """Say in words what the table shows, by its numbers; [] where nothing can be compared."""
+    told = [_of_block(block) for block in shown if block.others]
+    if not told:
+        return []
+    title = METRICS[_METRIC].title
+    first = (
+        f"What it shows, in points of {title} over the honest row. Within noise is what has 0 in "
+    )
+    first += f"its 95 % interval. {_ranges(shown)}"
+    ends = f"These are numbers of {corpus.title}."
+    if recipe != _QUOTED:
+        ends += (
+            " What the habits are worth on IEMOCAP is its users' to run (egs/iemocap/README.md)."
+        )
+    return [first, *told, ends]
+
+
+def _of_block(block: Block) -> str:
+    """List the stamped habits and the honest ones of a system, and what of both is noise."""
+    far = [habit for habit in block.others if habit.settled(_METRIC)]
+    near = [habit for habit in block.others if not habit.settled(_METRIC)]
+    kinds = {
+        "not honest, more than noise": [habit for habit in far if not habit.honest],
+        "honest, more than noise": [habit for habit in far if habit.honest],
+        "within noise": near,
+    }
+    lists = [f"{words}: {_listed(habits)}" for words, habits in kinds.items() if habits]
+    base = block.base.scores[_METRIC].value
+    return f"{block.heading} (honest row {base:.1f}): {'; '.join(lists)}."
+
+
+def _listed(habits: Sequence[Habit]) -> str:
+    ordered = sorted(habits, key=lambda habit: -habit.points[_METRIC].value)
+    return ", ".join(f"{name_of(h)} {h.points[_METRIC].value:+.1f}" for h in ordered)
+
+
+def _ranges(shown: Sequence[Block]) -> str:
+    """Say from where to where the points of all systems go, of stamped and of honest rows."""
+    others = [habit for block in shown for habit in block.others]
+    said = []
+    for words, honest in (("Rows that are not honest", False), ("Honest rows", True)):
+        points = [h.points[_METRIC].value for h in others if h.honest == honest]
+        if points:
+            said.append(f"{words} have {min(points):+.1f} to {max(points):+.1f}.")
+    return " ".join(said)
+
+
+def _notes(plan: StudyPlan, shown: Sequence[Block], corpus: Corpus) -> list[str]:
+    """Say of every number how it was made."""
+    habits = [habit for block in shown for habit in block.habits]
+    results = [habit.result for habit in habits]
+    scored = finished(results)
+    families = [f"{block.heading}, {n}" for block in shown
+                for n in [sum(h.result.comparison is not None for h in block.habits)]]  # fmt: skip
+    compared = [result for result in results if result.comparison]
+    notes = [*corpus.notes]
+    if scored:
+        notes += _score_notes(habits, scored)
+        notes += _difference_how(habits, scored[0])
+        notes += difference_notes(compared, families)
+        notes += seed_notes(list({row.trained.system: row for row in reversed(scored)}.values()))
+    return [*notes, *set_notes(plan), *stand_in_notes(plan, results)]
+
+
+def _score_notes(habits: Sequence[Habit], scored: Sequence[Scored]) -> list[str]:
+    stamps = {stamp for habit in habits for stamp in habit.stamps}
+    remarks = " ".join(habit.in_words for habit in habits)
+    notes = [
+        "UA, WA: pooled over the test utterances (n) of all folds that a row tests, in percent; "
+        "with several seeds the mean of what single networks score.",
+        *interval_notes(scored),
+        f"{HONEST.capitalize()}: nothing was chosen on a test fold, and no speaker of a test fold "
+        "has trained. All other rows bear a stamp that says what they are: their numbers are not "
+        "those of one network on new speakers.",
+    ]
+    if ORACLE in stamps:
+        notes.append(f"{ORACLE}: each fold's epoch is the one with the best UA on its test fold.")
+    if SPEAKERS_SHARED in stamps:
+        notes.append(
+            f"{SPEAKERS_SHARED}: utterances are divided at random, whoever says them, so that the "
+            "networks know the voices that they are tested on."
+        )
+    if SESSIONS_SHARED in remarks:
+        notes.append(
+            f"{SESSIONS_SHARED}: the speakers of the test have not trained, but those who talk to "
+            "them in the same sessions have."
+        )
+    return notes
+
+
+def _difference_how(habits: Sequence[Habit], scored: Scored) -> list[str]:
+    """Say how the differences of the rows, and their intervals, were made."""
+    ways = {habit.how for habit in habits}
+    n, cluster = len(scored.outputs.speakers), scored.outputs.cluster
+    notes = []
+    if PAIRED in ways:
+        notes.append(
+            "UA difference, WA difference: the row less the first row of its block, on the same "
+            f"utterances and by the seeds that both have. In brackets 95 %: delete-one-{cluster} "
+            f"jackknife of the difference, Student's t with df = {n - 1}, and with several seeds "
+            f"what {cluster}s of a fold share of their networks' luck."
+        )
+    if BY_FOLD in ways:
+        notes.append(
+            "WA and UA each at its own test epoch: the highest WA and the highest UA of any "
+            "epoch on the test fold, by history.csv of each training, averaged over folds and "
+            "seeds. Held against the honest row's mean over the same folds, in brackets 95 % by "
+            "Student's t over the folds; no test, for of such epochs no posteriors are kept."
+        )
+    if any(habit.result.row.reported == BEST_SEED and habit.scores for habit in habits):
+        notes.append(
+            "Best of the seeds: the seed whose networks have the highest pooled UA on the test "
+            "folds, less the mean of all of these seeds; no test, for its UA is never below theirs."
+        )
+    notes += [
+        f"{name_of(habit)}: tests {counted(habit.n, 'utterance')} alone, so its difference is not "
+        "paired: the brackets are those of its own score less the honest row's, and there is no "
+        "test."
+        for habit in {name_of(h): h for h in habits if h.how == APART}.values()
+    ]
+    return notes
