@@ -242,3 +242,18 @@ def test_the_probe_is_not_tuned_and_the_plan_says_so(
     assert f"probe_fbank{scheme}--tune 3 does not change the probe, whose C is" in caplog.text
     assert "linear_fbank, session-tune3: 2 trainings, each the best of 2 (t)" in caplog.text
     assert "probe_fbank, session-tune3: 2 trainings (t)" in caplog.text
+
+
+def test_who_tests_its_networks_with_other_text_takes_what_was_chosen(
+    training: Path, tmp_path: Path
+) -> None:
+    own = read(training.parent)
+    other = replace(
+        own, directory=tmp_path / "other" / "session", trained_in=training.parent,
+        protocol={**own.protocol, "tested_text": "asr"},
+    )  # fmt: skip
+    other.write()
+    taken = fitted(other.directory / "fold1_seed1")
+    assert contents(taken, (*MADE[::2], "tuned.yaml")) == contents(
+        training, (*MADE[::2], "tuned.yaml")
+    )
