@@ -28,7 +28,7 @@ _MEANINGS = {
     "oth": "other", "sad": "sadness", "sur": "surprise",
 }  # fmt: skip
 # What is said of how the networks were trained: of those of epochs, and of a probe.
-_TRAINED = ("seed", "epochs", "probe_c", "utterances", "commit", "command")
+_TRAINED = ("seed", "epochs", "probe_c", "tuned", "utterances", "commit", "command")
 _LIBRARY = "cfia"
 
 

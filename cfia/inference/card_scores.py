@@ -106,6 +106,9 @@ def _protocol(protocol: Mapping[str, Any]) -> str:
     )
     what = "its epoch" if seeded else "its C"
     options = f"--cv {protocol['cv']} --validation {validation} --selection {selection}"
+    if seeded and protocol.get("tune"):  # a probe is not tuned
+        taken += f", and so are its settings, of {protocol['tune']} that were tried in each fold"
+        options += f" --tune {protocol['tune']}"
     if protocol.get("refit"):
         again = "for as many epochs" if seeded else "with this C"
         taken += f" at first; then it was trained again, on these too, {again}"
@@ -120,6 +123,12 @@ def _whose_scores(subject: Subject) -> list[Section]:
     scores, made = subject.scores, subject.pack.trained_on
     folds = len(scores["protocol"]["folds"])
     trained = "for as many epochs as" if "epochs" in made else "with the C of"
+    trained += " theirs in the median"
+    if "tuned" in made:
+        trained = (
+            "with the settings that most of theirs have chosen, for as many epochs as these took "
+            "there in the median"
+        )
     if trained_corpus(scores["protocol"]["cv"]):
         return [
             Text(
@@ -135,9 +144,9 @@ def _whose_scores(subject: Subject) -> list[Section]:
                 "**The scores are those of the cross-validation, whose networks saw less data; "
                 "this network itself was never tested.** Each of those was tested on a part of the "
                 "corpus that it was not trained on. This one was trained on all "
-                f"{sum(made['utterances'].values())} utterances, {trained} theirs in "
-                "the median, so that nothing is left to test it: on recordings of the corpus it "
-                "looks better than it is."
+                f"{sum(made['utterances'].values())} utterances, {trained}, so that "
+                "nothing is left to test it: on recordings of the corpus it looks better than it "
+                "is."
             )
         ]
     return [

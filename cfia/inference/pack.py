@@ -6,7 +6,7 @@ import importlib.metadata
 import logging
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from cfia.kaldi.data_dir import speakers_known
 from cfia.kaldi.table import read_table
 from cfia.model.pretrained import CONFIG, WEIGHTS
 from cfia.naming import trained_corpus
+from cfia.networks import ModelConfig
 from cfia.options import PACK_ALL, PACK_FOLDS
 from cfia.training import final
 from cfia.training.inputs import check_unchanged, skipped
@@ -67,6 +68,26 @@ class Packing:
         if self.kind == PACK_ALL:
             return {WEIGHTS: Training(self.experiment, None, self.seed)}
         return {f"fold{t.fold}.safetensors": t for t in of_folds(self.experiment, self.seed)}
+
+    @cached_property
+    def config(self) -> ModelConfig:
+        """The configuration of its networks, which --tune may have changed.
+
+        That of the folds' may differ in dropout, which does nothing in a network in use.
+
+        Raises:
+            UserError: they differ in something else.
+        """
+        own = self.experiment.config.model.dropout
+        first, *others = (training.config.model for training in self.trainings.values())
+        for fold, other in enumerate(others, 2):
+            if replace(other, dropout=own) != replace(first, dropout=own):
+                raise UserError(
+                    f"{self.experiment.directory}: with --tune fold {fold} has chosen another "
+                    "network than fold 1, and a pack has networks of one configuration; give "
+                    "--pack all"
+                )
+        return replace(first, dropout=own) if others else first
 
     def marked(self) -> tuple[dict[str, Any], dict[str, str]]:
         """Give its marker's options, and the digests of what it is made from."""
@@ -129,6 +150,7 @@ def pack(packing: Packing, out: Path | None, *, force: bool) -> Path:
     for training in packing.trainings.values():
         if not is_trained(training):
             raise not_trained(training)
+    packing.config  # noqa: B018 - networks that are too different for one pack
     options, inputs = packing.marked()
     if _up_to_date(place, options, inputs, force=force):
         log.info("%s: already packed, skipping", place)
@@ -193,7 +215,7 @@ def _fill(packing: Packing, place: Path) -> None:
         versions=_versions(),
         dims=dims,
         n_classes=len(experiment.classes),
-        config=experiment.config.model,
+        config=packing.config,
         layers=first.layers(),
         classes=experiment.classes,
         encoders={m: encoders.of_dump(dump) for m, dump in experiment.dumps().items()},
@@ -231,11 +253,13 @@ def _trained_on(packing: Packing) -> dict[str, Any]:
     directories = [training.directory for training in packing.trainings.values()]
     key = final.selected_key(experiment.config)
     histories = {name: t.directory / HISTORY for name, t in packing.trainings.items()}
+    chosen = {name: t.settings for name, t in packing.trainings.items()}
     return {
         "pack": packing.kind,
         **({"seed": packing.seed} if experiment.seeded else {}),
         "utterances": {name: len(utts) for name, utts in lists.items()},
         key: {name: final.selected(path) for name, path in histories.items()},
+        **({"tuned": chosen} if experiment.trials else {}),
         "classes": {c: sum(labels[utt] == c for utt in every) for c in experiment.classes},
         "speakers": len({*heard.values()}) if speakers_known(heard) else None,
         **_made_by(directories),

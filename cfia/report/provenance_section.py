@@ -11,6 +11,7 @@ from cfia.experiment import Experiment
 from cfia.options import NEUTRAL
 from cfia.report.sections import CodeBlock, Heading, Section, Text
 from cfia.scoring.trained import TestedTraining, TrainedExperiment
+from cfia.training.training import Training
 
 _COMMANDS = 3  # more distinct texts than these are not listed one by one
 
@@ -58,12 +59,19 @@ def facts(experiment: Experiment, training: TestedTraining) -> Facts:
         "dumps": {name: str(path) for name, path in experiment.dumps().items()},
         "classes": list(experiment.classes),
         **{key: value for key, value in experiment.run.items() if key not in NEUTRAL},
-        **(experiment.trained_with.flat() if experiment.trained_with else {}),
+        **_configuration(experiment, training),
     }
     environment = {key: training.provenance.get(key) for key in ("environment", "imported")}
     encoders = {key: _encoder(training.provenance.get(key)) for key in ("audio", "text")}
     known = {key: value for key, value in {**environment, **encoders}.items() if value}
     return dict(_flat({**values, **known}))
+
+
+def _configuration(experiment: Experiment, training: TestedTraining) -> dict[str, Any]:
+    """Give the configuration of a training, with what its fold has chosen."""
+    if experiment.imported:
+        return {}
+    return Training(experiment, training.fold, training.seed).config.flat()
 
 
 def _of_test(experiment: Experiment) -> Facts:

@@ -72,6 +72,8 @@ def describe_protocol(trained: TrainedExperiment, standard: Standard) -> str:
     ]
     if not trained.experiment.seeded:
         words[-1] = _PROBE_SELECTION[protocol["selection"]]
+    if best_of := trained.experiment.best_of:
+        words[-1] += f", tuned, best of {best_of} on validation"
     if trained.experiment.refit:
         words[-1] += ", refitted on training and validation part"
     labels = [f"label set {protocol['labels']}"] if protocol["labels"] else []

@@ -65,6 +65,7 @@ class Within:
             and is_standard(self.standard, other.protocol)
             and all(other.protocol[key] == own.protocol[key] for key in asked)
             and (other.refit, other.recogniser) == (own.refit, own.recogniser)
+            and other.trials == own.trials
             and other.modalities == own.modalities
             and all(
                 same_encoder(self.recipe / dump, own.dumps()[name])
@@ -112,6 +113,8 @@ class Within:
             yield from ("--selection", str(selection))
         if experiment.refit:
             yield from ("--refit", "true")
+        if experiment.best_of:
+            yield from ("--tune", str(experiment.best_of))
         for modality, dump in experiment.dumps().items():
             made = Frontend.read(dump)
             for key, value in (("upstream", made.name), ("model", made.model)):

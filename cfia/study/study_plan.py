@@ -359,6 +359,7 @@ def describe_plan(plan: StudyPlan, finished: Iterable[Path]) -> list[str]:
         )  # fmt: skip
         what = f"networks of {planned.trained_in.system}" if planned.trained_in else "trainings"
         trainings = f"{count} {what}" if folds else "folds not known before stage 1"
+        trainings += f", each the best of {len(planned.trials)}" if planned.trials else ""
         trainings += f", {trained} done" if trained else ""
         trainings += f" ({', '.join(tables)})" if plan.study.name else ""
         lines.append(f"  {planned.system}, {planned.scheme}: {trainings}")

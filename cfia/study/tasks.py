@@ -117,7 +117,18 @@ def write_experiments(plan: StudyPlan) -> None:
             marker.refuse_unknown(new.training(fold, seed))
     for planned, new in zip(plan.experiments, resolved, strict=True):
         record(new, force=plan.request.force, again=_chosen(plan, planned, new))
+        if planned.options["tune"] != "0":
+            log.info("%s: %s", new.directory, _tried(new))
     write_experiment_list(plan.directory, [planned.directory for planned in plan.experiments])
+
+
+def _tried(new: Experiment) -> str:
+    """Say how many settings --tune tries: of those that are asked for, which are different."""
+    asked, differ = new.protocol["tune"], len(new.trials)
+    if not new.seeded:
+        return f"--tune {asked} does not change the probe, whose C is chosen on validation anyway"
+    same = "" if differ == int(asked) else f", of {asked} that are asked for, for others are equal"
+    return f"each fold takes the best of {differ} settings on validation (--tune){same}"
 
 
 def trainings(plan: StudyPlan) -> list[Training]:
@@ -165,7 +176,7 @@ def list_trainings(plan: StudyPlan) -> int:
         UserError: a training was made differently.
     """
     done, missing = _split(plan, is_trained)
-    nj, seconds = plan.request.nj, usual_seconds(done)
+    nj, usual = plan.request.nj, usual_seconds(done)
     own = [training for training in missing if training.experiment.trained_in is None]
     if missing and not own:  # once all are trained whose networks they are
         log.info("%d networks are taken, to be tested with other text", len(missing))
@@ -174,6 +185,7 @@ def list_trainings(plan: StudyPlan) -> int:
     if not plan.study.name:
         _say_where(plan, missing, len(done))
         return _write(plan, "train", missing, len(missing))
+    seconds = usual and usual * statistics.fmean(map(_size, missing or done))
     log.info("%s", outlook(len(missing), len(done), nj, seconds))
     if seconds is None:
         missing = missing[:nj]
@@ -262,13 +274,20 @@ def n_jobs(n_tasks: int, nj: int, seconds: float = WORTH) -> int:
 
 
 def usual_seconds(finished: Sequence[Training]) -> float | None:
-    """Estimate the time of a training: the median of finished ones, by their files' times.
+    """Estimate the time of a training without --tune: the median of finished ones.
 
-    Probes, which take seconds, say nothing of it.
+    By their files' times; where several settings were tried, by their share. Probes, which take
+    seconds, say nothing of it.
     """
     own = [t for t in finished if t.experiment.trained_in is None and t.experiment.seeded]
-    found = [seconds(training.directory) for training in own]
-    return statistics.median(times) if (times := [s for s in found if s is not None]) else None
+    found = [(seconds(training.directory), _size(training)) for training in own]
+    times = [taken / size for taken, size in found if taken is not None]
+    return statistics.median(times) if times else None
+
+
+def _size(training: Training) -> int:
+    """Count the networks that a training trains."""
+    return len(training.experiment.trials) or 1
 
 
 def outlook(missing: int, done: int, nj: int, seconds: float | None) -> str:

@@ -35,7 +35,8 @@ def trials(path: Path, n: int, config: Config) -> tuple[Mapping[str, Any], ...]:
     values = _read(path)
     total = math.prod(map(len, values.values()))
     if n > total:
-        raise UserError(f"--tune is {n}, but {path} has {total} combinations; give {total} at most")
+        has = f"{total} combination{'s' * (total > 1)}"
+        raise UserError(f"--tune is {n}, but {path} has {has}; give {total} at most")
     if not config.seeded:
         return ()
     tried: list[Config] = []

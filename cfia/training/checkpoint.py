@@ -78,8 +78,8 @@ def _canonical(value: Any) -> Any:
 
 
 def remove_unfinished(directory: Path) -> None:
-    """Remove what a killed job was writing of a training's checkpoints."""
-    for temporary in directory.glob(".*.pt.tmp.*"):
+    """Remove what a killed job was writing of a training's files."""
+    for temporary in directory.glob(".*.tmp.*"):
         temporary.unlink()
 
 

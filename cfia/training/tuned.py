@@ -101,10 +101,12 @@ def take(training: Path, place: Path) -> None:
     Killed, it is done again. Of what is gone from the trial, `place` has it: networks are removed
     when all is copied.
     """
+    from cfia.training.checkpoint import remove_unfinished
+
     tuned = read(training)
     place.mkdir(exist_ok=True)
-    for temporary in (*training.glob(".*.tmp.*"), *place.glob(".*.tmp.*")):
-        temporary.unlink()  # of a job that was killed here
+    remove_unfinished(training)
+    remove_unfinished(place)
     source = trial_directory(training, tuned.chosen)
     for name in (*NETWORK_FILES, HISTORY):
         if (source / name).exists():

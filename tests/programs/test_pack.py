@@ -385,6 +385,8 @@ def test_the_card_says_what_makes_the_scores_better_than_they_are(
     oracle = text(pack, selection="test", oracle=True)
     assert "**Oracle**: the epochs were selected on the test utterances" in oracle
     assert "trained again, on these too, for as many epochs (`--cv" in text(pack, refit=True)
+    assert "and so are its settings, of 6 that were tried in each fold" in text(pack, tune="6")
+    assert "--tune" not in text(pack, tune="6", seeded=False)
     shared = text(pack, cv="utterance5", speakers_shared=True)
     assert "**Speakers in training and test**: the scores say nothing of speakers" in shared
     assert "Each fold tests utterances drawn at random" in shared

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import math
-import shutil
 from pathlib import Path
 
-import kaldiio
 import pytest
 
 from cfia.bin import posteriors, train
@@ -14,22 +12,20 @@ from cfia.errors import UserError
 from cfia.experiment import read
 from cfia.figures.plots import plot_learning_curves
 from cfia.kaldi.data_dir import DataDir
-from cfia.kaldi.table import read_table, write_table
 from cfia.report.score_tables import describe_protocol
 from cfia.scoring.trained import read_trained
 from cfia.training.folds import make_scheme
 from cfia.training.training import Training
 from tests.support.experiment import (
-    CLASSES,
     SYSTEMS,
     command,
     fitted,
     history,
     make,
-    mark_again,
     plan,
 )
 from tests.support.killed import killed_at_checkpoint
+from tests.support.unseen_fold import without_the_test_fold
 
 ARGS = "hidden=4 channels=4 features=3 batch_size=8 normalisation=global dropout=0.2 lr=1"
 ARGS += " epochs=5 patience=2"
@@ -84,27 +80,6 @@ def test_it_is_the_training_without_validation_for_what_validation_has_selected(
     first = contents(training / "selection", OURS[:2])
     assert first == contents(plain, OURS[:2])
     assert first["best.pt"] != (training / "best.pt").read_bytes()
-
-
-def without_the_test_fold(root: Path, other: Path) -> None:
-    """Copy data and features; what fold 1 tests gets other labels and features."""
-    shutil.copytree(root / "data", other / "data")
-    shutil.copytree(root / "dump", other / "dump")
-    unseen = (root / "data" / "folds" / "session" / "1" / "test").read_text().split()
-    table = other / "data" / "all" / "utt2emo"
-    labels = read_table(table)
-    moved = {u: CLASSES[(CLASSES.index(labels[u]) + 1) % len(CLASSES)] for u in unseen}
-    write_table(table, labels | moved)
-    for dump in (other / "dump").iterdir():
-        scp = read_table(root / "dump" / dump.name / "feats.scp")
-        features = {u: kaldiio.load_mat(path) for u, path in scp.items()}
-        features |= {u: 3 - features[u] for u in unseen}
-        kaldiio.save_ark(str(dump / "raw.1.ark"), features, scp=str(dump / "feats.scp"))
-        mark_again(dump)
-    for scheme, validation in (("session", "random20"), ("session-none", "none")):
-        lists = other / "data" / "folds" / scheme
-        shutil.rmtree(lists)
-        make_scheme(DataDir.load(other / "data" / "all"), lists, "session", validation)
 
 
 def test_no_bit_depends_on_what_the_fold_tests(

@@ -16,7 +16,7 @@ from cfia import marker
 from cfia.bin import train
 from cfia.training import checkpoint
 from cfia.training.trainer import WITHIN_EPOCH
-from tests.support.experiment import command, make, plan
+from tests.support.experiment import SYSTEMS, command, make, plan
 
 # What a training imports when it runs; an optimiser imports torch's compiler.
 PRELOADED = [
@@ -33,13 +33,14 @@ def experiment(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make(tmp_path_factory.mktemp("an experiment"), n=72)
 
 
-def planned(experiment: Path, directory: Path) -> Path:
+def planned(experiment: Path, directory: Path, more: str = "", **options: str) -> Path:
     """A training in `directory`; all that draws random numbers or has a state of its own is on."""
     args = (
         "hidden=8 channels=4 features=3 batch_size=4 lr=5e-3 dropout=0.2 normalisation=global "
         "schedule=plateau patience=12 epochs=14 modality_dropout=0.4 unimodal_loss=0.5"
     )
-    return plan(experiment, directory / "cfia_net_a_t" / "session", args)
+    place, config = directory / "cfia_net_a_t" / "session", SYSTEMS / "cfia_net.yaml"
+    return plan(experiment, place, f"{args} {more}", force=False, config=config, **options)
 
 
 @pytest.fixture(scope="module")
@@ -63,6 +64,22 @@ def changed(path: Path) -> int:
         return 0
 
 
+def started(arguments: list[str]) -> Any:
+    """Start a training in a process of its own."""
+    # A server that has the imports behind it starts one in milliseconds.
+    processes = multiprocessing.get_context("forkserver")
+    processes.set_forkserver_preload([__name__, *PRELOADED])
+    process = processes.Process(target=train.main, args=(arguments,))
+    process.start()
+    return process
+
+
+def kill(process: Any) -> None:
+    process.kill()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
+
+
 def kill_at_a_random_moment(process: Any, directory: Path, rng: np.random.Generator) -> None:
     """Kill a training after a few more batches, and somewhere in the next one."""
     path = directory / WITHIN_EPOCH
@@ -72,9 +89,7 @@ def kill_at_a_random_moment(process: Any, directory: Path, rng: np.random.Genera
             assert process.is_alive()
             time.sleep(0.0002)
     time.sleep(float(rng.uniform(0, 0.01)))
-    process.kill()
-    process.join()
-    assert process.exitcode == -signal.SIGKILL
+    kill(process)
 
 
 def position(directory: Path) -> tuple[int, int]:
@@ -88,21 +103,37 @@ def position(directory: Path) -> tuple[int, int]:
 
 
 def test_twenty_kills_change_no_byte(experiment: Path, undisturbed: Path, tmp_path: Path) -> None:
-    # A server that has the imports behind it starts a training in milliseconds.
-    processes = multiprocessing.get_context("forkserver")
-    processes.set_forkserver_preload([__name__, *PRELOADED])
     directory, rng = planned(experiment, tmp_path), np.random.default_rng(5)
     arguments = [*command(directory), "--checkpoint_seconds", "0"]
     positions = []
     for _ in range(KILLS):
-        process = processes.Process(target=train.main, args=(arguments,))
-        process.start()
+        process = started(arguments)
         kill_at_a_random_moment(process, directory, rng)
         positions.append(position(directory))
     assert positions == sorted(positions), "finished batches were lost"
     assert sum(batches > 0 for _, batches in positions) > KILLS // 2, "few kills within an epoch"
     train.main(arguments)
     assert contents(directory) == contents(undisturbed)
+
+
+def test_kills_while_settings_are_tried_and_after_one_was_chosen(
+    experiment: Path, tmp_path: Path
+) -> None:
+    more, options = "schedule=constant epochs=3 batch_size=16", {"tune": "2", "refit": "true"}
+    whole, directory = (
+        planned(experiment, tmp_path / name, more, **options) for name in ("whole", "killed")
+    )
+    train.main(command(whole))
+    for name in ("tune1/checkpoint.pt", "tune2/best.pt", "tuned.yaml", "checkpoint.pt"):
+        assert not (directory / name).exists()
+        process = started(command(directory))
+        while not (directory / name).exists():
+            assert process.is_alive()
+            time.sleep(0.0002)
+        kill(process)
+    train.main(command(directory))
+    for place in (".", "selection", "tune1", "tune2"):
+        assert contents(directory / place) == contents(whole / place)
 
 
 def test_a_kill_before_the_epochs_file_was_removed(

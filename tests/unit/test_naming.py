@@ -267,6 +267,7 @@ def test_a_users_own_file_gives_its_name(tmp_path: Path) -> None:
             {"selection": "test", "tune": "2"},
             "--tune 2 goes with --selection valid alone, not test",
         ),
+        ({"tune": "13"}, "conf/tune.yaml has 12 combinations; give 12 at most"),
         ({"tune": "-1"}, "--tune is '-1'; expected a whole number from 0 to 1000"),
         ({"systems": "cfia_nets"}, "no system 'cfia_nets'"),
         ({"systems": " "}, "--systems is ' '; expected a name such as audio_text"),

@@ -256,6 +256,24 @@ def test_a_fold_that_there_is_not_is_not_run(recipe: Recipe, tmp_path: Path) -> 
     assert all(reason.endswith("folds/session has 1 to 2") for reason in reasons)
 
 
+def test_a_row_may_be_tuned_by_the_recipes_own_file(tmp_path: Path) -> None:
+    rows = "[{systems: [cfia_net], moves: {tune: [2]}}, {systems: [probe], tune: 3}]"
+    recipe = Recipe(tmp_path, f"tables: {{t: {{cv: session, rows: {rows}}}}}", data=False)
+    (recipe.directory / "conf" / "tune.yaml").write_text("lr: [own, x2]\nhidden: [own]")
+    with pytest.raises(UserError, match=r"--tune is 3, but .*toy/conf/tune.yaml has 2 combin"):
+        recipe.plan()
+    (recipe.directory / "conf" / "tune.yaml").write_text("lr: [own, x2, x3]\nhidden: [own]")
+    found = [entry.experiment for entry in recipe.plan().entries if entry.experiment]
+    assert [planned.directory.name for planned in found] == ["session-tune2", "session-tune3"]
+    trials = ({"lr": 1e-4, "hidden": 128}, {"lr": 2e-4, "hidden": 128})
+    assert [planned.trials for planned in found] == [trials, ()]
+    left = [entry.row.system for entry in recipe.plan(tune="2").entries]
+    assert left == ["probe"]  # the other one moves nothing
+    (recipe.directory / "conf" / "tune.yaml").write_text("schedule: [own, plateau, step]")
+    with pytest.raises(UserError, match=r"tune.yaml, with schedule plateau: `schedule: plateau` n"):
+        recipe.plan(refit="true")
+
+
 def test_a_row_may_train_again_and_moves_nothing_where_the_run_does(tmp_path: Path) -> None:
     rows = "[{systems: [cfia_net], moves: {refit: [true]}}, {systems: [linear], refit: false}]"
     recipe = Recipe(tmp_path, f"tables: {{t: {{cv: session, rows: {rows}}}}}", data=False)
