@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from cfia.config import TrainConfig
 from cfia.errors import UserError
+from cfia.experiment import Experiment
 from cfia.metrics import METRICS
 from cfia.model.registry import count_weights
 from cfia.networks import grade
@@ -98,7 +98,7 @@ def _cells(plan: StudyPlan, result: Result, published: Published) -> dict[str, C
         "grade": grade(config.model) or None,
         "weights": weights(trained),
         "system": trained.label,
-        "training": _training(config.train) if trained.experiment.seeded else "fitted",
+        "training": _training(trained.experiment),
         "protocol": f"{describe_protocol(trained, plan.standard)}; {scored.outputs.in_words}",
         "exposure": trained.exposure_text,
     }
@@ -154,8 +154,11 @@ def weights(trained: TrainedExperiment) -> int | None:
     )
 
 
-def _training(config: TrainConfig) -> str:
+def _training(experiment: Experiment) -> str:
     """Say how a network was trained: `adam, lr 0.0001 constant; batches of 32; ...`."""
+    if not experiment.seeded:
+        return "fitted"
+    config = experiment.config.train
     others = [
         f"{name} {value:g}"
         for name, value in (("weight_decay", config.weight_decay), ("clip_grad", config.clip_grad))
@@ -170,7 +173,7 @@ def _training(config: TrainConfig) -> str:
             f"{config.optimizer}, lr {config.lr:g} {config.schedule}",
             *others,
             f"batches of {config.batch_size}",
-            epochs,
+            epochs + ", each fold with the settings that it chose" * bool(experiment.best_of),
         ]
     )
 
@@ -180,6 +183,8 @@ def _notes(plan: StudyPlan, results: Sequence[Result]) -> list[str]:
     scored = finished(results)
     several = any(len(row.outputs.seeds) > 1 for row in scored)
     against = dict.fromkeys(r.row.against for r in results if r.comparison)
+    tuned = any(row.trained.experiment.best_of for row in scored)
+    budget = "all with as many settings to choose from" if tuned else "none tuned for itself"
     return [
         "X-style: the network of X, rebuilt from public text or code on the frozen features of "
         "this table. It is not X, most of whose kind fine-tune their encoders, split otherwise or "
@@ -188,8 +193,8 @@ def _notes(plan: StudyPlan, results: Sequence[Result]) -> list[str]:
         "modality, changed; C: put together from a figure, an abstract and code that disagree. "
         "cfia/model/peers/ names each source and what was inferred.",
         "X-style/own: the same network, trained as its authors train it, on our validation part. "
-        "All others are trained as the recipe trains, none tuned for itself: see the columns "
-        "training and protocol.",
+        f"All others are trained as the recipe trains, {budget}: see the columns training and "
+        "protocol.",
         _features(plan, results),
         "Parameters: weights that training changes, with features of this width; the frozen "
         "encoders are not counted.",
