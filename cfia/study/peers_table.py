@@ -205,7 +205,8 @@ def _notes(plan: StudyPlan, results: Sequence[Result]) -> list[str]:
         *difference_notes(results),
         "Published WA/UA: on IEMOCAP, as its authors or others print it, and beside it what they "
         'were tested on and what chose the epoch; "?" where no public text says it. Sources are '
-        "in the table of published numbers below.",
+        "in the table of published numbers below. In the figure they are open marks, where a UA "
+        "is published.",
         *stand_in_notes(plan, results),
         *set_notes(plan),
     ]

@@ -189,7 +189,9 @@ def test_times_are_on_a_page_of_their_own(made: Path) -> None:
 
 
 def test_several_seeds_are_told(tmp_path: Path) -> None:
-    recipe = Recipe(tmp_path, STUDY, data=False, expdir=str(tmp_path / "exp"), seeds="1 2")
+    study = STUDY.replace("[mult]", "[mult, memocmt_own, probe, linear, superb_asp]")
+    study += "inputs: [audio_text]\n"
+    recipe = Recipe(tmp_path, study, data=False, expdir=str(tmp_path / "exp"), seeds="1 2")
     trained(tmp_path, recipe.plan(), (1, 2))
     write_tables(recipe.plan())
     table = (tmp_path / "exp" / "tables" / "peers_session.md").read_text()
