@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from cfia.errors import UserError
@@ -222,11 +222,13 @@ def _features(plan: StudyPlan, results: Sequence[Result]) -> str:
     )
 
 
-def published_table(published: Published) -> Table:
-    """Lay out the published numbers with their protocols and sources."""
+def published_table(published: Published, blocks: Collection[str]) -> Table:
+    """Lay out the published numbers under some headings, with their protocols and sources."""
     rows: list[dict[str, Cell]] = []
     headings: dict[int, str] = {}
     for block in published.blocks:
+        if block.heading not in blocks:
+            continue
         headings[len(rows)] = block.heading
         rows += [printed_cells(row) for row in block.rows.values()]
     columns = [Column(key, title) for key, title in published.columns.items()]

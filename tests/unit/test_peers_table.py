@@ -188,7 +188,7 @@ def test_times_are_on_a_page_of_their_own(made: Path) -> None:
     assert "seconds, median" not in page + (study / "results.md").read_text()
 
 
-def test_several_seeds_are_told(tmp_path: Path) -> None:
+def test_several_seeds_and_one_input(tmp_path: Path) -> None:
     study = STUDY.replace("[mult]", "[mult, memocmt_own, probe, linear, superb_asp]")
     study += "inputs: [audio_text]\n"
     recipe = Recipe(tmp_path, study, data=False, expdir=str(tmp_path / "exp"), seeds="1 2")
@@ -199,6 +199,9 @@ def test_several_seeds_are_told(tmp_path: Path) -> None:
     assert "the mean over the seeds of what single networks score" in table
     row = lines(tmp_path / "exp")["Audio and text", "MemoCMT-style"]
     assert float(row["seeds"]) > 0
+    published = (tmp_path / "exp" / "tables" / "peers_published.csv").read_text()
+    assert "MemoCMT" in published
+    assert "SUPERB" not in published, "no system here has audio alone"
     files = [sorted((tmp_path / "exp").glob(f"memocmt_fbank*/*/*seed{s}/*.tsv")) for s in (1, 2)]
     parts = [list(map(read_pairs, of_seed)) for of_seed in files]
     by_seed = [balanced_accuracy_score(*map(sum, zip(*of, strict=True), ([], []))) for of in parts]
