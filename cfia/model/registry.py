@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 from typing import TYPE_CHECKING
 
 from cfia.networks import NETWORKS, ModelConfig
@@ -21,9 +22,19 @@ def build(
     Args:
         dims: the width of the features of each modality in use, in the order "audio", "text".
     """
+    return _class(config)(dims, n_classes, config, layers)
+
+
+def about(config: ModelConfig) -> str:
+    """Say what the network is, where it is from and what was inferred: its docstring, in a line."""
+    told, _, _ = (inspect.getdoc(_class(config)) or "").partition("\nArgs:")
+    return " ".join(told.split())
+
+
+def _class(config: ModelConfig) -> type[nn.Module]:
     module, _, name = NETWORKS[config.network].rpartition(".")
     network: type[nn.Module] = getattr(importlib.import_module(module), name)
-    return network(dims, n_classes, config, layers)
+    return network
 
 
 def count_weights(

@@ -3,16 +3,41 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
 
 from cfia.report.score_tables import counted
 from cfia.scoring.cells import Difference, PValue, show
 from cfia.scoring.scores_file import Scored, compare_systems
 from cfia.scoring.significance import Comparison, holm
 
-_LEVEL = 0.05
+LEVEL = 0.05
 
 
-def probe_notes(rows: Sequence[Scored]) -> list[str]:
+BEAT, UNDECIDED, BEHIND = "beat it", "not shown to beat it", "behind it"
+
+
+@dataclass(frozen=True)
+class AgainstProbe:
+    """A network held against the probe of the same features and protocol.
+
+    Attributes:
+        p: corrected by Holm for all that are held against their probes together.
+    """
+
+    network: Scored
+    probe: Scored
+    comparison: Comparison
+    p: float
+
+    @property
+    def verdict(self) -> str:
+        """BEAT, UNDECIDED or BEHIND."""
+        if self.p >= LEVEL:
+            return UNDECIDED
+        return BEAT if self.comparison.ua > 0 else BEHIND
+
+
+def against_probes(rows: Sequence[Scored]) -> list[AgainstProbe]:
     """Hold each network against the probe of the same features and protocol; [] without a probe.
 
     Args:
@@ -22,23 +47,30 @@ def probe_notes(rows: Sequence[Scored]) -> list[str]:
     probes = {_input(row): row for row in by_directory if not row.outputs.seeded}
     networks = [r for r in by_directory if r.outputs.seeded and not r.trained.experiment.imported]
     pairs = [(row, probes[_input(row)]) for row in networks if _input(row) in probes]
-    found = [(row, compare_systems(row.outputs, probe.outputs)) for row, probe in pairs]
-    compared = [(row, comparison) for row, comparison in found if comparison]
-    if not compared:
+    found = [(row, probe, compare_systems(row.outputs, probe.outputs)) for row, probe in pairs]
+    compared = [(row, probe, comparison) for row, probe, comparison in found if comparison]
+    corrected = holm([comparison.p_ua.p for _, _, comparison in compared])
+    return [AgainstProbe(*one, p) for one, p in zip(compared, corrected, strict=True)]
+
+
+def probe_notes(rows: Sequence[Scored]) -> list[str]:
+    """Say which networks beat the probe of their input; [] without a probe."""
+    held = against_probes(rows)
+    if not held:
         return []
-    corrected = holm([comparison.p_ua.p for _, comparison in compared])
-    said: dict[str, list[str]] = {"beat it": [], "not shown to beat it": [], "behind it": []}
-    several = len({row.trained.scheme for row in by_directory}) > 1
-    for (row, comparison), p in zip(compared, corrected, strict=True):
-        name = row.trained.title if several else row.trained.label
-        said[_verdict(comparison, p)].append(
-            f"{name} {show(Difference(comparison.ua))} (p {show(PValue(p))})"
+    said: dict[str, list[str]] = {BEAT: [], UNDECIDED: [], BEHIND: []}
+    several = len({row.trained.scheme for row in rows}) > 1
+    for one in held:
+        trained = one.network.trained
+        said[one.verdict].append(
+            f"{trained.title if several else trained.label} "
+            f"{show(Difference(one.comparison.ua))} (p {show(PValue(one.p))})"
         )
     lists = "; ".join(f"{words}: {', '.join(names)}" for words, names in said.items() if names)
     return [
         "Probe: logistic regression on mean and standard deviation over time of the frozen "
         "features. A network that does not beat it has shown nothing.",
-        f"{_test([comparison for _, comparison in compared])}: {lists}.",
+        f"{_test([one.comparison for one in held])}: {lists}.",
     ]
 
 
@@ -49,18 +81,12 @@ def _input(row: Scored) -> tuple[Hashable, ...]:
     return (*sorted(experiment.protocol.items()), experiment.folds.directory, *dumps)
 
 
-def _verdict(comparison: Comparison, p: float) -> str:
-    if p >= _LEVEL:
-        return "not shown to beat it"
-    return "beat it" if comparison.ua > 0 else "behind it"
-
-
 def _test(comparisons: Sequence[Comparison]) -> str:
     """Say in words what is compared, and how."""
     most, cluster = max(c.clusters for c in comparisons), comparisons[0].cluster
     few = ""
-    if 2 / 2**most >= _LEVEL:
-        few = f"; with {counted(most, cluster)} it cannot be below {_LEVEL}, and shows nothing"
+    if 2 / 2**most >= LEVEL:
+        few = f"; with {counted(most, cluster)} it cannot be below {LEVEL}, and shows nothing"
     return (
         "UA over the probe of the same input, in points (p: sign-flip over "
         f"{counted(most, cluster)}, Holm for {counted(len(comparisons), 'comparison')}{few})"

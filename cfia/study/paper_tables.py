@@ -29,6 +29,7 @@ from cfia.study.study_rows import Result, compared, consistency_share, finished
 # The layout of a table that the paper does not have.
 _SCORES = {name: f"{metric.title}(%)" for name, metric in METRICS.items() if metric.in_studies}
 UNPUBLISHED = Published("", {"method": "System", **_SCORES}, (), ())
+QUOTED = "iemocap"  # the recipe of the corpus that published numbers are of
 POOLED = "_pooled"  # ends the keys of the columns of pooled scores
 TICKS = ("con1", "con2", "con3")
 FORMS = {"mean": "mean", "sum_per_utt": "summed per utterance", "norm": "norm"}
@@ -225,6 +226,14 @@ def set_notes(plan: StudyPlan) -> list[str]:
     words = " ".join(filter(None, [values and f"This study sets {values}.", study.note]))
     left_out = study.left_out and f"Left out of this recipe's study: {study.left_out}."
     return [*filter(None, [words, left_out])]
+
+
+def whose_numbers(corpus: Corpus, recipe: str) -> str:
+    """Say of which corpus what was said in words holds."""
+    said = f"These are numbers of {corpus.title}."
+    if recipe == QUOTED:
+        return said
+    return f"{said} What holds on IEMOCAP is its users' to run (egs/iemocap/README.md)."
 
 
 def stand_in_notes(plan: StudyPlan, results: Sequence[Result]) -> list[str]:

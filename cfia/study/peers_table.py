@@ -8,8 +8,8 @@ from typing import Any
 from cfia.errors import UserError
 from cfia.experiment import Experiment
 from cfia.metrics import METRICS
-from cfia.model.registry import count_weights
-from cfia.networks import grade
+from cfia.model.registry import about, count_weights
+from cfia.networks import GRADES, grade
 from cfia.report.probe_note import probe_notes
 from cfia.report.score_tables import describe_protocol, if_one_seed, interval_notes, seed_notes
 from cfia.report.table import Column, Table
@@ -24,6 +24,7 @@ from cfia.study.paper_tables import (
     set_notes,
     stand_in_notes,
 )
+from cfia.study.peers_lead import lead
 from cfia.study.published import AS_PUBLISHED, Published, printed_cells
 from cfia.study.study_file import Row
 from cfia.study.study_plan import StudyPlan
@@ -31,6 +32,24 @@ from cfia.study.study_rows import Result, compared, finished
 
 _SCORES = {n: metric.title for n, metric in METRICS.items() if metric.headline or metric.in_studies}
 _UNKNOWN = "–"
+
+# Notes: what the words of a row mean.
+_STYLE = (
+    "X-style: the network of X, rebuilt from public text or code on the frozen features of this "
+    "table. It is not X, most of whose kind fine-tune their encoders, split otherwise or choose "
+    "the epoch on the test fold; so a row neither reproduces nor refutes a published number. "
+    "Grade A: the head exactly as in public code; B: the same with masks, or a modality, changed; "
+    "C: put together from a figure, an abstract and code that disagree."
+)
+_OWN = (
+    "X-style/own: the same network, trained as its authors train it, on our validation part; the "
+    "others as all systems here."
+)
+_PUBLISHED = (
+    "Published WA/UA: on IEMOCAP, as its authors or others print it, and beside it what they were "
+    'tested on and what chose the epoch; "?" where no public text says it. Sources are in the '
+    "table of published numbers below. In the figure they are open marks, where a UA is published."
+)
 
 
 def peers_table(
@@ -53,22 +72,24 @@ def peers_table(
         headings[len(rows)] = block
         rows += [_cells(plan, r, published) for r in results if r.row.block == block]
     schemes = dict.fromkeys(r.experiment.scheme for r in results if r.experiment)
-    title = f"The field's systems side by side, scheme {' and '.join(schemes) or 'not run'}, "
-    title += f"on {corpus.title}"
+    what = next((r.row.title for r in results), "") or "The field's systems side by side"
+    title = f"{what}, scheme {' and '.join(schemes) or 'not run'}, on {corpus.title}"
     title += if_one_seed(finished(results))
     notes = [*corpus.notes, *probe_notes(finished(results)), *_notes(plan, results)]
-    return Table(title, _columns(results), rows, notes, headings)
+    said = lead(results, corpus, plan.request.corpus)
+    return Table(title, _columns(results), rows, notes, headings, said)
 
 
 def _columns(results: Sequence[Result]) -> list[Column]:
+    published = any(result.row.published for result in results)
     return [
         Column("method", "System"),
         Column("grade", "grade"),
         Column("weights", "parameters"),
         *(Column(name, title) for name, title in _SCORES.items()),
         *difference_columns(results),
-        Column("published", "published WA/UA"),
-        Column("how", "published: how it was made"),
+        *([Column("published", "published WA/UA")] if published else []),
+        *([Column("how", "published: how it was made")] if published else []),
         Column("system", "system"),
         Column("training", "training"),
         Column("source", "numbers"),
@@ -185,16 +206,10 @@ def _notes(plan: StudyPlan, results: Sequence[Result]) -> list[str]:
     against = dict.fromkeys(r.row.against for r in results if r.comparison)
     tuned = any(row.trained.experiment.best_of for row in scored)
     budget = "all with as many settings to choose from" if tuned else "none tuned for itself"
+    peers = _networks(results)
     return [
-        "X-style: the network of X, rebuilt from public text or code on the frozen features of "
-        "this table. It is not X, most of whose kind fine-tune their encoders, split otherwise or "
-        "choose the epoch on the test fold; so a row neither reproduces nor refutes a published "
-        "number. Grade A: the head exactly as in public code; B: the same with masks, or a "
-        "modality, changed; C: put together from a figure, an abstract and code that disagree. "
-        "cfia/model/peers/ names each source and what was inferred.",
-        "X-style/own: the same network, trained as its authors train it, on our validation part. "
-        f"All others are trained as the recipe trains, {budget}: see the columns training and "
-        "protocol.",
+        *([_STYLE, *peers, _OWN] if peers else []),
+        f"Trained as the recipe trains, {budget}: see the columns training and protocol.",
         _features(plan, results),
         "Parameters: weights that training changes, with features of this width; the frozen "
         "encoders are not counted.",
@@ -203,13 +218,22 @@ def _notes(plan: StudyPlan, results: Sequence[Result]) -> list[str]:
         *(interval_notes(scored) + seed_notes(scored) if scored else []),
         *(f"Held against: {system} of the same input." for system in against),
         *difference_notes(results),
-        "Published WA/UA: on IEMOCAP, as its authors or others print it, and beside it what they "
-        'were tested on and what chose the epoch; "?" where no public text says it. Sources are '
-        "in the table of published numbers below. In the figure they are open marks, where a UA "
-        "is published.",
+        *([_PUBLISHED] if any(result.row.published for result in results) else []),
         *stand_in_notes(plan, results),
         *set_notes(plan),
     ]
+
+
+def _networks(results: Sequence[Result]) -> list[str]:
+    """Say of each peer what it is, where it is from, and what was inferred."""
+    told: dict[str, str] = {}
+    for result in results:
+        if result.scored is not None:
+            config = result.scored.trained.experiment.config.model
+            if config.network in GRADES:
+                name = (result.row.name or result.row.system).partition("-style")
+                told.setdefault(config.network, f"{''.join(name[:2])}: {about(config)}")
+    return [*told.values()]
 
 
 def _features(plan: StudyPlan, results: Sequence[Result]) -> str:

@@ -24,6 +24,7 @@ from cfia.study.paper_tables import (
     difference_notes,
     set_notes,
     stand_in_notes,
+    whose_numbers,
 )
 from cfia.study.protocol_rows import (
     APART,
@@ -39,7 +40,6 @@ from cfia.study.study_file import BEST_SEED
 from cfia.study.study_plan import StudyPlan
 from cfia.study.study_rows import Result, finished
 
-_QUOTED = "iemocap"  # the recipe of the corpus that published numbers are of
 _METRIC = "ua"  # what is said in words is said of it
 
 
@@ -152,12 +152,7 @@ def lead(shown: Sequence[Block], corpus: Corpus, recipe: str) -> list[str]:
         f"What it shows, in points of {title} over the honest row. Within noise is what has 0 in "
     )
     first += f"its 95 % interval. {_ranges(shown)}"
-    ends = f"These are numbers of {corpus.title}."
-    if recipe != _QUOTED:
-        ends += (
-            " What the habits are worth on IEMOCAP is its users' to run (egs/iemocap/README.md)."
-        )
-    return [first, *told, ends]
+    return [first, *told, whose_numbers(corpus, recipe)]
 
 
 def _of_block(block: Block) -> str:

@@ -52,6 +52,7 @@ class _Keys(TypedDict, total=False):
     leave_out: list[str]
     inputs: list[str]
     layout: str
+    title: str
     blocks: list[Any]
     rows: list[Any] | None
     cv: str
@@ -95,7 +96,7 @@ class Row:
         tested: the text that its networks are tested with, GOLD, ASR, or gold text with so many
             percent of word errors; None: with text as they were trained with.
         published: keys of the published rows that it stands beside.
-        layout: of its table, one of LAYOUTS.
+        layout: of its table, one of LAYOUTS; title: of its table, "" for that of the layout.
         folds: the numbers of the folds that are trained; none: all of them.
         reported: of REPORTED, what is read out of an experiment; "": its scores.
     """
@@ -115,6 +116,7 @@ class Row:
     tested: str | int | None = None
     published: tuple[str, ...] = ()
     layout: str = PAPER
+    title: str = ""
     folds: tuple[int, ...] = ()
     reported: str = ""
 
@@ -260,7 +262,7 @@ def _check_keys(where: str, values: Any, legal: tuple[str, ...]) -> None:
 
 
 def _rows(where: str, table: str, defaults: Mapping[str, Any], value: Any) -> Iterator[Row]:
-    _check_keys(where, value, (*DEFAULTS, "layout", "blocks", "rows"))
+    _check_keys(where, value, (*DEFAULTS, "layout", "title", "blocks", "rows"))
     table_keys = _fitted(where, _Keys, value)
     layout = table_keys.get("layout", PAPER)
     if layout not in LAYOUTS:
@@ -274,7 +276,8 @@ def _rows(where: str, table: str, defaults: Mapping[str, Any], value: Any) -> It
             _fitted(where, _Keys, some)
     for block in blocks:
         for item in items:
-            yield from _of_item(where, table, layout, {**of_table, **item, **block})
+            for row in _of_item(where, table, layout, {**of_table, **item, **block}):
+                yield dataclasses.replace(row, layout=layout, title=table_keys.get("title", ""))
 
 
 def _of_item(where: str, table: str, layout: str, merged: Mapping[str, Any]) -> Iterator[Row]:
@@ -295,7 +298,7 @@ def _of_item(where: str, table: str, layout: str, merged: Mapping[str, Any]) -> 
     for system in merged["systems"]:
         for moved in changes:
             row = _row(where, table, str(system), merged, moved)
-            yield from (dataclasses.replace(row, tested=t, layout=layout) for t in tested)
+            yield from (dataclasses.replace(row, tested=text) for text in tested)
 
 
 def _row(
