@@ -23,36 +23,39 @@ def lead(results: Sequence[Result], corpus: Corpus, recipe: str) -> list[str]:
         recipe: the name of the corpus.
     """
     told = []
-    for block in dict.fromkeys(result.row.block for result in results):
-        rows = [result for result in results if result.row.block == block and result.scored]
+    for modalities in dict.fromkeys(result.row.modalities for result in results):
+        rows = [r for r in results if r.row.modalities == modalities and r.scored]
         if len(rows) > 1:
-            told.append(" ".join([_range(block, rows), *_differing(rows), *_probe(rows)]))
+            words = [_range(modalities, rows), *_differing(rows), *_probe(rows)]
+            told.append(" ".join(words))
     if not told:
         return []
     chance = f"By more than chance: p, corrected by Holm, below {LEVEL}."
     return [f"What it shows. {chance}", *told, whose_numbers(corpus, recipe)]
 
 
-def _range(block: str, rows: Sequence[Result]) -> str:
+def _range(modalities: Sequence[str], rows: Sequence[Result]) -> str:
     ordered = sorted(rows, key=_ua)
-    low, high = ordered[0], ordered[-1]
-    heading = f"{block}: " if block else ""
-    return f"{heading}{_TITLE} from {_named(low)} to {_named(high)}."
+    heading = " and ".join(modalities).capitalize()
+    return f"{heading}: {_TITLE} from {_named(ordered[0])} to {_named(ordered[-1])}."
 
 
 def _differing(rows: Sequence[Result]) -> list[str]:
     """Say which systems differ from the one that they are held against."""
     compared = [row for row in rows if row.comparison]
-    references = [row for row in rows if row.row.system == row.row.against]
-    if not compared or not references:
+    base = [row for row in rows if row.row.system == row.row.against and not row.row.set]
+    if not compared or not base:
         return []
-    far = sorted((row for row in compared if row.p_holm < LEVEL), key=lambda row: -_points(row))
-    others = ", ".join(f"{_name(row)} {show(Difference(_points(row)))}" for row in far) or "none"
-    said = f"By more than chance another than {_named(references[0])}: {others}"
+    far = sorted((row for row in compared if row.p_holm < LEVEL), key=_points, reverse=True)
+    reference, n = _named(base[0]), len(compared)
+    said = f"None of {n} differs from {reference} by more than chance"
+    if far:
+        names = ", ".join(f"{_name(row)} {show(Difference(_points(row)))}" for row in far)
+        said = f"{len(far)} of {n} differ from {reference} by more than chance: {names}"
     detectable = [row.comparison.detectable for row in compared if row.comparison]
     found = [points for points in detectable if points]
     if found:
-        said += f" (of {len(compared)}; {min(found):.1f} to {max(found):.1f} points could be found)"
+        said += f"; {min(found):.1f} to {max(found):.1f} points would have been found, by row"
     return [f"{said}."]
 
 
@@ -62,11 +65,14 @@ def _probe(rows: Sequence[Result]) -> list[str]:
     if not held:
         return []
     above = sum(one.comparison.ua > 0 for one in held)
-    said = f"The probe has {_score(held[0].probe):.1f}; above it: {above} of {len(held)} networks"
-    for verdict, words in ((BEAT, "above it"), (BEHIND, "below it")):
+    said = (
+        f"The probe has {_score(held[0].probe):.1f}; {above} of {len(held)} networks are above it"
+    )
+    for verdict, place in ((BEAT, "above"), (BEHIND, "below")):
         names = [_name(row) for row in rows for one in held
                  if one.verdict == verdict and row.scored is one.network]  # fmt: skip
-        said += f"; by more than chance {words}: {', '.join(names) or 'none'}"
+        if names or verdict == BEAT:
+            said += f"; {', '.join(names) or 'none'} {place} it by more than chance"
     return [f"{said}."]
 
 
@@ -75,7 +81,7 @@ def _name(result: Result) -> str:
 
 
 def _named(result: Result) -> str:
-    return f"{_ua(result):.1f} ({_name(result)})"
+    return f"{_name(result)} ({_ua(result):.1f})"
 
 
 def _ua(result: Result) -> float:

@@ -173,6 +173,23 @@ def test_the_page_says_how_every_number_was_made(made: Path) -> None:
     assert "Published WA/UA" in results
 
 
+def test_what_it_shows_is_said_in_words_that_follow_from_the_table(made: Path) -> None:
+    found, results = lines(made), (made / "study" / "toy" / "results.md").read_text()
+    (said,) = re.findall(r"^Audio and text: UA .*$", results, re.MULTILINE)
+    of_both = {method: row for (block, method), row in found.items() if block == "Audio and text"}
+    ua = {method: float(row["ua"]) for method, row in of_both.items()}
+    low, high = min(ua, key=lambda name: ua[name]), max(ua, key=lambda name: ua[name])
+    assert f"from {low} ({ua[low]:.1f}) to {high} ({ua[high]:.1f})." in said
+    far = [name for name, row in of_both.items() if row["holm"] and float(row["holm"]) < 0.05]
+    count = f"{len(far)} of 3 differ" if far else "None of 3 differs"
+    assert f"{count} from CFIA-Net ({ua['CFIA-Net']:.1f}) by more than chance" in said
+    above = sum(value > ua["Probe"] for value in ua.values())
+    assert f"The probe has {ua['Probe']:.1f}; {above} of 3 networks are above it;" in said
+    # The source of a peer, and what was inferred of it, stand below.
+    assert "- MemoCMT-style: " in results
+    assert "Inferred: a linear layer to the width of 768" in results
+
+
 def test_times_are_on_a_page_of_their_own(made: Path) -> None:
     study = made / "study" / "toy"
     with open(study / "times.csv", newline="") as handle:
