@@ -18,8 +18,7 @@ from cfia.scoring.scores_file import Scored, compare_systems, difference_interva
 from cfia.study.study_file import BEST_SEED, ENSEMBLE, OWN_EPOCHS
 from cfia.study.study_rows import Result, compared
 from cfia.training.folds import read_folds
-from cfia.training.history import read_history
-from cfia.training.training import HISTORY
+from cfia.training.history import HISTORY, read_history
 
 SHOWN = tuple(name for name, metric in METRICS.items() if metric.in_studies)  # WA and UA
 HONEST = "honest"

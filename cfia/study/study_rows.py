@@ -18,8 +18,7 @@ from cfia.scoring.trained import TrainedExperiment, begun_experiments, find_trai
 from cfia.study.planned import PlannedExperiment
 from cfia.study.study_file import Row
 from cfia.study.study_plan import StudyPlan
-from cfia.training.history import read_history
-from cfia.training.training import HISTORY
+from cfia.training.history import HISTORY, read_history
 
 
 @dataclass(frozen=True)
