@@ -55,7 +55,10 @@ def _differing(rows: Sequence[Result]) -> list[str]:
     detectable = [row.comparison.detectable for row in compared if row.comparison]
     found = [points for points in detectable if points]
     if found:
-        said += f"; {min(found):.1f} to {max(found):.1f} points would have been found, by row"
+        said += (
+            f"; four times in five a difference of {min(found):.1f} to {max(found):.1f} points, "
+            "by row, would have been found"
+        )
     return [f"{said}."]
 
 

@@ -18,13 +18,13 @@ from cfia.installation import CONF
 from cfia.metrics import METRICS
 from cfia.report.html import page
 from cfia.report.provenance_section import commands, commits, origin
-from cfia.report.sections import CodeBlock, Heading, Links, Section, Text, to_markdown
+from cfia.report.sections import CodeBlock, Heading, Items, Links, Section, Text, to_markdown
 from cfia.report.studies import RESULTS
 from cfia.report.table import Table, plain, renderings, to_csv
 from cfia.scoring.trained import TrainedExperiment
 from cfia.study.curve import plot_curve
 from cfia.study.paper_tables import UNPUBLISHED, Corpus, paper_table
-from cfia.study.peers_table import peers_table, published_beside, published_table
+from cfia.study.peers_table import networks_in_words, peers_table, published_beside, published_table
 from cfia.study.protocol_rows import blocks
 from cfia.study.protocol_table import in_words, pictured, protocol_table
 from cfia.study.published import Published, read_published
@@ -224,11 +224,19 @@ def _results(plan: StudyPlan, tables: Sequence[StudyTable]) -> list[Section]:
     """Lay out what RESULTS.md says of the study: its tables, and in short what made them."""
     sections: list[Section] = [Heading(f"Study {plan.study.name}")]
     sections += [t.table for t in tables]
+    sections += _networks(tables, 3)
     experiments = _experiments(tables)
     if experiments:
         sections.append(Text(f"Trained at commit {', '.join(commits(experiments))} by"))
         sections.append(CodeBlock("sh", commands(experiments)))
     return sections
+
+
+def _networks(tables: Sequence[StudyTable], level: int) -> list[Section]:
+    """Say of the networks of peers what they are, once for all tables."""
+    peers = [r for t in tables for r in t.results if r.row.layout == PEERS]
+    told = networks_in_words(peers)
+    return [Heading("Networks of the field", level), Items(told)] if told else []
 
 
 def _experiments(tables: Sequence[StudyTable]) -> list[TrainedExperiment]:
@@ -241,6 +249,7 @@ def _page(plan: StudyPlan, tables: Sequence[StudyTable], corpus: Corpus) -> str:
     sections: list[Section] = [Text(note, quoted=True) for note in corpus.notes]
     for t in tables:
         sections += [Heading(t.table.title), t.table, *t.figure.pictures]
+    sections += _networks(tables, 2)
     experiments = _experiments(tables)
     if any(result.row.layout == PEERS for t in tables for result in t.results):
         sections += [Heading("Training times"), Links([("on a page of their own", PAGE)])]
