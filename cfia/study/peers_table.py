@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from cfia.config import in_words
 from cfia.errors import UserError
 from cfia.metrics import METRICS
 from cfia.model.registry import about, count_weights
-from cfia.networks import GRADES, grade
+from cfia.networks import grade
 from cfia.report.probe_note import PROBE, AgainstProbe, against_probes, test_in_words
 from cfia.report.score_tables import (
     counted,
@@ -51,7 +52,7 @@ _STYLE = (
     "the epoch on the test fold; so a row neither reproduces nor refutes a published number. "
     "Grade A: the head exactly as in public code; B: the same with masks, or a modality, changed; "
     "C: put together from a figure, an abstract and code that disagree. What each network is, its "
-    "source and what was inferred stand on the study's page, under Networks of the field."
+    "source and what was inferred stand on the study's page, under Networks."
 )
 _OWN = (
     "X-style/own: the same network, trained as its authors train it, on our validation part; the "
@@ -102,9 +103,9 @@ def peers_table(
 def _shared(plan: StudyPlan, scored: Sequence[Scored]) -> dict[str, str]:
     """Give what all networks have in common, of training and protocol, and all probes too."""
     shared = {}
-    for key, in_words in (("training", _training), ("protocol", partial(_protocol, plan))):
-        of_networks = {in_words(one) for one in scored if one.outputs.seeded}
-        of_probes = {in_words(one) for one in scored if not one.outputs.seeded}
+    for key, of in (("training", _training), ("protocol", partial(_protocol, plan))):
+        of_networks = {of(one) for one in scored if one.outputs.seeded}
+        of_probes = {of(one) for one in scored if not one.outputs.seeded}
         if len(of_networks) == 1 and len(of_probes) < 2:
             (shared[key],) = of_networks
             if of_probes and key == "protocol":
@@ -141,7 +142,7 @@ def _cells(
     row, scored = result.row, result.scored
     printed = published_beside(row, published)
     cells: dict[str, Cell] = {
-        "method": row.name or row.system,
+        "method": _name(result),
         "published": "; ".join(filter(None, map(_printed, printed))) or None,
         "how": "; ".join(map(_how, printed)) or None,
         "system": row.system,
@@ -255,7 +256,7 @@ def _notes(
     scored = finished(results)
     several = any(len(row.outputs.seeds) > 1 for row in scored)
     against = dict.fromkeys(r.row.against for r in results if r.comparison)
-    names = [result.row.name or result.row.system for result in results if result.scored]
+    names = [_name(result) for result in results if result.scored]
     return [
         *([_STYLE] if any("-style" in name for name in names) else []),
         *([_OWN] if any("/own" in name for name in names) else []),
@@ -283,7 +284,10 @@ def _how_trained(scored: Sequence[Scored], shared: Mapping[str, str]) -> list[st
     see = f" (columns: {' and '.join(columns)})" if columns else ""
     notes = [f"Trained as the recipe trains, {budget}{see}."]
     if "training" in shared:
-        notes = [f"Trained, all networks alike and {budget}: {shared['training']}."]
+        notes = [
+            f"Trained, all networks, {budget}: {shared['training']}. What is else set for a row "
+            "stands under Networks."
+        ]
     if "protocol" in shared:
         of_probe = f" Of a probe: {shared['probe']}." if "probe" in shared else ""
         notes.append(f"Protocol of all networks: {shared['protocol']}.{of_probe}")
@@ -303,15 +307,26 @@ def _probe_notes(held: Sequence[AgainstProbe]) -> list[str]:
 
 
 def networks_in_words(results: Sequence[Result]) -> list[str]:
-    """Say of each peer what it is, where it is from, and what was inferred."""
+    """Say of each system what its network is, and of a peer its source and what was inferred.
+
+    Of a second system of the same network, in what its configuration differs from the first.
+    """
+    first: dict[str, tuple[str, Mapping[str, Any]]] = {}
     told: dict[str, str] = {}
     for result in results:
         if result.scored is not None:
-            config = result.scored.trained.experiment.config.model
-            if config.network in GRADES:
-                name = (result.row.name or result.row.system).partition("-style")
-                told.setdefault(config.network, f"{''.join(name[:2])}: {about(config)}")
-    return [*told.values()]
+            config, name = result.scored.trained.experiment.config, _name(result)
+            values = config.flat()
+            told.setdefault(name, about(config.model))
+            base, own = first.setdefault(config.model.network, (name, values))
+            changed = {key: value for key, value in values.items() if value != own.get(key)}
+            if base != name:
+                told[name] = f"as {base}, but with {in_words(changed)}"
+    return [f"{name}: {what}" for name, what in told.items()]
+
+
+def _name(result: Result) -> str:
+    return result.row.name or result.row.system
 
 
 def _features(plan: StudyPlan, results: Sequence[Result]) -> str:

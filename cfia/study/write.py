@@ -233,10 +233,11 @@ def _results(plan: StudyPlan, tables: Sequence[StudyTable]) -> list[Section]:
 
 
 def _networks(tables: Sequence[StudyTable], level: int) -> list[Section]:
-    """Say of the networks of peers what they are, once for all tables."""
-    peers = [r for t in tables for r in t.results if r.row.layout == PEERS]
-    told = networks_in_words(peers)
-    return [Heading("Networks of the field", level), Items(told)] if told else []
+    """Say what the networks of different kinds are, once for all tables."""
+    told = networks_in_words(
+        [r for t in tables for r in t.results if r.row.layout in (PEERS, PROTOCOL)]
+    )
+    return [Heading("Networks", level), Items(told)] if told else []
 
 
 def _experiments(tables: Sequence[StudyTable]) -> list[TrainedExperiment]:
