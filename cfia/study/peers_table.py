@@ -7,16 +7,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from cfia.config import in_words
 from cfia.errors import UserError
 from cfia.metrics import METRICS
-from cfia.model.registry import about, count_weights
+from cfia.model.registry import count_weights
 from cfia.networks import grade
 from cfia.report.probe_note import PROBE, AgainstProbe, against_probes, test_in_words
 from cfia.report.score_tables import (
-    counted,
     describe_protocol,
     if_one_seed,
     interval_notes,
@@ -26,6 +22,7 @@ from cfia.report.table import Column, Table
 from cfia.scoring.cells import Cell, Difference, Estimate, PValue
 from cfia.scoring.scores_file import Scored
 from cfia.scoring.trained import TrainedExperiment
+from cfia.study.how_made import features_note, part_notes, training_in_words
 from cfia.study.paper_tables import (
     Corpus,
     against_reference,
@@ -40,7 +37,6 @@ from cfia.study.published import AS_PUBLISHED, Published, printed_cells
 from cfia.study.study_file import Row
 from cfia.study.study_plan import StudyPlan
 from cfia.study.study_rows import Result, compared, finished
-from cfia.training.validation import in_words as validation_in_words
 
 _SCORES = {n: metric.title for n, metric in METRICS.items() if metric.headline or metric.in_studies}
 _UNKNOWN = "–"
@@ -103,7 +99,7 @@ def peers_table(
 def _shared(plan: StudyPlan, scored: Sequence[Scored]) -> dict[str, str]:
     """Give what all networks have in common, of training and protocol, and all probes too."""
     shared = {}
-    for key, of in (("training", _training), ("protocol", partial(_protocol, plan))):
+    for key, of in (("training", training_in_words), ("protocol", partial(_protocol, plan))):
         of_networks = {of(one) for one in scored if one.outputs.seeded}
         of_probes = {of(one) for one in scored if not one.outputs.seeded}
         if len(of_networks) == 1 and len(of_probes) < 2:
@@ -161,7 +157,7 @@ def _cells(
         "system": trained.label,
         "probe": Difference(over.comparison.ua) if over else None,
         "probe_p": PValue(over.p) if over else None,
-        "training": _training(scored),
+        "training": training_in_words(scored),
         "protocol": _protocol(plan, scored),
         "exposure": trained.exposure_text,
     }
@@ -221,31 +217,6 @@ def _protocol(plan: StudyPlan, scored: Scored) -> str:
     return f"{describe_protocol(scored.trained, plan.standard)}; {scored.outputs.in_words}"
 
 
-def _training(scored: Scored) -> str:
-    """Say how a network was trained: `adam, lr 0.0001 constant; batches of 32; ...`."""
-    experiment = scored.trained.experiment
-    if not experiment.seeded:
-        return "fitted"
-    config = experiment.config.train
-    others = [
-        f"{name} {value:g}"
-        for name, value in (("weight_decay", config.weight_decay), ("clip_grad", config.clip_grad))
-        if value
-    ]
-    epochs = f"{config.epochs} epochs"
-    if config.patience < config.epochs:
-        better = {"ua": "UA", "wa": "WA"}.get(config.best_by, config.best_by)
-        epochs = f"at most {epochs}, stopped after {config.patience} without a better {better}"
-    return "; ".join(
-        [
-            f"{config.optimizer}, lr {config.lr:g} {config.schedule}",
-            *others,
-            f"batches of {config.batch_size}",
-            epochs + ", each fold with the settings that it chose" * bool(experiment.best_of),
-        ]
-    )
-
-
 def _notes(
     plan: StudyPlan,
     results: Sequence[Result],
@@ -261,7 +232,8 @@ def _notes(
         *([_STYLE] if any("-style" in name for name in names) else []),
         *([_OWN] if any("/own" in name for name in names) else []),
         *(_how_trained(scored, shared) if scored else []),
-        _features(plan, results),
+        *part_notes(scored),
+        features_note(plan, results),
         "Parameters: weights that training changes, with features of this width; the frozen "
         "encoders are not counted.",
         f"{', '.join(_SCORES.values())}: pooled over the test utterances of all folds, in percent"
@@ -290,14 +262,11 @@ def _how_trained(scored: Sequence[Scored], shared: Mapping[str, str]) -> list[st
         ]
     if "protocol" in shared:
         of_probe = f" Of a probe: {shared['probe']}." if "probe" in shared else ""
-        notes.append(f"Protocol of all networks: {shared['protocol']}.{of_probe}")
-    parts = dict.fromkeys(row.trained.protocol["validation"] for row in scored)
-    notes += [f"{validation_in_words(part)}." for part in parts]
-    outputs = scored[0].outputs
-    counts = np.bincount(outputs.refs, minlength=len(outputs.classes))
-    classes = ", ".join(f"{name} {n}" for name, n in zip(outputs.classes, counts, strict=True))
-    people = "" if outputs.independent else f" of {counted(len(outputs.speakers), outputs.cluster)}"
-    return [*notes, f"Tested: {counted(len(outputs.utts), 'utterance')}{people}: {classes}."]
+        notes.append(
+            f"Protocol of all networks: {shared['protocol']}.{of_probe} All have the same fold "
+            "lists."
+        )
+    return notes
 
 
 def _probe_notes(held: Sequence[AgainstProbe]) -> list[str]:
@@ -306,39 +275,8 @@ def _probe_notes(held: Sequence[AgainstProbe]) -> list[str]:
     return [f"{PROBE} UA over the probe: of the same input, in points; p: {test_in_words(held)}."]
 
 
-def networks_in_words(results: Sequence[Result]) -> list[str]:
-    """Say of each system what its network is, and of a peer its source and what was inferred.
-
-    Of a second system of the same network, in what its configuration differs from the first.
-    """
-    first: dict[str, tuple[str, Mapping[str, Any]]] = {}
-    told: dict[str, str] = {}
-    for result in results:
-        if result.scored is not None:
-            config, name = result.scored.trained.experiment.config, _name(result)
-            values = config.flat()
-            told.setdefault(name, about(config.model))
-            base, own = first.setdefault(config.model.network, (name, values))
-            changed = {key: value for key, value in values.items() if value != own.get(key)}
-            if base != name:
-                told[name] = f"as {base}, but with {in_words(changed)}"
-    return [f"{name}: {what}" for name, what in told.items()]
-
-
 def _name(result: Result) -> str:
     return result.row.name or result.row.system
-
-
-def _features(plan: StudyPlan, results: Sequence[Result]) -> str:
-    """Name the encoders whose features all rows share, and what these have seen of the corpus."""
-    used = dict.fromkeys((m, plan.encoder(r.row, m)) for r in results for m in r.row.modalities)
-    named = " and ".join(f"{encoder} for the {modality}" for modality, encoder in used)
-    seen = {name: seen for row in finished(results) for name, seen in row.trained.exposure.items()}
-    saw = ", ".join(f"{name} {what}" for name, what in seen.items())
-    return (
-        f"Features: {named}, frozen; the same files for all rows, and so are the fold lists. Of "
-        f"this corpus their own training saw: {saw or 'nobody knows yet'}."
-    )
 
 
 def published_table(published: Published, blocks: Collection[str]) -> Table:

@@ -23,8 +23,9 @@ from cfia.report.studies import RESULTS
 from cfia.report.table import Table, plain, renderings, to_csv
 from cfia.scoring.trained import TrainedExperiment
 from cfia.study.curve import plot_curve
+from cfia.study.how_made import networks_in_words
 from cfia.study.paper_tables import UNPUBLISHED, Corpus, paper_table
-from cfia.study.peers_table import networks_in_words, peers_table, published_beside, published_table
+from cfia.study.peers_table import peers_table, published_beside, published_table
 from cfia.study.protocol_rows import blocks
 from cfia.study.protocol_table import in_words, pictured, protocol_table
 from cfia.study.published import Published, read_published
@@ -234,9 +235,12 @@ def _results(plan: StudyPlan, tables: Sequence[StudyTable]) -> list[Section]:
 
 def _networks(tables: Sequence[StudyTable], level: int) -> list[Section]:
     """Say what the networks of different kinds are, once for all tables."""
-    told = networks_in_words(
-        [r for t in tables for r in t.results if r.row.layout in (PEERS, PROTOCOL)]
-    )
+    systems = [
+        (row.block if row.layout == PROTOCOL else row.name or row.system, result.scored)
+        for t in tables for result in t.results for row in [result.row]
+        if row.layout in (PEERS, PROTOCOL) and result.scored
+    ]  # fmt: skip
+    told = networks_in_words(systems)
     return [Heading("Networks", level), Items(told)] if told else []
 
 

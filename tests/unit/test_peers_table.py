@@ -165,6 +165,7 @@ def test_the_page_says_how_every_number_was_made(made: Path) -> None:
         "all patterns of signs",
         "Protocol of all networks: leave one session out, 3 folds; validation random20; epoch",
         "Of a probe: leave one session out, 3 folds; validation random20; C selected",
+        "All have the same fold lists.",
         "Validation random20: 20 % of a fold&#39;s utterances outside its test, drawn at random",
         "Trained as the recipe trains, none tuned for itself (columns: training).",
         "Of this corpus their own training saw: ",
