@@ -214,7 +214,7 @@ _TEX = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_",
     "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
     "±": r"$\pm$", "–": "--", "<": r"$<$", ">": r"$>$", "−": "$-$", "α": r"$\alpha$",
-    "✓": r"$\surd$",
+    "✓": r"$\surd$", "|": r"\textbar{}",
 }  # fmt: skip
 
 

@@ -279,12 +279,16 @@ def _name(result: Result) -> str:
     return result.row.name or result.row.system
 
 
-def published_table(published: Published, blocks: Collection[str]) -> Table:
-    """Lay out the published numbers under some headings, with their protocols and sources."""
+def published_table(published: Published, keys: Collection[str]) -> Table:
+    """Lay out the published numbers of those inputs of which some stand in rows of ours.
+
+    Args:
+        keys: of these published rows.
+    """
     rows: list[dict[str, Cell]] = []
     headings: dict[int, str] = {}
     for block in published.blocks:
-        if block.heading not in blocks:
+        if not block.rows.keys() & keys:
             continue
         headings[len(rows)] = block.heading
         rows += [printed_cells(row) for row in block.rows.values()]

@@ -40,7 +40,7 @@ from cfia.study.protocol_rows import (
 )
 from cfia.study.study_file import BEST_SEED
 from cfia.study.study_plan import StudyPlan
-from cfia.study.study_rows import Result, finished
+from cfia.study.study_rows import finished
 
 _METRIC = "ua"  # what is said in words is said of it
 
@@ -53,7 +53,7 @@ def protocol_table(plan: StudyPlan, shown: Sequence[Block], corpus: Corpus) -> T
     title = f"What a habit is worth, on {corpus.title}{if_one_seed(finished(results))}"
     return Table(
         title,
-        _columns(results),
+        _columns(habits),
         [_cells(plan, habit) for habit in habits],
         _notes(plan, shown, corpus),
         dict(zip(starts, (block.heading for block in shown), strict=True)),
@@ -61,7 +61,9 @@ def protocol_table(plan: StudyPlan, shown: Sequence[Block], corpus: Corpus) -> T
     )
 
 
-def _columns(results: Sequence[Result]) -> list[Column]:
+def _columns(habits: Sequence[Habit]) -> list[Column]:
+    results = [habit.result for habit in habits]
+    whole = all(habit.scores and not habit.result.status for habit in habits)
     scores = [
         column
         for name in reversed(SHOWN)  # UA first: it is what is tested
@@ -76,7 +78,7 @@ def _columns(results: Sequence[Result]) -> list[Column]:
         *tests,
         Column("n", "n"),
         Column("system", "system", data=True),
-        Column("source", "numbers", data=all(result.scored for result in results)),
+        Column("source", "numbers", data=whole),
         Column("protocol", "protocol"),
         Column("exposure", "encoders saw", data=True),
     ]

@@ -95,8 +95,8 @@ def _tables(plan: StudyPlan, directory: Path, corpus: Corpus) -> Iterator[StudyT
         layout = next(row.layout for row in plan.study.rows if row.table == name)
         table, figure = _LAYOUTS[layout](plan, directory / name, rows, corpus)
         yield StudyTable(name, table, rows, figure)
-    if blocks := {row.block for row in plan.study.rows if row.published}:
-        printed = published_table(_published_peers(), blocks)
+    if keys := {key for row in plan.study.rows for key in row.published}:
+        printed = published_table(_published_peers(), keys)
         yield StudyTable(f"{PEERS}_published", printed, [], FigureFiles([], []))
 
 

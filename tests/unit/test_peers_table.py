@@ -221,14 +221,14 @@ def test_times_are_on_a_page_of_their_own(made: Path) -> None:
 
 def test_several_seeds_and_one_input(tmp_path: Path) -> None:
     study = STUDY.replace("[mult]", "[mult, memocmt_own, probe, linear, superb_asp]")
-    study += "inputs: [audio_text]\n"
+    study = study.replace("block: Audio and text", "block: Mine") + "inputs: [audio_text]\n"
     recipe = Recipe(tmp_path, study, data=False, expdir=str(tmp_path / "exp"), seeds="1 2")
     trained(tmp_path, recipe.plan(), (1, 2))
     write_tables(recipe.plan())
     table = (tmp_path / "exp" / "tables" / "peers_session.md").read_text()
     assert "on toy**" in table
     assert "the mean over the seeds of what single networks score" in table
-    row = lines(tmp_path / "exp")["Audio and text", "MemoCMT-style"]
+    row = lines(tmp_path / "exp")["Mine", "MemoCMT-style"]
     assert float(row["seeds"]) > 0
     published = (tmp_path / "exp" / "tables" / "peers_published.csv").read_text()
     assert "MemoCMT" in published

@@ -257,6 +257,16 @@ def test_a_session_on_both_sides_is_named_and_no_stamp(
     assert base.in_words == words
 
 
+def test_a_row_that_has_no_second_seed_says_so(recipe: Recipe, tmp_path: Path) -> None:
+    study = STUDY.replace("seeds: [1, 2]", "seeds: [1]")
+    study = "\n".join(line for line in study.splitlines() if "again" not in line)
+    study = study.replace(", {block: Both, systems: [cfia_net]}", "")
+    plan = Recipe(tmp_path, study, data=False, expdir=recipe.options["expdir"]).plan()
+    text = markdown(protocol_table(plan, blocks(results(plan)), CORPUS))
+    for name in ("best", "all"):
+        assert re.search(rf"\| {name} \|.* one seed: there are no others beside it \|", text)
+
+
 def test_own_epochs_are_of_a_row_that_selects_on_the_test_fold(tmp_path: Path) -> None:
     study = STUDY.replace("selection: test, reported", "reported")
     with pytest.raises(UserError, match="reported: own_epochs needs selection: test in its row"):
