@@ -68,9 +68,9 @@ def _probe(rows: Sequence[Result]) -> list[str]:
     if not held:
         return []
     above = sum(one.comparison.ua > 0 for one in held)
-    said = (
-        f"The probe has {_score(held[0].probe):.1f}; {above} of {len(held)} networks are above it"
-    )
+    verb = "is" if above == 1 else "are"
+    said = f"The probe has {_score(held[0].probe):.1f}"
+    said += f"; {above} of {len(held)} networks {verb} above it"
     for verdict, place in ((BEAT, "above"), (BEHIND, "below")):
         names = [_name(row) for row in rows for one in held
                  if one.verdict == verdict and row.scored is one.network]  # fmt: skip

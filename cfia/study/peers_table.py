@@ -121,7 +121,11 @@ def _columns(
         Column("weights", "parameters"),
         *(Column(name, title) for name, title in _SCORES.items()),
         *difference_columns(results),
-        *([Column("probe", "UA over the probe"), Column("probe_p", "p (Holm)")] if probed else []),
+        *(
+            [Column("probe", "UA over the probe"), Column("probe_p", "its p (Holm)")]
+            if probed
+            else []
+        ),
         *([Column("published", "published WA/UA", data=True)] if published else []),
         *([Column("how", "published WA/UA, and how it was made")] if published else []),
         Column("system", "system"),
@@ -272,7 +276,9 @@ def _how_trained(scored: Sequence[Scored], shared: Mapping[str, str]) -> list[st
 def _probe_notes(held: Sequence[AgainstProbe]) -> list[str]:
     if not held:
         return []
-    return [f"{PROBE} UA over the probe: of the same input, in points; p: {test_in_words(held)}."]
+    return [
+        f"{PROBE} UA over the probe: of the same input, in points; its p: {test_in_words(held)}."
+    ]
 
 
 def _name(result: Result) -> str:

@@ -197,7 +197,8 @@ def test_what_it_shows_is_said_in_words_that_follow_from_the_table(made: Path) -
     count = f"{len(far)} of 3 differ" if far else "None of 3 differs"
     assert f"{count} from CFIA-Net ({ua['CFIA-Net']:.1f}) by more than chance" in said
     above = sum(value > ua["Probe"] for value in ua.values())
-    assert f"The probe has {ua['Probe']:.1f}; {above} of 3 networks are above it;" in said
+    verb = "is" if above == 1 else "are"
+    assert f"The probe has {ua['Probe']:.1f}; {above} of 3 networks {verb} above it;" in said
     # The source of a peer, and what was inferred of it, stand below, once.
     assert results.count("- MemoCMT-style: ") == results.count("- CFIA-Net: ") == 1
     assert re.search(r"- MemoCMT-style/own: as MemoCMT-style, but with .*batch_size 1\b", results)
