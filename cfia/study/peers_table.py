@@ -142,7 +142,7 @@ def _cells(
     row, scored = result.row, result.scored
     printed = published_beside(row, published)
     cells: dict[str, Cell] = {
-        "method": _name(result),
+        "method": result.name,
         "published": "; ".join(filter(None, map(_printed, printed))) or None,
         "how": "; ".join(map(_how, printed)) or None,
         "system": row.system,
@@ -231,7 +231,7 @@ def _notes(
     scored = finished(results)
     several = any(len(row.outputs.seeds) > 1 for row in scored)
     against = dict.fromkeys(r.row.against for r in results if r.comparison)
-    names = [_name(result) for result in results if result.scored]
+    names = [result.name for result in results if result.scored]
     return [
         *([_STYLE] if any("-style" in name for name in names) else []),
         *([_OWN] if any("/own" in name for name in names) else []),
@@ -279,10 +279,6 @@ def _probe_notes(held: Sequence[AgainstProbe]) -> list[str]:
     return [
         f"{PROBE} UA over the probe: of the same input, in points; its p: {test_in_words(held)}."
     ]
-
-
-def _name(result: Result) -> str:
-    return result.row.name or result.row.system
 
 
 def published_table(published: Published, keys: Collection[str]) -> Table:

@@ -113,7 +113,7 @@ def _cells(plan: StudyPlan, habit: Habit) -> dict[str, Cell]:
 
 def name_of(habit: Habit) -> str:
     """Name a habit as its row does."""
-    return habit.result.row.name or habit.result.row.system
+    return habit.result.name
 
 
 def pictured(shown: Sequence[Block]) -> list[PointBlock]:

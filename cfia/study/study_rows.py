@@ -41,6 +41,11 @@ class Result:
     p_holm: float = 1.0
 
     @property
+    def name(self) -> str:
+        """What the row is called: as its file says, else by its configuration."""
+        return self.row.name or self.row.system
+
+    @property
     def source(self) -> str:
         """The column `numbers`: ours, and which seeds are missing; or why there are none."""
         if self.scored is None:

@@ -47,7 +47,7 @@ def times_table(title: str, results: Sequence[Result]) -> Table:
         if cells:
             if result.row.block != block:
                 block = headings[len(rows)] = result.row.block
-            rows.append({"method": result.row.name or result.row.system, **cells})
+            rows.append({"method": result.name, **cells})
     notes = [
         "Seconds on the clock, of a training of one fold and one seed, from its first file to its "
         "last; the median is over folds and seeds. What else the machine did meanwhile is in them, "

@@ -120,7 +120,7 @@ def _peers(
             dots.append(
                 replace(
                     dots_row(result.scored),
-                    label=result.row.name or result.row.system,
+                    label=result.name,
                     group=result.row.block,
                     folds=(),
                     tested=(),
@@ -236,7 +236,7 @@ def _results(plan: StudyPlan, tables: Sequence[StudyTable]) -> list[Section]:
 def _networks(tables: Sequence[StudyTable], level: int) -> list[Section]:
     """Say what the networks of different kinds are, once for all tables."""
     systems = [
-        (row.block if row.layout == PROTOCOL else row.name or row.system, result.scored)
+        (row.block if row.layout == PROTOCOL else result.name, result.scored)
         for t in tables for result in t.results for row in [result.row]
         if row.layout in (PEERS, PROTOCOL) and result.scored
     ]  # fmt: skip

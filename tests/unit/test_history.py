@@ -5,13 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cfia.errors import UserError
 from cfia.training.history import read_history, selected, selected_row, write_history
 
 
+@settings(max_examples=20)
 @given(st.lists(st.floats(0, 100), min_size=1, max_size=9), st.data())
 def test_a_row_is_read_as_it_was_written(
     tmp_path_factory: pytest.TempPathFactory, uas: list[float], data: st.DataObject
