@@ -18,7 +18,8 @@ from cfia.scoring.cells import Estimate, show
 from cfia.scoring.outputs import Outputs
 from cfia.scoring.scores_file import Scored
 from cfia.scoring.trained import TrainedExperiment
-from cfia.training.training import HISTORY, SELECTION
+from cfia.training.history import HISTORY
+from cfia.training.training import SELECTION
 
 # The figures of an experiment by their files' names: words for those who cannot see it, and the
 # function that draws it from the experiment and its posteriors (None: there is nothing to draw).

@@ -12,8 +12,8 @@ from cfia.figures.style import BLUE, VERMILION, Drawing, finish, new_figure, pla
 from cfia.metrics import Counts, ua, wa
 from cfia.scoring.outputs import Outputs
 from cfia.scoring.trained import TrainedExperiment
-from cfia.training.history import History, read_history
-from cfia.training.training import HISTORY, SELECTION
+from cfia.training.history import HISTORY, History, read_history
+from cfia.training.training import SELECTION
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -29,9 +29,9 @@ from cfia.naming import trained_corpus
 from cfia.networks import ModelConfig
 from cfia.options import PACK_ALL, PACK_FOLDS
 from cfia.training import final
+from cfia.training.history import HISTORY, selected
 from cfia.training.inputs import check_unchanged, skipped
 from cfia.training.training import (
-    HISTORY,
     NETWORK,
     Training,
     is_trained,
@@ -258,7 +258,7 @@ def _trained_on(packing: Packing) -> dict[str, Any]:
         "pack": packing.kind,
         **({"seed": packing.seed} if experiment.seeded else {}),
         "utterances": {name: len(utts) for name, utts in lists.items()},
-        key: {name: final.selected(path) for name, path in histories.items()},
+        key: {name: selected(path) for name, path in histories.items()},
         **({"tuned": chosen} if experiment.trials else {}),
         "classes": {c: sum(labels[utt] == c for utt in every) for c in experiment.classes},
         "speakers": len({*heard.values()}) if speakers_known(heard) else None,

@@ -89,23 +89,33 @@ def seeds_cell(c: Comparison) -> Cell:
     return None if c.seeds is None else Estimate(c.seeds)
 
 
-def comparison_notes(comparisons: Sequence[Comparison]) -> list[str]:
-    """Explain the columns of comparisons."""
-    cluster = comparisons[0].cluster
-    most = max(c.clusters for c in comparisons)
+def sign_flip_in_words(comparisons: Sequence[Comparison]) -> str:
+    """Say what the p-values of comparisons are, and how small they can be."""
+    cluster, most = comparisons[0].cluster, max(c.clusters for c in comparisons)
     exact = all(c.p_ua.exact and c.p_wa.exact for c in comparisons)
     how = "all patterns of signs" if exact else f"{RESAMPLES} random patterns of signs, not all"
+    if exact and most <= EXACT_UP_TO:
+        how += f"; with {counted(most, cluster)} it cannot be below {2 / 2**most:.4f}"
+    if any(c.mcnemar is None for c in comparisons):
+        how += f"; what {cluster}s of a fold share of their networks' luck counts against it"
+    return f"two-sided sign-flip test over the {cluster}s' contributions to the difference, {how}"
+
+
+def detectable_in_words(comparisons: Sequence[Comparison]) -> str:
+    """Say what the column `detectable` is."""
+    return (
+        "detectable: the smallest difference of UA that a test at the level 0.05 would have found "
+        f"four times in five, given how much the {comparisons[0].cluster}s differ"
+    )
+
+
+def comparison_notes(comparisons: Sequence[Comparison]) -> list[str]:
+    """Explain the columns of comparisons."""
     several = any(c.mcnemar is None for c in comparisons)
-    luck = f"; what {cluster}s of a fold share of their networks' luck counts against it"
-    luck = luck if several else ""
-    smallest = f"; with {counted(most, cluster)} it cannot be below {2 / 2**most:.4f}"
-    smallest = smallest if exact and most <= EXACT_UP_TO else ""
     return [
         "A−B: difference of the pooled scores, in points.",
-        f"p: two-sided sign-flip test over the {cluster}s' contributions to the difference, "
-        f"{how}{smallest}{luck}.",
-        "detectable: the smallest difference of UA that a test at the level 0.05 would have found "
-        f"four times in five, given how much the {cluster}s differ.",
+        f"p: {sign_flip_in_words(comparisons)}.",
+        f"{detectable_in_words(comparisons)}.",
         *seeds_notes(comparisons),
         f"* {INDEPENDENT}, and so finds differences too often: McNemar's exact test, and the "
         f"sign-flip over utterances of UA ({RESAMPLES} random patterns where more than "

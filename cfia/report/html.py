@@ -57,7 +57,7 @@ def _code(text: str) -> Markup:
 
 def _marks(table: Table) -> list[Markup]:
     """List the attribute `class` of each column's cells."""
-    return [_mark(table, column) for column in table.columns]
+    return [_mark(table, column) for column in table.shown]
 
 
 def _mark(table: Table, column: Column) -> Markup:

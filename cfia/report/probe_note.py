@@ -11,7 +11,10 @@ from cfia.scoring.scores_file import Scored, compare_systems
 from cfia.scoring.significance import Comparison, holm
 
 LEVEL = 0.05
-
+PROBE = (
+    "Probe: logistic regression on mean and standard deviation over time of the frozen features. "
+    "A network that does not beat it has shown nothing."
+)
 
 BEAT, UNDECIDED, BEHIND = "beat it", "not shown to beat it", "behind it"
 
@@ -68,9 +71,8 @@ def probe_notes(rows: Sequence[Scored]) -> list[str]:
         )
     lists = "; ".join(f"{words}: {', '.join(names)}" for words, names in said.items() if names)
     return [
-        "Probe: logistic regression on mean and standard deviation over time of the frozen "
-        "features. A network that does not beat it has shown nothing.",
-        f"{_test([one.comparison for one in held])}: {lists}.",
+        PROBE,
+        f"UA over the probe of the same input, in points (p: {test_in_words(held)}): {lists}.",
     ]
 
 
@@ -81,13 +83,14 @@ def _input(row: Scored) -> tuple[Hashable, ...]:
     return (*sorted(experiment.protocol.items()), experiment.folds.directory, *dumps)
 
 
-def _test(comparisons: Sequence[Comparison]) -> str:
-    """Say in words what is compared, and how."""
+def test_in_words(held: Sequence[AgainstProbe]) -> str:
+    """Say what the p-values are: `sign-flip over 10 speakers, Holm for 9 comparisons`."""
+    comparisons = [one.comparison for one in held]
     most, cluster = max(c.clusters for c in comparisons), comparisons[0].cluster
     few = ""
     if 2 / 2**most >= LEVEL:
         few = f"; with {counted(most, cluster)} it cannot be below {LEVEL}, and shows nothing"
     return (
-        "UA over the probe of the same input, in points (p: sign-flip over "
-        f"{counted(most, cluster)}, Holm for {counted(len(comparisons), 'comparison')}{few})"
+        f"sign-flip over {counted(most, cluster)}, Holm for "
+        f"{counted(len(comparisons), 'comparison')}{few}"
     )

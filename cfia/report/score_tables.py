@@ -308,12 +308,16 @@ def no_interval_notes(rows: Sequence[Scored]) -> list[str]:
     return [f"{label}: no interval: {answer}." for label, answer in constant if answer]
 
 
-def seed_notes(rows: Sequence[Scored]) -> list[str]:
-    """Explain what scores of several seeds are, and name the systems that have one, or none."""
+def seed_notes(rows: Sequence[Scored], *, ensembles: bool = True) -> list[str]:
+    """Explain what scores of several seeds are, and name the systems that have one, or none.
+
+    Args:
+        ensembles: whether the table has them, and means over seeds with their spread.
+    """
     seeded = [row for row in rows if row.outputs.seeded]
     ones = [row.trained.label for row in seeded if len(row.outputs.seeds) == 1]
-    notes = []
-    if len(ones) < len(seeded):
+    notes, several = [], len(ones) < len(seeded)
+    if several and ensembles:
         notes = [
             "Several seeds: a score is the mean over the seeds of what single networks score; over "
             "seeds: that mean ± the standard deviation of single seeds.",
@@ -322,7 +326,7 @@ def seed_notes(rows: Sequence[Scored]) -> list[str]:
             f"Its interval is over the {rows[0].outputs.cluster}s alone.",
         ]
     if ones:
-        which = f" ({', '.join(ones)})" if notes else ""
+        which = f" ({', '.join(ones)})" if several else ""
         notes.append(f"One seed{which}: what another seed would change is not in the interval.")
     none = [row.trained.label for row in rows if not row.outputs.seeded]
     if none:

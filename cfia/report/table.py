@@ -18,10 +18,11 @@ from cfia.scoring.cells import Cell, Difference, Estimate, PValue, Spread, show
 
 @dataclass(frozen=True)
 class Column:
-    """A column: the key of its cells and the heading."""
+    """A column: the key of its cells and the heading; `data`: for those who read the CSV alone."""
 
     key: str
     title: str
+    data: bool = False
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,11 @@ class Table:
     blocks: Mapping[int, str] = field(default_factory=dict)
     lead: Sequence[str] = ()
 
+    @property
+    def shown(self) -> list[Column]:
+        """The columns that are for reading."""
+        return [column for column in self.columns if not column.data]
+
     def only(self, keys: Iterable[str]) -> Table:
         """Keep only some of the columns."""
         kept = set(keys)
@@ -53,12 +59,12 @@ def markdown(table: Table) -> str:
 
     lines = [f"**{_md(table.title)}**", ""] if table.title else []
     lines += [line for paragraph in table.lead for line in (_md(paragraph), "")]
-    lines.append(line(_md(c.title) for c in table.columns))
-    lines.append(line("---" if is_text(table, c) else "---:" for c in table.columns))
+    lines.append(line(_md(c.title) for c in table.shown))
+    lines.append(line("---" if is_text(table, c) else "---:" for c in table.shown))
     for i, row in enumerate(table.rows):
         if i in table.blocks:
-            lines.append(line([f"**{_md(table.blocks[i])}**", *("" for _ in table.columns[1:])]))
-        lines.append(line(_md(show(row.get(c.key))) for c in table.columns))
+            lines.append(line([f"**{_md(table.blocks[i])}**", *("" for _ in table.shown[1:])]))
+        lines.append(line(_md(show(row.get(c.key))) for c in table.shown))
     if table.notes:
         lines += ["", *(f"- {_md(note)}" for note in table.notes)]
     return "\n".join(lines) + "\n"
@@ -84,21 +90,21 @@ def latex(table: Table, name: str) -> str:
     def line(cells: Iterable[str]) -> str:
         return "    " + " & ".join(cells) + r" \\"
 
-    kinds = "".join("l" if is_text(table, c) else "r" for c in table.columns)
+    kinds = "".join("l" if is_text(table, c) else "r" for c in table.shown)
     environment, shrink, end = "table", "", ""
-    if len(table.columns) > LATEX_COLUMNS:
+    if len(table.shown) > LATEX_COLUMNS:
         environment, shrink, end = "table*", r"\resizebox{\textwidth}{!}{", "}"
     lines = [rf"\begin{{{environment}}}", r"  \centering"]
     lines.append(rf"  \caption{{{_tex(table.title)}}}\label{{tab:{name}}}")
     lines += [rf"  {shrink}\begin{{tabular}}{{{kinds}}}", r"    \toprule"]
-    lines.append(line(_tex(c.title) for c in table.columns))
+    lines.append(line(_tex(c.title) for c in table.shown))
     for i, row in enumerate(table.rows):
         if i == 0 or i in table.blocks:
             lines.append(r"    \midrule")
         if i in table.blocks:
             heading = rf"\textit{{{_tex(table.blocks[i])}}}"
-            lines.append(rf"    \multicolumn{{{len(table.columns)}}}{{l}}{{{heading}}} \\")
-        lines.append(line(_tex(show(row.get(c.key))) for c in table.columns))
+            lines.append(rf"    \multicolumn{{{len(table.shown)}}}{{l}}{{{heading}}} \\")
+        lines.append(line(_tex(show(row.get(c.key))) for c in table.shown))
     lines += [r"    \bottomrule", rf"  \end{{tabular}}{end}"]
     said = (*table.lead, *table.notes)
     lines += [rf"  \par\footnotesize {_tex(words)}" for words in said]
@@ -113,10 +119,10 @@ def renderings(table: Table, name: str) -> dict[str, str]:
 
 def plain(table: Table) -> str:
     """Render as aligned columns for a terminal."""
-    body = [[show(row.get(c.key)) for c in table.columns] for row in table.rows]
-    cells = [[c.title for c in table.columns], *body]
-    widths = [max(_width(line[i]) for line in cells) for i in range(len(table.columns))]
-    left = [is_text(table, c) for c in table.columns]
+    body = [[show(row.get(c.key)) for c in table.shown] for row in table.rows]
+    cells = [[c.title for c in table.shown], *body]
+    widths = [max(_width(line[i]) for line in cells) for i in range(len(table.shown))]
+    left = [is_text(table, c) for c in table.shown]
     lines = [table.title, "", *(line for paragraph in table.lead for line in (paragraph, ""))]
     for number, row in enumerate(cells):
         if number - 1 in table.blocks:
@@ -208,7 +214,7 @@ _TEX = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_",
     "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
     "±": r"$\pm$", "–": "--", "<": r"$<$", ">": r"$>$", "−": "$-$", "α": r"$\alpha$",
-    "✓": r"$\surd$",
+    "✓": r"$\surd$", "|": r"\textbar{}",
 }  # fmt: skip
 
 

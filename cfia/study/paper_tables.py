@@ -8,7 +8,13 @@ from typing import Any
 
 from cfia.errors import UserError
 from cfia.metrics import METRICS
-from cfia.report.comparison_table import SEEDS, seeds_cell, seeds_notes
+from cfia.report.comparison_table import (
+    SEEDS,
+    detectable_in_words,
+    seeds_cell,
+    seeds_notes,
+    sign_flip_in_words,
+)
 from cfia.report.probe_note import probe_notes
 from cfia.report.score_tables import (
     counted,
@@ -269,20 +275,19 @@ def difference_notes(results: Sequence[Result], families: Sequence[str] = ()) ->
     comparisons = [result.comparison for result in results if result.comparison]
     if not comparisons:
         return []
-    most, cluster = max(c.clusters for c in comparisons), comparisons[0].cluster
-    independent = f", which {INDEPENDENT}" if cluster == UTTERANCE else ""
+    independent = f" ({INDEPENDENT})" if comparisons[0].cluster == UTTERANCE else ""
     together = f"{counted(len(comparisons), 'comparison')}, those of this table"
     if families:
         together = f"comparisons together: {'; '.join(families)}"
     notes = [
-        "UA difference: of the pooled UA, in points, to the row it is held against. p: two-sided "
-        f"sign-flip test over {counted(most, cluster)}{independent}; p (Holm): corrected for "
-        f"{together}."
+        "UA difference: of the pooled UA, in points, to the row it is held against. p: "
+        f"{sign_flip_in_words(comparisons)}{independent}. p (Holm): corrected for {together}."
     ]
     detectable = [c.detectable for c in comparisons if c.detectable]
     if detectable:
         notes.append(
-            "The smallest difference of UA that this table could have detected (level 0.05, four "
-            f"times in five): {min(detectable):.2f} to {max(detectable):.2f} points, by row."
+            f"{detectable_in_words(comparisons)}, before any correction: the smallest that this "
+            f"table could have detected are {min(detectable):.2f} to {max(detectable):.2f} points, "
+            "by row."
         )
     return notes + seeds_notes(comparisons)

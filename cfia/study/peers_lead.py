@@ -50,12 +50,15 @@ def _differing(rows: Sequence[Result]) -> list[str]:
     reference, n = _named(base[0]), len(compared)
     said = f"None of {n} differs from {reference} by more than chance"
     if far:
-        names = ", ".join(f"{_name(row)} {show(Difference(_points(row)))}" for row in far)
+        names = ", ".join(f"{row.name} {show(Difference(_points(row)))}" for row in far)
         said = f"{len(far)} of {n} differ from {reference} by more than chance: {names}"
     detectable = [row.comparison.detectable for row in compared if row.comparison]
     found = [points for points in detectable if points]
     if found:
-        said += f"; {min(found):.1f} to {max(found):.1f} points would have been found, by row"
+        said += (
+            f"; four times in five a difference of {min(found):.1f} to {max(found):.1f} points, "
+            "by row, would have been found"
+        )
     return [f"{said}."]
 
 
@@ -65,23 +68,19 @@ def _probe(rows: Sequence[Result]) -> list[str]:
     if not held:
         return []
     above = sum(one.comparison.ua > 0 for one in held)
-    said = (
-        f"The probe has {_score(held[0].probe):.1f}; {above} of {len(held)} networks are above it"
-    )
+    verb = "is" if above == 1 else "are"
+    said = f"The probe has {_score(held[0].probe):.1f}"
+    said += f"; {above} of {len(held)} networks {verb} above it"
     for verdict, place in ((BEAT, "above"), (BEHIND, "below")):
-        names = [_name(row) for row in rows for one in held
+        names = [row.name for row in rows for one in held
                  if one.verdict == verdict and row.scored is one.network]  # fmt: skip
         if names or verdict == BEAT:
             said += f"; {', '.join(names) or 'none'} {place} it by more than chance"
     return [f"{said}."]
 
 
-def _name(result: Result) -> str:
-    return result.row.name or result.row.system
-
-
 def _named(result: Result) -> str:
-    return f"{_name(result)} ({_ua(result):.1f})"
+    return f"{result.name} ({_ua(result):.1f})"
 
 
 def _ua(result: Result) -> float:

@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 from cfia.errors import UserError
-from cfia.experiment import Experiment
 from cfia.metrics import METRICS
-from cfia.model.registry import about, count_weights
-from cfia.networks import GRADES, grade
-from cfia.report.probe_note import probe_notes
-from cfia.report.score_tables import describe_protocol, if_one_seed, interval_notes, seed_notes
+from cfia.model.registry import count_weights
+from cfia.networks import grade
+from cfia.report.probe_note import PROBE, AgainstProbe, against_probes, test_in_words
+from cfia.report.score_tables import (
+    describe_protocol,
+    if_one_seed,
+    interval_notes,
+    seed_notes,
+)
 from cfia.report.table import Column, Table
-from cfia.scoring.cells import Cell, Estimate
+from cfia.scoring.cells import Cell, Difference, Estimate, PValue
+from cfia.scoring.scores_file import Scored
 from cfia.scoring.trained import TrainedExperiment
+from cfia.study.how_made import features_note, part_notes, training_in_words
 from cfia.study.paper_tables import (
     Corpus,
     against_reference,
@@ -39,16 +47,22 @@ _STYLE = (
     "table. It is not X, most of whose kind fine-tune their encoders, split otherwise or choose "
     "the epoch on the test fold; so a row neither reproduces nor refutes a published number. "
     "Grade A: the head exactly as in public code; B: the same with masks, or a modality, changed; "
-    "C: put together from a figure, an abstract and code that disagree."
+    "C: put together from a figure, an abstract and code that disagree. What each network is, its "
+    "source and what was inferred stand on the study's page, under Networks."
 )
 _OWN = (
     "X-style/own: the same network, trained as its authors train it, on our validation part; the "
     "others as all systems here."
 )
 _PUBLISHED = (
-    "Published WA/UA: on IEMOCAP, as its authors or others print it, and beside it what they were "
-    'tested on and what chose the epoch; "?" where no public text says it. Sources are in the '
-    "table of published numbers below. In the figure they are open marks, where a UA is published."
+    "Published WA/UA: on IEMOCAP, as its authors or others print it, and beside it the features, "
+    'what they were tested on and what chose the epoch; "?" where no public text says it, "public '
+    'code" where that says it. Sources are in the table of published numbers below. In the figure '
+    "they are open marks, where a UA is published."
+)
+_PRINTED = (
+    '"?": no public text says it. "Public code": what the published code does, whatever the text '
+    'says. "Second hand": as others quote it.'
 )
 
 
@@ -66,43 +80,69 @@ def peers_table(
         UserError: a row names a published one that is not there.
     """
     results = compared([(result, against_reference(result, results)) for result in results])
+    held = {one.network.trained.directory: one for one in against_probes(finished(results))}
     rows: list[dict[str, Cell]] = []
     headings: dict[int, str] = {}
     for block in dict.fromkeys(result.row.block for result in results):
         headings[len(rows)] = block
-        rows += [_cells(plan, r, published) for r in results if r.row.block == block]
+        rows += [_cells(plan, r, published, held) for r in results if r.row.block == block]
     schemes = dict.fromkeys(r.experiment.scheme for r in results if r.experiment)
     what = next((r.row.title for r in results), "") or "The field's systems side by side"
     title = f"{what}, scheme {' and '.join(schemes) or 'not run'}, on {corpus.title}"
     title += if_one_seed(finished(results))
-    notes = [*corpus.notes, *probe_notes(finished(results)), *_notes(plan, results)]
+    shared = _shared(plan, finished(results))
+    notes = [*corpus.notes, *_notes(plan, results, shared, [*held.values()])]
     said = lead(results, corpus, plan.request.corpus)
-    return Table(title, _columns(results), rows, notes, headings, said)
+    return Table(title, _columns(results, rows, shared), rows, notes, headings, said)
 
 
-def _columns(results: Sequence[Result]) -> list[Column]:
+def _shared(plan: StudyPlan, scored: Sequence[Scored]) -> dict[str, str]:
+    """Give what all networks have in common, of training and protocol, and all probes too."""
+    shared = {}
+    for key, of in (("training", training_in_words), ("protocol", partial(_protocol, plan))):
+        of_networks = {of(one) for one in scored if one.outputs.seeded}
+        of_probes = {of(one) for one in scored if not one.outputs.seeded}
+        if len(of_networks) == 1 and len(of_probes) < 2:
+            (shared[key],) = of_networks
+            if of_probes and key == "protocol":
+                shared["probe"] = min(of_probes)
+    return shared
+
+
+def _columns(
+    results: Sequence[Result], rows: Sequence[Mapping[str, Cell]], shared: Mapping[str, str]
+) -> list[Column]:
+    """List the columns; what is the same in all rows stands in a note, and in the CSV."""
     published = any(result.row.published for result in results)
+    graded, probed = (any(row.get(key) for row in rows) for key in ("grade", "probe"))
     return [
         Column("method", "System"),
-        Column("grade", "grade"),
+        Column("grade", "grade", data=not graded),
         Column("weights", "parameters"),
         *(Column(name, title) for name, title in _SCORES.items()),
         *difference_columns(results),
-        *([Column("published", "published WA/UA")] if published else []),
-        *([Column("how", "published: how it was made")] if published else []),
+        *(
+            [Column("probe", "UA over the probe"), Column("probe_p", "its p (Holm)")]
+            if probed
+            else []
+        ),
+        *([Column("published", "published WA/UA", data=True)] if published else []),
+        *([Column("how", "published WA/UA, and how it was made")] if published else []),
         Column("system", "system"),
-        Column("training", "training"),
-        Column("source", "numbers"),
-        Column("protocol", "protocol"),
-        Column("exposure", "encoders saw"),
+        Column("training", "training", data="training" in shared),
+        Column("source", "numbers", data=all(row["source"] == "ours" for row in rows)),
+        Column("protocol", "protocol", data="protocol" in shared),
+        Column("exposure", "encoders saw", data=True),
     ]
 
 
-def _cells(plan: StudyPlan, result: Result, published: Published) -> dict[str, Cell]:
+def _cells(
+    plan: StudyPlan, result: Result, published: Published, held: Mapping[Path, AgainstProbe]
+) -> dict[str, Cell]:
     row, scored = result.row, result.scored
     printed = published_beside(row, published)
     cells: dict[str, Cell] = {
-        "method": row.name or row.system,
+        "method": result.name,
         "published": "; ".join(filter(None, map(_printed, printed))) or None,
         "how": "; ".join(map(_how, printed)) or None,
         "system": row.system,
@@ -111,7 +151,7 @@ def _cells(plan: StudyPlan, result: Result, published: Published) -> dict[str, C
     if scored is None:
         return cells
     trained, pooled = scored.trained, scored.scores["pooled"]
-    config = trained.experiment.config
+    config, over = trained.experiment.config, held.get(trained.directory)
     return {
         **cells,
         **{name: Estimate.of(pooled, name) for name in _SCORES},
@@ -119,8 +159,10 @@ def _cells(plan: StudyPlan, result: Result, published: Published) -> dict[str, C
         "grade": grade(config.model) or None,
         "weights": weights(trained),
         "system": trained.label,
-        "training": _training(trained.experiment),
-        "protocol": f"{describe_protocol(trained, plan.standard)}; {scored.outputs.in_words}",
+        "probe": Difference(over.comparison.ua) if over else None,
+        "probe_p": PValue(over.p) if over else None,
+        "training": training_in_words(scored),
+        "protocol": _protocol(plan, scored),
         "exposure": trained.exposure_text,
     }
 
@@ -175,86 +217,83 @@ def weights(trained: TrainedExperiment) -> int | None:
     )
 
 
-def _training(experiment: Experiment) -> str:
-    """Say how a network was trained: `adam, lr 0.0001 constant; batches of 32; ...`."""
-    if not experiment.seeded:
-        return "fitted"
-    config = experiment.config.train
-    others = [
-        f"{name} {value:g}"
-        for name, value in (("weight_decay", config.weight_decay), ("clip_grad", config.clip_grad))
-        if value
-    ]
-    epochs = f"{config.epochs} epochs"
-    if config.patience < config.epochs:
-        better = {"ua": "UA", "wa": "WA"}.get(config.best_by, config.best_by)
-        epochs = f"at most {epochs}, stopped after {config.patience} without a better {better}"
-    return "; ".join(
-        [
-            f"{config.optimizer}, lr {config.lr:g} {config.schedule}",
-            *others,
-            f"batches of {config.batch_size}",
-            epochs + ", each fold with the settings that it chose" * bool(experiment.best_of),
-        ]
-    )
+def _protocol(plan: StudyPlan, scored: Scored) -> str:
+    return f"{describe_protocol(scored.trained, plan.standard)}; {scored.outputs.in_words}"
 
 
-def _notes(plan: StudyPlan, results: Sequence[Result]) -> list[str]:
+def _notes(
+    plan: StudyPlan,
+    results: Sequence[Result],
+    shared: Mapping[str, str],
+    held: Sequence[AgainstProbe],
+) -> list[str]:
     """Say how every number of the table was made."""
     scored = finished(results)
     several = any(len(row.outputs.seeds) > 1 for row in scored)
     against = dict.fromkeys(r.row.against for r in results if r.comparison)
-    tuned = any(row.trained.experiment.best_of for row in scored)
-    budget = "all with as many settings to choose from" if tuned else "none tuned for itself"
-    peers = _networks(results)
+    names = [result.name for result in results if result.scored]
     return [
-        *([_STYLE, *peers, _OWN] if peers else []),
-        f"Trained as the recipe trains, {budget}: see the columns training and protocol.",
-        _features(plan, results),
+        *([_STYLE] if any("-style" in name for name in names) else []),
+        *([_OWN] if any("/own" in name for name in names) else []),
+        *(_how_trained(scored, shared) if scored else []),
+        *part_notes(scored),
+        features_note(plan, results),
         "Parameters: weights that training changes, with features of this width; the frozen "
         "encoders are not counted.",
         f"{', '.join(_SCORES.values())}: pooled over the test utterances of all folds, in percent"
         + ("; the mean over the seeds of what single networks score." if several else "."),
-        *(interval_notes(scored) + seed_notes(scored) if scored else []),
+        *(interval_notes(scored) + seed_notes(scored, ensembles=False) if scored else []),
         *(f"Held against: {system} of the same input." for system in against),
         *difference_notes(results),
+        *_probe_notes(held),
         *([_PUBLISHED] if any(result.row.published for result in results) else []),
         *stand_in_notes(plan, results),
         *set_notes(plan),
     ]
 
 
-def _networks(results: Sequence[Result]) -> list[str]:
-    """Say of each peer what it is, where it is from, and what was inferred."""
-    told: dict[str, str] = {}
-    for result in results:
-        if result.scored is not None:
-            config = result.scored.trained.experiment.config.model
-            if config.network in GRADES:
-                name = (result.row.name or result.row.system).partition("-style")
-                told.setdefault(config.network, f"{''.join(name[:2])}: {about(config)}")
-    return [*told.values()]
+def _how_trained(scored: Sequence[Scored], shared: Mapping[str, str]) -> list[str]:
+    """Say how the systems were trained and tested, as far as that is the same for all."""
+    tuned = any(row.trained.experiment.best_of for row in scored)
+    budget = "all with as many settings to choose from" if tuned else "none tuned for itself"
+    columns = [key for key in ("training", "protocol") if key not in shared]
+    see = f" (columns: {' and '.join(columns)})" if columns else ""
+    notes = [f"Trained as the recipe trains, {budget}{see}."]
+    if "training" in shared:
+        notes = [
+            f"Trained, all networks, {budget}: {shared['training']}. What is else set for a row "
+            "stands under Networks."
+        ]
+    if "protocol" in shared:
+        of_probe = f" Of a probe: {shared['probe']}." if "probe" in shared else ""
+        notes.append(
+            f"Protocol of all networks: {shared['protocol']}.{of_probe} All have the same fold "
+            "lists."
+        )
+    return notes
 
 
-def _features(plan: StudyPlan, results: Sequence[Result]) -> str:
-    """Name the encoders whose features all rows share."""
-    used = dict.fromkeys((m, plan.encoder(r.row, m)) for r in results for m in r.row.modalities)
-    named = " and ".join(f"{encoder} for the {modality}" for modality, encoder in used)
-    return (
-        f"Features: {named}, frozen; the same files for all rows, and so are the fold lists. "
-        "Encoders saw: what their own training had of this corpus."
-    )
+def _probe_notes(held: Sequence[AgainstProbe]) -> list[str]:
+    if not held:
+        return []
+    return [
+        f"{PROBE} UA over the probe: of the same input, in points; its p: {test_in_words(held)}."
+    ]
 
 
-def published_table(published: Published, blocks: Collection[str]) -> Table:
-    """Lay out the published numbers under some headings, with their protocols and sources."""
+def published_table(published: Published, keys: Collection[str]) -> Table:
+    """Lay out the published numbers of those inputs of which some stand in rows of ours.
+
+    Args:
+        keys: of these published rows.
+    """
     rows: list[dict[str, Cell]] = []
     headings: dict[int, str] = {}
     for block in published.blocks:
-        if block.heading not in blocks:
+        if not block.rows.keys() & keys:
             continue
         headings[len(rows)] = block.heading
         rows += [printed_cells(row) for row in block.rows.values()]
     columns = [Column(key, title) for key, title in published.columns.items()]
     title = f"{published.title}, {AS_PUBLISHED} on IEMOCAP, each under a protocol of its own"
-    return Table(title, columns, rows, published.notes, headings)
+    return Table(title, columns, rows, (_PRINTED, *published.notes), headings)

@@ -65,6 +65,7 @@ class PlannedExperiment:
         files, overrides: the sources of its configuration; later ones win.
         options: the options of run.sh that would make it.
         seeds: each with one training for each fold.
+        seeded: whether they change anything, as they do not of a probe.
         tested: data and dumps of the test part, where they are others.
         tested_text: the name of the transcripts of the test part, where they are others.
         trials: the settings of its configuration that --tune tries in each fold; none: as it is.
@@ -83,6 +84,7 @@ class PlannedExperiment:
     tested_text: str = ""
     trials: tuple[Mapping[str, Any], ...] = ()
     trained_in: PlannedExperiment | None = None
+    seeded: bool = True
 
     @property
     def system(self) -> str:

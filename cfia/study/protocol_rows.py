@@ -18,11 +18,11 @@ from cfia.scoring.scores_file import Scored, compare_systems, difference_interva
 from cfia.study.study_file import BEST_SEED, ENSEMBLE, OWN_EPOCHS
 from cfia.study.study_rows import Result, compared
 from cfia.training.folds import read_folds
-from cfia.training.history import read_history
-from cfia.training.training import HISTORY
+from cfia.training.history import HISTORY, read_history
 
 SHOWN = tuple(name for name, metric in METRICS.items() if metric.in_studies)  # WA and UA
 HONEST = "honest"
+OWN_EPOCH = "WA and UA of different epochs"
 SESSIONS_SHARED = "sessions of the test in training"
 # How the points of a row, and their interval, were made.
 PAIRED, BY_FOLD, APART = "paired", "by fold", "apart"
@@ -183,7 +183,7 @@ def _own_epochs(result: Result, scored: Scored, base: Scored | None, stamps: lis
     """
     best = own_epochs(scored)
     scores = {name: Estimate(float(values.mean())) for name, values in best.items()}
-    stamps.append("WA and UA of different epochs")
+    stamps.append(OWN_EPOCH)
     habit = Habit(result, scores, {}, "", tuple(stamps), len(scored.outputs.utts))
     if base is None or base.outputs.folds != scored.outputs.folds:
         return habit

@@ -17,6 +17,7 @@ from cfia.report.score_tables import (
 from cfia.report.table import Column, Table
 from cfia.scoring.cells import Cell, show
 from cfia.scoring.scores_file import Scored
+from cfia.study.how_made import features_note, part_notes, training_in_words
 from cfia.study.paper_tables import (
     Corpus,
     difference_cells,
@@ -30,6 +31,7 @@ from cfia.study.protocol_rows import (
     APART,
     BY_FOLD,
     HONEST,
+    OWN_EPOCH,
     PAIRED,
     SESSIONS_SHARED,
     SHOWN,
@@ -38,7 +40,7 @@ from cfia.study.protocol_rows import (
 )
 from cfia.study.study_file import BEST_SEED
 from cfia.study.study_plan import StudyPlan
-from cfia.study.study_rows import Result, finished
+from cfia.study.study_rows import finished
 
 _METRIC = "ua"  # what is said in words is said of it
 
@@ -51,7 +53,7 @@ def protocol_table(plan: StudyPlan, shown: Sequence[Block], corpus: Corpus) -> T
     title = f"What a habit is worth, on {corpus.title}{if_one_seed(finished(results))}"
     return Table(
         title,
-        _columns(results),
+        _columns(habits),
         [_cells(plan, habit) for habit in habits],
         _notes(plan, shown, corpus),
         dict(zip(starts, (block.heading for block in shown), strict=True)),
@@ -59,7 +61,9 @@ def protocol_table(plan: StudyPlan, shown: Sequence[Block], corpus: Corpus) -> T
     )
 
 
-def _columns(results: Sequence[Result]) -> list[Column]:
+def _columns(habits: Sequence[Habit]) -> list[Column]:
+    results = [habit.result for habit in habits]
+    whole = all(habit.scores and not habit.result.status for habit in habits)
     scores = [
         column
         for name in reversed(SHOWN)  # UA first: it is what is tested
@@ -73,10 +77,10 @@ def _columns(results: Sequence[Result]) -> list[Column]:
         *scores,
         *tests,
         Column("n", "n"),
-        Column("system", "system"),
-        Column("source", "numbers"),
+        Column("system", "system", data=True),
+        Column("source", "numbers", data=whole),
         Column("protocol", "protocol"),
-        Column("exposure", "encoders saw"),
+        Column("exposure", "encoders saw", data=True),
     ]
 
 
@@ -109,7 +113,7 @@ def _cells(plan: StudyPlan, habit: Habit) -> dict[str, Cell]:
 
 def name_of(habit: Habit) -> str:
     """Name a habit as its row does."""
-    return habit.result.row.name or habit.result.row.system
+    return habit.result.name
 
 
 def pictured(shown: Sequence[Block]) -> list[PointBlock]:
@@ -158,11 +162,15 @@ def lead(shown: Sequence[Block], corpus: Corpus, recipe: str) -> list[str]:
 def _of_block(block: Block) -> str:
     """List the stamped habits and the honest ones of a system, and what of both is noise."""
     far = [habit for habit in block.others if habit.settled(_METRIC)]
-    near = [habit for habit in block.others if not habit.settled(_METRIC)]
+    # Of rows that answer alike the difference is 0, and has no interval either.
+    unknown = [habit for habit in block.others for points in [habit.points[_METRIC]]
+               if points.low is None and points.value]  # fmt: skip
+    near = [h for h in block.others if not h.settled(_METRIC) and h not in unknown]
     kinds = {
         "not honest, more than noise": [habit for habit in far if not habit.honest],
         "honest, more than noise": [habit for habit in far if habit.honest],
         "within noise": near,
+        "without an interval": unknown,
     }
     lists = [f"{words}: {_listed(habits)}" for words, habits in kinds.items() if habits]
     base = block.base.scores[_METRIC].value
@@ -181,7 +189,8 @@ def _ranges(shown: Sequence[Block]) -> str:
     for words, honest in (("Rows that are not honest", False), ("Honest rows", True)):
         points = [h.points[_METRIC].value for h in others if h.honest == honest]
         if points:
-            said.append(f"{words} have {min(points):+.1f} to {max(points):+.1f}.")
+            ends = dict.fromkeys(f"{end:+.1f}" for end in (min(points), max(points)))
+            said.append(f"{words} have {' to '.join(ends)}.")
     return " ".join(said)
 
 
@@ -190,16 +199,30 @@ def _notes(plan: StudyPlan, shown: Sequence[Block], corpus: Corpus) -> list[str]
     habits = [habit for block in shown for habit in block.habits]
     results = [habit.result for habit in habits]
     scored = finished(results)
-    families = [f"{block.heading}, {n}" for block in shown
-                for n in [sum(h.result.comparison is not None for h in block.habits)]]  # fmt: skip
+    tested = [(block.heading, sum(h.result.comparison is not None for h in block.habits))
+              for block in shown]  # fmt: skip
+    families = [f"{heading}, {n}" for heading, n in tested if n]
     compared = [result for result in results if result.comparison]
     notes = [*corpus.notes]
     if scored:
+        notes += _training_notes(shown)
+        notes += [*part_notes(scored), features_note(plan, results)]
         notes += _score_notes(habits, scored)
         notes += _difference_how(habits, scored[0])
         notes += difference_notes(compared, families)
         notes += seed_notes(list({row.trained.system: row for row in reversed(scored)}.values()))
     return [*notes, *set_notes(plan), *stand_in_notes(plan, results)]
+
+
+def _training_notes(shown: Sequence[Block]) -> list[str]:
+    """Say how the systems were trained in their honest rows; the others say what they change."""
+    ways: dict[str, list[str]] = {}
+    for block in shown:
+        if block.base.result.scored:
+            way = training_in_words(block.base.result.scored)
+            ways.setdefault(way, []).append(block.heading)
+    return [f"Trained, {', '.join(systems)}: {way}; in a row with a fixed number of epochs, or "
+            "refitted, it does not stop early." for way, systems in ways.items()]  # fmt: skip
 
 
 def _score_notes(habits: Sequence[Habit], scored: Sequence[Scored]) -> list[str]:
@@ -236,16 +259,17 @@ def _difference_how(habits: Sequence[Habit], scored: Scored) -> list[str]:
     if PAIRED in ways:
         notes.append(
             "UA difference, WA difference: the row less the first row of its block, on the same "
-            f"utterances and by the seeds that both have. In brackets 95 %: delete-one-{cluster} "
+            "utterances and by the seeds that both have; where these are not all of the first row, "
+            f"it is not the difference of what is printed. In brackets 95 %: delete-one-{cluster} "
             f"jackknife of the difference, Student's t with df = {n - 1}, and with several seeds "
             f"what {cluster}s of a fold share of their networks' luck."
         )
     if BY_FOLD in ways:
         notes.append(
-            "WA and UA each at its own test epoch: the highest WA and the highest UA of any "
-            "epoch on the test fold, by history.csv of each training, averaged over folds and "
-            "seeds. Held against the honest row's mean over the same folds, in brackets 95 % by "
-            "Student's t over the folds; no test, for of such epochs no posteriors are kept."
+            f"{OWN_EPOCH}: the highest WA and the highest UA of any epoch on the test fold, by "
+            "history.csv of each training, averaged over folds and seeds. Held against the honest "
+            "row's mean over the same folds, in brackets 95 % by Student's t over the folds; no "
+            "test, for of such epochs no posteriors are kept."
         )
     if any(habit.result.row.reported == BEST_SEED and habit.scores for habit in habits):
         notes.append(

@@ -6,7 +6,7 @@ directory are one experiment, whatever tables they are in.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from pathlib import Path
@@ -273,6 +273,7 @@ class StudyPlan:
             folds=request.datadir / "folds" / directories.folds,
             dumps=part.dumps,
             seeds=self._seeds(row) if config.seeded else (ONLY_SEED,),
+            seeded=config.seeded,
             tested=tested,
             tested_text=text.recogniser or options.GOLD if text else "",
             trials=trials(request.tune_file, int(values["tune"]), config),
@@ -340,37 +341,3 @@ def _short(value: Any) -> str:
     if isinstance(value, list):
         return "-".join(map(_short, value)) or "none"
     return str(value)
-
-
-def describe_plan(plan: StudyPlan, finished: Iterable[Path]) -> list[str]:
-    """Describe a plan in lines for the screen; `finished` are directories of trainings."""
-    done = set(finished)
-    total, lines = 0, []
-    for planned in plan.experiments:
-        folds = plan.count_folds(planned).number
-        count = len(plan.request.folds(planned.folds, folds)) if folds else 0
-        count = len(planned.only_folds.split()) or count if folds else 0
-        count *= len(planned.seeds)
-        total += 0 if planned.trained_in else count
-        trained = sum(path.parent == planned.directory for path in done)
-        tables = dict.fromkeys(
-            entry.row.table for entry in plan.entries
-            if entry.experiment and entry.experiment.directory == planned.directory
-        )  # fmt: skip
-        what = f"networks of {planned.trained_in.system}" if planned.trained_in else "trainings"
-        trainings = f"{count} {what}" if folds else "folds not known before stage 1"
-        trainings += f", each the best of {len(planned.trials)}" if planned.trials else ""
-        trainings += f", {trained} done" if trained else ""
-        trainings += f" ({', '.join(tables)})" if plan.study.name else ""
-        lines.append(f"  {planned.system}, {planned.scheme}: {trainings}")
-    seeds = " ".join(map(str, plan.request.seeds()))
-    left = f", {len(done)} done, {total - len(done)} to do" if done else ""
-    trainings = f"{total} trainings{left}" if total else "trainings not counted yet"
-    head = f"study {plan.study.name}: " if plan.study.name else ""
-    head += f"{trainings}; {len(plan.experiments)} experiments, seeds {seeds}"
-    left_out = [
-        f"  not run ({entry.row.table}): {plan.describe(entry.row)}: {entry.reason}"
-        for entry in plan.entries
-        if entry.reason
-    ]
-    return [head, *lines, *dict.fromkeys(left_out)]

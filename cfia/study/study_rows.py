@@ -18,8 +18,7 @@ from cfia.scoring.trained import TrainedExperiment, begun_experiments, find_trai
 from cfia.study.planned import PlannedExperiment
 from cfia.study.study_file import Row
 from cfia.study.study_plan import StudyPlan
-from cfia.training.history import read_history
-from cfia.training.training import HISTORY
+from cfia.training.history import HISTORY, read_history
 
 
 @dataclass(frozen=True)
@@ -40,6 +39,11 @@ class Result:
     status: str
     comparison: Comparison | None = None
     p_holm: float = 1.0
+
+    @property
+    def name(self) -> str:
+        """What the row is called: as its file says, else by its configuration."""
+        return self.row.name or self.row.system
 
     @property
     def source(self) -> str:

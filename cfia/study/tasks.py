@@ -17,9 +17,10 @@ from cfia.options import NEUTRAL
 from cfia.report.studies import write_list as write_experiment_list
 from cfia.study.costs import reckoned
 from cfia.study.cross import check_sources
+from cfia.study.plan_lines import describe_plan
 from cfia.study.planned import PlannedExperiment
 from cfia.study.request import numbers
-from cfia.study.study_plan import StudyPlan, describe_plan
+from cfia.study.study_plan import StudyPlan
 from cfia.study.times import seconds
 from cfia.training.inputs import check_lists, check_unchanged
 from cfia.training.record import record

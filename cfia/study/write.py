@@ -18,11 +18,12 @@ from cfia.installation import CONF
 from cfia.metrics import METRICS
 from cfia.report.html import page
 from cfia.report.provenance_section import commands, commits, origin
-from cfia.report.sections import CodeBlock, Heading, Links, Section, Text, to_markdown
+from cfia.report.sections import CodeBlock, Heading, Items, Links, Section, Text, to_markdown
 from cfia.report.studies import RESULTS
 from cfia.report.table import Table, plain, renderings, to_csv
 from cfia.scoring.trained import TrainedExperiment
 from cfia.study.curve import plot_curve
+from cfia.study.how_made import networks_in_words
 from cfia.study.paper_tables import UNPUBLISHED, Corpus, paper_table
 from cfia.study.peers_table import peers_table, published_beside, published_table
 from cfia.study.protocol_rows import blocks
@@ -94,8 +95,8 @@ def _tables(plan: StudyPlan, directory: Path, corpus: Corpus) -> Iterator[StudyT
         layout = next(row.layout for row in plan.study.rows if row.table == name)
         table, figure = _LAYOUTS[layout](plan, directory / name, rows, corpus)
         yield StudyTable(name, table, rows, figure)
-    if blocks := {row.block for row in plan.study.rows if row.published}:
-        printed = published_table(_published_peers(), blocks)
+    if keys := {key for row in plan.study.rows for key in row.published}:
+        printed = published_table(_published_peers(), keys)
         yield StudyTable(f"{PEERS}_published", printed, [], FigureFiles([], []))
 
 
@@ -119,7 +120,7 @@ def _peers(
             dots.append(
                 replace(
                     dots_row(result.scored),
-                    label=result.row.name or result.row.system,
+                    label=result.name,
                     group=result.row.block,
                     folds=(),
                     tested=(),
@@ -224,11 +225,23 @@ def _results(plan: StudyPlan, tables: Sequence[StudyTable]) -> list[Section]:
     """Lay out what RESULTS.md says of the study: its tables, and in short what made them."""
     sections: list[Section] = [Heading(f"Study {plan.study.name}")]
     sections += [t.table for t in tables]
+    sections += _networks(tables, 3)
     experiments = _experiments(tables)
     if experiments:
         sections.append(Text(f"Trained at commit {', '.join(commits(experiments))} by"))
         sections.append(CodeBlock("sh", commands(experiments)))
     return sections
+
+
+def _networks(tables: Sequence[StudyTable], level: int) -> list[Section]:
+    """Say what the networks of different kinds are, once for all tables."""
+    systems = [
+        (row.block if row.layout == PROTOCOL else result.name, result.scored)
+        for t in tables for result in t.results for row in [result.row]
+        if row.layout in (PEERS, PROTOCOL) and result.scored
+    ]  # fmt: skip
+    told = networks_in_words(systems)
+    return [Heading("Networks", level), Items(told)] if told else []
 
 
 def _experiments(tables: Sequence[StudyTable]) -> list[TrainedExperiment]:
@@ -241,6 +254,7 @@ def _page(plan: StudyPlan, tables: Sequence[StudyTable], corpus: Corpus) -> str:
     sections: list[Section] = [Text(note, quoted=True) for note in corpus.notes]
     for t in tables:
         sections += [Heading(t.table.title), t.table, *t.figure.pictures]
+    sections += _networks(tables, 2)
     experiments = _experiments(tables)
     if any(result.row.layout == PEERS for t in tables for result in t.results):
         sections += [Heading("Training times"), Links([("on a page of their own", PAGE)])]

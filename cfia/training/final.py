@@ -1,16 +1,15 @@
 """The final network of an experiment, which is packed: what trains it, and for how many epochs.
 
 Cross-validation makes a network for each fold, and none to give away. The final one trains on the
-utterances of all folds, so that nothing is left to select its epoch or to test it. `fixed` and
-`selected` are also of a fold's network that is trained again (--refit).
+utterances of all folds, so that nothing is left to select its epoch or to test it. `fixed` is also
+of a fold's network that is trained again (--refit).
 """
 
 from __future__ import annotations
 
-import csv
 import math
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -66,16 +65,3 @@ def fixed(config: Config, selected: Sequence[float]) -> Config:
         return replace(config, model=replace(config.model, probe_c=c))
     epochs = math.ceil(statistics.median(selected))
     return replace(config, train=replace(config.train, epochs=epochs))
-
-
-def selected(history: Path) -> float:
-    """Read the epoch, from 1, or the C that a finished training has selected, in history.csv."""
-    row = selected_row(history)
-    return int(row["epoch"]) if "epoch" in row else float(row["probe_c"])
-
-
-def selected_row(history: Path) -> Mapping[str, str]:
-    """Read the row of the epoch, or of the C, that a finished training has selected."""
-    with open(history, encoding="utf-8", newline="") as handle:
-        (row,) = (row for row in csv.DictReader(handle) if row["selected"] == "1")
-    return row

@@ -16,9 +16,10 @@ from cfia.provenance import provenance
 from cfia.training import final, probe, tuned
 from cfia.training.dataset import Dataset, keep_together
 from cfia.training.determinism import set_up
+from cfia.training.history import HISTORY, selected
 from cfia.training.inputs import skipped, validation_shared
 from cfia.training.trainer import Trainer, TrainerInputs
-from cfia.training.training import HISTORY, PROVENANCE, SELECTION, Training
+from cfia.training.training import PROVENANCE, SELECTION, Training
 
 log = logging.getLogger(__name__)
 
@@ -80,7 +81,7 @@ def _passes(training: Training) -> Iterator[_Pass]:
         yield first
     if not training.refitted:
         return
-    config = final.fixed(training.config, [final.selected(first.directory / HISTORY)])
+    config = final.fixed(training.config, [selected(first.directory / HISTORY)])
     key = final.selected_key(config)
     log.info(
         "%s: again, on training and validation part, with %s %g",

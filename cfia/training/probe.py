@@ -15,13 +15,12 @@ from cfia.networks import ProbeConfig
 from cfia.training import checkpoint
 from cfia.training.dataset import Dataset
 from cfia.training.evaluate import score
+from cfia.training.history import HISTORY, Row, write_history
 from cfia.training.loss import balanced_weights, objective
 from cfia.training.trainer import (
-    Row,
     TrainerInputs,
     columns_in_words,
     scores_in_words,
-    write_history,
 )
 
 log = logging.getLogger(__name__)
@@ -47,7 +46,7 @@ def fit(inputs: TrainerInputs) -> None:
         best, history = _fit_all(model, inputs)
     content = checkpoint.Network(epoch=best, model=model.state_dict(), classes=inputs.classes)
     checkpoint.save(inputs.directory / "best.pt", content)
-    write_history(inputs.directory / "history.csv", history, best)
+    write_history(inputs.directory / HISTORY, history, best)
     taken = f"C {history[best - 1]['probe_c']:g}"
     if inputs.select is None:
         log.info("%s is taken; no part validated", taken)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import logging
 import math
 import time
@@ -16,7 +15,6 @@ from tqdm import tqdm
 from cfia.config import Config
 from cfia.errors import UserError
 from cfia.experiment import ORACLE, SHARES_SPEAKERS
-from cfia.files import atomic_write
 from cfia.model import registry
 from cfia.model.encoder import Sequences
 from cfia.model.pretrained import load_state
@@ -27,6 +25,7 @@ from cfia.training.determinism import random_state, restore_random_state, seed_e
 from cfia.training.epoch_totals import EpochTotals
 from cfia.training.evaluate import evaluate
 from cfia.training.feeding import feeding
+from cfia.training.history import HISTORY, Row, write_history
 from cfia.training.loss import Loss, backward, balanced_weights, objective, unimodal_loss
 from cfia.training.modality_dropout import ModalityDropout
 from cfia.training.optimizer import make_optimizer, make_scheduler, step_epoch
@@ -37,9 +36,6 @@ WITHIN_EPOCH = "within_epoch.pt"  # the checkpoint in the middle of an epoch; re
 BATCHES_READ_AT_ONCE = 16  # losses that are copied from a GPU at once; see `EpochTotals`
 
 _WORDS = {"ua": "UA", "wa": "WA", "loss": "loss"}  # of `best_by`
-
-# Rows of history.csv, in the order of its columns.
-Row = dict[str, float]
 
 
 @dataclass(frozen=True)
@@ -235,7 +231,7 @@ class Trainer:
             content = checkpoint.Network(epoch=best, model=state, classes=self.inputs.classes)
             checkpoint.save(self.inputs.directory / "best.pt", content)
         checkpoint.save(self.inputs.directory / "checkpoint.pt", self._state())
-        write_history(self.inputs.directory / "history.csv", self.history, best)
+        write_history(self.inputs.directory / HISTORY, self.history, best)
         (self.inputs.directory / WITHIN_EPOCH).unlink(missing_ok=True)
         self.written = time.monotonic()
 
@@ -280,7 +276,7 @@ class Trainer:
         if path.exists():
             self._restore(self._load(path), path)
             # The job may have been killed between the two files.
-            write_history(self.inputs.directory / "history.csv", self.history, self._best())
+            write_history(self.inputs.directory / HISTORY, self.history, self._best())
             log.info("%s: going on after epoch %d", self.inputs.directory, len(self.history))
         self._resume_within_epoch()
 
@@ -330,12 +326,3 @@ def scores_in_words(row: Row, inputs: TrainerInputs) -> str:
     elif inputs.validation_shared:
         part += f", which {SHARES_SPEAKERS}, as the test does not"
     return f"WA {row['valid_wa']:.2f}, UA {row['valid_ua']:.2f} on {part}"
-
-
-def write_history(path: Path, history: list[Row], best: int) -> None:
-    """Write history.csv: a row per epoch, `selected` 1 for the selected one, counted from 1."""
-    with atomic_write(path) as handle:
-        writer = csv.DictWriter(handle, [*history[0], "selected"], lineterminator="\n")
-        writer.writeheader()
-        rows = enumerate(history, start=1)
-        writer.writerows({**row, "selected": int(place == best)} for place, row in rows)

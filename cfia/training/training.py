@@ -23,6 +23,7 @@ from cfia.kaldi.table import read_table
 from cfia.naming import EVERY_FOLD
 from cfia.training import final, tuned
 from cfia.training.folds import Fold, count_folds, read_fold
+from cfia.training.history import HISTORY, selected
 from cfia.training.inputs import check_lists, check_unchanged
 
 if TYPE_CHECKING:
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 NETWORK = "best.pt"
-HISTORY = "history.csv"
 PROVENANCE = "provenance.yaml"
 PRODUCTS = (NETWORK, "checkpoint.pt", HISTORY, PROVENANCE)
 FITTED = (NETWORK, HISTORY, PROVENANCE)  # of a probe, which no killed job goes on with
@@ -146,8 +146,8 @@ class Training:
             if not is_trained(fold):
                 raise not_trained(fold)
         if not self.experiment.trials:
-            selected = [final.selected(fold.directory / HISTORY) for fold in folds]
-            return final.config(self.experiment.directory, self.experiment.config, selected)
+            found = [selected(fold.directory / HISTORY) for fold in folds]
+            return final.config(self.experiment.directory, self.experiment.config, found)
         choices = [tuned.read(fold.directory) for fold in folds]
         number = tuned.most_chosen(choices)
         epochs = [choice.trials[number - 1].epoch for choice in choices]

@@ -19,12 +19,11 @@ from cfia.config import in_words
 from cfia.errors import UserError
 from cfia.files import read_yaml, write_if_changed, write_yaml
 from cfia.shapes import ShapeError, fit
-from cfia.training import final
+from cfia.training.history import HISTORY, selected_row
 
 log = logging.getLogger(__name__)
 
 TUNED = "tuned.yaml"
-HISTORY = "history.csv"
 NETWORK_FILES = ("best.pt", "checkpoint.pt")  # which only the best of the trials keeps
 
 
@@ -84,8 +83,8 @@ def choose(training: Path, settings: Sequence[Mapping[str, Any]]) -> None:
     """Write tuned.yaml of a training whose trials are finished: the first of the best UA."""
     trials = []
     for number, one in enumerate(settings, 1):
-        row = final.selected_row(trial_directory(training, number) / HISTORY)
-        trials.append(Trial(one, int(row["epoch"]), float(row["valid_ua"])))
+        row = selected_row(trial_directory(training, number) / HISTORY)
+        trials.append(Trial(one, int(row["epoch"]), row["valid_ua"]))
     uas = [trial.valid_ua for trial in trials]
     best = uas.index(max(uas))
     Tuned(best + 1, trials[best].settings, tuple(trials)).write(training)

@@ -13,6 +13,25 @@ from cfia.training.schemes import Division, ImpossibleError, check_speaker_sessi
 USE_RANDOM = f"use --validation {DEFAULT_VALIDATION}"
 
 
+_WORDS = {
+    "none": "no utterance validates, all that are not tested train",
+    "given": "the corpus's official validation part validates, and does not train",
+    "partner": "the other speaker of the tested speaker's session validates, and does not train",
+    "next_speaker": "the speaker after those that are tested validates, and does not train",
+    "next_session": "the session after that which is tested validates, and does not train",
+}
+
+
+def in_words(validation: str) -> str:
+    """Say what a value of `--validation` means."""
+    percent = validation.removeprefix("random")
+    drawn = (
+        f"{percent} % of a fold's utterances outside its test, drawn at random by class and the "
+        "same for all systems and seeds, validate and do not train"
+    )
+    return f"Validation {validation}: {_WORDS.get(validation, drawn)}"
+
+
 def validation_part(data: DataDir, validation: str, division: Division) -> Set[str]:
     """Choose the utterances of the rest that validate a fold.
 

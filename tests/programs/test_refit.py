@@ -121,7 +121,7 @@ def test_a_probe_killed_between_the_passes_ends_with_the_same_bytes(
     whole, killed = (planned(root, place, "probe") for place in ("whole", "killed"))
     train.main(command(whole))
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr("cfia.training.final.selected", interrupted)
+        patch.setattr("cfia.training.fitting.selected", interrupted)
         train.main(command(killed))
     assert not (killed / "best.pt").exists()
     train.main(command(killed))

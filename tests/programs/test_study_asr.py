@@ -13,7 +13,7 @@ from cfia.errors import UserError
 from cfia.files import read_yaml
 from cfia.kaldi.table import read_table
 from cfia.study import tasks
-from cfia.study.study_plan import describe_plan
+from cfia.study.plan_lines import describe_plan
 from cfia.training.training import TAKEN, Training, train
 from tests.support.experiment import seal, write_dump
 from tests.support.studies import Recipe, entry

@@ -193,8 +193,9 @@ def test_the_words_above_and_below_say_what_it_shows_and_how_it_was_made(table: 
     assert last.endswith("is its users' to run (egs/iemocap/README.md).")
     said = " ".join(table.notes)
     for words in ("Honest: nothing was", "oracle: each", "delete-one-speaker jackknife of the",
-                  "own test epoch: the highest", "Best of the seeds: ", "part: tests 60 utterances",
-                  "corrected for comparisons together: Linear, 4; Both, 0."):  # fmt: skip
+                  "different epochs: the highest", "Best of the seeds: ", "part: tests 60 utt",
+                  "corrected for comparisons together: Linear, 4.", "Trained, Linear: adam",
+                  "Validation none: no", "Tested: 180 utterances of 6 speakers"):  # fmt: skip
         assert words in said
     assert markdown(table).index(linear) < markdown(table).index("| habit |")
 
@@ -254,6 +255,16 @@ def test_a_session_on_both_sides_is_named_and_no_stamp(
     base = blocks(results(plan))[0].base
     assert base.honest
     assert base.in_words == words
+
+
+def test_a_row_that_has_no_second_seed_says_so(recipe: Recipe, tmp_path: Path) -> None:
+    study = STUDY.replace("seeds: [1, 2]", "seeds: [1]")
+    study = "\n".join(line for line in study.splitlines() if "again" not in line)
+    study = study.replace(", {block: Both, systems: [cfia_net]}", "")
+    plan = Recipe(tmp_path, study, data=False, expdir=recipe.options["expdir"]).plan()
+    text = markdown(protocol_table(plan, blocks(results(plan)), CORPUS))
+    for name in ("best", "all"):
+        assert re.search(rf"\| {name} \|.* one seed: there are no others beside it \|", text)
 
 
 def test_own_epochs_are_of_a_row_that_selects_on_the_test_fold(tmp_path: Path) -> None:

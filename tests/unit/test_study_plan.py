@@ -8,7 +8,7 @@ import pytest
 
 from cfia.errors import UserError
 from cfia.study import tasks
-from cfia.study.study_plan import describe_plan
+from cfia.study.plan_lines import describe_plan
 from tests.support.studies import TOY, Recipe, entry
 
 ABLATIONS = {
@@ -235,8 +235,8 @@ def test_rows_stand_in_every_block_whose_keys_win(recipe: Recipe, tmp_path: Path
         ("Both", "one fold", "session-fold2", (9,)),
     ]
     lines = describe_plan(plan, [])
-    assert "  linear_fbank, session-fold2: 1 trainings (t)" in lines
-    assert lines[0].startswith("study toy: 12 trainings; 6 experiments")
+    assert "  linear_fbank, session-fold2: 1 training (t)" in lines
+    assert lines[0] == "study toy: 12 trainings; 6 experiments, seeds 1 2 or 1 or 9, by row"
 
 
 def test_the_honest_row_stays_honest_whatever_the_run_asks_for(recipe: Recipe) -> None:
