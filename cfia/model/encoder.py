@@ -203,17 +203,35 @@ def stretch_to_frames(y: Tensor, lengths: Tensor, targets: Tensor, size: int) ->
     Returns:
         (B, size, K), exactly 0 beyond `targets`.
     """
-    frames = torch.arange(size, device=y.device)
-    # In float64, since a float32 step accumulates errors over long audio.
-    step = (lengths - 1).double() / (targets - 1).clamp(min=1).double()
-    position = (frames * step[:, None]).minimum((lengths - 1)[:, None].double())  # (B, size)
-    before = position.floor().long()
-    after = (before + 1).minimum((lengths - 1)[:, None])
-    fraction = (position - before).to(y)
+    position, last = positions(lengths, targets, size), (lengths - 1)[:, None]
     within = position_mask(targets, size).to(y)
+    if y.device.type != "cpu":
+        return by_product(y, position, within)
+    before = position.floor().long()
+    after = (before + 1).minimum(last)
+    fraction = (position - before).to(y)
     weight_after = (fraction * within).unsqueeze(2)
     weight_before = ((1 - fraction) * within).unsqueeze(2)
     return _take(y, before) * weight_before + _take(y, after) * weight_after
+
+
+def positions(lengths: Tensor, targets: Tensor, size: int) -> Tensor:
+    """Place each of `size` frames among the tokens: (B, size), from 0 to the last token."""
+    frames = torch.arange(size, device=lengths.device)
+    # In float64, since a float32 step accumulates errors over long audio.
+    step = (lengths - 1).double() / (targets - 1).clamp(min=1).double()
+    return (frames * step[:, None]).minimum((lengths - 1)[:, None].double())
+
+
+def by_product(y: Tensor, position: Tensor, within: Tensor) -> Tensor:
+    """Interpolate (B, L, K) at positions (B, N), where `within` is 1, by a product: (B, N, K).
+
+    For GPUs. The gradient of a gather has to sort the places of all numbers there, to be the same
+    each time; that of a product is another product.
+    """
+    token = torch.arange(y.shape[1], device=y.device)
+    weights = (1 - (position.unsqueeze(2) - token).abs()).clamp(min=0).to(y)  # (B, N, L)
+    return (weights * within.unsqueeze(2)) @ y
 
 
 def _take(y: Tensor, index: Tensor) -> Tensor:

@@ -81,8 +81,9 @@ class GPU(Device):
             tensor.record_stream(steps)
 
     def point(self) -> torch.cuda.Event | None:
-        """Record an event behind the steps."""
-        event: torch.cuda.Event = torch.cuda.current_stream(self.device).record_event()
+        """Record an event behind the steps; who waits for it leaves the processor to others."""
+        event = torch.cuda.Event(blocking=True)  # type: ignore[no-untyped-call]
+        event.record(torch.cuda.current_stream(self.device))
         return event
 
     def finish(self, point: torch.cuda.Event | None) -> None:
