@@ -232,7 +232,7 @@ def test_with_masks_an_utterance_does_not_depend_on_its_batch(
     torch.testing.assert_close(together, torch.stack(alone), rtol=1e-9, atol=1e-10)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(
     st.lists(st.tuples(st.integers(1, 9), st.integers(1, 30)), min_size=1, max_size=4),
     st.integers(0, 5),
