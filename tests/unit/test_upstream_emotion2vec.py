@@ -271,7 +271,7 @@ def test_a_gpu_that_is_not_there_is_an_error(saved: Path) -> None:
         emotion2vec(saved, device="cuda")
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.gpu
 def test_a_gpu_gives_the_same(saved: Path) -> None:
     waves = [noise(n, n) for n in (9600, 80000)]
     cpu, gpu = (emotion2vec(saved, device).extract(waves) for device in ("cpu", "cuda"))

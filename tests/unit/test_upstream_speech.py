@@ -259,7 +259,7 @@ def test_a_gpu_that_is_not_there_is_an_error(
         build(Choice("audio", name, str(saved[name, "group"][0])), device="cuda")
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.gpu
 @pytest.mark.parametrize(("name", "norm"), KINDS)
 def test_a_gpu_gives_the_same(saved: Saved, name: str, norm: str) -> None:
     choice = Choice("audio", name, str(saved[name, norm][0]), ALL)
