@@ -79,6 +79,7 @@ class _Run(TypedDict):
     ngpu: int
     num_threads: int
     feature_cache: str
+    jobs_per_gpu: NotRequired[int]
 
 
 class _Parts(TypedDict):

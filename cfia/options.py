@@ -46,6 +46,7 @@ _VALIDATIONS = {
 PROTOCOL, RUN = "protocol", "run"  # sections of experiment.yaml
 PACK_ALL, PACK_FOLDS = "all", "folds"  # of --pack
 GOLD = "gold"  # of --text_source, beside ASR
+GPU = "gpu"  # of --feature_cache
 
 MOST_TUNED = 1000  # settings that --tune tries
 LARGEST_SEED = 2**32 - 1  # of NumPy's generators
@@ -122,7 +123,8 @@ OPTIONS: dict[str, tuple[Option, ...]] = {
         _o("nj", "", "jobs at a time; changes no result (default: one per processor)",
            check=optional(number(1))),
         _o("ngpu", "0", "GPUs per job: 0 or 1", ("0", "1"), recorded=RUN),
-        _o("jobs_per_gpu", "1", "jobs that share a GPU, with --ngpu 1", check=number(1)),
+        _o("jobs_per_gpu", "1", "jobs that share a GPU, with --ngpu 1", check=number(1),
+           recorded=RUN, neutral=True, default_unsaid=True),
         _o("num_threads", "1", "threads per job; results depend on it", check=number(1, 1024),
            recorded=RUN),
         _o("force", "false", "make again what is there, and what follows", BOOLEAN),
@@ -171,8 +173,8 @@ OPTIONS: dict[str, tuple[Option, ...]] = {
         _o("compression_method", "0",
            "of the archives: 0 float32; 2 a byte, 3 two bytes per value", ("0", "2", "3")),
         _o("feature_cache", "auto",
-           "where training keeps features: ram, mmap, none; auto goes by free memory",
-           ("auto", "ram", "mmap", "none"), recorded=RUN, neutral=True),
+           "where training keeps features: gpu, ram, mmap, none; auto goes by free memory",
+           ("auto", GPU, "ram", "mmap", "none"), recorded=RUN, neutral=True),
     ),
     "Training": (
         _o("systems", "audio_text audio text probe_audio_text probe_audio probe_text",

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from cfia.model.transfer import constant
+
 
 def pairs(n_modules: int) -> list[tuple[int, int]]:
     """List all (deeper, shallower) pairs of modules, counted from 0, in the paper's order.
@@ -56,4 +58,4 @@ class PairLoss:
 
 def weighted_sum(weights: list[float], terms: Tensor) -> Tensor:
     """Compute `alpha*Lcon1 + beta*Lcon2 + gamma*Lcon3` (Eq. 12)."""
-    return (terms * terms.new_tensor(weights)).sum()
+    return (terms * constant(tuple(weights), terms.dtype, terms.device)).sum()

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
+from cfia.model.fast import packed
 from cfia.model.fast.gru import bigru, padded, rows
+from cfia.model.transfer import to_device
 from cfia.networks import ModelConfig
 
 Layers = Mapping[str, int] | None
@@ -23,19 +24,24 @@ class Sequences:
     Attributes:
         data: (B, T, D), 0 beyond each length.
         lengths: (B,), on the CPU, at least 1.
+        counts: the same where `data` is.
     """
 
     data: Tensor
     lengths: Tensor
+    counts: Tensor = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.counts = to_device(self.lengths, self.data.device)
 
     def valid(self) -> Tensor:
         """Mark the positions within each length: (B, T) in {0, 1}, in the type of `data`."""
-        return position_mask(self.lengths, self.data.shape[1]).to(self.data)
+        return position_mask(self.counts, self.data.shape[1]).to(self.data)
 
 
 def position_mask(lengths: Tensor, size: int) -> Tensor:
     """Mark the positions within each length: (B,) to booleans (B, size)."""
-    return torch.arange(size) < lengths[:, None]
+    return torch.arange(size, device=lengths.device) < lengths[:, None]
 
 
 class Normaliser(nn.Module):
@@ -137,19 +143,20 @@ class BiGRU(InputLayer):
         if data.device.type == "cpu":
             ragged = bigru(self.gru, rows(data, x.lengths), lengths, x.lengths)
             return padded(then(ragged), lengths, size)
-        y = then(self._by_cudnn(data, lengths, size))
-        return y * x.valid().unsqueeze(2) if self.masked else y
+        return self._by_cudnn(data, lengths, size, then)
 
-    def _by_cudnn(self, data: Tensor, lengths: Tensor, size: int) -> Tensor:
-        """Run the GRU of cuDNN: (B, T, D) to the states (B, size, 2H)."""
+    def _by_cudnn(
+        self, data: Tensor, lengths: Tensor, size: int, then: Callable[[Tensor], Tensor]
+    ) -> Tensor:
+        """Run the GRU of cuDNN: (B, T, D) by the states (M, 2H) to (B, size, K)."""
+        plan = packed.packing(lengths, size, data.device)
         # Autocast would run it in float16, whose small gradients vanish, whatever it is asked for.
         with torch.autocast(data.device.type, enabled=False):
-            data = nn.functional.pad(
-                data.to(next(self.gru.parameters()).dtype), (0, 0, 0, size - data.shape[1])
-            )
-            packed = pack_padded_sequence(data, lengths, batch_first=True, enforce_sorted=False)
-            states = self.gru(packed)[0]
-        return pad_packed_sequence(states, batch_first=True, total_length=size)[0]
+            data = data.to(next(self.gru.parameters()).dtype)
+            if size > data.shape[1]:
+                data = nn.functional.pad(data, (0, 0, 0, size - data.shape[1]))
+            states = packed.run(self.gru, data, plan)
+        return packed.padded(then(states), plan, size)
 
 
 class Encoder(BiGRU):
@@ -189,14 +196,14 @@ def stretch_to_frames(y: Tensor, lengths: Tensor, targets: Tensor, size: int) ->
 
     Args:
         y: (B, L, K), the tokens.
-        lengths: (B,), the number of tokens of each utterance.
-        targets: (B,), the number of audio frames of each utterance.
+        lengths: (B,), the number of tokens of each utterance, where `y` is.
+        targets: (B,), the number of audio frames of each utterance, there too.
         size: the number of frames of the output.
 
     Returns:
         (B, size, K), exactly 0 beyond `targets`.
     """
-    frames = torch.arange(size)
+    frames = torch.arange(size, device=y.device)
     # In float64, since a float32 step accumulates errors over long audio.
     step = (lengths - 1).double() / (targets - 1).clamp(min=1).double()
     position = (frames * step[:, None]).minimum((lengths - 1)[:, None].double())  # (B, size)
@@ -211,4 +218,4 @@ def stretch_to_frames(y: Tensor, lengths: Tensor, targets: Tensor, size: int) ->
 
 def _take(y: Tensor, index: Tensor) -> Tensor:
     """Take the rows `index` (B, N) of `y` (B, L, K): (B, N, K)."""
-    return y.gather(1, index.to(y.device).unsqueeze(2).expand(-1, -1, y.shape[2]))
+    return y.gather(1, index.unsqueeze(2).expand(-1, -1, y.shape[2]))

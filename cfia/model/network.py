@@ -105,7 +105,7 @@ class CFIANet(Network):
     def intermediate(self, batch: dict[str, Sequences]) -> tuple[dict[str, Tensor], Tensor]:
         """Map features to each modality's aligned `X` (B, C, T, F) and to `valid` (B, T)."""
         y = {name: encoder(batch[name]) for name, encoder in self.encoders.items()}
-        lengths = {name: batch[name].lengths for name in y}
+        lengths = {name: batch[name].counts for name in y}
         if len(y) == 2:
             y["text"], lengths["text"] = self._align(y, lengths)
         size = max(part.shape[1] for part in y.values())

@@ -21,6 +21,6 @@ def time_means(
     means = {}
     for name, encoder in encoders.items():
         y = encoder(batch[name])
-        lengths = batch[name].lengths.to(y)[:, None] if masked else y.shape[1]
+        lengths = batch[name].counts.to(y)[:, None] if masked else y.shape[1]
         means[name] = y.sum(dim=1) / lengths
     return means

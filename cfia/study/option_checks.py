@@ -11,7 +11,7 @@ from pathlib import Path
 from cfia.checks import unreadable
 from cfia.errors import UserError
 from cfia.naming import ASR, DEFAULT_SELECTION
-from cfia.options import CROSS, EVERY, PACK, PROTOCOL, STAGES, Option, not_together
+from cfia.options import CROSS, EVERY, GPU, PACK, PROTOCOL, STAGES, Option, not_together
 
 
 def check(values: Mapping[str, str], legal: Mapping[str, Sequence[str]]) -> None:
@@ -33,6 +33,8 @@ def check(values: Mapping[str, str], legal: Mapping[str, Sequence[str]]) -> None
     if wrong:
         raise UserError(wrong)
     _check_selection(values)
+    if values["feature_cache"] == GPU and values["ngpu"] == "0":
+        raise UserError(f"--feature_cache {GPU} needs --ngpu 1: features are kept on the GPU")
     if values["folds"] and values["study"]:
         raise UserError("--folds is for a plain run; the tables of a study need all folds")
     if stop_stage == STAGES.index(PACK):

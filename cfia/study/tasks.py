@@ -229,9 +229,11 @@ def take_run_options(planned: PlannedExperiment) -> None:
             f"{planned.directory} was trained with --ngpu {recorded.run['ngpu']}; give the same "
             "for stages 6 and 9"
         )
-    neutral = {key: run[key] for key in NEUTRAL}
-    if neutral.items() - recorded.run.items():
-        dataclasses.replace(recorded, run={**recorded.run, **neutral}).write()
+    run = {key: value for key, value in recorded.run.items() if key not in NEUTRAL} | {
+        key: run[key] for key in NEUTRAL if key in run
+    }
+    if run != recorded.run:
+        dataclasses.replace(recorded, run=run).write()
 
 
 def _split(

@@ -13,7 +13,8 @@ from cfia.config import Config
 from cfia.errors import UserError
 from cfia.frontend import Frontend
 from cfia.model.encoder import STD_FLOOR, Sequences
-from cfia.training.feature_cache import keep
+from cfia.training.device import PROCESSOR, Device
+from cfia.training.feature_cache import Room, keep
 from cfia.training.features import FeatureSet, Matrix, OnDisk, Shaping
 from cfia.training.inputs import skipped
 
@@ -48,26 +49,37 @@ class Dataset:
         """Give the frames of the audio, or where there is none of the text, (N,)."""
         return self.lengths(next(iter(self.features)))
 
-    def empty(self, indices: Sequence[int]) -> dict[str, Sequences]:
-        """Make room for a batch of some utterances."""
-        return {
-            name: Sequences(features.empty(indices), features.lengths[list(indices)])
-            for name, features in self.features.items()
-        }
+    def empty(self, indices: Sequence[int], device: Device) -> dict[str, Tensor]:
+        """Make room on the host for what is sent of some utterances to a device."""
+        return {name: each.empty(indices, device) for name, each in self.features.items()}
 
-    def fill(self, batch: dict[str, Sequences], indices: Sequence[int]) -> dict[str, Sequences]:
-        """Read the features of these utterances into their batch, padded with zeros.
+    def fill(self, room: Mapping[str, Tensor], indices: Sequence[int]) -> None:
+        """Read what is sent of these utterances.
 
         Raises:
             UserError: as `OnDisk`.
         """
         for name, features in self.features.items():
-            features.fill(batch[name].data, indices)
-        return batch
+            features.fill(room[name], indices)
+
+    def send(self, room: Mapping[str, Tensor], device: Device) -> dict[str, Tensor]:
+        """Give the features (B, longest T, D) on a device, 0 beyond each length."""
+        return {name: each.gather(device.copy(room[name])) for name, each in self.features.items()}
+
+    def sequences(
+        self, tensors: Mapping[str, Tensor], indices: Sequence[int]
+    ) -> dict[str, Sequences]:
+        """Give what was sent its lengths."""
+        return {
+            name: Sequences(tensors[name], features.lengths[list(indices)])
+            for name, features in self.features.items()
+        }
 
     def batch(self, indices: Sequence[int]) -> dict[str, Sequences]:
         """Read a batch; `cfia.training.feeding` reads many ahead."""
-        return self.fill(self.empty(indices), indices)
+        room = self.empty(indices, PROCESSOR)
+        self.fill(room, indices)
+        return self.sequences(self.send(room, PROCESSOR), indices)
 
 
 def averaging(frame_shift: float | None, frame_rate: float) -> int:
@@ -111,10 +123,12 @@ def load(
     return keep_together({"": Dataset(list(utts), targets, features)}, cache)[""]
 
 
-def keep_together(parts: Mapping[str, Dataset], cache: str) -> dict[str, Dataset]:
+def keep_together(
+    parts: Mapping[str, Dataset], cache: str, room: Room | None = None
+) -> dict[str, Dataset]:
     """Keep the features of several parts, which are still on disk alone, as `keep` does."""
     sets = [s for part in parts.values() for s in part.features.values() if isinstance(s, OnDisk)]
-    kept = iter(keep(sets, cache))
+    kept = iter(keep(sets, cache, room=room))
     return {
         name: replace(part, features={modality: next(kept) for modality in part.features})
         for name, part in parts.items()

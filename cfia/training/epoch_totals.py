@@ -17,23 +17,24 @@ from cfia.training.loss import Loss
 class EpochTotals:
     """Sums over the utterances of an epoch.
 
-    On a CPU the loss of each batch is checked before its step is taken. Reading a loss from a GPU
-    makes it wait, so there the losses are copied to the CPU every few batches (`every`); the steps
-    after a bad batch are then computed, but nothing of them is written (`read` comes first).
+    On a CPU the loss of each batch is checked before its step is taken. A GPU would have to finish
+    all that it was given before a loss could be read, so there they are read together, at the end
+    of the epoch or before a checkpoint within it; the steps after a bad batch are then computed,
+    but nothing of them is written.
 
     Attributes:
-        every: how many batches are read at once.
+        at_once: whether each batch is read when it is added.
         batches: how many were added; utterances: how many those had.
         sums: of the loss, its cross entropy and its consistency part.
         con_grad_ratio: norm of the consistency loss's gradient over that of the cross entropy's
-            (`loss.backward`), in the epoch's first batch.
+            (`loss.backward`), in the epoch's first batch; where the losses are, until it is read.
     """
 
-    every: int
+    at_once: bool
     batches: int = 0
     utterances: int = 0
     sums: list[float] = field(default_factory=lambda: [0.0, 0.0, 0.0])
-    con_grad_ratio: float = 0.0
+    con_grad_ratio: float | Tensor = 0.0
     _unread: list[tuple[Sequence[str], Tensor]] = field(default_factory=list, repr=False)
 
     def add(self, utts: Sequence[str], loss: Loss, norm: Tensor) -> None:
@@ -45,7 +46,7 @@ class EpochTotals:
         parts = (loss.total(), loss.cross_entropy, loss.consistency, norm)
         self._unread.append((utts, torch.stack([part.detach().float() for part in parts])))
         self.batches += 1
-        if len(self._unread) >= self.every:
+        if self.at_once:
             self.read()
 
     def read(self) -> None:
@@ -54,6 +55,7 @@ class EpochTotals:
         Raises:
             UserError: a loss or a gradient is not finite; it names the batch's utterances.
         """
+        self.con_grad_ratio = float(self.con_grad_ratio)
         if not self._unread:
             return
         rows = torch.stack([row for _, row in self._unread]).tolist()
@@ -76,7 +78,7 @@ class EpochTotals:
             "train_loss": loss,
             "train_ce": cross_entropy,
             "train_con": consistency,
-            "con_grad_ratio": self.con_grad_ratio,
+            "con_grad_ratio": float(self.con_grad_ratio),
         }
 
     def state(self) -> dict[str, float | list[float]]:

@@ -1,4 +1,4 @@
-"""Read the frozen features of some utterances for training: in memory, mapped, or from disk.
+"""Frozen features of some utterances for training: on a device, in memory, mapped, or on disk.
 
 Where they are kept changes no value: every way gives the same matrices.
 """
@@ -6,7 +6,7 @@ Where they are kept changes no value: every way gives the same matrices.
 from __future__ import annotations
 
 import abc
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from torch import Tensor
 from cfia.errors import UserError
 from cfia.kaldi.archive import entries
 from cfia.kaldi.archives import Archives
+from cfia.training.device import PROCESSOR, Device
 
 _TOGETHER = 32  # matrices that the system fetches together, while others are read
 _WAY_OUT = "make them again (stage 3 or 4, or `cfia import_features`, with --force true)"
@@ -100,9 +101,13 @@ class FeatureSet(abc.ABC):
         """Count the bytes of all matrices."""
         return 4 * self.dim * int(self.lengths.sum())
 
-    def empty(self, indices: Sequence[int]) -> Tensor:
+    def empty(self, indices: Sequence[int], device: Device = PROCESSOR) -> Tensor:
         """Make room for a batch of some utterances: (B, longest T, D), of any values."""
-        return torch.empty(len(indices), int(self.lengths[list(indices)].max()), self.dim)
+        return device.empty(len(indices), self.longest(indices), self.dim)
+
+    def longest(self, indices: Sequence[int]) -> int:
+        """Give the largest T of some utterances."""
+        return int(self.lengths[list(indices)].max())
 
     def fill(self, batch: Tensor, indices: Sequence[int]) -> None:
         """Write matrices into a batch (B, longest T, D), and 0 beyond each length."""
@@ -110,6 +115,10 @@ class FeatureSet(abc.ABC):
         for row, index, length in zip(batch.numpy(), indices, lengths, strict=True):
             self.read_into(row[:length], index)
             row[length:] = 0
+
+    def gather(self, sent: Tensor) -> Tensor:
+        """Make of what `fill` has written, on the device, the batch (B, longest T, D)."""
+        return sent
 
 
 class OnDisk(FeatureSet):
@@ -174,10 +183,14 @@ class OnDisk(FeatureSet):
         self._finite[index] = True
         return matrix
 
-    def in_order(self) -> list[int]:
-        """List the indices in the order of the archives."""
+    def in_order(self) -> Iterator[int]:
+        """Give the indices in the order of the archives, to read all matrices of them."""
         index = {utt: i for i, utt in enumerate(self._utts)}
-        return [index[utt] for utt in self._archives.in_order(self._utts)]
+        order = [index[utt] for utt in self._archives.in_order(self._utts)]
+        for i, this in enumerate(order):
+            if i % _TOGETHER == 0:
+                self.expect(order[i + _TOGETHER : i + 2 * _TOGETHER])
+            yield this
 
 
 class InMemory(FeatureSet):
@@ -189,11 +202,50 @@ class InMemory(FeatureSet):
         self.lengths, self.dim = source.lengths, source.dim
         self._starts = [0, *source.lengths.cumsum(dim=0).tolist()]
         self._frames = np.empty((self._starts[-1], self.dim), dtype=np.float32)
-        order = source.in_order()
-        for i, index in enumerate(order):
-            if i % _TOGETHER == 0:
-                source.expect(order[i + _TOGETHER : i + 2 * _TOGETHER])
+        for index in source.in_order():
             source.read_into(self[index], index)
 
     def __getitem__(self, index: int) -> Matrix:
         return self._frames[self._starts[index] : self._starts[index + 1]]
+
+
+class OnDevice(FeatureSet):
+    """The same array in the memory of a device, and behind it a frame of zeros.
+
+    What is sent of a batch are the places of its frames there, (B, longest T).
+    """
+
+    kept = "on the GPU"
+
+    def __init__(self, source: OnDisk, device: torch.device):
+        self.lengths, self.dim = source.lengths, source.dim
+        ends = source.lengths.cumsum(dim=0)
+        self._starts, self._zero = ends - source.lengths, int(source.lengths.sum())
+        self._frames = torch.zeros(self._zero + 1, self.dim, device=device)
+        longest = int(source.lengths.max()) if len(source) else 0
+        host = torch.empty(longest, self.dim)
+        for index in source.in_order():
+            frames = self._frames_of(index)
+            source.read_into(host[: len(frames)].numpy(), index)
+            frames.copy_(host[: len(frames)])
+
+    def _frames_of(self, index: int) -> Tensor:
+        return self._frames.narrow(0, int(self._starts[index]), int(self.lengths[index]))
+
+    def __getitem__(self, index: int) -> Matrix:
+        matrix: Matrix = self._frames_of(index).cpu().numpy()
+        return matrix
+
+    def empty(self, indices: Sequence[int], device: Device = PROCESSOR) -> Tensor:
+        """Make room for the places of a batch of some utterances, (B, longest T)."""
+        return device.empty(len(indices), self.longest(indices), dtype=torch.long)
+
+    def fill(self, batch: Tensor, indices: Sequence[int]) -> None:
+        """Write the place of each frame, and that of the zeros beyond each length."""
+        step = torch.arange(batch.shape[1])
+        starts, lengths = (each[list(indices), None] for each in (self._starts, self.lengths))
+        batch.copy_(torch.where(step < lengths, starts + step, self._zero))
+
+    def gather(self, sent: Tensor) -> Tensor:
+        """Take the frames, (B, longest T, D)."""
+        return self._frames.index_select(0, sent.flatten()).view(*sent.shape, self.dim)

@@ -16,6 +16,7 @@ from cfia.provenance import provenance
 from cfia.training import final, probe, tuned
 from cfia.training.dataset import Dataset, keep_together
 from cfia.training.determinism import set_up
+from cfia.training.feature_cache import Room
 from cfia.training.inputs import skipped, validation_shared
 from cfia.training.trainer import Trainer, TrainerInputs
 from cfia.training.training import HISTORY, PROVENANCE, SELECTION, Training
@@ -110,7 +111,8 @@ def _fit(training: Training, one: _Pass, device: torch.device, checkpoint_second
         part: training.dataset(part, "none", utts, one.config) for part, utts in one.utts.items()
     }
     if experiment.seeded:  # a probe reads each utterance once
-        parts = keep_together(parts, experiment.run["feature_cache"])
+        room = Room.on(device, experiment.run.get("jobs_per_gpu", 1))
+        parts = keep_together(parts, experiment.run["feature_cache"], room)
     _check_parts(training, parts)
     inputs = TrainerInputs(
         directory=one.directory,

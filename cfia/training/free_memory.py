@@ -1,4 +1,4 @@
-"""How much memory is free: of the machine, or of the control group that a job may not exceed."""
+"""How much memory is free: of a GPU, of the machine, or of the group that a job may not exceed."""
 
 from __future__ import annotations
 
@@ -6,6 +6,10 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
 
 _FILES = ("inactive_file", "active_file")  # of memory.stat: pages that files can be read into again
 
@@ -39,6 +43,15 @@ def free_memory(root: Path = Path("/")) -> Free:
         if free is not None:
             found.append(Free(free, f"below the limit of the control group {group}"))
     return min(found, key=lambda free: free.size)
+
+
+def free_on(device: torch.device) -> Free:
+    """Find the free memory of a GPU: nobody's, or what this process has taken and does not use."""
+    import torch
+
+    free, _ = torch.cuda.mem_get_info(device)
+    own = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    return Free(free + own, "on the GPU")
 
 
 def _of_machine(root: Path) -> int:

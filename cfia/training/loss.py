@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from cfia.model.consistency import weighted_sum
 from cfia.model.network import Output
+from cfia.model.transfer import to_device
 
 IGNORED = -100  # the target of an utterance that does not count
 
@@ -66,7 +67,7 @@ def unimodal_loss(
         if without is not None:
             if without.all():  # the mean over no utterance
                 continue
-            of = targets.masked_fill(without.to(targets.device), IGNORED)
+            of = targets.masked_fill(to_device(without, targets.device), IGNORED)
         total = total + nn.functional.cross_entropy(
             logits, of, weight=class_weights, ignore_index=IGNORED
         )
@@ -79,18 +80,18 @@ def balanced_weights(targets: Tensor, n_classes: int) -> Tensor:
     return len(targets) / (n_classes * counts)
 
 
-def backward(loss: Loss, parameters: list[nn.Parameter]) -> float:
+def backward(loss: Loss, parameters: list[nn.Parameter]) -> Tensor:
     """Fill the gradients of the total, and measure the consistency loss's fraction of them.
 
     Costs one backward pass more than `total().backward()`.
 
     Returns:
-        The norm of the consistency loss's gradient relative to that of the cross entropies'; 0
-        where there is none.
+        The norm of the consistency loss's gradient relative to that of the cross entropies', a
+        scalar where they are; 0 where there is none.
     """
     if not loss.consistency.requires_grad:
         loss.total().backward()  # type: ignore[no-untyped-call]
-        return 0.0
+        return loss.consistency.new_zeros(())
     consistency_grads = torch.autograd.grad(
         loss.consistency, parameters, retain_graph=True, materialize_grads=True
     )
@@ -100,7 +101,7 @@ def backward(loss: Loss, parameters: list[nn.Parameter]) -> float:
         for parameter, gradient in zip(parameters, consistency_grads, strict=True)
         if parameter.grad is not None
     ]
-    return float(_norm(consistency_grads) / _norm(cross_entropy_grads))
+    return _norm(consistency_grads) / _norm(cross_entropy_grads)
 
 
 def _norm(gradients: Sequence[Tensor]) -> Tensor:

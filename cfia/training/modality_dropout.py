@@ -9,6 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from cfia.model.transfer import to_device
+
 
 def draw(n: int, share: float, seed: int, epoch: int) -> tuple[Tensor, Tensor]:
     """Draw which of `n` utterances lack the first modality, and which the second: booleans (N,).
@@ -59,6 +61,7 @@ class ModalityDropout:
         def leave_out(encoder: nn.Module, _: Any, encoded: Tensor) -> Tensor:
             if not encoder.training:
                 return encoded
-            return encoded.masked_fill(self._batch[name].to(encoded.device)[:, None, None], 0)
+            missing = to_device(self._batch[name], encoded.device)
+            return encoded.masked_fill(missing[:, None, None], 0)
 
         return leave_out

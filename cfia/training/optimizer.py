@@ -50,15 +50,21 @@ class _RMSprop(_Eager, RMSprop):
     step = torch.no_grad()(inspect.unwrap(RMSprop.step))
 
 
-def make_optimizer(parameters: Iterable[nn.Parameter], config: TrainConfig) -> Optimizer:
-    """Make the optimiser `config.optimizer`, at the initial learning rate."""
-    if config.optimizer in ("rmsprop", "sgd"):
-        moving = _SGD if config.optimizer == "sgd" else _RMSprop
-        return moving(
-            parameters, config.lr, momentum=config.momentum, weight_decay=config.weight_decay
-        )
+def make_optimizer(
+    parameters: Iterable[nn.Parameter], config: TrainConfig, *, fused: bool = False
+) -> Optimizer:
+    """Make the optimiser `config.optimizer`, at the initial learning rate.
+
+    Args:
+        fused: take a step by one kernel for all parameters, where torch has one: not for RMSprop.
+    """
+    lr, decay, one = config.lr, config.weight_decay, True if fused else None
+    if config.optimizer == "rmsprop":
+        return _RMSprop(parameters, lr, momentum=config.momentum, weight_decay=decay)
+    if config.optimizer == "sgd":
+        return _SGD(parameters, lr, momentum=config.momentum, weight_decay=decay, fused=one)
     adaptive = _AdamW if config.optimizer == "adamw" else _Adam
-    return adaptive(parameters, config.lr, weight_decay=config.weight_decay)
+    return adaptive(parameters, lr, weight_decay=decay, fused=one)
 
 
 def make_scheduler(optimizer: Optimizer, config: TrainConfig) -> LRScheduler | None:

@@ -20,6 +20,7 @@ from cfia.files import atomic_write
 from cfia.model import registry
 from cfia.model.encoder import Sequences
 from cfia.model.pretrained import load_state
+from cfia.model.transfer import to_device
 from cfia.training import batches, checkpoint
 from cfia.training.board import Board
 from cfia.training.dataset import Dataset, global_statistics
@@ -34,7 +35,6 @@ from cfia.training.optimizer import make_optimizer, make_scheduler, step_epoch
 log = logging.getLogger(__name__)
 
 WITHIN_EPOCH = "within_epoch.pt"  # the checkpoint in the middle of an epoch; removed at its end
-BATCHES_READ_AT_ONCE = 16  # losses that are copied from a GPU at once; see `EpochTotals`
 
 _WORDS = {"ua": "UA", "wa": "WA", "loss": "loss"}  # of `best_by`
 
@@ -81,7 +81,8 @@ class Trainer:
         self.inputs = inputs
         self.model = build_model(inputs).to(inputs.device)
         config = inputs.config.train
-        self.optimizer = make_optimizer(self.model.parameters(), config)
+        fused = inputs.device.type == "cuda"
+        self.optimizer = make_optimizer(self.model.parameters(), config, fused=fused)
         self.scheduler = make_scheduler(self.optimizer, config)
         self.modality_dropout = ModalityDropout(
             self.model, config.modality_dropout, len(inputs.train), inputs.seed
@@ -176,7 +177,7 @@ class Trainer:
         self.optimizer.step()
 
     def _loss(self, indices: list[int], features: dict[str, Sequences]) -> Loss:
-        targets = self.inputs.train.targets[indices].to(self.inputs.device)
+        targets = to_device(self.inputs.train.targets[indices], self.inputs.device)
         weights, config = self.inputs.config.model.consistency, self.inputs.config.train
         missing, mixed = self.modality_dropout.of_batch(indices), config.precision == "bf16"
         with torch.autocast(self.inputs.device.type, torch.bfloat16, enabled=mixed):
@@ -189,7 +190,7 @@ class Trainer:
         return loss
 
     def _no_totals(self) -> EpochTotals:
-        return EpochTotals(every=1 if self.inputs.device.type == "cpu" else BATCHES_READ_AT_ONCE)
+        return EpochTotals(at_once=self.inputs.device.type == "cpu")
 
     def _best(self) -> int:
         """Select the best epoch by `best_by`, ties by the lower loss, then the earlier one."""

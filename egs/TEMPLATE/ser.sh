@@ -50,7 +50,7 @@ text_layer=                # its layer, or all for a learnt sum (default: the la
 hub=hf                     # where ids are looked up: hf (Hugging Face) or ms (ModelScope)
 allow_contaminated=false   # accept an encoder that was trained on the corpus's labels
 compression_method=0       # of the archives: 0 float32; 2 a byte, 3 two bytes per value
-feature_cache=auto         # where training keeps features: ram, mmap, none; auto goes by free memory
+feature_cache=auto         # where training keeps features: gpu, ram, mmap, none; auto goes by free memory
 # Training
 systems="audio_text audio text probe_audio_text probe_audio probe_text" # to train: [<configuration>_]audio_text, [<configuration>_]audio, ...
 train_config=cfia_net      # configuration of systems that name none, or a YAML file

@@ -84,8 +84,9 @@ def test_help_shows_the_recipes_values_and_the_users() -> None:
         (["--hub", "gh"], "--hub is 'gh'; legal values are hf, ms"),
         (
             ["--feature_cache", "disk"],
-            "--feature_cache is 'disk'; legal values are auto, ram, mmap",
+            "--feature_cache is 'disk'; legal values are auto, gpu, ram, mmap",
         ),
+        (["--feature_cache", "gpu"], "--feature_cache gpu needs --ngpu 1: features are kept on"),
         (
             ["--audio_upstream", "bert"],
             "--audio_upstream is 'bert'; legal values are fbank, whisper",

@@ -10,11 +10,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
+from cfia.errors import UserError
 from cfia.kaldi.archive import entry
 from cfia.kaldi.table import write_table
-from cfia.training.feature_cache import keep
-from cfia.training.features import FeatureSet, InMemory, OnDisk, Shaping
+from cfia.training.feature_cache import Room, keep
+from cfia.training.features import FeatureSet, InMemory, OnDevice, OnDisk, Shaping
 from cfia.training.free_memory import Free, free_memory
 from tests.bench import limits, processes
 
@@ -36,9 +38,42 @@ def features(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return directory / "feats.scp"
 
 
-def automatic(feats_scp: Path, size: int) -> list[FeatureSet]:
+def kept(
+    feats_scp: Path, cache: str, size: int = GB, gpu: int | None = None, jobs: int = 1
+) -> list[FeatureSet]:
+    """Keep both utterances, each in a part of its own, with so much free memory."""
     sets = [OnDisk(feats_scp, [utt], Shaping(1, 512)) for utt in ("u0", "u1")]
-    return keep(sets, "auto", Free(size, "of this machine"))
+    room = None if gpu is None else Room(torch.device("cpu"), Free(gpu, "on the GPU"), jobs)
+    return keep(sets, cache, Free(size, "of this machine"), room)
+
+
+def automatic(feats_scp: Path, size: int) -> list[FeatureSet]:
+    return kept(feats_scp, "auto", size)
+
+
+def test_auto_takes_a_third_of_a_gpu_for_all_jobs_on_it(
+    features: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    for free, jobs, kind, said in (
+        (1200, 1, OnDevice, "auto: gpu, for 0.00 GB of features are at most 33% of the 0.00 GB"),
+        (1199, 1, InMemory, "auto: ram, for "),
+        (2400, 2, OnDevice, "that are free on the GPU / 2 jobs"),
+        (2399, 2, InMemory, "auto: ram, for "),
+    ):
+        caplog.clear()
+        assert {type(found) for found in kept(features, "auto", gpu=free, jobs=jobs)} == {kind}
+        (line,) = caplog.messages
+        assert said in line
+
+
+def test_what_a_gpu_cannot_hold_is_a_sentence(features: Path) -> None:
+    assert type(kept(features, "gpu", gpu=400)[0]) is OnDevice
+    wanted = "^0.00 GB of features are more than the 0.00 GB that are free on the GPU; give"
+    with pytest.raises(UserError, match=wanted):
+        kept(features, "gpu", gpu=399)
+    # Posteriors and gates, which read an utterance once, have no room there.
+    assert type(kept(features, "gpu")[0]) is InMemory
 
 
 def test_auto_goes_by_what_is_free_and_says_why(

@@ -18,8 +18,9 @@ from cfia.errors import UserError
 from cfia.kaldi.archive import entry
 from cfia.kaldi.table import write_table
 from cfia.training.dataset import Dataset, averaging, global_statistics
-from cfia.training.feature_cache import keep
-from cfia.training.features import FeatureSet, InMemory, OnDisk, Shaping
+from cfia.training.feature_cache import Room, keep
+from cfia.training.features import FeatureSet, InMemory, OnDevice, OnDisk, Shaping
+from cfia.training.free_memory import Free
 
 AS_THEY_ARE = Shaping(average=1, longest=512)
 
@@ -39,14 +40,15 @@ def write(directory: Path, matrices: Sequence[NDArray[np.float32]], method: int 
 
 
 def kept(scp: Path, utts: Sequence[str], shaping: Shaping, cache: str) -> FeatureSet:
-    (features,) = keep([OnDisk(scp, utts, shaping)], cache)
+    room = Room(torch.device("cpu"), Free(10**6, "on the GPU"), jobs=1)
+    (features,) = keep([OnDisk(scp, utts, shaping)], cache, room=room)
     return features
 
 
 def batch(features: FeatureSet, *indices: int) -> Tensor:
     filled = features.empty(indices)
     features.fill(filled, indices)
-    return filled
+    return features.gather(filled)
 
 
 def draw(*lengths: int, dim: int = 5) -> list[NDArray[np.float32]]:
@@ -60,15 +62,17 @@ def test_every_cache_gives_the_same_bytes(tmp_path: Path, method: int, shaping: 
     matrices = draw(7, 1, 12, 30)
     scp = write(tmp_path, matrices, method)
     utts = ["u2", "u0", "u3", "u1"]
-    found = {cache: kept(scp, utts, shaping, cache) for cache in ("ram", "mmap", "none")}
+    found = {cache: kept(scp, utts, shaping, cache) for cache in ("gpu", "ram", "mmap", "none")}
+    assert isinstance(found["gpu"], OnDevice)
     assert isinstance(found["ram"], InMemory)
     assert isinstance(found["mmap"], OnDisk)
-    assert len({features.kept for features in found.values()}) == 3
+    assert len({features.kept for features in found.values()}) == 4
     for features in found.values():
         assert features.dim == 5
         assert features.lengths.tolist() == [shaping.length(n) for n in (12, 7, 30, 1)]
         assert torch.equal(batch(features, 3, 0), batch(found["ram"], 3, 0))
         assert [len(features[i]) for i in range(4)] == features.lengths.tolist()
+        assert all(np.array_equal(features[i], found["ram"][i]) for i in range(4))
     if method == 0:
         for index, utt in enumerate(utts):
             wanted = shaping(matrices[int(utt[1:])])
@@ -118,7 +122,7 @@ def test_a_batch_is_zero_beyond_each_length(tmp_path: Path) -> None:
 
 def test_statistics_over_all_frames(tmp_path: Path) -> None:
     matrices = draw(5, 2)
-    for cache in ("ram", "none"):
+    for cache in ("gpu", "ram", "none"):
         features = kept(write(tmp_path, matrices), ["u0", "u1"], AS_THEY_ARE, cache)
         mean, std = global_statistics(features)
         together = np.concatenate(matrices)
@@ -126,7 +130,7 @@ def test_statistics_over_all_frames(tmp_path: Path) -> None:
         torch.testing.assert_close(std, torch.from_numpy(together.std(0)))
 
 
-@pytest.mark.parametrize("cache", ["ram", "mmap", "none"])
+@pytest.mark.parametrize("cache", ["gpu", "ram", "mmap", "none"])
 def test_what_is_not_finite_is_named_when_it_is_read(tmp_path: Path, cache: str) -> None:
     good, bad = draw(4, 4)
     bad[2, 1] = np.nan

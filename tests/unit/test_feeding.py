@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Sequence
 
-import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -13,29 +13,28 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from cfia.errors import UserError
+from cfia.training import device as devices
 from cfia.training.dataset import Dataset
-from cfia.training.features import FeatureSet, Matrix
-from cfia.training.feeding import AHEAD, feeding
+from cfia.training.features import Matrix
+from cfia.training.feeding import AHEAD, UNFINISHED, feeding
+from tests.support.absent_device import Pretended, pretended
+from tests.support.drawn_features import Drawn
 
 CPU = torch.device("cpu")
 N = 12
 
 
-class Counted(FeatureSet):
+class Counted(Drawn):
     """Random matrices; which batches were filled is kept, and utterance 9 cannot be read."""
 
-    kept = "in memory"
-
     def __init__(self) -> None:
-        rng = np.random.default_rng(0)
-        self._matrices = [rng.normal(size=(n + 1, 3)).astype(np.float32) for n in range(N)]
-        self.lengths, self.dim = torch.arange(1, N + 1), 3
+        super().__init__(N, 3)
         self.filled: list[list[int]] = []
 
     def __getitem__(self, index: int) -> Matrix:
         if index == 9:
             raise UserError("u9: its features hold NaN")
-        return self._matrices[index]
+        return super().__getitem__(index)
 
     def fill(self, batch: Tensor, indices: Sequence[int]) -> None:
         self.filled.append(list(indices))
@@ -53,11 +52,13 @@ def is_reading() -> bool:
 
 
 @settings(max_examples=30, deadline=None)
-@given(st.lists(st.lists(st.integers(0, 8), min_size=1, max_size=4), max_size=8))
-def test_batches_are_those_that_are_read_one_by_one(plan: list[list[int]]) -> None:
+@given(st.lists(st.lists(st.integers(0, 8), min_size=1, max_size=4), max_size=8), st.booleans())
+def test_batches_are_those_that_are_read_one_by_one(plan: list[list[int]], gpu: bool) -> None:
     data, _ = dataset()
-    with feeding(data, plan, CPU) as batches:
-        found = list(batches)
+    with pytest.MonkeyPatch.context() as monkeypatch, contextlib.ExitStack() as stack:
+        if gpu:
+            stack.enter_context(pretended(monkeypatch))
+        found = list(stack.enter_context(feeding(data, plan, CPU)))
     assert len(found) == len(plan)
     for batch, indices in zip(found, plan, strict=True):
         alone = data.batch(indices)["audio"]
@@ -95,3 +96,19 @@ def test_not_more_is_read_than_is_soon_wanted() -> None:
     with feeding(data, [[i] for i in range(9)], CPU) as batches:
         for done, _ in enumerate(batches, start=1):
             assert done <= len(features.filled) <= done + AHEAD
+
+
+def test_a_gpu_is_not_left_far_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each step that it has not finished holds a batch in its memory."""
+    data, _ = dataset()
+    made: list[Pretended] = []
+
+    def make(device: torch.device) -> Pretended:
+        made.append(Pretended(device))
+        return made[0]
+
+    monkeypatch.setattr(devices, "of", make)
+    with feeding(data, [[i] for i in range(9)], CPU) as batches:
+        for _ in batches:
+            assert len(made[0].unfinished) <= UNFINISHED
+    assert len(made[0].unfinished) == UNFINISHED

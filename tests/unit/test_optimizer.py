@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from pathlib import Path
 from typing import Any
@@ -176,3 +177,20 @@ def test_it_resumes_exactly(optimizer: str, schedule: str, tmp_path: Path) -> No
     run(0, 4)
     resumed = run(4, 11)
     assert run(0, 11) == resumed
+
+
+@pytest.mark.parametrize("name", ["adam", "adamw", "sgd", "rmsprop"])
+def test_steps_by_one_kernel_are_the_same_steps(name: str) -> None:
+    """Also where a training goes on from a checkpoint that was made without."""
+    config = build({"optimizer": name, "lr": 0.01, "momentum": 0.5, "weight_decay": 0.1}).train
+    wanted, found = (nn.Parameter(torch.linspace(-1, 1, 7)) for _ in range(2))
+    plain, fused = make_optimizer([wanted], config), make_optimizer([found], config, fused=True)
+    for _ in range(3):
+        step(plain, wanted)
+        step(fused, found)
+    torch.testing.assert_close(found, wanted)
+    again = make_optimizer([found], config, fused=True)
+    again.load_state_dict(copy.deepcopy(plain.state_dict()))
+    step(plain, wanted)
+    step(again, found)
+    torch.testing.assert_close(found, wanted)

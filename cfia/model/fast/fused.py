@@ -19,6 +19,7 @@ from cfia.model.equations import EquationStack, StackOutput
 from cfia.model.fast import closed_form, closed_form_gradient
 from cfia.model.fast.closed_form import Block, Form, Kept, Pairs, Readout
 from cfia.model.fast.gate_weights import Slopes, Weights, gradients, weights_of
+from cfia.model.transfer import constant
 
 BLOCK_BYTES = 2**21  # of `X_t`; smaller blocks cost calls, larger ones leave the cache
 
@@ -48,8 +49,8 @@ class FusedStack(EquationStack):
 
     def _pairs(self, X: Tensor, used: tuple[str, ...]) -> Pairs:
         def offsets(modules: list[int]) -> Tensor:
-            values = [[0.5 ** (i + 1) if m == "audio" else 0.0 for m in used] for i in modules]
-            return X.new_tensor(values).view(len(modules), len(used), 1)
+            values = tuple(0.5 ** (i + 1) if m == "audio" else 0.0 for i in modules for m in used)
+            return constant(values, X.dtype, X.device).view(len(modules), len(used), 1)
 
         shallow = offsets([shallow for _, shallow in self.pairs])
         deep = offsets([deep for deep, _ in self.pairs])

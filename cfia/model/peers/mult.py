@@ -109,7 +109,7 @@ class MulT(Network):
         for name, other in (("audio", "text"), ("text", "audio")):
             crossed = self.cross[name](y[name], y[other], **self._masks(batch[name], batch[other]))
             own = self.own[name](crossed, None, **self._own_masks(batch[name]))
-            ends = (batch[name].lengths - 1).to(own.device)
+            ends = batch[name].counts - 1
             last.append(own[torch.arange(len(own), device=own.device), ends])
         z = torch.cat(last, dim=1)
         return Output(self.classifier(z + self.residual(z)), z.new_zeros(0))
@@ -132,5 +132,5 @@ class MulT(Network):
 def future(query: Sequences, keys: Sequences) -> Tensor:
     """Mark the keys too far ahead of each position: `j - i > |Tk - Tq|`, booleans (B, Tq, Tk)."""
     i, j = (torch.arange(x.data.shape[1], device=x.data.device) for x in (query, keys))
-    difference = (keys.lengths - query.lengths).abs().to(i.device)
+    difference = (keys.counts - query.counts).abs()
     return (j - i[:, None]) > difference[:, None, None]

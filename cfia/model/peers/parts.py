@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from cfia.model.encoder import InputLayer, Sequences, position_mask
+from cfia.model.transfer import to_device
 from cfia.networks import ModelConfig
 
 LAST_FREQUENCY = 10000.0  # of "Attention is all you need", section 3.5
@@ -37,13 +38,13 @@ class Resized(InputLayer):
 
 def beyond(x: Sequences) -> Tensor:
     """Mark the positions beyond each length: booleans (B, T), where the features are."""
-    return ~position_mask(x.lengths, x.data.shape[1]).to(x.data.device)
+    return ~position_mask(x.counts, x.data.shape[1])
 
 
 def mean(y: Tensor, x: Sequences) -> Tensor:
     """Average (B, T, K) over the positions within each length of `x`, whatever the others hold."""
     within = y.masked_fill(beyond(x).unsqueeze(2), 0)
-    return within.sum(dim=1) / x.lengths.to(y)[:, None]
+    return within.sum(dim=1) / x.counts.to(y)[:, None]
 
 
 def maximum(y: Tensor, x: Sequences) -> Tensor:
@@ -57,7 +58,7 @@ def sinusoids(y: Tensor) -> Tensor:
     pair = torch.arange(width) // 2
     angle = torch.arange(size)[:, None] / LAST_FREQUENCY ** (2 * pair / width)
     even = torch.arange(width) % 2 == 0
-    return torch.where(even, angle.sin(), angle.cos()).to(y)
+    return to_device(torch.where(even, angle.sin(), angle.cos()).to(y.dtype), y.device)
 
 
 def in_parts(
