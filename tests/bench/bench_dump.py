@@ -16,7 +16,7 @@ import importlib.util
 import logging
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -95,18 +95,14 @@ def main() -> None:
     torch.set_num_threads(args.num_threads)
     figures = timing.Figures(args.json)
     with tempfile.TemporaryDirectory() as name:
-        for result in results(Path(name), args):
+        for encoder in (emotion2vec, bert):
+            if encoder is bert and importlib.util.find_spec("transformers") is None:
+                figures.add({"what": "BERT", "not_measured": "transformers is not here"})
+                print("BERT: not measured, transformers is not here")
+                continue
+            result = encoder(Path(name), args)
             report(result)
             figures.add(result)
-
-
-def results(work: Path, args: argparse.Namespace) -> Iterator[Result]:
-    """Measure both encoders; without transformers emotion2vec alone."""
-    yield emotion2vec(work, args)
-    if importlib.util.find_spec("transformers") is None:
-        print("BERT is not measured: transformers is not here")
-        return
-    yield bert(work, args)
 
 
 def emotion2vec(work: Path, args: argparse.Namespace) -> Result:

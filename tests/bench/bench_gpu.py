@@ -104,7 +104,7 @@ def run(args: argparse.Namespace, root: Path, scheme: str, jobs: int, seeds: ran
     """Train all folds, each with each seed."""
     with tempfile.TemporaryDirectory(dir=root) as name:
         exp = Path(name) / scheme
-        write_experiment(args, root, exp, seeds)
+        write_experiment(args, root, exp, seeds, jobs)
         folds = range(1, 1 + min(args.folds, FOLDS[scheme]))
         tasks = [Task(exp, fold, seed) for seed in seeds for fold in folds]
         write_list(exp / "train.list", tasks)
@@ -118,11 +118,14 @@ def run(args: argparse.Namespace, root: Path, scheme: str, jobs: int, seeds: ran
         return timing.timed(lambda: subprocess.run(command, cwd=processes.ROOT, check=True))
 
 
-def write_experiment(args: argparse.Namespace, root: Path, directory: Path, seeds: range) -> None:
+def write_experiment(
+    args: argparse.Namespace, root: Path, directory: Path, seeds: range, jobs: int
+) -> None:
     """Write the experiment.yaml of a directory, whose name is that of the scheme."""
     options = {option.name: option.default for option in EVERY}
     options |= {"cv": directory.name, "selection": "last"}
-    options |= {"ngpu": "1" if args.on == "gpu" else "0"}
+    if args.on == "gpu":
+        options |= {"ngpu": "1", "jobs_per_gpu": str(jobs)}
     planned = PlannedExperiment(
         directory=directory,
         files=(processes.ROOT / "conf" / "systems" / "cfia_net.yaml",),

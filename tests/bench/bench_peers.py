@@ -264,12 +264,13 @@ def taken(token: str, values: Iterable[dict[str, Sequences]]) -> list[dict[str, 
 
 def size(config: Config) -> int:
     """The utterances of a batch."""
-    return min(int(config.train.batch_size), BATCH)
+    return min(config.train.batch_size, BATCH)
 
 
 def width(args: argparse.Namespace) -> int:
     """Of the features."""
-    return max(1, round(iemocap.DIM * args.scale))
+    scale: float = args.scale
+    return max(1, round(iemocap.DIM * scale))
 
 
 def configuration(system: str) -> Config:

@@ -54,14 +54,24 @@ while [ $# -gt 0 ]; do
 done
 [[ ${version} =~ ^3\.[0-9]+$ ]] || stop "--python takes a version such as 3.12, not ${version}" 2
 wheels=$(readlink -m "${wheels}")
+case ${python} in
+    /*) ;;
+    */*) python=${PWD}/${python} ;; # not by readlink: an environment's python is a link
+esac
+if [ -n "${OUT:-}" ]; then
+    OUT=$(readlink -m "${OUT}")
+    mkdir -p "${OUT}"
+fi
 cd "${root}"
 export PYTHONPATH=${root} PYTHONUNBUFFERED=1 TQDM_DISABLE=1 HF_HUB_OFFLINE=1
 if ${carry}; then
     exec "${python}" -m tests.bench.gpu_wheels "${wheels}" --python "${version}"
 fi
 
-"${python}" -c 'import sys; sys.exit(sys.version_info < (3, 11))' ||
+"${python}" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2> /dev/null ||
     stop "${python} is not there or older than 3.11; name another by PYTHON"
+"${python}" -c 'import importlib.util as u, sys; sys.exit(not (u.find_spec("torch") and
+u.find_spec("numpy")))' || stop "${python} has no PyTorch or no NumPy; name another by PYTHON"
 SECONDS=0
 work=$(mktemp -d)
 child=

@@ -24,6 +24,8 @@ WANTED = (
     ("pip", "kaldiio", "soundfile", "soxr", "kaldi-native-fbank", "pyyaml", "tqdm"),
     ("transformers",), ("pytest", "hypothesis"), ("tensorboard",), ("scipy",), ("scikit-learn",),
 )  # fmt: skip
+# Needed by their metadata, but not by what is measured: TensorBoard's page, pictures, downloads.
+UNUSED = {"grpcio", "tensorboard-data-server", "pillow", "hf-xet"}
 GLIBC = (17, 24, 27, 28, 31, 34)  # minor versions; pip takes tags as they are
 
 
@@ -35,21 +37,32 @@ def main() -> None:
     args = parser.parse_args()
     if args.directory.exists() and any(args.directory.iterdir()):
         sys.exit(f"gpu.sh: {args.directory} is not empty; remove it, or name another directory")
-    args.directory.mkdir(parents=True, exist_ok=True)
-    total, have = 0.0, needed(THERE, args.python)
+    args.directory.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=args.directory.parent) as name:
+        made = Path(name) / "wheels"
+        made.mkdir()
+        total = fetch_all(made, args.python)
+        made.replace(args.directory)
+    print(f"{args.directory}: {total:.1f} MiB for Python {args.python} on Linux x86-64")
+
+
+def fetch_all(directory: Path, python: str) -> float:
+    """Fetch group after group, as far as they fit; MiB of all."""
+    total, have = 0.0, needed(THERE, python) | UNUSED
     for group in WANTED:
-        packages = needed(group, args.python) - have
-        with tempfile.TemporaryDirectory(dir=args.directory.parent) as name:
-            fetch(sorted(packages), Path(name), args.python)
-            size = sum(wheel.stat().st_size for wheel in Path(name).iterdir()) / 2**20
+        packages = needed(group, python) - have
+        with tempfile.TemporaryDirectory(dir=directory.parent) as name:
+            fetch(sorted(packages), Path(name), python)
+            wheels = list(Path(name).iterdir())
+            size = sum(wheel.stat().st_size for wheel in wheels) / 2**20
             if total + size > LIMIT:
                 print(f"left out {', '.join(group)}: {size:.1f} MiB more are over {LIMIT} MiB")
                 continue
-            for wheel in Path(name).iterdir():
-                wheel.rename(args.directory / wheel.name)
+            for wheel in wheels:
+                wheel.rename(directory / wheel.name)
         print(f"{', '.join(group)}: {len(packages)} wheels, {size:.1f} MiB")
         total, have = total + size, have | packages
-    print(f"{args.directory}: {total:.1f} MiB for Python {args.python} on Linux x86-64")
+    return total
 
 
 def needed(names: Iterable[str], python: str) -> set[str]:

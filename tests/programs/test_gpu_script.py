@@ -48,10 +48,15 @@ def test_without_a_gpu_it_says_so(tmp_path: Path) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (1, "", f"{devices.NO_GPU}\n")
 
 
-def test_without_such_a_python_it_says_so() -> None:
-    done = script("--dry", PYTHON="/none/python")
-    assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr.splitlines()[-1].startswith("gpu.sh: /none/python is not there or older")
+def test_without_such_a_python_it_says_so(tmp_path: Path) -> None:
+    bare = tmp_path / "python"  # one that has nothing but its own library
+    bare.write_text(f'#!/bin/sh\nexec "{sys.executable}" -S "$@"\n')
+    bare.chmod(0o755)
+    for python, words in (("/none/python", "is not there or older"), (bare, "has no PyTorch or")):
+        done = script("--dry", PYTHON=str(python))
+        assert (done.returncode, done.stdout) == (1, "")
+        assert done.stderr.startswith(f"gpu.sh: {python} {words}")
+        assert done.stderr.count("\n") == 1
 
 
 @pytest.mark.slow
