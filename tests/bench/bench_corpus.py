@@ -1,7 +1,7 @@
 """How long stage 1 takes on a large corpus, and `--show`: one of names alone, one of a table.
 
 The corpora are made up: FLAC files of noise, ten to a folder of each speaker and class. Each
-program is run as local/data.sh runs it, with its start. Nothing is asserted about times.
+program is run as local/data.sh runs it, with its start, in turns. Nothing is asserted about times.
 
     python -m tests.bench.bench_corpus --files 100000 --dir /tmp/large --json bench.json
 """
@@ -9,18 +9,17 @@ program is run as local/data.sh runs it, with its start. Nothing is asserted abo
 from __future__ import annotations
 
 import argparse
-import json
-import os
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from tests.bench import processes, timing
 from tests.support.data_files import write_audio
 
 CLASSES = ("ang", "hap", "neu", "sad")
@@ -48,14 +47,15 @@ def main() -> None:
     parser.add_argument("--files", type=int, default=10000, help="utterances (default: 10000)")
     parser.add_argument("--seconds", type=float, default=0.5, help="of each (default: 0.5)")
     parser.add_argument("--dir", type=Path, help="keep the corpus there (default: nowhere)")
-    parser.add_argument("--json", type=Path, help="write the figures there, too")
+    timing.add_arguments(parser)
     args = parser.parse_args()
+    figures = timing.Figures(args.json)
     with tempfile.TemporaryDirectory() as temporary:
         work = args.dir or Path(temporary)
         corpus = make(work / "corpus", args.files, args.seconds)
-        results = [result for way in PAGES for result in measure(work, corpus, way)]
-    if args.json:
-        args.json.write_text(json.dumps(results, indent=2) + "\n")
+        for way in PAGES:
+            for result in measure(work, corpus, way, args.time_limit):
+                figures.add(result)
 
 
 def make(corpus: Path, n_files: int, seconds: float) -> Path:
@@ -72,7 +72,7 @@ def make(corpus: Path, n_files: int, seconds: float) -> Path:
     return corpus
 
 
-def measure(work: Path, corpus: Path, way: str) -> Iterator[dict[str, Any]]:
+def measure(work: Path, corpus: Path, way: str, time_limit: float) -> Iterator[dict[str, Any]]:
     """Run the program on one page: --show, making, and once more."""
     conf = work / f"conf_{way}"
     (conf / "labels").mkdir(parents=True, exist_ok=True)
@@ -84,25 +84,18 @@ def measure(work: Path, corpus: Path, way: str) -> Iterator[dict[str, Any]]:
         "make": ["--force", "true", str(corpus), data],
         "again": [str(corpus), data],
     }
-    for what, arguments in runs.items():
-        command = [sys.executable, "-m", "cfia.bin.prepare", "--conf", str(conf), *arguments]
-        began = time.perf_counter()
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        _, status, usage = os.wait4(process.pid, 0)
-        if status:
-            raise SystemExit(f"{' '.join(command)} failed")
-        result = {
-            "way": way,
-            "what": what,
-            "seconds": time.perf_counter() - began,
-            "cpu": usage.ru_utime + usage.ru_stime,
-            "peak_mib": usage.ru_maxrss / 1024,
-        }
-        print(
-            f"{way:<6}{what:<6}{result['seconds']:7.1f} s {result['cpu']:7.1f} s of processors, "
-            f"peak {result['peak_mib']:5.0f} MiB"
-        )
-        yield result
+    program = [sys.executable, "-m", "cfia.bin.prepare", "--conf", str(conf)]
+    sides = {
+        what: partial(processes.run, [*program, *arguments], stderr=subprocess.DEVNULL)
+        for what, arguments in runs.items()
+    }
+    turns = timing.in_turns(sides, time_limit)
+    for what in runs:
+        (seconds, cpu), peak = turns.least(what), turns.fastest(what).found
+        print(f"{way:<6}{what:<6}{seconds:7.1f} s {cpu:7.1f} s of processors, peak {peak:5.0f} MiB")
+        yield {"way": way, "what": what, "seconds": seconds, "cpu": cpu, "peak_mib": peak,
+               "conditions": turns.conditions.record()}  # fmt: skip
+    print(turns.conditions.words(), end="", flush=True)
 
 
 if __name__ == "__main__":

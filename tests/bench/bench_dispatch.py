@@ -1,7 +1,6 @@
 """What run.py adds to each task of an array, against a loop of bash that starts the same commands.
 
-Both run one task after the other; the least of several times is taken. Nothing is
-asserted about times.
+Both run one task after the other, in turns. Nothing is asserted about times.
 
     python -m tests.bench.bench_dispatch --tasks 100
 """
@@ -9,28 +8,21 @@ asserted about times.
 from __future__ import annotations
 
 import argparse
-import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
-RUN = Path(__file__).resolve().parents[2] / "utils" / "run.py"
+from tests.bench import processes, timing
 
-
-def seconds(command: Sequence[str], directory: str) -> float:
-    """Run a command; returns how long it took."""
-    began = time.perf_counter()
-    subprocess.run(command, cwd=directory, check=True)
-    return time.perf_counter() - began
+RUN = processes.ROOT / "utils" / "run.py"
 
 
 def main() -> None:
     """Measure, and print milliseconds per task."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--tasks", type=int, default=100)
-    parser.add_argument("--repeats", type=int, default=5)
+    timing.add_arguments(parser)
     arguments = parser.parse_args()
     one = [sys.executable, str(RUN), "--max-jobs-run", "1"]
     forms = {
@@ -39,13 +31,18 @@ def main() -> None:
         "start": [*one, "a.log", "true"],
     }
     with tempfile.TemporaryDirectory() as directory:
-        times = {
-            name: min(seconds(command, directory) for _ in range(arguments.repeats))
+        sides = {
+            name: partial(processes.run, command, cwd=Path(directory))
             for name, command in forms.items()
         }
-    added = (times["array"] - times["loop"]) / arguments.tasks
+        turns = timing.in_turns(sides, arguments.time_limit)
+    seconds = {name: turns.fastest(name).seconds for name in forms}
+    added = (seconds["array"] - seconds["loop"]) / arguments.tasks
     print(f"added to each of {arguments.tasks} tasks: {1000 * added:.1f} ms")
-    print(f"a job of one task, all in all: {1000 * times['start']:.0f} ms")
+    print(f"a job of one task, all in all: {1000 * seconds['start']:.0f} ms")
+    print(turns.conditions.words(), end="")
+    figures = timing.Figures(arguments.json)
+    figures.add({"added": added, **seconds, "conditions": turns.conditions.record()})
 
 
 if __name__ == "__main__":

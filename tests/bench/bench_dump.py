@@ -1,9 +1,10 @@
 """How long a dump takes against its encoder run on one utterance at a time.
 
-For emotion2vec that is funasr's own `generate` over a wav.scp, for BERT the same model on one
+For emotion2vec that is funasr's own `generate` over a wav.scp, or where funasr is missing, or with
+`--ours`, the network of this project on one waveform after another; for BERT the same model on one
 transcript after another. Weights are random and of the published sizes; utterances are as long as
-IEMOCAP's, transcripts have 18 pieces on average. Both sides have the same number of threads, and
-their turns alternate; of each the fastest is taken. Nothing is asserted about times.
+IEMOCAP's, transcripts have 18 pieces on average. Both sides have the same number of threads, or the
+same GPU, and take turns. Nothing is asserted about times.
 
     python -m tests.bench.bench_dump --seconds 200 --num_threads 2 --json bench.json
 """
@@ -11,28 +12,30 @@ their turns alternate; of each the fastest is taken. Nothing is asserted about t
 from __future__ import annotations
 
 import argparse
-import json
+import importlib.util
 import logging
 import shutil
 import tempfile
-import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from cfia.files import read_yaml
+from cfia.kaldi import audio
 from cfia.kaldi.data_dir import DataDir
 from cfia.kaldi.table import read_table, write_table
 from cfia.upstream import checkpoint
 from cfia.upstream.choice import Choice
 from cfia.upstream.dump import run_job
 from cfia.upstream.dump_plan import Settings, find_model, make
+from cfia.upstream.items import resampled
 from cfia.upstream.merge import merge
 from cfia.upstream.registry import build, model_digest
+from tests.bench import devices, products, timing
 from tests.bench.iemocap import MEAN, PIECES, durations
 from tests.support import dump_data, tiny_emotion2vec, tiny_models
 
@@ -41,9 +44,16 @@ Matrices = dict[str, NDArray[np.float32]]
 
 @dataclass
 class Result:
-    """Seconds on the clock and on the processors, and the largest difference of any value."""
+    """Seconds on the clock and on the processors, and the largest difference of any value.
+
+    Attributes:
+        by: what ran one utterance at a time.
+        loading: the part of the dump that does not grow with the corpus; ratio_loaded: without it.
+        gflop: of products, one by one; alone_share, dump_share: of `rate`, GFLOP/s of one product.
+    """
 
     what: str
+    by: str
     utterances: int
     alone: float
     dump: float
@@ -51,9 +61,15 @@ class Result:
     alone_cpu: float
     dump_cpu: float
     ratio_cpu: float
-    loading: float  # the part of the dump that does not grow with the corpus
-    ratio_loaded: float  # without it
+    loading: float
+    ratio_loaded: float
     difference: float
+    gflop: float
+    rate: float
+    alone_share: float
+    dump_share: float
+    conditions: timing.Conditions
+    weights: str = "random"
 
 
 def main() -> None:
@@ -65,22 +81,34 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=200.0, help="of audio (default: 200)")
     parser.add_argument("--transcripts", type=int, default=400, help="for BERT (default: 400)")
     parser.add_argument("--num_threads", type=int, default=2, help="of each side (default: 2)")
-    parser.add_argument("--repeats", type=int, default=2, help="turns of each side (default: 2)")
     parser.add_argument("--seed", type=int, default=0, help="of weights and data (default: 0)")
     parser.add_argument("--config", type=Path, help="emotion2vec's config.yaml (default: the base)")
-    parser.add_argument("--json", type=Path, help="write the figures there, too")
+    parser.add_argument("--ours", action="store_true", help="one by one is not funasr's")
+    parser.add_argument("--small", action="store_true", help="encoders of no size, to try it")
+    devices.add_argument(parser)
+    timing.add_arguments(parser)
     args = parser.parse_args()
+    args.device = devices.taken(args.on)
+    args.ours = args.ours or importlib.util.find_spec("funasr") is None
     logging.disable(logging.WARNING)  # funasr sets the root's level
     checkpoint.silence()
+    torch.set_num_threads(args.num_threads)
+    figures = timing.Figures(args.json)
     with tempfile.TemporaryDirectory() as name:
-        results = [emotion2vec(Path(name), args), bert(Path(name), args)]
-    if args.json:
-        args.json.write_text(json.dumps([asdict(result) for result in results], indent=2) + "\n")
+        for encoder in (emotion2vec, bert):
+            if encoder is bert and importlib.util.find_spec("transformers") is None:
+                figures.add({"what": "BERT", "not_measured": "transformers is not here"})
+                print("BERT: not measured, transformers is not here")
+                continue
+            result = encoder(Path(name), args)
+            report(result)
+            figures.add(result)
 
 
 def emotion2vec(work: Path, args: argparse.Namespace) -> Result:
-    """funasr's AutoModel.generate over a wav.scp against the dump of the same files."""
-    settings = read_yaml(args.config) if args.config else tiny_emotion2vec.base_config()
+    """The network on one waveform after another against the dump of the same files."""
+    base = tiny_emotion2vec.config() if args.small else tiny_emotion2vec.base_config()
+    settings = read_yaml(args.config) if args.config else base
     model = tiny_emotion2vec.save(work / "emotion2vec", settings, args.seed)
     rng = np.random.default_rng(args.seed)
     waves = {
@@ -88,29 +116,53 @@ def emotion2vec(work: Path, args: argparse.Namespace) -> Result:
         for i, seconds in enumerate(durations(round(args.seconds / MEAN), rng))
     }
     data = dump_data.write_data(work / "audio", waves)
-    funasr = tiny_emotion2vec.reference(model, args.num_threads)
-
-    def alone() -> Matrices:
-        results = funasr.generate(
-            str(data / "wav.scp"), granularity="frame", extract_embedding=True
-        )
-        return {result["key"]: result["feats"] for result in results}
-
+    choice = Choice("audio", "emotion2vec", str(model))
+    by = "this project's network" if args.ours else "funasr"
+    alone = (one_waveform_at_a_time if args.ours else by_funasr)(data, choice, args)
     total = sum(map(len, waves.values())) / 16000
     what = f"emotion2vec, {total:.0f} s of audio"
-    return measure(what, alone, Choice("audio", "emotion2vec", str(model)), data, work, args)
+    return measure(what, by, alone, choice, data, work, args)
+
+
+def by_funasr(data: Path, choice: Choice, args: argparse.Namespace) -> Callable[[], Matrices]:
+    """funasr's own way over a wav.scp."""
+    assert choice.model is not None
+    model = tiny_emotion2vec.reference(Path(choice.model), args.num_threads, args.device.type)
+
+    def alone() -> Matrices:
+        results = model.generate(str(data / "wav.scp"), granularity="frame", extract_embedding=True)
+        return {result["key"]: result["feats"] for result in results}
+
+    return alone
+
+
+def one_waveform_at_a_time(
+    data: Path, choice: Choice, args: argparse.Namespace
+) -> Callable[[], Matrices]:
+    """This project's network, which is given one waveform after another; reading them included."""
+    upstream = build(choice, args.num_threads, args.device.type)
+    loaded = DataDir.load(data)
+
+    def alone() -> Matrices:
+        found = {}
+        for utterance in loaded.utt2spk:
+            samples, rate = audio.load(*loaded.audio(utterance))
+            (found[utterance],) = upstream.extract([resampled(samples, rate, upstream)])
+        return found
+
+    return alone
 
 
 def bert(work: Path, args: argparse.Namespace) -> Result:
     """A BERT of the base size on one transcript after another against the dump."""
-    import torch
     from transformers import AutoModel, AutoTokenizer, BertConfig, BertModel
 
     tiny_models.save_bert(work / "bert")  # for its tokenizer; each word is a piece
     torch.manual_seed(args.seed)
     tokenizer = AutoTokenizer.from_pretrained(work / "bert")
-    BertModel(BertConfig(vocab_size=len(tokenizer))).save_pretrained(work / "bert")
-    model = AutoModel.from_pretrained(work / "bert").eval()
+    if not args.small:
+        BertModel(BertConfig(vocab_size=len(tokenizer))).save_pretrained(work / "bert")
+    model = AutoModel.from_pretrained(work / "bert").eval().to(args.device)
     rng = np.random.default_rng(args.seed)
     data = dump_data.write_data(
         work / "text", {f"s-{i:04d}": dump_data.noise(0.1) for i in range(args.transcripts)}
@@ -122,21 +174,26 @@ def bert(work: Path, args: argparse.Namespace) -> Result:
     }
     write_table(data / "text", rows)
 
+    limit = model.config.max_position_embeddings
+
     def alone() -> Matrices:
-        torch.set_num_threads(args.num_threads)
         found = {}
         with torch.inference_mode():
             for utterance, text in rows.items():
-                output = model(**tokenizer(text, return_tensors="pt"))
-                found[utterance] = output.last_hidden_state[0].numpy()
+                pieces = tokenizer(text, truncation=True, max_length=limit, return_tensors="pt")
+                output = model(**pieces.to(args.device))
+                found[utterance] = output.last_hidden_state[0].cpu().numpy()
         return found
 
     what = f"BERT, {len(rows)} transcripts"
-    return measure(what, alone, Choice("text", "bert", str(work / "bert")), data, work, args)
+    return measure(
+        what, "transformers", alone, Choice("text", "bert", str(work / "bert")), data, work, args
+    )
 
 
 def measure(
     what: str,
+    by: str,
     alone: Callable[[], Matrices],
     choice: Choice,
     data: Path,
@@ -147,31 +204,33 @@ def measure(
     loaded = DataDir.load(data)
     directory = work / f"dump_{choice.name}"
 
-    def dump() -> Matrices:
+    def dump() -> None:
         files = find_model(directory, loaded, choice, force=True)
         assert files is not None
         settings = Settings(choice, args.num_threads, 0, False, files=files.record())
         for job in range(1, make(directory, loaded, settings, 1, force=True) + 1):
-            run_job(directory, loaded, job)
+            run_job(directory, loaded, job, args.device.type)
         merge(directory)
-        return dump_data.features(directory)
 
-    times: dict[str, list[tuple[float, float]]] = {"alone": [], "dump": []}
-    difference = 0.0
-    for _ in range(args.repeats):
-        wanted, spent = timed(alone)
-        times["alone"].append(spent)
+    def dump_anew() -> timing.Turn:
         shutil.rmtree(directory, ignore_errors=True)
-        found, spent = timed(dump)
-        times["dump"].append(spent)
-        assert found.keys() == wanted.keys()
-        difference = max(difference, *(float(np.abs(found[u] - wanted[u]).max()) for u in wanted))
-    (alone_wall, alone_cpu), (dump_wall, dump_cpu) = (
-        tuple(map(min, zip(*times[side], strict=True))) for side in ("alone", "dump")
-    )
-    loading = min(timed(lambda: load(choice, args.num_threads))[1][0] for _ in range(2))
-    result = Result(
-        what=f"{what}, {args.num_threads} threads",
+        return timing.timed(dump)
+
+    sides = {
+        "alone": lambda: timing.timed(alone),
+        "dump": dump_anew,
+        "loading": lambda: timing.timed(lambda: load(choice, args)),
+    }
+    wanted, flop = products.operations(alone)  # which is loaded then, too
+    turns = timing.in_turns(sides, args.time_limit)
+    rate = products.rate(args.device, small=args.small)
+    found = dump_data.features(directory)
+    assert found.keys() == wanted.keys()
+    (alone_wall, alone_cpu), (dump_wall, dump_cpu) = turns.least("alone"), turns.least("dump")
+    loading, _ = turns.least("loading")
+    return Result(
+        what=f"{what}, {args.num_threads} threads" if args.on == "cpu" else what,
+        by=by,
         utterances=len(wanted),
         alone=alone_wall,
         dump=dump_wall,
@@ -181,34 +240,33 @@ def measure(
         ratio_cpu=dump_cpu / alone_cpu,
         loading=loading,
         ratio_loaded=(dump_wall - loading) / alone_wall,
-        difference=difference,
+        difference=max(float(np.abs(found[u] - wanted[u]).max()) for u in wanted),
+        gflop=flop / 1e9,
+        rate=rate,
+        alone_share=products.share(flop, alone_wall, rate),
+        dump_share=products.share(flop, dump_wall, rate),
+        conditions=turns.conditions,
     )
-    report(result)
-    return result
 
 
-def load(choice: Choice, num_threads: int) -> None:
+def load(choice: Choice, args: argparse.Namespace) -> None:
     """What the plan and a job do before the first utterance."""
     model_digest(choice)
-    build(choice, num_threads)
-
-
-def timed(function: Callable[[], Any]) -> tuple[Any, tuple[float, float]]:
-    """A function's value, and the seconds it took: on the clock, and of processors."""
-    began, began_cpu = time.perf_counter(), time.process_time()
-    value = function()
-    return value, (time.perf_counter() - began, time.process_time() - began_cpu)
+    build(choice, args.num_threads, args.device.type)
 
 
 def report(result: Result) -> None:
     """Print a result."""
+    shares = {"one by one": result.alone_share, "dump": result.dump_share}
     print(
-        f"{result.what}, {result.utterances} utterances:\n"
+        f"{result.what}, {result.utterances} utterances; one by one is by {result.by}:\n"
         f"  one by one  {result.alone:8.2f} s   processors {result.alone_cpu:8.2f} s\n"
         f"  dump        {result.dump:8.2f} s   processors {result.dump_cpu:8.2f} s\n"
         f"  ratio       {result.ratio:8.3f}              {result.ratio_cpu:19.3f}\n"
         f"  loading     {result.loading:8.2f} s   ratio without it {result.ratio_loaded:.3f}\n"
-        f"  largest difference {result.difference:.1e}",
+        f"  largest difference {result.difference:.1e}\n"
+        f"{products.words(result.gflop * 1e9, shares, result.rate)}{result.conditions.words()}",
+        end="",
         flush=True,
     )
 

@@ -3,11 +3,11 @@
 The batches are those of `bench_step`, of as many utterances as the system's file says (32):
 utterances as long as IEMOCAP's, transcripts of 18 pieces, random features 768 wide, spread evenly
 over an epoch's from the shortest to the longest. An epoch is extrapolated from them: training steps
-alone, without selection and reading. Each system runs in processes of its own, in turns, of which
-the faster one counts; the seconds of processors are compared with CFIA-Net's of the same run, since
-those on the clock tell what else the machine did. The most memory is that of a process that trains
-on one batch of 32 utterances of 512 frames and 138 pieces, the interpreter's and torch's included.
-Nothing is asserted about times.
+alone, without selection and reading. Each system runs in processes of its own, in turns; the
+seconds of processors are compared with CFIA-Net's of the same run, since those on the clock tell
+what else the machine did. The most memory is that of a process that trains on one batch of 32
+utterances of 512 frames and 138 pieces, the interpreter's and torch's included. Nothing is asserted
+about times.
 
 `--costs` writes what a study's costs are reckoned from, without memory. It keeps what earlier runs
 have measured of other systems, so that it can be made piece by piece.
@@ -22,7 +22,9 @@ import argparse
 import json
 import os
 import statistics
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -36,8 +38,8 @@ from cfia.provenance import commit, processor
 from cfia.study.costs import Costs, Measured, Run, read_costs
 from cfia.study.study_file import INPUTS
 from cfia.training.determinism import set_up
-from tests.bench import iemocap, processes
-from tests.bench.bench_step import BATCH, draw, sequences, step
+from tests.bench import iemocap, processes, products, timing
+from tests.bench.bench_step import BATCH, counted, draw, sequences, step
 
 PEERS = (
     "cfia_net", "linear", "superb", "superb_asp", "memocmt", "merbench_attention", "merbench_lmf",
@@ -68,6 +70,7 @@ class Result:
         system, given: the configuration, and its input, such as "audio_text".
         seconds: of an epoch, on the clock; cpu: of processors; times_cfia_net: these, compared.
         peak_mib: the most memory that the process had; None where it was not measured.
+        gflop: of an epoch's products, whose share of `rate`, GFLOP/s of one product, is `share`.
     """
 
     system: str
@@ -77,6 +80,10 @@ class Result:
     cpu: float
     times_cfia_net: float
     peak_mib: float | None
+    gflop: float
+    rate: float
+    share: float
+    conditions: timing.Conditions
 
 
 def main() -> None:
@@ -88,38 +95,48 @@ def main() -> None:
     parser.add_argument("--systems", nargs="+", help="<config>[_audio_text|_audio|_text]")
     parser.add_argument("--num_threads", type=int, default=1, help="of each (default: 1)")
     parser.add_argument("--batches", type=int, default=4, help="of each (default: 4)")
-    parser.add_argument("--repeats", type=int, default=1, help="turns of each (default: 1)")
     parser.add_argument("--scale", type=float, default=1.0, help="of all sizes, to try it quickly")
-    parser.add_argument("--json", type=Path, help="write the figures there, too")
     parser.add_argument("--costs", type=Path, help="add them to such a file as conf/costs.yaml")
+    timing.add_arguments(parser)
     parser.add_argument("--child", choices=("time", "memory"), help=argparse.SUPPRESS)
     args = parser.parse_args()
     args.systems = args.systems or (OF_STUDIES if args.costs else PEERS)
     if args.child:
         print(json.dumps(measure(args)))
         return
-    results = compare(args)
-    if args.json:
-        args.json.write_text(json.dumps([asdict(result) for result in results], indent=2) + "\n")
+    figures, results = timing.Figures(args.json), []
+    for result in compare(args):
+        report(result, args)
+        figures.add(result)
+        results.append(result)
     if args.costs:
         add(args.costs, results, args)
 
 
-def compare(args: argparse.Namespace) -> list[Result]:
+def compare(args: argparse.Namespace) -> Iterator[Result]:
     """All systems, in turns."""
-    found: dict[str, list[dict[str, float]]] = {system: [] for system in args.systems}
-    for _ in range(args.repeats):
-        for system in args.systems:
-            found[system].append(child(args, system, "time"))
-    results: list[Result] = []
-    for system, turns in found.items():
-        best = min(turns, key=lambda turn: turn["cpu"])
-        ratio = best["cpu"] / (results[0].cpu if results else best["cpu"])
-        peak = None if args.costs else child(args, system, "memory")["peak_mib"]
-        weights, seconds, cpu = int(best["weights"]), best["seconds"], best["cpu"]
-        results.append(Result(*parsed(system), weights, seconds, cpu, ratio, peak))
-        report(results[-1], args)
-    return results
+
+    def turn(system: str) -> timing.Turn:
+        found = child(args, system, "time")
+        return timing.Turn(found["seconds"], found["cpu"], found)
+
+    sides = {system: partial(turn, system) for system in args.systems}
+    turns = timing.in_turns(sides, args.time_limit)
+    for system in args.systems:
+        flop = flop_of_an_epoch(args, system)
+        (seconds, cpu), found = turns.least(system), turns.fastest(system).found
+        yield Result(
+            *parsed(system),
+            weights=int(found["weights"]),
+            seconds=seconds,
+            cpu=cpu,
+            times_cfia_net=cpu / turns.least(args.systems[0])[1],
+            peak_mib=None if args.costs else child(args, system, "memory")["peak_mib"],
+            gflop=flop / 1e9,
+            rate=found["rate"],
+            share=products.share(flop, seconds, found["rate"]),
+            conditions=turns.conditions,
+        )
 
 
 def parsed(token: str) -> tuple[str, str]:
@@ -149,7 +166,9 @@ def report(result: Result, args: argparse.Namespace) -> None:
         f"{result.system:18} {result.given:10} {result.weights:10,} weights  {args.num_threads} "
         f"threads  an epoch {result.seconds:6.0f} s, processors {result.cpu:6.0f} s (extrapolated "
         f"from {args.batches} batches), {result.times_cfia_net:5.2f} times {args.systems[0]}'s"
-        f"{peak}",
+        f"{peak}\n{products.words(result.gflop * 1e9, {'an epoch': result.share}, result.rate)}"
+        f"{result.conditions.words()}",
+        end="",
         flush=True,
     )
 
@@ -196,30 +215,62 @@ def measure(args: argparse.Namespace) -> dict[str, float]:
     """Train in this process: the batches of an epoch, or the largest one."""
     set_up(args.num_threads, 0)
     (token,) = args.systems
-    system, given = parsed(token)
-    config, names = configuration(system), INPUTS[given]
-    torch.manual_seed(0)
-    dim = max(1, round(iemocap.DIM * args.scale))
-    model = registry.build(dict.fromkeys(names, dim), len(iemocap.CLASSES), config.model)
+    model, config, values = drawn(args, token)
     optimizer = torch.optim.Adam(model.parameters(), lr=config.train.lr)
-    size, values = BATCH, [largest(args.scale, dim)]
-    if args.child == "time":
-        size = min(config.train.batch_size, BATCH)
-        values = list(draw(args.batches * (BATCH // size), args.scale, dim, size))
-    targets = torch.arange(size) % len(iemocap.CLASSES)
+    if args.child == "memory":
+        (batch,) = taken(token, [largest(args.scale, width(args))])
+        step(model, optimizer, batch, config)
+        step(model, optimizer, batch, config)
+        return {"peak_mib": processes.peak_mib()}
     times = []
     for batch in values:
-        taken = {name: batch[name] for name in names}
         # Two, since the first meets new sizes.
-        both_times = [step(model, optimizer, taken, targets, config) for _ in range(2)]
+        both_times = [step(model, optimizer, batch, config) for _ in range(2)]
         times.append([min(of) for of in zip(*both_times, strict=True)])
-    seconds, cpu = (statistics.mean(of) * TRAIN / size for of in zip(*times, strict=True))
+    seconds, cpu = (statistics.mean(of) * TRAIN / size(config) for of in zip(*times, strict=True))
     return {
         "weights": sum(weight.numel() for weight in model.parameters()),
         "seconds": seconds,
         "cpu": cpu,
-        "peak_mib": processes.peak_mib(),
+        "rate": products.rate(torch.device("cpu"), small=args.scale < 1),
     }
+
+
+def flop_of_an_epoch(args: argparse.Namespace, token: str) -> float:
+    """The operations of its products; weights and values change nothing."""
+    model, config, values = drawn(args, token)
+    flop = statistics.mean(counted(model, batch, config) for batch in values)
+    return flop * TRAIN / size(config)
+
+
+def drawn(
+    args: argparse.Namespace, token: str
+) -> tuple[torch.nn.Module, Config, list[dict[str, Sequences]]]:
+    """A system's network, its configuration, and batches of an epoch."""
+    system, given = parsed(token)
+    config = configuration(system)
+    torch.manual_seed(0)
+    dims = dict.fromkeys(INPUTS[given], width(args))
+    model = registry.build(dims, len(iemocap.CLASSES), config.model)
+    n = args.batches * (BATCH // size(config))
+    return model, config, taken(token, draw(n, args.scale, width(args), size(config)))
+
+
+def taken(token: str, values: Iterable[dict[str, Sequences]]) -> list[dict[str, Sequences]]:
+    """Of batches what a system takes."""
+    names = INPUTS[parsed(token)[1]]
+    return [{name: batch[name] for name in names} for batch in values]
+
+
+def size(config: Config) -> int:
+    """The utterances of a batch."""
+    return min(config.train.batch_size, BATCH)
+
+
+def width(args: argparse.Namespace) -> int:
+    """Of the features."""
+    scale: float = args.scale
+    return max(1, round(iemocap.DIM * scale))
 
 
 def configuration(system: str) -> Config:

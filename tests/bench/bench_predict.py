@@ -2,8 +2,9 @@
 
 The network is CFIA-Net of its published size on filterbanks, with random weights; recordings are
 noise, as long as IEMOCAP's utterances, but for those that would be read in windows. The command
-runs on two folders, one of which has more files: what they differ by is without the start. Its own
-work is that of one process that reads, encodes and judges in batches. Nothing is asserted.
+runs on folders, one of which has more files: what they differ by is without the start. Its own
+work is that of one process that reads, encodes and judges in batches. All take turns. Nothing is
+asserted.
 
     python -m tests.bench.bench_predict --files 1000 --json bench.json
 """
@@ -11,28 +12,31 @@ work is that of one process that reads, encodes and judges in batches. Nothing i
 from __future__ import annotations
 
 import argparse
-import json
 import resource
 import subprocess
 import sys
 import tempfile
 import threading
 import time
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import soundfile
+import torch
 
 import cfia
 from cfia.files import read_yaml
 from cfia.kaldi import audio
 from cfia.options import processors
 from cfia.upstream.items import resampled
+from tests.bench import products, timing
 from tests.bench.iemocap import durations
+from tests.bench.processes import ROOT
 from tests.support import tiny_packs
 
-ROOT = Path(__file__).resolve().parents[2]
 RATE = 16000
 LONGEST = 10.0  # seconds that the network takes at once
 BATCH = 32
@@ -58,7 +62,11 @@ class Result:
     busy: float
     memory: float
     first_answer: float
+    gflop: float  # of products, of the small folder's files
+    rate: float  # GFLOP/s of one product on one thread
+    own_share: float  # of that
     runs: list[Run]
+    conditions: timing.Conditions
 
 
 def main() -> None:
@@ -71,12 +79,11 @@ def main() -> None:
     parser.add_argument("--few", type=int, default=100, help="of the small folder (default: 100)")
     parser.add_argument("--nj", type=int, default=processors(), help="processes of the command")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--json", type=Path, help="write the figures there, too")
+    timing.add_arguments(parser)
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         result = measure(Path(name), args)
-    if args.json:
-        args.json.write_text(json.dumps(asdict(result), indent=2) + "\n")
+    timing.Figures(args.json).add(result)
     print(f"own work        {1000 * result.own:7.2f} ms a file (processor)")
     print(f"cfia predict    {1000 * result.predict:7.2f} ms a file, {result.ratio:.2f} times that")
     print(f"busy            {result.busy:7.2f} of {args.nj} processors")
@@ -84,6 +91,8 @@ def main() -> None:
         print(f"{run.files:5} files     {run.seconds:7.1f} s, {run.peak:.0f} MiB at the most")
     print(f"memory          {result.memory:7.2f} times that of {args.few} files")
     print(f"first answer    {result.first_answer:7.2f} s after the start (processor)")
+    print(products.words(result.gflop * 1e9, {"own work": result.own_share}, result.rate), end="")
+    print(result.conditions.words(), end="")
 
 
 def measure(place: Path, args: argparse.Namespace) -> Result:
@@ -98,32 +107,53 @@ def measure(place: Path, args: argparse.Namespace) -> Result:
         for number, length in enumerate(seconds[:count]):
             samples = rng.normal(0, 0.1, round(length * RATE))
             soundfile.write(place / folder / f"{number:05d}.wav", samples, RATE)
-    own = _own(pack, sorted((place / "few").iterdir())) / args.few
-    one, few, many = (_run(pack, place / folder, args.nj) for folder in ("one", "few", "all"))
-    more = many.files - few.files
-    predict = (many.cpu - few.cpu) / more
-    busy = (many.cpu - few.cpu) / (many.seconds - few.seconds)
-    memory = many.peak / few.peak
-    return Result(own, predict, predict / own, busy, memory, one.cpu, [one, few, many])
+    own = Own(pack, sorted((place / "few").iterdir()))
+    folders = {name: partial(_run, pack, place / name, args.nj) for name in ("one", "few", "all")}
+    sides: dict[str, Callable[[], timing.Turn]] = {"own": lambda: timing.timed(own.work), **folders}
+    flop = products.operations(own.work)[1]
+    turns = timing.in_turns(sides, args.time_limit)
+    one, few, many = (
+        Run(len(list((place / name).iterdir())), *turns.least(name), turns.fastest(name).found)
+        for name in folders
+    )
+    own_seconds, own_cpu = turns.least("own")
+    predict = (many.cpu - few.cpu) / (many.files - few.files)
+    rate = products.rate(torch.device("cpu"))
+    return Result(
+        own=own_cpu / args.few,
+        predict=predict,
+        ratio=predict / (own_cpu / args.few),
+        busy=(many.cpu - few.cpu) / (many.seconds - few.seconds),
+        memory=many.peak / few.peak,
+        first_answer=one.cpu,
+        gflop=flop / 1e9,
+        rate=rate,
+        own_share=products.share(flop, own_seconds, rate),
+        runs=[one, few, many],
+        conditions=turns.conditions,
+    )
 
 
-def _own(pack: Path, files: list[Path]) -> float:
-    """Give the processor time of reading and encoding files, and of the network on batches."""
-    model = cfia.load(pack)
-    encoder = model.encoders["audio"]
-    model.posteriors({"audio": encoder.extract([np.zeros(RATE, np.float32)])})
-    began = time.process_time()
-    matrices = []
-    for path in files:
-        samples, rate = audio.load(path)
-        matrices += encoder.extract([resampled(samples, rate, encoder)])
-    matrices.sort(key=len)
-    for first in range(0, len(matrices), BATCH):
-        model.posteriors({"audio": matrices[first : first + BATCH]})
-    return time.process_time() - began
+class Own:
+    """Reading and encoding files, and the network on batches, all in this process."""
+
+    def __init__(self, pack: Path, files: list[Path]) -> None:
+        self._model = cfia.load(pack)
+        self._files = files
+
+    def work(self) -> None:
+        """Do it once."""
+        encoder = self._model.encoders["audio"]
+        matrices = []
+        for path in self._files:
+            samples, rate = audio.load(path)
+            matrices += encoder.extract([resampled(samples, rate, encoder)])
+        matrices.sort(key=len)
+        for first in range(0, len(matrices), BATCH):
+            self._model.posteriors({"audio": matrices[first : first + BATCH]})
 
 
-def _run(pack: Path, folder: Path, nj: int) -> Run:
+def _run(pack: Path, folder: Path, nj: int) -> timing.Turn:
     command = [sys.executable, "-m", "cfia", "predict", "--model", str(pack), str(folder)]
     before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
     with subprocess.Popen(
@@ -139,7 +169,7 @@ def _run(pack: Path, folder: Path, nj: int) -> Run:
     seconds = time.monotonic() - began
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return Run(len(list(folder.iterdir())), seconds, cpu, max(peaks))
+    return timing.Turn(seconds, cpu, max(peaks))
 
 
 def _watch(process: subprocess.Popen[bytes], peaks: list[float]) -> None:

@@ -2,7 +2,7 @@
 
 The corpus is invented: tables of 2000 speakers in ten sessions; a thousand short audio files, each
 of which stands under many names; features of two numbers a frame; posteriors. Each row is a program
-as the stages call it, with its start, in a process of its own. "growth" is the time for each
+as the stages call it, with its start, in a process of its own, once. "growth" is the time for each
 utterance over that at the size before: 1 where the time grows as the corpus does. Nothing is
 asserted about times.
 
@@ -12,15 +12,13 @@ asserted about times.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import random
-import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,9 +29,10 @@ from cfia.kaldi.archives import Archives
 from cfia.kaldi.table import read_ids
 from cfia.training.folds import read_fold
 from cfia.training.inputs import measure_folds
+from tests.bench import processes, timing
+from tests.bench.processes import ROOT
 from tests.support.data_files import write_audio
 
-ROOT = Path(__file__).resolve().parents[2]
 SPEAKERS, SESSIONS = 2000, 10
 FILES = 1000  # of audio
 ARCHIVES = 100  # of features
@@ -53,21 +52,22 @@ def main() -> None:
     )
     parser.add_argument("--only", nargs="+", default=[], metavar="ROW", help="some rows alone")
     parser.add_argument("--dir", type=Path, help="keep the corpora there (default: nowhere)")
-    parser.add_argument("--json", type=Path, help="write the figures there, too")
+    timing.add_arguments(parser, turns=False)
     parser.add_argument("--do", choices=OURS, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.do:
         OURS[args.do]()
         return
+    figures = timing.Figures(args.json)
     results: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as temporary:
         for n in args.utterances:
             work = (args.dir or Path(temporary)).absolute() / str(n)
             invent(work, n)
-            results += measure(work, n, args.only, results)
+            for result in measure(work, n, args.only, {row["row"]: row for row in results}):
+                results.append(result)
+                figures.add(result)
     print(table(results, args.utterances))
-    if args.json:
-        args.json.write_text(json.dumps(results, indent=2) + "\n")
 
 
 def table(results: list[dict[str, Any]], sizes: list[int]) -> str:
@@ -210,32 +210,29 @@ OURS = {"lists": read_lists, "features": open_features}
 
 
 def measure(
-    work: Path, n: int, only: list[str], before: list[dict[str, Any]]
+    work: Path, n: int, only: list[str], smaller: dict[str, dict[str, Any]]
 ) -> Iterator[dict[str, Any]]:
-    """Run each program once; print and give its figures."""
+    """Run each program once; print and give its figures, and its growth from the size before."""
     print(f"{n} utterances", flush=True)
-    smaller = {row["row"]: row for row in before}  # the last one of a name
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     for row, command in commands(n).items():
         if only and row not in only:
             continue
-        began = time.perf_counter()
-        process = subprocess.Popen(command, cwd=work, env=environment, stdout=subprocess.DEVNULL)
-        _, status, usage = os.wait4(process.pid, 0)
-        if status:
-            raise SystemExit(f"{' '.join(command)} failed in {work}")
-        seconds, peak = time.perf_counter() - began, usage.ru_maxrss / 1024
-        cpu = usage.ru_utime + usage.ru_stime
+        taken, conditions = timing.once(partial(processes.run, command, cwd=work, env=environment))
         growth = None
         if row in smaller:
-            growth = seconds / n / (smaller[row]["seconds"] / smaller[row]["utterances"])
+            growth = taken.seconds / n / (smaller[row]["seconds"] / smaller[row]["utterances"])
         print(
-            f"{row:<14}{seconds:7.1f} s{cpu:8.1f} s of processors, peak {peak:6.0f} MiB"
-            + (f", growth {growth:.2f}" if growth else ""),
+            f"{row:<14}{taken.seconds:7.1f} s{taken.cpu:8.1f} s of processors, "
+            f"peak {taken.found:6.0f} MiB"
+            + (f", growth {growth:.2f}" if growth else "")
+            + f"\n{conditions.words()}",
+            end="",
             flush=True,
         )
-        yield {"row": row, "utterances": n, "seconds": seconds, "cpu": cpu, "peak_mib": peak,
-               "growth": growth}  # fmt: skip
+        yield {"row": row, "utterances": n, "seconds": taken.seconds, "cpu": taken.cpu,
+               "peak_mib": taken.found, "growth": growth,
+               "conditions": conditions.record()}  # fmt: skip
 
 
 if __name__ == "__main__":

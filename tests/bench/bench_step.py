@@ -5,7 +5,8 @@ them, and the equations module by module. `cfia_net` and `cfia_net_paper` are th
 is as long as IEMOCAP's, transcripts have 18 pieces, features are random and 768 wide, 32 utterances
 make a batch; the batches are spread evenly over an epoch's from the shortest to the longest. Each
 form runs in processes of its own, under glibc's defaults and under the setting of path.sh, in
-turns; of each batch the fastest step is taken. Nothing is asserted about times.
+turns; in a turn the fastest step of each batch is taken. On a GPU, or with `--here`, all is one
+process. Nothing is asserted about times.
 
     python -m tests.bench.bench_step --num_threads 2 --json bench.json
 """
@@ -14,10 +15,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import time
+import statistics
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -29,7 +31,8 @@ from cfia.model.encoder import Encoder, Sequences
 from cfia.training import batches
 from cfia.training.determinism import set_up
 from cfia.training.loss import objective
-from tests.bench import iemocap, processes
+from tests.bench import devices, iemocap, processes, products, timing
+from tests.bench.timing import Turn
 
 BATCH = 32
 FORMS = ("literal", "cfia_net", "cfia_net_paper")
@@ -39,7 +42,8 @@ FORMS = ("literal", "cfia_net", "cfia_net_paper")
 class Result:
     """Seconds of a step, on the clock and of processors, and how many times faster than literal.
 
-    Means over the batches. `peak_mib`: the most memory that the process had.
+    Means over the batches. `peak_mib`: the most memory that the process had, or tensors on a GPU;
+    `gflop`: of the products of a step, whose share of `rate`, GFLOP/s of one product, is `share`.
     """
 
     form: str
@@ -49,6 +53,10 @@ class Result:
     faster: float
     faster_cpu: float
     peak_mib: float
+    gflop: float
+    rate: float
+    share: float
+    conditions: timing.Conditions
 
 
 class LiteralEncoder(Encoder):
@@ -70,51 +78,67 @@ def main() -> None:
     parser.add_argument("--forms", nargs="+", default=FORMS, choices=FORMS, help="literal first")
     parser.add_argument("--num_threads", type=int, default=1, help="of each form (default: 1)")
     parser.add_argument("--batches", type=int, default=3, help="of each form (default: 3)")
-    parser.add_argument("--repeats", type=int, default=2, help="turns of each form (default: 2)")
     parser.add_argument("--steps", type=int, default=1, help="per batch and turn (default: 1)")
     parser.add_argument("--seed", type=int, default=0, help="of weights and data (default: 0)")
     parser.add_argument("--scale", type=float, default=1.0, help="of all sizes, to try it quickly")
-    parser.add_argument("--json", type=Path, help="write the figures there, too")
+    parser.add_argument("--here", action="store_true", help="all in one process, to try it")
+    devices.add_argument(parser)
+    timing.add_arguments(parser)
     parser.add_argument("--form", choices=FORMS, help=argparse.SUPPRESS)
     args = parser.parse_args()
+    devices.taken(args.on)
     if args.form:
-        print(json.dumps({"seconds": list(measure(args)), "peak_mib": processes.peak_mib()}))
+        print(json.dumps(measure(args)))
         return
-    results = compare(args)
-    if args.json:
-        args.json.write_text(json.dumps([asdict(result) for result in results], indent=2) + "\n")
+    figures = timing.Figures(args.json)
+    for result in compare(args):
+        report(result, args.num_threads)
+        figures.add(result)
 
 
-def compare(args: argparse.Namespace) -> list[Result]:
+def compare(args: argparse.Namespace) -> Iterator[Result]:
     """All forms under both settings, in turns."""
-    settings = {"defaults": {}, "path.sh": processes.recipe_setting()}
-    print(f"path.sh sets {settings['path.sh']}", flush=True)
-    best: dict[tuple[str, str], Tensor] = {}  # (batches, 2)
-    peak: dict[tuple[str, str], float] = {}
+    here = args.here or args.on == "gpu"
+    settings: dict[str, dict[str, str] | None] = {"torch's own": None}
+    if not here:
+        settings = {"defaults": {}, "path.sh": processes.recipe_setting()}
+        print(f"path.sh sets {settings['path.sh']}", flush=True)
     options = ["num_threads", "batches", "steps", "seed", "scale"]
     arguments = [word for name in options for word in (f"--{name}", str(getattr(args, name)))]
-    for turn in range(1, args.repeats + 1):
-        print(f"turn {turn} of {args.repeats}", flush=True)
-        for key in [(form, setting) for form in args.forms for setting in settings]:
-            form, setting = key
-            process = processes.start(
-                "tests.bench.bench_step",
-                [*arguments, "--form", form],
-                settings[setting],
-                args.num_threads,
-            )
-            found = processes.result(process)
-            seconds = torch.tensor(found["seconds"])
-            best[key] = torch.minimum(seconds, best.get(key, seconds))
-            peak[key] = max(found["peak_mib"], peak.get(key, 0))
-    results = []
-    for form, setting in best:
-        mean = best[form, setting].mean(dim=0)
-        ratio = best["literal", setting].mean(dim=0) / mean
-        values = (*mean.tolist(), *ratio.tolist(), peak[form, setting])
-        results.append(Result(form, setting, *values))
-        report(results[-1], args.num_threads)
-    return results
+
+    def turn(form: str, setting: dict[str, str] | None) -> Turn:
+        if setting is None:
+            found = measure(argparse.Namespace(**{**vars(args), "form": form}))
+        else:
+            found = processes.result(processes.start(
+                "tests.bench.bench_step", [*arguments, "--form", form], setting, args.num_threads
+            ))  # fmt: skip
+        return Turn(found["seconds"], found["cpu"], found)
+
+    sides = {
+        f"{form}, {name}": partial(turn, form, setting)
+        for form in args.forms
+        for name, setting in settings.items()
+    }
+    turns = timing.in_turns(sides, args.time_limit)
+    for side in sides:
+        form, setting = side.split(", ")
+        (seconds, cpu), found = turns.least(side), turns.fastest(side).found
+        literal = turns.least(f"literal, {setting}")
+        flop = flop_of_a_step(form, args)
+        yield Result(
+            form=form,
+            setting=setting,
+            seconds=seconds,
+            cpu=cpu,
+            faster=literal[0] / seconds,
+            faster_cpu=literal[1] / cpu,
+            peak_mib=max(turn.found["peak_mib"] for turn in turns.of[side]),
+            gflop=flop / 1e9,
+            rate=found["rate"],
+            share=products.share(flop, seconds, found["rate"]),
+            conditions=turns.conditions,
+        )
 
 
 def report(result: Result, num_threads: int) -> None:
@@ -122,29 +146,63 @@ def report(result: Result, num_threads: int) -> None:
     print(
         f"{result.form:15} {num_threads} threads, {result.setting:8}  a step {result.seconds:7.3f} "
         f"s, processors {result.cpu:7.3f} s  faster than literal {result.faster:5.2f} times, "
-        f"processors {result.faster_cpu:5.2f}  peak {result.peak_mib:5.0f} MiB",
+        f"processors {result.faster_cpu:5.2f}  peak {result.peak_mib:5.0f} MiB\n"
+        f"{products.words(result.gflop * 1e9, {'a step': result.share}, result.rate)}"
+        f"{result.conditions.words()}",
+        end="",
         flush=True,
     )
 
 
-def measure(args: argparse.Namespace) -> Iterator[tuple[float, ...]]:
-    """Of each batch the least time on the clock and of processors, in seconds."""
-    set_up(args.num_threads, 0)
+def measure(args: argparse.Namespace) -> dict[str, Any]:
+    """The mean over the batches of their fastest steps, the operations of one, and the memory."""
+    device = set_up(args.num_threads, int(args.on == "gpu"))
+    devices.forget_peak(device)
     config = configuration(args.form, args.scale)
     torch.manual_seed(args.seed)
-    dims = dict.fromkeys(("audio", "text"), max(1, round(iemocap.DIM * args.scale)))
-    model = registry.build(dims, len(iemocap.CLASSES), config.model)
-    if args.form == "literal":
-        literal = {name: LiteralEncoder(dim, config.model) for name, dim in dims.items()}
-        model.encoders = nn.ModuleDict(literal)
+    dim = max(1, round(iemocap.DIM * args.scale))
+    model = network(args.form, config, dim).to(device)
+    values = list(draw(args.batches, args.scale, dim))
     optimizer = torch.optim.Adam(model.parameters(), lr=config.train.lr)
-    targets = torch.arange(BATCH) % len(iemocap.CLASSES)
-    for batch in draw(args.batches, args.scale, dims["audio"]):
-        times = [
-            step(model, optimizer, batch, targets, config)
+    times = []
+    for batch in values:
+        placed = on(device, batch)
+        steps = [
+            step(model, optimizer, placed, config)
             for _ in range(args.steps + 1)  # one more, since the first meets new sizes
         ]
-        yield tuple(map(min, zip(*times, strict=True)))
+        times.append([min(of) for of in zip(*steps, strict=True)])
+    seconds, cpu = (statistics.mean(of) for of in zip(*times, strict=True))
+    return {
+        "seconds": seconds,
+        "cpu": cpu,
+        "peak_mib": devices.peak_mib(device),
+        "rate": products.rate(device, small=args.scale < 1),
+    }
+
+
+def flop_of_a_step(form: str, args: argparse.Namespace) -> float:
+    """The operations of a step's products, on average; weights and values change nothing."""
+    config, dim = configuration(form, args.scale), max(1, round(iemocap.DIM * args.scale))
+    model = network(form, config, dim)
+    return statistics.mean(
+        counted(model, batch, config) for batch in draw(args.batches, args.scale, dim)
+    )
+
+
+def network(form: str, config: Config, dim: int) -> nn.Module:
+    """The network of a form, for features of a width."""
+    dims = dict.fromkeys(("audio", "text"), dim)
+    model = registry.build(dims, len(iemocap.CLASSES), config.model)
+    if form == "literal":
+        literal = {name: LiteralEncoder(width, config.model) for name, width in dims.items()}
+        model.encoders = nn.ModuleDict(literal)
+    return model
+
+
+def on(device: torch.device, batch: dict[str, Sequences]) -> dict[str, Sequences]:
+    """A batch on a device; lengths stay where they are."""
+    return {name: Sequences(x.data.to(device), x.lengths) for name, x in batch.items()}
 
 
 def configuration(form: str, scale: float) -> Config:
@@ -184,16 +242,35 @@ def step(
     model: nn.Module,
     optimizer: torch.optim.Optimizer,
     batch: dict[str, Sequences],
-    targets: Tensor,
     config: Config,
 ) -> tuple[float, float]:
     """Forward, backward and update; seconds on the clock and of processors."""
-    began, began_cpu = time.perf_counter(), time.process_time()
+    device = next(iter(batch.values())).data.device
+
+    def do() -> None:
+        optimizer.zero_grad(set_to_none=True)
+        gradient(model, batch, config)
+        optimizer.step()
+        devices.wait(device)
+
+    devices.wait(device)
+    turn = timing.timed(do)
+    return turn.seconds, turn.cpu
+
+
+def gradient(model: nn.Module, batch: dict[str, Sequences], config: Config) -> None:
+    """Forward and backward; the targets are made up."""
+    x = next(iter(batch.values())).data
+    targets = torch.arange(len(x), device=x.device) % len(iemocap.CLASSES)
     loss = objective(model(batch), targets, config.model.consistency, None)
-    optimizer.zero_grad(set_to_none=True)
     loss.total().backward()  # type: ignore[no-untyped-call]
-    optimizer.step()
-    return time.perf_counter() - began, time.process_time() - began_cpu
+
+
+def counted(model: nn.Module, batch: dict[str, Sequences], config: Config) -> float:
+    """The operations of a step's products, counted on a processor."""
+    flop = products.operations(lambda: gradient(model, batch, config))[1]
+    model.zero_grad(set_to_none=True)
+    return flop
 
 
 if __name__ == "__main__":

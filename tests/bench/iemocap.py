@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import argparse
+import contextlib
+import tempfile
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import kaldiio
@@ -60,6 +63,26 @@ def write_dumps(root: Path, utts: list[str], seed: int) -> dict[str, Path]:
     return dumps
 
 
+def write(root: Path, scale: float = 1) -> None:
+    """Write dump/{audio,text} and data/ of the whole corpus, where they are not there yet."""
+    if (root / "data" / "folds").exists():
+        return
+    utts = utterances(round(UTTERANCES * scale))
+    write_dumps(root, list(utts), seed=0)
+    write_data(root, utts)
+
+
+@contextlib.contextmanager
+def written(place: Path | None, scale: float = 1) -> Iterator[Path]:
+    """A directory with the corpus: a temporary one below `place`, or `place` if it has it."""
+    if place is not None and (place / "data" / "folds").exists():
+        yield place
+        return
+    with tempfile.TemporaryDirectory(dir=place) as name:
+        write(Path(name), scale)
+        yield Path(name)
+
+
 def write_data(root: Path, utts: Mapping[str, str]) -> Path:
     """Write data/all and the folds of both schemes; `utts` maps utterances to speakers."""
     data = root / "data" / "all"
@@ -83,3 +106,11 @@ def utterances(n: int) -> dict[str, str]:
     """Sorted ids of utterances, shared out evenly to the ten speakers, and their speakers."""
     speakers = [f"Ses0{session}{sex}" for session in range(1, 6) for sex in "FM"]
     return dict(sorted((f"{speakers[i % 10]}-{i:05d}", speakers[i % 10]) for i in range(n)))
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description="Write a corpus of IEMOCAP's size, of 4 GB.")
+    parser.add_argument("directory", type=Path)
+    parser.add_argument("--scale", type=float, default=1.0, help="of the corpus, to try it quickly")
+    arguments = parser.parse_args()
+    write(arguments.directory, arguments.scale)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.bench.limits import within
+from tests.bench.timing import Turn
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -44,6 +45,17 @@ def start(
         stdout=subprocess.PIPE,
         text=True,
     )
+
+
+def run(command: Sequence[str], **options: Any) -> Turn:
+    """Run a command without what it prints; what it has found is its peak of memory, in MiB."""
+    began = time.perf_counter()
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, **options)
+    _, status, usage = os.wait4(process.pid, 0)
+    if status:
+        sys.exit(f"{' '.join(command)} failed in {options.get('cwd', '.')}; see above")
+    cpu = usage.ru_utime + usage.ru_stime
+    return Turn(time.perf_counter() - began, cpu, usage.ru_maxrss / 1024)
 
 
 def result(process: subprocess.Popen[str]) -> dict[str, Any]:

@@ -219,7 +219,7 @@ def edit(directory: Path, **changes: Any) -> None:
     torch.save({"model": weights}, directory / "model.pt")
 
 
-def reference(directory: Path, num_threads: int = 1) -> Any:
+def reference(directory: Path, num_threads: int = 1, device: str = "cpu") -> Any:
     """funasr's own AutoModel, which looks nothing up and draws no bar."""
     with redirect_stdout(io.StringIO()):
         from funasr import AutoModel
@@ -228,7 +228,7 @@ def reference(directory: Path, num_threads: int = 1) -> Any:
             model=str(directory),
             disable_update=True,
             disable_pbar=True,
-            device="cpu",
+            device=device,
             ncpu=num_threads,
             log_level="ERROR",
         )
