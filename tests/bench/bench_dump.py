@@ -100,9 +100,9 @@ def main() -> None:
                 figures.add({"what": "BERT", "not_measured": "transformers is not here"})
                 print("BERT: not measured, transformers is not here")
                 continue
-            result = encoder(Path(name), args)
-            report(result)
-            figures.add(result)
+            found = encoder(Path(name), args)
+            report(found)
+            figures.add(found)
 
 
 def emotion2vec(work: Path, args: argparse.Namespace) -> Result:
@@ -223,15 +223,30 @@ def measure(
     }
     wanted, flop = products.operations(alone)  # which is loaded then, too
     turns = timing.in_turns(sides, args.time_limit)
-    rate = products.rate(args.device, small=args.small)
     found = dump_data.features(directory)
     assert found.keys() == wanted.keys()
+    difference = max(float(np.abs(found[u] - wanted[u]).max()) for u in wanted)
+    what = f"{what}, {args.num_threads} threads" if args.on == "cpu" else what
+    rate = products.rate(args.device, small=args.small)
+    return result(what, by, len(wanted), turns, difference, flop, rate)
+
+
+def result(
+    what: str,
+    by: str,
+    utterances: int,
+    turns: timing.Turns,
+    difference: float,
+    flop: float,
+    rate: float,
+) -> Result:
+    """Put the figures of a comparison together."""
     (alone_wall, alone_cpu), (dump_wall, dump_cpu) = turns.least("alone"), turns.least("dump")
     loading, _ = turns.least("loading")
     return Result(
-        what=f"{what}, {args.num_threads} threads" if args.on == "cpu" else what,
+        what=what,
         by=by,
-        utterances=len(wanted),
+        utterances=utterances,
         alone=alone_wall,
         dump=dump_wall,
         ratio=dump_wall / alone_wall,
@@ -240,7 +255,7 @@ def measure(
         ratio_cpu=dump_cpu / alone_cpu,
         loading=loading,
         ratio_loaded=(dump_wall - loading) / alone_wall,
-        difference=max(float(np.abs(found[u] - wanted[u]).max()) for u in wanted),
+        difference=difference,
         gflop=flop / 1e9,
         rate=rate,
         alone_share=products.share(flop, alone_wall, rate),

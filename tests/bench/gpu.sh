@@ -17,7 +17,7 @@ parts have said in gpu.log. A part that fails, or takes longer than its limit, s
 and the next goes on. Weights are random: none are fetched.
 
   --wheels DIR   packages that the machine may lack [tests/bench/wheels]
-  --dry          the same on processors, at sizes that say nothing, in less than a minute
+  --dry          the same on processors, at sizes that say nothing, in about a minute
   --carry [DIR]  instead: fetch these packages, where there is a network and the project's
                  environment is active, for the machine's Python and Linux x86-64; 60 MiB at most
   --python X.Y   whose Python that is [3.12]
