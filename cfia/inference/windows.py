@@ -92,6 +92,8 @@ def pieces(stream: Stream, how: Windows) -> Iterator[Piece]:
         return Piece(first / rate, (first + len(samples)) / rate, mean, whole)
 
     longest, size, slack = (round(s * rate) for s in (how.longest, how.length, _SLACK))
+    if how.hop * rate > size:  # rounded down: there would be a sample between two windows
+        size += 1
     held = stream.read(longest + 1)
     if len(held) <= longest:
         yield piece(held, 0, whole=True)
