@@ -21,7 +21,7 @@ from cfia.experiment import NAME, SCORES, Experiment
 from cfia.files import atomic_write, digest, read_yaml, sha256
 from cfia.inference import encoders
 from cfia.inference.pack_file import CARD, PackFile
-from cfia.inference.packable import check_packable, of_folds
+from cfia.inference.packable import check_packable
 from cfia.kaldi.data_dir import speakers_known
 from cfia.kaldi.table import read_table
 from cfia.model.pretrained import CONFIG, WEIGHTS
@@ -36,6 +36,7 @@ from cfia.training.training import (
     Training,
     is_trained,
     not_trained,
+    of_folds,
     trained_network,
 )
 

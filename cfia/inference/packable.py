@@ -5,7 +5,7 @@ from __future__ import annotations
 from cfia.errors import UserError
 from cfia.experiment import SCORES, Experiment
 from cfia.inference import encoders
-from cfia.training.training import Training, is_trained, not_trained
+from cfia.training.training import is_trained, not_trained, of_folds
 
 
 def check_packable(experiment: Experiment, seed: int) -> None:
@@ -31,8 +31,3 @@ def check_packable(experiment: Experiment, seed: int) -> None:
             f"{experiment.directory} has no {SCORES}, which the model card shows; run stages 6 and "
             "7 (posteriors, scores) first"
         )
-
-
-def of_folds(experiment: Experiment, seed: int) -> list[Training]:
-    """List the trainings of an experiment's folds with one seed."""
-    return [Training(experiment, fold, seed) for fold in experiment.fold_numbers]

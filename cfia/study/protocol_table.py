@@ -90,7 +90,7 @@ def _difference(name: str) -> str:
 
 def _cells(plan: StudyPlan, habit: Habit) -> dict[str, Cell]:
     result, scored = habit.result, habit.result.scored
-    cells: dict[str, Cell] = {"method": name_of(habit), "system": result.row.system}
+    cells: dict[str, Cell] = {"method": habit.result.name, "system": result.row.system}
     if scored is None or not habit.scores:
         return {**cells, "source": result.status}
     trained, seeds = scored.trained, scored.outputs.in_words
@@ -111,11 +111,6 @@ def _cells(plan: StudyPlan, habit: Habit) -> dict[str, Cell]:
     return cells
 
 
-def name_of(habit: Habit) -> str:
-    """Name a habit as its row does."""
-    return habit.result.name
-
-
 def pictured(shown: Sequence[Block]) -> list[PointBlock]:
     """Give what the picture shows: the rows of each block that have points over its base."""
     return [_pictured(block) for block in shown if block.others]
@@ -128,7 +123,7 @@ def _pictured(block: Block) -> PointBlock:
     )
     rows = [
         PointRow(
-            name_of(habit),
+            habit.result.name,
             {title: habit.points[name] for name, title in titles.items()},
             habit.stamps,
             habit.how == PAIRED,
@@ -179,7 +174,7 @@ def _of_block(block: Block) -> str:
 
 def _listed(habits: Sequence[Habit]) -> str:
     ordered = sorted(habits, key=lambda habit: -habit.points[_METRIC].value)
-    return ", ".join(f"{name_of(h)} {h.points[_METRIC].value:+.1f}" for h in ordered)
+    return ", ".join(f"{h.result.name} {h.points[_METRIC].value:+.1f}" for h in ordered)
 
 
 def _ranges(shown: Sequence[Block]) -> str:
@@ -277,9 +272,9 @@ def _difference_how(habits: Sequence[Habit], scored: Scored) -> list[str]:
             "folds, less the mean of all of these seeds; no test, for its UA is never below theirs."
         )
     notes += [
-        f"{name_of(habit)}: tests {counted(habit.n, 'utterance')} alone, so its difference is not "
-        "paired: the brackets are those of its own score less the honest row's, and there is no "
-        "test."
-        for habit in {name_of(h): h for h in habits if h.how == APART}.values()
+        f"{habit.result.name}: tests {counted(habit.n, 'utterance')} alone, so its difference is "
+        "not paired: the brackets are those of its own score less the honest row's, and there is "
+        "no test."
+        for habit in {h.result.name: h for h in habits if h.how == APART}.values()
     ]
     return notes

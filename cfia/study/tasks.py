@@ -21,7 +21,7 @@ from cfia.study.plan_lines import describe_plan
 from cfia.study.planned import PlannedExperiment
 from cfia.study.request import numbers
 from cfia.study.study_plan import StudyPlan
-from cfia.study.times import seconds
+from cfia.study.times import duration
 from cfia.training.inputs import check_lists, check_unchanged
 from cfia.training.record import record
 from cfia.training.task_list import Task, write_list
@@ -283,7 +283,7 @@ def usual_seconds(finished: Sequence[Training]) -> float | None:
     seconds, say nothing of it.
     """
     own = [t for t in finished if t.experiment.trained_in is None and t.experiment.seeded]
-    found = [(seconds(training.directory), _size(training)) for training in own]
+    found = [(duration(training.directory), _size(training)) for training in own]
     times = [taken / size for taken, size in found if taken is not None]
     return statistics.median(times) if times else None
 

@@ -26,8 +26,8 @@ _COLUMNS = [
 ]
 
 
-def seconds(training: Path) -> float | None:
-    """Measure a training from its first file to its last; None where one is missing.
+def duration(training: Path) -> float | None:
+    """Measure the seconds of a training from its first file to its last; None where one is missing.
 
     A probe, which has no checkpoint, takes seconds and is not measured.
     """
@@ -62,7 +62,7 @@ def times_table(title: str, results: Sequence[Result]) -> Table:
 
 def _cells(trained: TrainedExperiment) -> dict[str, Cell]:
     """Fill the cells of an experiment; {} where none of its trainings can be measured."""
-    found = [seconds(training.directory) for training in trained.trainings]
+    found = [duration(training.directory) for training in trained.trainings]
     taken = [one for one in found if one is not None]
     if not taken:
         return {}

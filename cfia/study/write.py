@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 from cfia.corpus.several import conf_of
+from cfia.figures.dots import Dots
 from cfia.figures.figure_files import FigureFiles, FigureSpec, dots_row, draw_if_stale, table_figure
 from cfia.figures.points import plot_points
 from cfia.figures.word_errors import plot_word_errors
@@ -21,6 +22,7 @@ from cfia.report.provenance_section import commands, commits, origin
 from cfia.report.sections import CodeBlock, Heading, Items, Links, Section, Text, to_markdown
 from cfia.report.studies import RESULTS
 from cfia.report.table import Table, plain, renderings, to_csv
+from cfia.scoring.scores_file import Scored
 from cfia.scoring.trained import TrainedExperiment
 from cfia.study.curve import plot_curve
 from cfia.study.how_made import networks_in_words
@@ -105,7 +107,7 @@ def _paper(
 ) -> tuple[Table, FigureFiles]:
     published = read_published(CONF / "published.yaml").get(path.name, UNPUBLISHED)
     table = paper_table(plan, path.name, rows, published, corpus)
-    return table, _dots(path, table, rows, published)
+    return table, _paper_dots(path, table, rows, published)
 
 
 def _peers(
@@ -113,21 +115,19 @@ def _peers(
 ) -> tuple[Table, FigureFiles]:
     published = _published_peers()
     table = peers_table(plan, rows, published, corpus)
-    dots = []
-    for result in rows:
-        if result.scored is not None:
-            printed = [row["ua"] for row in published_beside(result.row, published)]
-            dots.append(
-                replace(
-                    dots_row(result.scored),
-                    label=result.name,
-                    group=result.row.block,
-                    folds=(),
-                    tested=(),
-                    published=[ua for ua in printed if ua is not None],
-                )
-            )
-    return table, table_figure(path, table.title, dots) if dots else FigureFiles([], [])
+
+    def dots(result: Result, scored: Scored) -> Dots:
+        printed = [row["ua"] for row in published_beside(result.row, published)]
+        return replace(
+            dots_row(scored),
+            label=result.name,
+            group=result.row.block,
+            folds=(),
+            tested=(),
+            published=[ua for ua in printed if ua is not None],
+        )
+
+    return table, _dots(path, table.title, rows, dots)
 
 
 def _published_peers() -> Published:
@@ -188,29 +188,37 @@ def _error_curve(plan: StudyPlan, path: Path, table: Table, rows: Sequence[Resul
     return draw_if_stale(index, to_csv(table), [spec]) if curves else FigureFiles([], [])
 
 
-def _dots(path: Path, table: Table, rows: Sequence[Result], published: Published) -> FigureFiles:
+def _dots(
+    path: Path, title: str, rows: Sequence[Result], dots: Callable[[Result, Scored], Dots]
+) -> FigureFiles:
+    """Draw UA of the rows of a table that have scores, each as `dots` says."""
+    drawn = [dots(result, result.scored) for result in rows if result.scored is not None]
+    return table_figure(path, title, drawn) if drawn else FigureFiles([], [])
+
+
+def _paper_dots(
+    path: Path, table: Table, rows: Sequence[Result], published: Published
+) -> FigureFiles:
     """Draw UA of our rows of a table, the folds and the published number beside it."""
-    dots = []
-    for result in rows:
-        if result.scored is not None:
-            under, title = result.row.under, result.scored.trained.title
-            ua = published.row(under)["ua"] if under else None
-            printed = [] if ua is None else [ua]
-            dots.append(replace(dots_row(result.scored), label=title, published=printed))
-    title = table.title.partition(":")[0]
-    return table_figure(path, title, dots) if dots else FigureFiles([], [])
+
+    def dots(result: Result, scored: Scored) -> Dots:
+        under = result.row.under
+        ua = published.row(under)["ua"] if under else None
+        printed = [] if ua is None else [ua]
+        return replace(dots_row(scored), label=scored.trained.title, published=printed)
+
+    return _dots(path, table.title.partition(":")[0], rows, dots)
 
 
 def _text_dots(plan: StudyPlan, path: Path, table: Table, rows: Sequence[Result]) -> FigureFiles:
     """Draw UA of the rows of a table, by what they are trained and tested with."""
-    dots = []
-    for result in rows:
-        if result.scored is not None:
-            trained, tested = name_texts(plan, result)
-            label = f"{result.row.block}: {trained} / {tested}"
-            dots.append(replace(dots_row(result.scored), label=label))
-    title = f"{table.title} (trained / tested with)"
-    return table_figure(path, title, dots) if dots else FigureFiles([], [])
+
+    def dots(result: Result, scored: Scored) -> Dots:
+        trained, tested = name_texts(plan, result)
+        label = f"{result.row.block}: {trained} / {tested}"
+        return replace(dots_row(scored), label=label)
+
+    return _dots(path, f"{table.title} (trained / tested with)", rows, dots)
 
 
 def _times(plan: StudyPlan, results: Sequence[Result], corpus: Corpus) -> dict[Path, str]:

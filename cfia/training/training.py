@@ -141,7 +141,7 @@ class Training:
         """
         if self.fold is not None:
             return self._with(tuned.read(self.directory).settings if self.tuned else {})
-        folds = self._folds()
+        folds = of_folds(self.experiment, self.seed)
         for fold in folds:
             if not is_trained(fold):
                 raise not_trained(fold)
@@ -157,11 +157,6 @@ class Training:
     def _with(self, settings: Mapping[str, Any]) -> Config:
         config = self.experiment.config
         return config.changed(settings, f"{self.directory}") if settings else config
-
-    def _folds(self) -> list[Training]:
-        """List the trainings of all folds with its seed."""
-        every = self.experiment.fold_numbers
-        return [Training(self.experiment, fold, self.seed) for fold in every]
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -257,6 +252,11 @@ class Training:
             if self.experiment.dumps("test")[name] != self.experiment.dumps()[name]:
                 encoders[name]["exposure"] = ", ".join(dict.fromkeys(filter(None, seen)))
         return encoders
+
+
+def of_folds(experiment: Experiment, seed: int) -> list[Training]:
+    """List the trainings of an experiment's folds with one seed."""
+    return [Training(experiment, fold, seed) for fold in experiment.fold_numbers]
 
 
 def train(training: Training, checkpoint_seconds: float, *, force: bool) -> None:
