@@ -5,28 +5,31 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from cfia.metrics import METRICS
-from cfia.report.probe_note import BEAT, BEHIND, LEVEL, against_probes
+from cfia.report.probe_note import BEAT, BEHIND, LEVEL, AgainstProbe
 from cfia.scoring.cells import Difference, show
 from cfia.scoring.scores_file import Scored
 from cfia.study.paper_tables import Corpus, whose_numbers
-from cfia.study.study_rows import Result, finished
+from cfia.study.study_rows import Result
 
 _METRIC = "ua"
 _TITLE = METRICS[_METRIC].title
 
 
-def lead(results: Sequence[Result], corpus: Corpus, recipe: str) -> list[str]:
+def lead(
+    results: Sequence[Result], held: Sequence[AgainstProbe], corpus: Corpus, recipe: str
+) -> list[str]:
     """Say in words what the table shows; [] where no two systems of an input have scores.
 
     Args:
         results: its rows, with their comparisons.
+        held: its networks against their probes.
         recipe: the name of the corpus.
     """
     told = []
     for modalities in dict.fromkeys(result.row.modalities for result in results):
         rows = [r for r in results if r.row.modalities == modalities and r.scored]
         if len(rows) > 1:
-            words = [_range(modalities, rows), *_differing(rows), *_probe(rows)]
+            words = [_range(modalities, rows), *_differing(rows), *_probe(rows, held)]
             told.append(" ".join(words))
     if not told:
         return []
@@ -62,9 +65,9 @@ def _differing(rows: Sequence[Result]) -> list[str]:
     return [f"{said}."]
 
 
-def _probe(rows: Sequence[Result]) -> list[str]:
+def _probe(rows: Sequence[Result], every: Sequence[AgainstProbe]) -> list[str]:
     """Say how many networks are above the probe, and which have shown to be."""
-    held = against_probes(finished(rows))
+    held = [one for one in every if any(row.scored is one.network for row in rows)]
     if not held:
         return []
     above = sum(one.comparison.ua > 0 for one in held)

@@ -92,7 +92,7 @@ def peers_table(
     title += if_one_seed(finished(results))
     shared = _shared(plan, finished(results))
     notes = [*corpus.notes, *_notes(plan, results, shared, [*held.values()])]
-    said = lead(results, corpus, plan.request.corpus)
+    said = lead(results, [*held.values()], corpus, plan.request.corpus)
     return Table(title, _columns(results, rows, shared), rows, notes, headings, said)
 
 
