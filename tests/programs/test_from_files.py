@@ -271,6 +271,26 @@ def test_what_was_found_stands_before_the_tables(tmp_path: Path) -> None:
     )
 
 
+def test_a_study_that_is_not_under_exp_stays_as_it_was_published(tmp_path: Path) -> None:
+    (tmp_path / "exp").mkdir()
+    page = "# Results\n\n## Scheme session\n\n%s## By class\n\n## How it was made\n"
+    study = "## Study {}\n\n| {} |\n\nTrained at commit {} by\n\n"
+    old = [study.format(name, "1", "abc") for name in ("asr", "paper", "readings")]
+    new = [study.format(name, "2", "def") for name in ("fusion", "paper", "peers", "protocol")]
+    (tmp_path / "RESULTS.md").write_text(page % "".join(old))
+    (tmp_path / "exp" / "RESULTS.md").write_text(page % "".join(new))
+    assert publish(str(tmp_path)).returncode == 0
+    wanted = page % "".join([old[0], *new, old[2]])
+    assert (tmp_path / "RESULTS.md").read_text() == wanted
+    assert publish(str(tmp_path)).returncode == 0
+    assert (tmp_path / "RESULTS.md").read_text() == wanted
+    (tmp_path / "exp" / "RESULTS.md").write_text("# Results\n\n## Scheme session\n")
+    assert publish(str(tmp_path)).returncode == 0
+    assert (tmp_path / "RESULTS.md").read_text() == "# Results\n\n## Scheme session\n" + "".join(
+        [old[0], *new, old[2]]
+    )
+
+
 def test_usage_of_publish(tmp_path: Path) -> None:
     shown = publish("--help")
     assert shown.returncode == 0
