@@ -9,8 +9,9 @@ e.g.:  utils/publish_results.sh egs/emodb
 Copies egs/<corpus>/exp/RESULTS.md, which stage 8 of run.sh makes, to
 egs/<corpus>/RESULTS.md, which is tracked. Before its first table goes
 egs/<corpus>/conf/findings.md, if it is there: what the tables show, in your words.
-A study that was published before and is not under exp/ stays as it was published;
-it says by which commit and commands it was made. To drop it, delete its section."
+What was published before and is not under exp/ stays as it was: other studies, each
+of which says by which commit and commands it was made, and where exp/ has nothing
+but studies, all else. To drop a study, delete its section."
 
 case "$#:${1:-}" in
     *:-h | *:--help) echo "${usage}"; exit 0 ;;
@@ -36,20 +37,27 @@ published=${recipe}/RESULTS.md
 [ -f "${published}" ] || published=/dev/null
 findings=${recipe}/conf/findings.md
 [ -f "${findings}" ] || findings=/dev/null
-# Sections begin with "## ". Studies stand in the order of their names after the tables of schemes;
-# the results are read twice, since it must be known which studies they have. By the environment:
-# awk -v takes a backslash in a path for the beginning of an escape.
-findings=${findings} awk '
-    file == 1 { if (/^## Study /) fresh[$0] = 1; next }
-    file == 2 && /^## / { name = /^## Study / && !($0 in fresh) ? $0 : "" }
-    file == 2 && /^## Study / && name != "" { names[++n] = name }
-    file == 2 { if (name != "") kept[name] = kept[name] $0 "\n"; next }
-    /^## / && !told++ { while ((getline line < ENVIRON["findings"]) > 0) print line; if (line != "") print "" }
-    /^## (Study|By class|How it was made)/ { keep(/^## Study / ? $0 : "") }
-    { print }
-    END { keep("") }
-    function keep(before) { # print the kept studies whose names come before this one, or all
-        while (done < n && (before == "" || names[done + 1] < before)) printf "%s", kept[names[++done]]
-    }' file=1 "${results}" file=2 "${published}" file=3 "${results}" > "${temporary}"
+# Sections begin with "## ". Studies stand in the order of their names behind the tables of schemes.
+# Assignments, unlike -v, come with the files; none of these paths is taken for one, for its "/".
+awk '
+    FNR == 1 { section = "" }
+    /^## / { section = $0 }
+    file == "findings" { findings = findings $0 "\n"; if (/^## /) found[$0] = 1; next }
+    section in found { next } # as published: the file may have changed
+    /^## Study / && !(section in from) { from[section] = file; names[++n] = section }
+    section in from { if (from[section] == file) study[section] = study[section] $0 "\n"; next }
+    { place = section == "" ? "head" : section ~ /^## (By class|How it was made)/ ? "end" : "middle"
+      text[file, place] = text[file, place] $0 "\n" }
+    END {
+        for (i = 2; i <= n; i++)
+            for (j = i; j > 1 && names[j] < names[j - 1]; j--) { t = names[j]; names[j] = names[j - 1]; names[j - 1] = t }
+        studies_alone = text["made", "middle"] text["made", "end"] == "" && n > 0
+        file = studies_alone && ("published", "head") in text ? "published" : "made"
+        printf "%s", text[file, "head"]
+        if (findings != "") print findings
+        printf "%s", text[file, "middle"]
+        for (i = 1; i <= n; i++) printf "%s", study[names[i]]
+        printf "%s", text[file, "end"]
+    }' file=findings "${findings}" file=made "${results}" file=published "${published}" > "${temporary}"
 mv "${temporary}" "${recipe}/RESULTS.md"
 echo "publish_results.sh: copied ${results} to ${recipe}/RESULTS.md"

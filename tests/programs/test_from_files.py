@@ -291,6 +291,22 @@ def test_a_study_that_is_not_under_exp_stays_as_it_was_published(tmp_path: Path)
     )
 
 
+def test_where_exp_has_studies_alone_all_else_stays_as_it_was_published(tmp_path: Path) -> None:
+    (tmp_path / "exp").mkdir()
+    (tmp_path / "conf").mkdir()
+    page = "# Results\n\nAt {}.\n\n{}## Scheme speaker\n\n{}## By class\n\n## How it was made\n"
+    findings, study = "## What they show\n\n{}.\n", "## Study peers\n\n### Networks\n\n| {} |\n\n"
+    (tmp_path / "RESULTS.md").write_text(page.format("abc", findings.format("Old") + "\n", ""))
+    (tmp_path / "conf" / "findings.md").write_text(findings.format("New"))
+    for number in (1, 2):
+        made = "# Results\n\nAt def.\n\n" + study.format(number)
+        (tmp_path / "exp" / "RESULTS.md").write_text(made)
+        assert publish(str(tmp_path)).returncode == 0
+        assert (tmp_path / "RESULTS.md").read_text() == page.format(
+            "abc", findings.format("New") + "\n", study.format(number)
+        )
+
+
 def test_usage_of_publish(tmp_path: Path) -> None:
     shown = publish("--help")
     assert shown.returncode == 0
