@@ -21,9 +21,9 @@ from cfia.inference import inputs, lines, pictures
 from cfia.inference.inputs import Recording
 from cfia.inference.model import TEXT_UNUSED, Model, Prediction
 from cfia.inference.pack_file import PackFile
-from cfia.inference.processes import in_processes
 from cfia.inference.recordings import BATCH, judge, prediction
 from cfia.inference.windows import Windows
+from cfia.processes import in_processes
 from cfia.upstream.progress import progress
 
 # A list is divided into at least so many tasks, if it has so many recordings, whatever the number

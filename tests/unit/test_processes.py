@@ -16,7 +16,7 @@ import pytest
 
 from cfia.errors import UserError
 from cfia.inference.inputs import Recording, with_pictures
-from cfia.inference.processes import in_processes
+from cfia.processes import in_processes
 from tests.signals import heed_signals
 
 
@@ -58,7 +58,7 @@ def test_a_process_that_is_killed_is_named() -> None:
 def test_an_interrupt_ends_all_processes_at_once(sent: signal.Signals) -> None:
     program = """
 import os, time
-from cfia.inference.processes import in_processes
+from cfia.processes import in_processes
 def work(task):
     os.write(1, b"%d\\n" % os.getpid())  # at once, where two may write
     time.sleep(60)

@@ -37,30 +37,38 @@ def in_processes(
         UserError: a process was killed.
     """
     pending: deque[Future[R]] = deque()
-    with _pool(work, number) as pool:
-        try:
-            for task in tasks:
-                if len(pending) >= _AHEAD * number:
-                    yield pending.popleft().result()
-                pending.append(pool.submit(_work, task))
-            while pending:
+    with pool_of(work, number) as begin:
+        for task in tasks:
+            if len(pending) >= _AHEAD * number:
                 yield pending.popleft().result()
-        except BrokenProcessPool:
-            raise UserError(
-                "a process was killed, perhaps for want of memory; give fewer (--nj)"
-            ) from None
+            pending.append(begin(task))
+        while pending:
+            yield pending.popleft().result()
 
 
 @contextlib.contextmanager
-def _pool(work: Callable[[Any], Any], number: int) -> Iterator[ProcessPoolExecutor]:
+def pool_of(work: Callable[[T], R], number: int) -> Iterator[Callable[[T], Future[R]]]:
+    """Start processes for the block, which gives them tasks by the function that it gets.
+
+    They part at once, so they know nothing of what this process opens or loads in the block. With
+    the block they end; where an error or an interrupt ends it, at once.
+
+    Args:
+        work, number: as of `in_processes`, as are the errors.
+    """
     others = set(multiprocessing.active_children())
     fork = multiprocessing.get_context("fork")
     pool = ProcessPoolExecutor(number, mp_context=fork, initializer=_begin, initargs=(work,))
     try:
-        yield pool
-    except BaseException:
+        pool.submit(os.getpid)  # a pool of forks starts them all with its first task
+        yield lambda task: pool.submit(_work, task)
+    except BaseException as error:
         for process in set(multiprocessing.active_children()) - others:
             process.terminate()
+        if isinstance(error, BrokenProcessPool):
+            raise UserError(
+                "a process was killed, perhaps for want of memory; give fewer (--nj)"
+            ) from None
         raise
     finally:
         pool.shutdown(cancel_futures=True)
@@ -72,8 +80,9 @@ _task_of: Callable[[Any], Any]  # of a process of the pool
 def _begin(work: Callable[[Any], Any]) -> None:
     global _task_of
     _task_of = work
-    # Who interrupts the program interrupts all of its processes; the first ends the others.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Who interrupts the program interrupts all of its processes; the first ends the others. What a
+    # process has started does not ignore it, which it would if SIG_IGN were set here.
+    signal.signal(signal.SIGINT, lambda *_: None)
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 
