@@ -1,51 +1,53 @@
 """Run one job of a dump: decode, encode and archive the batches that the plan gives it.
 
-While the encoder works on a batch, a thread decodes the next one, and no more than that one.
+While the encoder works on a batch, the next one is loaded (`loading`). Where it works on a GPU,
+other processes decode (`decoding`), and a thread archives what is encoded (`writing`).
 """
 
 from __future__ import annotations
 
 import contextlib
 import logging
-import threading
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
 
 import numpy as np
 
-from cfia.errors import UserError, fault
-from cfia.kaldi import archive, audio
+from cfia.errors import UserError
+from cfia.kaldi import archive
 from cfia.kaldi.data_dir import DataDir
 from cfia.upstream import journal, origin
-from cfia.upstream.base import Upstream
+from cfia.upstream.base import Features, Upstream
+from cfia.upstream.decoding import decoding, processes
 from cfia.upstream.dump_plan import Plan
-from cfia.upstream.items import check_features, resampled
+from cfia.upstream.items import check_features
+from cfia.upstream.loading import Batch, Loading, ahead
 from cfia.upstream.origin import Origins
 from cfia.upstream.progress import progress
 from cfia.upstream.registry import build
-from cfia.upstream.take_over import Sources, Taken
+from cfia.upstream.take_over import Sources
+from cfia.upstream.writing import beside
 
 # Utterances that a job encodes again before it takes any over.
 COMPARED = 2
 
-T = TypeVar("T")
-
 _log = logging.getLogger(__name__)
 
 
-@dataclass
-class _Batch:
-    """A batch, ready for the encoder: waveforms or transcripts by utterance, and what is taken."""
+@dataclass(frozen=True)
+class _Job:
+    """A job at work.
 
-    number: int
-    origins: dict[str, str]
-    taken: dict[str, Taken]
-    items: dict[str, Any] = field(default_factory=dict)
-    skipped: dict[str, str] = field(default_factory=dict)  # utterance -> why
-    remarks: dict[str, str] = field(default_factory=dict)  # utterance -> what is odd
+    Attributes:
+        numbers: of all of its batches, finished or not.
+    """
+
+    plan: Plan
+    numbers: list[int]
+    upstream: Upstream
+    loading: Loading
+    journal: journal.Journal
 
 
 def run_job(directory: Path, data: DataDir, job: int, device: str = "cpu") -> None:
@@ -73,97 +75,81 @@ def run_job(directory: Path, data: DataDir, job: int, device: str = "cpu") -> No
             "with --force true"
         )
     s = plan.settings
-    upstream = build(s.choice, s.num_threads, device, s.checkpoint())
-    with journal.opened(files, plan.digest, upstream.description.values()) as begun:
-        if begun is None:
-            _log.info("%s: job %d is finished, skipping", directory, job)
-            return
-        origins = Origins(upstream, s, device)
-        _run_batches(plan, job, data, upstream, begun, origins)
-        begun.finish()
+    # Before there is an encoder, of whose GPU a process that parts from this one must know nothing.
+    with decoding(processes(device, s.choice.modality)) as decode:
+        upstream = build(s.choice, s.num_threads, device, s.checkpoint())
+        with journal.opened(files, plan.digest, upstream.description.values()) as begun:
+            if begun is None:
+                _log.info("%s: job %d is finished, skipping", directory, job)
+                return
+            loading = Loading(plan, data, upstream, decode)
+            inputs = _Job(plan, plan.jobs[job - 1], upstream, loading, begun)
+            _run_batches(inputs, _origins(inputs, data, device), apart=device != "cpu")
+            begun.finish()
 
 
-def _run_batches(
-    plan: Plan,
-    job: int,
-    data: DataDir,
-    upstream: Upstream,
-    begun: journal.Journal,
-    origins: Origins,
-) -> None:
-    """Load, encode and write the batches of a job that are left."""
-    numbers, done = plan.jobs[job - 1], len(begun.done)
-    modality, stop = plan.settings.choice.modality, threading.Event()
-    of = {n: origins.of(origin.read(data, modality, plan.batches[n])) for n in numbers[done:]}
+def _origins(job: _Job, data: DataDir, device: str) -> dict[int, dict[str, str]]:
+    """Give the origins of the utterances of each batch that is left."""
+    settings = job.plan.settings
+    origins, modality = Origins(job.upstream, settings, device), settings.choice.modality
+    return {
+        number: origins.of(origin.read(data, modality, job.plan.batches[number]))
+        for number in job.numbers[len(job.journal.done) :]
+    }
+
+
+def _run_batches(job: _Job, of: dict[int, dict[str, str]], *, apart: bool) -> None:
+    """Load, encode and write the batches that are left, of which `of` has the origins.
+
+    Args:
+        apart: the encoder works on a device of its own, so there is a processor for the rest.
+    """
+    plan, upstream, loading = job.plan, job.upstream, job.loading
     wanted, whole = {at for batch in of.values() for at in batch.values()}, not upstream.independent
-    with Sources(begun.files.directory, upstream.description, wanted, whole=whole) as sources:
-        if not _agrees(plan, of, sources, data, upstream):
+    directory, numbers = job.journal.files.directory, list(of)
+    with contextlib.ExitStack() as stack:
+        sources = Sources(directory, upstream.description, wanted, whole=whole)
+        stack.enter_context(sources)
+        if not _agrees(job, of, sources):
             sources.forget()
             of = {number: {} for number in of}
 
-        def load(number: int) -> _Batch:
-            batch = _Batch(number, of[number], sources.take(of[number]))
-            return _load_batch(plan, plan.batches[number], batch, data, upstream, stop)
+        def load(number: int) -> Batch:
+            batch = Batch(number, of[number], sources.take(of[number]))
+            return loading.load(plan.batches[number], batch)
 
-        with contextlib.closing(ahead(load, numbers[done:], stop)) as batches:
-            title = f"{plan.settings.name}, job {job}"
-            for batch in progress(batches, done, len(numbers), title, "batch"):
-                _dump_batch(plan, batch, upstream, begun)
+        def write(encoded: tuple[Batch, dict[str, Features]]) -> None:
+            _write(job, *encoded)
+
+        put = stack.enter_context(beside(write)) if apart else write
+        batches = stack.enter_context(contextlib.closing(ahead(load, numbers, loading.stop)))
+        title, done = f"{plan.settings.name}, job {job.journal.files.job}", len(job.journal.done)
+        for batch in progress(batches, done, len(job.numbers), title, "batch"):
+            put((batch, _encode(batch, upstream)))
 
 
-def _agrees(
-    plan: Plan,
-    of: Mapping[int, Mapping[str, str]],
-    sources: Sources,
-    data: DataDir,
-    upstream: Upstream,
-) -> bool:
+def _agrees(job: _Job, of: Mapping[int, Mapping[str, str]], sources: Sources) -> bool:
     """Encode some of what would be taken over, and compare every bit.
 
     A processor or a library may differ in what nobody thought of.
     """
     number, taken = next(((n, t) for n, at in of.items() if (t := sources.take(at))), (0, {}))
-    compared = list(taken)[: COMPARED if upstream.independent else None]
-    batch = _load_batch(plan, compared, _Batch(number, {}, {}), data, upstream, threading.Event())
-    encoded = upstream.extract(list(batch.items.values())) if batch.items else []
+    compared = list(taken)[: COMPARED if job.upstream.independent else None]
+    batch = job.loading.load(compared, Batch(number, {}, {}))
+    encoded = job.upstream.extract(list(batch.items.values())) if batch.items else []
     again = dict(zip(batch.items, encoded, strict=True))
     for utterance in compared:
         if utterance not in again or not np.array_equal(again[utterance], taken[utterance].matrix):
             _log.warning(
                 "%s has other features of %s than %s gives now, so none are taken over",
-                taken[utterance].dump, utterance, upstream.description.name,
+                taken[utterance].dump, utterance, job.upstream.description.name,
             )  # fmt: skip
             return False
     return True
 
 
-def ahead(
-    load: Callable[[int], T], numbers: Sequence[int], stop: threading.Event | None = None
-) -> Generator[T, None, None]:
-    """Yield `load(number)` for each number, while a thread loads the next one.
-
-    At most two results are alive: the one that was yielded, and the next. An exception of `load`
-    is raised where its result would be yielded. When the generator is closed, by an error or an
-    interrupt too, `stop` is set, and the thread has ended before `close` returns.
-    """
-    pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="load")
-    try:
-        pending = [pool.submit(load, number) for number in numbers[:1]]
-        for following in [*numbers[1:], None]:
-            if not pending:
-                return
-            loaded = [pending.pop().result()]
-            if following is not None:
-                pending.append(pool.submit(load, following))
-            yield loaded.pop()
-    finally:
-        if stop is not None:
-            stop.set()
-        pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _dump_batch(plan: Plan, batch: _Batch, upstream: Upstream, begun: journal.Journal) -> None:
-    """Encode one batch and write it to the archive and the journal."""
+def _encode(batch: Batch, upstream: Upstream) -> dict[str, Features]:
+    """Encode what a batch has to be encoded, and let go of that."""
     # The thread that loads says nothing itself, so that warnings come in the order of batches.
     for utterance, reason in batch.skipped.items():
         _log.warning("skipping %s: %s", utterance, reason)
@@ -174,16 +160,24 @@ def _dump_batch(plan: Plan, batch: _Batch, upstream: Upstream, begun: journal.Jo
         _log.warning("%s: %s", utterance, clause)
     encoded = upstream.extract(list(batch.items.values())) if batch.items else []
     matrices = dict(zip(batch.items, encoded, strict=True))
-    matrices |= {utterance: taken.matrix for utterance, taken in batch.taken.items()}
-    entries, offsets, frames = b"", {}, {}
+    batch.items.clear()
+    return matrices
+
+
+def _write(job: _Job, batch: Batch, matrices: Mapping[str, Features]) -> None:
+    """Write an encoded batch, and what was taken over, to the archive and the journal."""
+    plan, begun = job.plan, job.journal
+    matrices = {**matrices, **{u: taken.matrix for u, taken in batch.taken.items()}}
+    entries: list[bytes] = []
+    offsets, frames, end = {}, {}, begun.end
     for utterance in (u for u in plan.batches[batch.number] if u in matrices):
         matrix = matrices[utterance]
-        check_features(f"utterance {utterance}", matrix, upstream)
+        check_features(f"utterance {utterance}", matrix, job.upstream)
         entry, offset = archive.entry(utterance, matrix, plan.settings.compression_method)
-        offsets[utterance] = begun.end + len(entries) + offset
+        offsets[utterance] = end + offset
         frames[utterance] = len(matrix)
-        entries += entry
-    end = begun.end + len(entries)
+        entries.append(entry)
+        end += len(entry)
     begun.append(
         entries,
         journal.Batch(
@@ -197,45 +191,3 @@ def _dump_batch(plan: Plan, batch: _Batch, upstream: Upstream, begun: journal.Jo
             taken={utterance: taken.dump for utterance, taken in batch.taken.items()},
         ),
     )
-
-
-def _load_batch(
-    plan: Plan,
-    utterances: Iterable[str],
-    batch: _Batch,
-    data: DataDir,
-    upstream: Upstream,
-    stop: threading.Event,
-) -> _Batch:
-    """Load the waveforms or transcripts that a batch lacks, until `stop` is set."""
-    for utterance in utterances:
-        if stop.is_set():
-            break
-        if utterance in batch.taken:
-            if remark := batch.taken[utterance].remark:
-                batch.remarks[utterance] = remark
-            continue
-        try:
-            if plan.settings.choice.modality == "text":
-                batch.items[utterance] = _transcript(utterance, plan, data)
-                continue
-            samples, rate = audio.load(*data.audio(utterance))
-            batch.items[utterance] = resampled(samples, rate, upstream)
-            if clause := audio.remark(samples):
-                batch.remarks[utterance] = clause
-        except UserError as error:
-            if not plan.settings.skip_bad:
-                raise UserError(f"utterance {utterance}: {error}") from None
-            batch.skipped[utterance] = fault(error)
-    if batch.skipped and not upstream.independent:
-        batch.origins = {}  # other utterances than these were encoded together
-    return batch
-
-
-def _transcript(utterance: str, plan: Plan, data: DataDir) -> str:
-    if utterance not in data.text:
-        raise UserError(
-            f"{data.path / plan.settings.text} lacks it, for its audio is bad; leave it out with "
-            "--skip_bad true"
-        )
-    return data.text[utterance]

@@ -15,16 +15,30 @@ def resampled(samples: Features, rate: int, upstream: Upstream) -> Features:
     Raises:
         UserError: it is shorter than a frame of the upstream.
     """
-    target = upstream.sample_rate or rate
-    if rate != target:
-        samples = np.asarray(soxr.resample(samples, rate, target), dtype=np.float32)
+    samples = at_rate(samples, rate, upstream.sample_rate)
+    check_length(samples, upstream)
+    return samples
+
+
+def at_rate(samples: Features, rate: int, wanted: int | None) -> Features:
+    """Bring a waveform to another rate; None: it keeps its own."""
+    if wanted is None or rate == wanted:
+        return samples
+    return np.asarray(soxr.resample(samples, rate, wanted), dtype=np.float32)
+
+
+def check_length(samples: Features, upstream: Upstream) -> None:
+    """Refuse a waveform at the upstream's rate that is shorter than a frame.
+
+    Raises:
+        UserError: it is.
+    """
     if len(samples) < upstream.shortest:
         raise UserError(
-            f"the audio has {len(samples)} samples at {target} Hz, where one frame of "
-            f"{upstream.description.name} needs {upstream.shortest}; leave it out of the data "
+            f"the audio has {len(samples)} samples at {upstream.sample_rate} Hz, where one frame "
+            f"of {upstream.description.name} needs {upstream.shortest}; leave it out of the data "
             "directory, or with --skip_bad true"
         )
-    return samples
 
 
 def check_features(what: str, matrix: Features, upstream: Upstream) -> None:

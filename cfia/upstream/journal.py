@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, TypedDict
@@ -73,10 +73,10 @@ class Journal:
         """Give the archive's size in bytes."""
         return self.done[-1].end if self.done else 0
 
-    def append(self, archive: bytes, batch: Batch) -> None:
+    def append(self, entries: Iterable[bytes], batch: Batch) -> None:
         """Write a batch's archive entries, then the journal's line, each through to the disk."""
         with json_lines.writing(self.files.unfinished), open(self.files.unfinished, "ab") as ark:
-            ark.write(archive)
+            ark.writelines(entries)
             ark.flush()
             os.fsync(ark.fileno())
         with json_lines.writing(self.files.journal):

@@ -19,11 +19,12 @@ import soundfile
 from cfia.bin import dump, dump_merge
 from cfia.errors import UserError
 from cfia.kaldi.table import read_table, write_table
-from cfia.upstream.dump import ahead
+from cfia.upstream.loading import ahead
 from tests.signals import heed_signals
 from tests.support import tiny_models
 from tests.support.data_files import mounted
 from tests.support.dump_data import (
+    NGPU,
     contents,
     failing_job,
     features,
@@ -101,45 +102,52 @@ def test_nothing_to_load() -> None:
     assert list(ahead(lambda n: n, [])) == []
 
 
+@NGPU
 @pytest.mark.usefixtures("small_batches")
 def test_warnings_come_in_the_order_of_batches_and_errors_after_what_is_before_them(
-    data: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
-) -> None:
+    data: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture,
+    capsys: pytest.CaptureFixture[str], ngpu: str,
+) -> None:  # fmt: skip
     for utterance in ("s0-03", "s0-08"):
         wav(data, utterance).write_bytes(b"")
     directory = tmp_path / "dump"
     caplog.set_level("INFO")
-    run_job(directory, data, plan(directory, data, "--skip_bad", "true"))
+    run_job(directory, data, plan(directory, data, "--skip_bad", "true"), ngpu)
     said = [r.message for r in caplog.records if r.levelname == "WARNING"]
     assert [line.split(":")[0] for line in said] == ["skipping s0-03", "skipping s0-08"]
     other = tmp_path / "other"
     plan(other, data)
-    assert failing_job(other, data, capsys).startswith("error: utterance s0-03: the audio file")
+    said_at_last = failing_job(other, data, capsys, ngpu)
+    assert said_at_last.startswith("error: utterance s0-03: the audio file")
     # The batch before the bad one is kept.
     assert (other / ".raw_fbank.1.journal").read_bytes().count(b"\n") == 2
     assert not (other / "raw_fbank.1.ark").exists()
 
 
-def test_an_interrupt_ends_both_threads_and_the_dump_goes_on(data: Path, tmp_path: Path) -> None:
+@NGPU
+def test_an_interrupt_ends_all_and_the_dump_goes_on(data: Path, tmp_path: Path, ngpu: str) -> None:
     directory = tmp_path / "dump"
     plan(directory, data)
     commands = dict.fromkeys(read_table(data / "wav.scp"), f"echo > '{data}/at work'; sleep 60 |")
     slow = Path(shutil.copytree(data, tmp_path / "slow"))
     write_table(slow / "wav.scp", commands)
     process = subprocess.Popen(
-        [sys.executable, "-m", "cfia.bin.dump", f"--dir={directory}", f"--data={slow}", "--job=1"],
+        [sys.executable, "-m", "cfia.bin.dump",
+         f"--dir={directory}", f"--data={slow}", "--job=1", ngpu],
         cwd=ROOT,
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
         preexec_fn=heed_signals,
-    )
+    )  # fmt: skip
     while not (data / "at work").exists():
         assert process.poll() is None
     os.killpg(process.pid, signal.SIGINT)
     said = process.communicate(timeout=20)[1]
     assert process.returncode == 130
     assert said.splitlines() == ["interrupted; run the same command again to go on"]
+    with pytest.raises(ProcessLookupError):  # nothing of its process group is left
+        os.killpg(process.pid, 0)
     run_dump(directory, data, plan(directory, data))
     assert len(features(directory)) == 12
 
@@ -245,13 +253,14 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     yield from mounted(tmp_path / "disk", "128k")
 
 
+@NGPU
 @pytest.mark.usefixtures("small_batches")
 def test_a_full_disk(
-    data: Path, small_disk: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    data: Path, small_disk: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], ngpu: str
 ) -> None:
     directory = small_disk / "dump"
     plan(directory, data)
-    said = failing_job(directory, data, capsys)
+    said = failing_job(directory, data, capsys, ngpu)
     assert "No space left on device" in said
     assert "free some space" in said
     assert not list(directory.glob("raw_*"))

@@ -19,8 +19,11 @@ import pytest
 
 from cfia.bin import dump_merge
 from cfia.kaldi.table import read_table, write_table
+from cfia.options import processors
+from cfia.upstream.decoding import MOST
 from tests.support import tiny_models
 from tests.support.dump_data import (
+    NGPU,
     contents,
     long_data,
     noise,
@@ -47,11 +50,13 @@ data = pytest.fixture(scope="module")(long_data)
 whole = pytest.fixture(scope="module")(undisturbed)
 
 
-def start_job(directory: Path, data: Path, prefix: str = "") -> subprocess.Popen[str]:
+def start_job(
+    directory: Path, data: Path, ngpu: str = "--ngpu=0", prefix: str = ""
+) -> subprocess.Popen[str]:
     """Job 1 in a process of its own, in a process group that a test can kill."""
-    command = f'{prefix} exec "$0" -m cfia.bin.dump --dir "$1" --data "$2" --job 1'
+    command = f'{prefix} exec "$0" -m cfia.bin.dump --dir "$1" --data "$2" --job 1 "$3"'
     return subprocess.Popen(
-        ["bash", "-c", command, sys.executable, str(directory), str(data)],
+        ["bash", "-c", command, sys.executable, str(directory), str(data), ngpu],
         cwd=ROOT,
         stderr=subprocess.PIPE,
         text=True,
@@ -108,8 +113,9 @@ def finished_batches(directory: Path, name: str = "fbank") -> list[dict[str, Any
     return [json.loads(line) for line in lines]
 
 
+@NGPU
 def test_sigkill_loses_no_finished_batch_and_changes_no_byte(
-    whole: Path, data: Path, tmp_path: Path
+    whole: Path, data: Path, tmp_path: Path, ngpu: str
 ) -> None:
     slow = write_slow_data(tmp_path / "data", data)
     directory = tmp_path / "dump"
@@ -117,7 +123,7 @@ def test_sigkill_loses_no_finished_batch_and_changes_no_byte(
     assert plan(directory, slow, nj=1) == 1
     safe: dict[str, int] = {}
     for n, late in ((0, 0.05), (2, 0.0), (4, 0.12)):
-        process = start_job(directory, slow)
+        process = start_job(directory, slow, ngpu)
         while len(finished_batches(directory)) < n or not calls.exists():
             assert process.poll() is None
             time.sleep(0.005)
@@ -131,10 +137,49 @@ def test_sigkill_loses_no_finished_batch_and_changes_no_byte(
         safe = {u: counts[u] for u in done}
         assert plan(directory, slow, nj=2) == 1
     assert safe
-    run_dump(directory, slow, 1)
+    run_dump(directory, slow, 1, ngpu)
     counts = Counter(calls.read_text().split())
     assert all(counts[u] == times for u, times in safe.items())
     assert contents(directory) == contents(whole)
+
+
+def decoders(process: subprocess.Popen[str], directory: Path) -> list[int]:
+    """The processes that decode for a job that is at work."""
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    while not (directory / "calls").exists():
+        assert process.poll() is None
+        time.sleep(0.005)
+    return [int(child) for child in children.read_text().split()]
+
+
+@pytest.mark.skipif(processors() == 1, reason="one processor decodes in the job's own process")
+def test_no_process_that_decodes_outlives_a_killed_job(data: Path, tmp_path: Path) -> None:
+    slow = write_slow_data(tmp_path / "data", data)
+    plan(tmp_path / "dump", slow)
+    process = start_job(tmp_path / "dump", slow, "--ngpu=1")
+    left = decoders(process, slow)
+    assert len(left) == min(MOST, processors() - 1)
+    process.kill()
+    process.communicate()
+    wait_until = time.monotonic() + 20
+    while any(Path(f"/proc/{child}").exists() for child in left):
+        assert time.monotonic() < wait_until
+        time.sleep(0.02)
+
+
+@pytest.mark.skipif(processors() == 1, reason="one processor decodes in the job's own process")
+def test_a_killed_process_that_decodes_ends_its_job_which_goes_on(
+    whole: Path, data: Path, tmp_path: Path
+) -> None:
+    slow = write_slow_data(tmp_path / "data", data)
+    plan(tmp_path / "dump", slow)
+    process = start_job(tmp_path / "dump", slow, "--ngpu=1")
+    os.kill(decoders(process, slow)[0], signal.SIGKILL)
+    said = process.communicate()[1].strip().splitlines()
+    assert process.returncode == 1
+    assert said == ["error: a process was killed, perhaps for want of memory; give fewer (--nj)"]
+    run_dump(tmp_path / "dump", slow, 1)
+    assert contents(tmp_path / "dump") == contents(whole)
 
 
 def kill_at_a_random_moment(process: Any, directory: Path, name: str, rng: Any) -> None:
@@ -203,11 +248,12 @@ def test_two_copies_of_a_job_do_the_work_once(whole: Path, data: Path, tmp_path:
     assert contents(tmp_path / "dump") == contents(whole)
 
 
+@NGPU
 def test_a_disk_that_cannot_be_written_is_one_sentence(
-    whole: Path, data: Path, tmp_path: Path
+    whole: Path, data: Path, tmp_path: Path, ngpu: str
 ) -> None:
     plan(tmp_path, data)
-    process = start_job(tmp_path, data, prefix="ulimit -f 2000;")  # blocks of 1 KiB
+    process = start_job(tmp_path, data, ngpu, prefix="ulimit -f 2000;")  # blocks of 1 KiB
     said = process.communicate()[1].strip().splitlines()
     assert process.returncode == 1
     assert said[-1].startswith(f"error: {tmp_path}/.raw_fbank.1.ark cannot be written (")

@@ -16,6 +16,9 @@ from cfia.bin import dump, dump_merge, dump_plan
 from cfia.kaldi.table import read_table, write_table
 from tests.support.archives import load_features
 
+# How a job runs: all in one process; and as for a GPU, with processes that decode and a thread that
+# writes. Filterbanks need no GPU for that.
+NGPU = pytest.mark.parametrize("ngpu", ["--ngpu=0", "--ngpu=1"])
 UTTERANCES = [f"s{i % 3}-{i:02d}" for i in range(12)]
 
 
@@ -82,20 +85,22 @@ def plan(directory: Path, data: Path, *flags: str, upstream: str = "fbank", nj: 
     return int(printed.getvalue())
 
 
-def run_job(directory: Path, data: Path, job: int) -> None:
-    dump.main(["--dir", str(directory), "--data", str(data), "--job", str(job)])
+def run_job(directory: Path, data: Path, job: int, *flags: str) -> None:
+    dump.main(["--dir", str(directory), "--data", str(data), "--job", str(job), *flags])
 
 
-def run_dump(directory: Path, data: Path, jobs: int) -> None:
+def run_dump(directory: Path, data: Path, jobs: int, *flags: str) -> None:
     for job in range(1, jobs + 1):
-        run_job(directory, data, job)
+        run_job(directory, data, job, *flags)
     dump_merge.main(["--dir", str(directory)])
 
 
-def failing_job(directory: Path, data: Path, capsys: pytest.CaptureFixture[str]) -> str:
+def failing_job(
+    directory: Path, data: Path, capsys: pytest.CaptureFixture[str], *flags: str
+) -> str:
     """Run job 1 as the program does; its one line on stderr. It must exit with 1."""
     with pytest.raises(SystemExit) as caught:
-        cli.run(dump.main, ["--dir", str(directory), "--data", str(data), "--job", "1"])
+        cli.run(dump.main, ["--dir", str(directory), "--data", str(data), "--job", "1", *flags])
     assert caught.value.code == 1
     lines = [x for x in capsys.readouterr().err.splitlines() if x.startswith("error: ")]
     assert len(lines) == 1

@@ -13,7 +13,7 @@ def test_a_killed_job_goes_on_with_a_model_that_has_moved(tmp_path: Path) -> Non
     for model, batch in (("here", first), ("much/further/away", second)):
         with journal.opened(files, "plan", {"model": model, "weights": "w"}) as begun:
             assert begun is not None
-            begun.append(b"abc", batch)
+            begun.append([b"a", b"bc"], batch)
     header, batches = journal.read(files)
     assert header["frontend"]["model"] == "here"
     assert batches == [first, second]
