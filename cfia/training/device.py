@@ -1,9 +1,9 @@
-"""What a device is to the feeding: memory to read into, a way there, and who waits for whom."""
+"""What a device is to who feeds it: memory to read into, a way there and back, and who waits."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor
@@ -13,8 +13,14 @@ class Device:
     """The processor: batches are computed where they were read, and nobody waits for anything.
 
     A thread reads, and the main thread takes steps. What `point` and `aside_point` give stands for
-    all that the device was given before, by the steps and by the thread.
+    all that the device was given before, by the steps and by the thread. Frozen encoders, of which
+    each batch is a step, have no thread: they `send` and `fetch`.
+
+    Attributes:
+        apart: whether it computes beside the processor, in memory of its own.
     """
+
+    apart = False
 
     def __init__(self, device: torch.device):
         self.device = device
@@ -30,6 +36,20 @@ class Device:
     def copy(self, x: Tensor) -> Tensor:
         """Begin to copy from the host; `x` may be let go of, but not written to."""
         return x.to(self.device, non_blocking=True)
+
+    def send(self, x: Tensor) -> Tensor:
+        """Begin to copy from any memory of the host; `x` may be let go of."""
+        return self.copy(x)
+
+    def back(self, x: Tensor) -> Tensor:
+        """Begin to copy to the host; the copy may be read when a later `point` is finished."""
+        return x
+
+    def fetch(self, tensors: Sequence[Tensor]) -> list[Tensor]:
+        """Copy to the host, and wait once for all."""
+        found = [self.back(x) for x in tensors]
+        self.finish(self.point())
+        return found
 
     def aside_point(self) -> torch.cuda.Event | None:
         """Mark the end of what the thread has begun."""
@@ -54,6 +74,8 @@ class GPU(Device):
     `record_stream`.
     """
 
+    apart = True
+
     def __init__(self, device: torch.device):
         super().__init__(device)
         self._aside = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
@@ -66,6 +88,14 @@ class GPU(Device):
     def aside(self) -> contextlib.AbstractContextManager[None]:
         """Use the stream for copies in the block."""
         return torch.cuda.stream(self._aside)
+
+    def send(self, x: Tensor) -> Tensor:
+        """Copy to pinned memory, and begin to copy from there."""
+        return self.copy(x.pin_memory())
+
+    def back(self, x: Tensor) -> Tensor:
+        """Begin to copy to pinned memory."""
+        return self.empty(*x.shape, dtype=x.dtype).copy_(x, non_blocking=True)
 
     def aside_point(self) -> torch.cuda.Event | None:
         """Record an event behind the copies."""

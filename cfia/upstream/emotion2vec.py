@@ -14,6 +14,7 @@ from cfia.upstream.choice import Choice
 from cfia.upstream.emotion2vec_files import CONFIG, DECODER, HEAD, Files, find
 from cfia.upstream.emotion2vec_shapes import shapes
 from cfia.upstream.frames import samples_of
+from cfia.upstream.items import fetched
 
 if TYPE_CHECKING:
     from cfia.upstream.emotion2vec_batch import Network
@@ -36,10 +37,12 @@ class Emotion2vec(Upstream):
     """An emotion2vec model, 50 frames a second. See `emotion2vec_batch` for how it is run."""
 
     def __init__(self, files: Files, network: Network, dim: int, *, normalise: bool) -> None:
+        from cfia.training import device as devices
+
         self._network = network
         self._normalise = normalise
-        self._device = network.device
-        self.independent = network.device.type == "cpu"
+        self._device = devices.of(network.device)
+        self.independent = not self._device.apart
         self._least = samples_of(network.front.spec, LEAST_FRAMES)
         self.shortest = network.front.shortest
         shift = network.front.stride / SAMPLE_RATE
@@ -55,15 +58,14 @@ class Emotion2vec(Upstream):
         from torch.nn import functional
 
         with torch.inference_mode():
-            waves = [torch.from_numpy(samples).to(self._device) for samples in batch]
+            waves = [self._device.send(torch.from_numpy(samples)) for samples in batch]
             if self._normalise:
                 waves = [functional.layer_norm(wave, wave.shape) for wave in waves]
             # Silence fills up a product of very few rows: libraries compute these in another order
             # (MKL: up to 15), and so the last bits would depend on what else is in the batch.
             if sum(map(len, waves)) < self._least:
                 waves.append(waves[0].new_zeros(self._least))
-            encoded = self._network(waves)[: len(batch)]
-            return [states.cpu().numpy().copy() for states in encoded]
+            return fetched(self._device, self._network(waves)[: len(batch)])
 
 
 def build(choice: Choice, files: Files, num_threads: int, device: str) -> Upstream:

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
 import numpy as np
 import soxr
 
 from cfia.errors import UserError
 from cfia.upstream.base import Features, Upstream
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from cfia.training.device import Device
 
 
 def resampled(samples: Features, rate: int, upstream: Upstream) -> Features:
@@ -39,6 +47,12 @@ def check_length(samples: Features, upstream: Upstream) -> None:
             f"of {upstream.description.name} needs {upstream.shortest}; leave it out of the data "
             "directory, or with --skip_bad true"
         )
+
+
+def fetched(device: Device, states: Sequence[Tensor]) -> list[Features]:
+    """Bring states from an encoder's device, each as a matrix that keeps nothing else in memory."""
+    found = [x.numpy() for x in device.fetch(states)]
+    return found if device.apart else [matrix.copy() for matrix in found]
 
 
 def check_features(what: str, matrix: Features, upstream: Upstream) -> None:

@@ -13,6 +13,7 @@ from cfia.upstream.base import Features, Loader, Upstream
 from cfia.upstream.choice import ALL, Choice
 from cfia.upstream.frames import pieces, samples_of
 from cfia.upstream.hub import first_line
+from cfia.upstream.items import fetched
 from cfia.upstream.registry import FAMILIES
 
 if TYPE_CHECKING:
@@ -107,11 +108,13 @@ class Speech(Upstream):
     ) -> None:
         import torch
 
+        from cfia.training import device as devices
+
         blocks = model.config.num_hidden_layers
         self._front = Front(model)
         self._prepare = prepare
         self._encoder = model.encoder
-        self._device = model.device
+        self._device = devices.of(model.device)
         self._layer = layer
         # Batch norm before the positional convolution makes something else of the zeros, and so
         # does the first where there are several in a row, as in data2vec.
@@ -120,7 +123,7 @@ class Speech(Upstream):
         )
         # On a CPU one at a time is as fast (1.02 of a batch's time without its padding), and no
         # frame depends on the batch.
-        self._alone |= model.device.type == "cpu"
+        self._alone |= not self._device.apart
         self.independent = self._alone
         _fix_weight(self._encoder.pos_conv_embed)
         if name == "wavlm":
@@ -147,7 +150,7 @@ class Speech(Upstream):
             size = 1 if self._alone else len(inputs)
             features: list[Features] = []
             for first in range(0, len(inputs), size):
-                features += self._encode(inputs[first : first + size])
+                features += fetched(self._device, self._encode(inputs[first : first + size]))
         return features
 
     def _normalised(self, samples: Features) -> Tensor:
@@ -156,9 +159,9 @@ class Speech(Upstream):
 
         rate = self._prepare.sampling_rate
         prepared = self._prepare(samples, sampling_rate=rate, return_tensors="np")
-        return torch.from_numpy(prepared["input_values"][0]).to(self._device)
+        return self._device.send(torch.from_numpy(prepared["input_values"][0]))
 
-    def _encode(self, inputs: list[Tensor]) -> list[Features]:
+    def _encode(self, inputs: list[Tensor]) -> list[Tensor]:
         """Map inputs (frames, dim) of the transformer to its states."""
         import torch
 
@@ -166,11 +169,11 @@ class Speech(Upstream):
         padded = torch.nn.utils.rnn.pad_sequence(inputs, batch_first=True)
         mask = None
         if min(lengths) < max(lengths):
-            ends = torch.tensor(lengths, device=self._device)[:, None]
-            mask = torch.arange(max(lengths), device=self._device) < ends
+            ends = self._device.send(torch.tensor(lengths))[:, None]
+            mask = torch.arange(max(lengths), device=ends.device) < ends
         states = self._states(padded, mask)
         return [
-            torch.cat([state[i, :length] for state in states], dim=-1).cpu().numpy().copy()
+            torch.cat([state[i, :length] for state in states], dim=-1)
             for i, length in enumerate(lengths)
         ]
 

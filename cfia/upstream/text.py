@@ -5,13 +5,16 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cfia.errors import UserError
 from cfia.upstream import checkpoint, tokenizer
 from cfia.upstream.base import Features, Loader, Upstream
 from cfia.upstream.choice import Choice
 from cfia.upstream.registry import FAMILIES
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 # Rows (texts x tokens) that a product has at least; copies of the texts fill them up. Libraries
 # compute very few rows in another order (MKL: up to 15), and so the last bits would depend on
@@ -29,12 +32,15 @@ class TextEncoder(Upstream):
     def __init__(
         self, name: str, files: checkpoint.Checkpoint, model: Any, tokenizer: Any, layer: int | str
     ) -> None:
+        from cfia.training import device as devices
+
         blocks, width = model.config.num_hidden_layers, model.config.hidden_size
         self.description = files.frontend("text", name, layer, blocks, width)
         self._model = model
         self._tokenizer = tokenizer
         self._layer = layer
-        self.independent = model.device.type == "cpu"
+        self._device = devices.of(model.device)
+        self.independent = not self._device.apart
         positions = model.config.max_position_embeddings
         table = getattr(getattr(model, "embeddings", None), "position_embeddings", None)
         padding = getattr(table, "padding_idx", None)
@@ -52,21 +58,24 @@ class TextEncoder(Upstream):
         alike: dict[int, list[int]] = {}
         for i, tokens in enumerate(inputs["input_ids"]):
             alike.setdefault(len(tokens), []).append(i)
-        features: dict[int, Features] = {}
+        encoded = []
         for length, items in alike.items():
             copies = items * -(-LEAST_ROWS // (length * len(items)))
             group = {key: [values[i] for i in copies] for key, values in inputs.items()}
-            features |= zip(items, self._encode(group), strict=False)
+            encoded.append(self._encode(group))
+        features: dict[int, Features] = {}
+        for items, states in zip(alike.values(), self._device.fetch(encoded), strict=True):
+            features |= zip(items, states.numpy(), strict=False)
         return [features[i].copy() for i in range(len(batch))]
 
-    def _encode(self, inputs: dict[str, list[list[int]]]) -> Features:
+    def _encode(self, inputs: dict[str, list[list[int]]]) -> Tensor:
         """Map (texts, tokens) to (texts, tokens, dim)."""
         import torch
 
-        tensors = {k: torch.tensor(v, device=self._model.device) for k, v in inputs.items()}
+        tensors = {k: self._device.send(torch.tensor(v)) for k, v in inputs.items()}
         with torch.inference_mode():
             output = self._model(**tensors, output_hidden_states=True)
-        states: Features = checkpoint.pick(output.hidden_states, self._layer).cpu().numpy()
+        states: Tensor = checkpoint.pick(output.hidden_states, self._layer)
         return states
 
     def left_out(self, item: Any) -> str | None:

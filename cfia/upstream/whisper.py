@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -12,10 +12,17 @@ from cfia.errors import UserError
 from cfia.upstream import checkpoint
 from cfia.upstream.base import Features, Loader, Upstream
 from cfia.upstream.choice import Choice
+from cfia.upstream.items import fetched
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 SAMPLE_RATE = 16000
 FRAME = 320  # samples per output frame: 50 a second
 WINDOW = 30 * SAMPLE_RATE  # samples that the encoder takes, no more and no fewer
+# Windows that a GPU encodes at once: 24,000 frames, of which the widest array of the large model
+# takes 0.5 GB.
+WINDOWS = 16
 
 
 class Whisper(Upstream):
@@ -25,16 +32,18 @@ class Whisper(Upstream):
     audio goes through in consecutive pieces of 30 s, joined in time.
     """
 
-    independent = True
-
     def __init__(
         self, files: checkpoint.Checkpoint, encoder: Any, mel: Any, layer: int | str
     ) -> None:
+        from cfia.training import device as devices
+
         blocks, width, shift = len(encoder.layers), encoder.config.d_model, FRAME / SAMPLE_RATE
         self.description = files.frontend(
             "audio", "whisper", layer, blocks, width, shift, SAMPLE_RATE
         )
         self._layer = layer
+        self._device = devices.of(encoder.device)
+        self.independent = not self._device.apart
         self._mel = mel
         self._encoder = encoder
         # Blocks above that layer need not run. The one just above stays, because the last
@@ -44,29 +53,32 @@ class Whisper(Upstream):
 
     def extract(self, batch: Sequence[Any]) -> list[Features]:
         """Map waveforms at 16 kHz to matrices (ceil(50 * seconds), dim); see `Upstream.extract`."""
-        # One piece at a time: its 1500 frames keep a CPU busy, and two at once were no faster. So
-        # features do not depend on how utterances are batched, to the last bit.
-        return [
-            np.concatenate(
-                [self._encode(samples[i : i + WINDOW]) for i in range(0, len(samples), WINDOW)]
-            )
-            for samples in batch
-        ]
+        pieces = [[s[i : i + WINDOW] for i in range(0, len(s), WINDOW)] for s in batch]
+        windows = [piece for parts in pieces for piece in parts]
+        # On a CPU one at a time: its 1500 frames keep it busy, and two at once were no faster. So
+        # features do not depend on how utterances are batched there, to the last bit.
+        size = WINDOWS if self._device.apart else 1
+        encoded: list[Features] = []
+        for first in range(0, len(windows), size):
+            encoded += fetched(self._device, self._encode(windows[first : first + size]))
+        states = iter(encoded)
+        return [np.concatenate([next(states) for _ in parts]) for parts in pieces]
 
-    def _encode(self, piece: Features) -> Features:
-        """Map at most 30 s to (frames, dim)."""
+    def _encode(self, windows: list[Features]) -> list[Tensor]:
+        """Map pieces of at most 30 s to (frames, dim) each."""
         import torch
 
         inputs = self._mel(
-            [piece], sampling_rate=SAMPLE_RATE, padding="max_length", return_tensors="pt"
-        )
+            windows, sampling_rate=SAMPLE_RATE, padding="max_length", return_tensors="pt",
+            device=str(self._device.device),
+        )  # fmt: skip
         with torch.inference_mode():
-            # (1, mel bins, 3000) -> (1, 1500, dim)
+            # (windows, mel bins, 3000) -> (windows, 1500, dim)
             output = self._encoder(
-                inputs.input_features.to(self._encoder.device), output_hidden_states=True
+                self._device.send(inputs.input_features), output_hidden_states=True
             )
-        states: Features = checkpoint.pick(output.hidden_states, self._layer).cpu().numpy()
-        return states[0, : -(-len(piece) // FRAME)]
+        states = checkpoint.pick(output.hidden_states, self._layer)
+        return [states[i, : -(-len(piece) // FRAME)] for i, piece in enumerate(windows)]
 
 
 def build(choice: Choice, files: checkpoint.Checkpoint, num_threads: int, device: str) -> Upstream:

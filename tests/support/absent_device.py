@@ -23,25 +23,46 @@ from cfia.training import feature_cache
 from cfia.training.device import Device
 from cfia.training.feature_cache import Room
 from cfia.training.free_memory import Free
+from cfia.upstream import checkpoint, origin
 
 META = torch.device("meta")
 aten = torch.ops.aten
 # Their results depend on values: `x.item()`, `float(x)`, `if x`, `x[x > 0]`.
 READS = (aten._local_scalar_dense.default, aten.nonzero.default, aten.masked_select.default)
-COPIES = (aten._to_copy.default, aten.copy_.default)
+# In inference mode `x.to(device)` is one operator.
+COPIES = (
+    aten._to_copy.default,
+    aten.copy_.default,
+    aten.to.dtype_layout,
+    aten.to.device,
+)
 
 
 class Pretended(Device):
-    """The processor as a device: what is sent there is copied, and lost on the host."""
+    """The processor as a device: what is sent there is copied, and lost on the host.
+
+    What comes back is there when a point behind it is finished, and no number before.
+    """
+
+    apart = True
 
     def __init__(self, device: torch.device):
         super().__init__(device)
         self.unfinished: list[object] = []
+        self.coming: list[tuple[Tensor, Tensor]] = []
 
     def copy(self, x: Tensor) -> Tensor:
         copied = x.clone()
         x.fill_(-1 if x.dtype == torch.long else torch.nan)
         return copied
+
+    def send(self, x: Tensor) -> Tensor:
+        return self.copy(x.clone())
+
+    def back(self, x: Tensor) -> Tensor:
+        room = torch.full_like(x, torch.nan)
+        self.coming.append((room, x))
+        return room
 
     def point(self) -> Any:
         self.unfinished.append(object())
@@ -50,6 +71,9 @@ class Pretended(Device):
     def finish(self, point: Any) -> None:
         if point is not None:
             self.unfinished.remove(point)
+        while self.coming:
+            room, x = self.coming.pop()
+            room.copy_(x)
 
 
 @contextlib.contextmanager
@@ -62,6 +86,21 @@ def pretended(monkeypatch: pytest.MonkeyPatch, free: int = 10**9) -> Iterator[No
     with monkeypatch.context() as context:
         context.setattr(devices, "of", Pretended)
         context.setattr(feature_cache.Room, "on", on)
+        yield
+
+
+@contextlib.contextmanager
+def pretended_encoders(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Let encoders that are to run on a GPU take the processor for one, in the block."""
+
+    def place(model: Any, device: str) -> Any:
+        assert device == "cuda"
+        return model
+
+    with monkeypatch.context() as context:
+        context.setattr(devices, "of", Pretended)
+        context.setattr(checkpoint, "place", place)
+        context.setattr(origin, "_gpu", lambda: "a pretended GPU")
         yield
 
 
@@ -89,7 +128,7 @@ class Watched(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 
 def _non_blocking(args: Any, kwargs: Any) -> bool:
-    return bool(kwargs.get("non_blocking") or args[2:] == (True,))
+    return bool(kwargs.get("non_blocking") or args[2:] == (True,) or args[3:4] == (True,))
 
 
 class _OneCall(torch.autograd.Function):
