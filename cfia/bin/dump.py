@@ -20,7 +20,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     p.add_argument("--dir", type=Path, required=True, help="the dump directory")
     p.add_argument("--job", type=int, required=True, help="the job's number, from 1")
     p.add_argument(
-        "--ngpu", type=int, choices=(0, 1), default=0, help="1: run networks on a GPU (default: 0)"
+        "--ngpu",
+        type=int,
+        choices=(0, 1),
+        default=0,
+        help="1: run networks on a GPU; other processes decode (default: 0)",
     )
     args = p.parse_args(argv)
 

@@ -60,7 +60,7 @@ def _plan(args: argparse.Namespace) -> int:
         files=files.record() if files else None,
         text=text,
     )
-    return make(args.dir, data, settings, args.nj, force=args.force)
+    return make(args.dir, data, settings, args.nj, force=args.force, ngpu=args.ngpu)
 
 
 def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -82,6 +82,13 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     p.add_argument("--dir", type=Path, required=True, help="the dump directory")
     p.add_argument("--nj", type=positive, default=1, help="the most jobs (default: 1)")
     p.add_argument("--num_threads", type=positive, default=1, help="per job (default: 1)")
+    p.add_argument(
+        "--ngpu",
+        type=int,
+        choices=(0, 1),
+        default=0,
+        help="1: batches for a GPU, ten times as large (default: 0)",
+    )
     p.add_argument(
         "--compression_method",
         type=int,

@@ -21,6 +21,7 @@ from cfia.upstream import journal, origin
 from cfia.upstream.base import Features, Upstream
 from cfia.upstream.decoding import decoding, processes
 from cfia.upstream.dump_plan import Plan
+from cfia.upstream.encoding import encode
 from cfia.upstream.items import check_features
 from cfia.upstream.loading import Batch, Loading, ahead
 from cfia.upstream.origin import Origins
@@ -136,7 +137,7 @@ def _agrees(job: _Job, of: Mapping[int, Mapping[str, str]], sources: Sources) ->
     number, taken = next(((n, t) for n, at in of.items() if (t := sources.take(at))), (0, {}))
     compared = list(taken)[: COMPARED if job.upstream.independent else None]
     batch = job.loading.load(compared, Batch(number, {}, {}))
-    encoded = job.upstream.extract(list(batch.items.values())) if batch.items else []
+    encoded, _ = encode(job.upstream, list(batch.items.values()))
     again = dict(zip(batch.items, encoded, strict=True))
     for utterance in compared:
         if utterance not in again or not np.array_equal(again[utterance], taken[utterance].matrix):
@@ -158,7 +159,9 @@ def _encode(batch: Batch, upstream: Upstream) -> dict[str, Features]:
             batch.remarks.setdefault(utterance, clause)
     for utterance, clause in batch.remarks.items():
         _log.warning("%s: %s", utterance, clause)
-    encoded = upstream.extract(list(batch.items.values())) if batch.items else []
+    encoded, together = encode(upstream, list(batch.items.values()))
+    if not together and not upstream.independent:
+        batch.origins = {}  # fewer utterances than these were encoded together
     matrices = dict(zip(batch.items, encoded, strict=True))
     batch.items.clear()
     return matrices

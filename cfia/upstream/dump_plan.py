@@ -25,7 +25,7 @@ from cfia.shapes import ShapeError, fit
 from cfia.upstream import journal, registry, take_over
 from cfia.upstream.batches import durations, make_batches, split_jobs
 from cfia.upstream.checkpoint import Checkpoint
-from cfia.upstream.choice import Choice
+from cfia.upstream.choice import ALL, Choice
 from cfia.upstream.exposure import UNKNOWN
 from cfia.upstream.inputs import TEXT, audio_inputs, audio_stats
 from cfia.upstream.plan_file import NAME, read_plan
@@ -37,6 +37,15 @@ AUDIO = ".raw_audio.json"
 # make a token). A batch is also what a killed job loses, so it should take seconds, not minutes.
 BATCH_SECONDS = 60.0
 BATCH_CHARACTERS = 4000.0
+# A GPU takes so many times as much: the 30,000 frames of 600 s keep any GPU busy, and more would
+# only cost memory. The largest array of a large model is that of attention, where nothing computes
+# it in blocks: 16 heads of 1500 frames for each of the 50 frames of a second, if utterances have
+# 30 s. In float32 that is 4.8 MB a second or 2.9 GB, and three such are alive at once, besides 2 GB
+# of weights at most. So a GPU of 16 GB has room; one that has not is given halves (`encoding`).
+GPU_TIMES = 10
+# With all layers their states are kept as well, and joined: twice 25 x 1024 x 50 x 4 bytes or 10 MB
+# a second. Besides, three batches may be in the memory of the processor (`writing`).
+ALL_LAYERS_TIMES = GPU_TIMES / 4
 
 _log = logging.getLogger(__name__)
 
@@ -156,8 +165,14 @@ def _same_model(first: Choice, second: Choice) -> bool:
     return (first.model, first.hub) == (second.model, second.hub)
 
 
-def make(directory: Path, data: DataDir, settings: Settings, nj: int, *, force: bool) -> int:
+def make(
+    directory: Path, data: DataDir, settings: Settings, nj: int, *, force: bool, ngpu: int = 0
+) -> int:
     """Plan a dump, or go on with the plan that is in the directory.
+
+    Args:
+        ngpu: 1: for a GPU, whose batches are larger. That is nothing of what the dump is: one that
+            was begun or finished elsewhere is gone on with, or left, as it is.
 
     Returns:
         The number of jobs; 0 if the dump is complete.
@@ -196,7 +211,7 @@ def make(directory: Path, data: DataDir, settings: Settings, nj: int, *, force: 
             return len(plan.jobs)
     # A new dump: what is there goes once there is a plan; the marker comes before all other files,
     # which are of unknown origin without it.
-    plan = _plan(data, settings, nj)
+    plan = _plan(data, settings, nj, ngpu)
     if state is marker.State.FRESH:
         if (directory / marker.NAME).exists():
             directories.remove(directory)
@@ -309,7 +324,7 @@ def remove_unfinished(directory: Path) -> None:
         path.unlink()
 
 
-def _plan(data: DataDir, settings: Settings, nj: int) -> Plan:
+def _plan(data: DataDir, settings: Settings, nj: int, ngpu: int) -> Plan:
     if settings.choice.modality == "audio":
         lengths, budget = durations(data, skip_bad=settings.skip_bad), BATCH_SECONDS
     else:
@@ -319,6 +334,8 @@ def _plan(data: DataDir, settings: Settings, nj: int) -> Plan:
         # A recogniser's transcripts may lack some, which the jobs skip or stop at.
         lengths = {u: float(len(data.text.get(u, ""))) for u in data.utterances}
         budget = BATCH_CHARACTERS
+    if ngpu and settings.files:  # without weights nothing runs there
+        budget *= ALL_LAYERS_TIMES if settings.choice.layer == ALL else GPU_TIMES
     batches = make_batches(lengths, budget)
     # `sum` rounds otherwise from Python 3.12 on, and batches would be dealt to other jobs.
     weights = [math.fsum(lengths[utterance] for utterance in batch) for batch in batches]

@@ -195,7 +195,7 @@ dump_features() { # modality
         jobs=$(python -m cfia.bin.dump_plan --modality "$1" --upstream "${dump_upstreams[i]}" \
             --model "${dump_models[i]}" --layer "${dump_layers[i]}" --hub "${hub}" --data "${data}" \
             --text "${dump_texts[i]}" --dir "${dir}" --nj "${nj}" --num_threads "${num_threads}" \
-            --skip_bad "${skip_bad}" \
+            --ngpu "${ngpu}" --skip_bad "${skip_bad}" \
             --compression_method "${compression_method}" --corpus "${corpus_name}" \
             --exposure "${root_dir}/conf/exposure.yaml" \
             --allow_contaminated "${allow_contaminated}" --force "${force}")
