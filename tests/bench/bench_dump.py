@@ -1,10 +1,11 @@
 """How long a dump takes against its encoder run on one utterance at a time.
 
 For emotion2vec that is funasr's own `generate` over a wav.scp, or where funasr is missing, or with
-`--ours`, the network of this project on one waveform after another; for BERT the same model on one
-transcript after another. Weights are random and of the published sizes; utterances are as long as
-IEMOCAP's, transcripts have 18 pieces on average. Both sides have the same number of threads, or the
-same GPU, and take turns. Nothing is asserted about times.
+`--ours`, the network of this project on one waveform after another; for WavLM, Whisper and BERT the
+same model of transformers on one waveform or transcript after another. Weights are random and of
+the published base sizes, of Whisper tiny's; utterances are as long as IEMOCAP's, transcripts have
+18 pieces on average. Both sides have the same number of threads, or the same GPU, and take turns.
+Nothing is asserted about times.
 
     python -m tests.bench.bench_dump --seconds 200 --num_threads 2 --json bench.json
 """
@@ -16,7 +17,7 @@ import importlib.util
 import logging
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,9 +33,10 @@ from cfia.upstream import checkpoint
 from cfia.upstream.choice import Choice
 from cfia.upstream.dump import run_job
 from cfia.upstream.dump_plan import Settings, find_model, make
-from cfia.upstream.items import resampled
+from cfia.upstream.items import at_rate
 from cfia.upstream.merge import merge
 from cfia.upstream.registry import build, model_digest
+from cfia.upstream.whisper import FRAME, WINDOW
 from tests.bench import devices, products, timing
 from tests.bench.iemocap import MEAN, PIECES, durations
 from tests.support import dump_data, tiny_emotion2vec, tiny_models
@@ -80,6 +82,9 @@ def main() -> None:
     )
     parser.add_argument("--seconds", type=float, default=200.0, help="of audio (default: 200)")
     parser.add_argument("--transcripts", type=int, default=400, help="for BERT (default: 400)")
+    parser.add_argument(
+        "--encoders", nargs="+", choices=ENCODERS, default=[*ENCODERS], help="(default: all)"
+    )
     parser.add_argument("--num_threads", type=int, default=2, help="of each side (default: 2)")
     parser.add_argument("--seed", type=int, default=0, help="of weights and data (default: 0)")
     parser.add_argument("--config", type=Path, help="emotion2vec's config.yaml (default: the base)")
@@ -95,10 +100,11 @@ def main() -> None:
     torch.set_num_threads(args.num_threads)
     figures = timing.Figures(args.json)
     with tempfile.TemporaryDirectory() as name:
-        for encoder in (emotion2vec, bert):
-            if encoder is bert and importlib.util.find_spec("transformers") is None:
-                figures.add({"what": "BERT", "not_measured": "transformers is not here"})
-                print("BERT: not measured, transformers is not here")
+        for what in args.encoders:
+            encoder = ENCODERS[what]
+            if encoder is not emotion2vec and importlib.util.find_spec("transformers") is None:
+                figures.add({"what": what, "not_measured": "transformers is not here"})
+                print(f"{what}: not measured, transformers is not here")
                 continue
             found = encoder(Path(name), args)
             report(found)
@@ -110,18 +116,28 @@ def emotion2vec(work: Path, args: argparse.Namespace) -> Result:
     base = tiny_emotion2vec.config() if args.small else tiny_emotion2vec.base_config()
     settings = read_yaml(args.config) if args.config else base
     model = tiny_emotion2vec.save(work / "emotion2vec", settings, args.seed)
-    rng = np.random.default_rng(args.seed)
-    waves = {
-        f"s-{i:04d}": dump_data.noise(seconds, seed=i)
-        for i, seconds in enumerate(durations(round(args.seconds / MEAN), rng))
-    }
-    data = dump_data.write_data(work / "audio", waves)
+    data, what = utterances(work, args)
     choice = Choice("audio", "emotion2vec", str(model))
     by = "this project's network" if args.ours else "funasr"
     alone = (one_waveform_at_a_time if args.ours else by_funasr)(data, choice, args)
-    total = sum(map(len, waves.values())) / 16000
-    what = f"emotion2vec, {total:.0f} s of audio"
-    return measure(what, by, alone, choice, data, work, args)
+    return measure(f"emotion2vec, {what}", by, alone, choice, data, work, args)
+
+
+def utterances(work: Path, args: argparse.Namespace) -> tuple[Path, str]:
+    """A data directory of audio, made once, and how much it is."""
+    lengths = durations(round(args.seconds / MEAN), np.random.default_rng(args.seed))
+    if not (work / "audio").exists():
+        waves = {f"s-{i:04d}": dump_data.noise(s, seed=i) for i, s in enumerate(lengths)}
+        dump_data.write_data(work / "audio", waves)
+    return work / "audio", f"{sum(lengths):.0f} s of audio"
+
+
+def loaded(data: Path, rate: int) -> Iterator[tuple[str, NDArray[np.float32]]]:
+    """Each utterance and its waveform, read one after another."""
+    directory = DataDir.load(data)
+    for utterance in directory.utt2spk:
+        samples, own = audio.load(*directory.audio(utterance))
+        yield utterance, at_rate(samples, own, rate)
 
 
 def by_funasr(data: Path, choice: Choice, args: argparse.Namespace) -> Callable[[], Matrices]:
@@ -141,16 +157,63 @@ def one_waveform_at_a_time(
 ) -> Callable[[], Matrices]:
     """This project's network, which is given one waveform after another; reading them included."""
     upstream = build(choice, args.num_threads, args.device.type)
-    loaded = DataDir.load(data)
 
     def alone() -> Matrices:
-        found = {}
-        for utterance in loaded.utt2spk:
-            samples, rate = audio.load(*loaded.audio(utterance))
-            (found[utterance],) = upstream.extract([resampled(samples, rate, upstream)])
-        return found
+        return {u: upstream.extract([samples])[0] for u, samples in loaded(data, 16000)}
 
     return alone
+
+
+def wavlm(work: Path, args: argparse.Namespace) -> Result:
+    """WavLM of the base size, by transformers on one waveform after another, against the dump."""
+    from transformers import WavLMConfig, WavLMModel
+
+    tiny_models.save_wavlm(work / "wavlm")
+    torch.manual_seed(args.seed)
+    if not args.small:
+        WavLMModel(WavLMConfig()).save_pretrained(work / "wavlm")
+    model = WavLMModel.from_pretrained(work / "wavlm").eval().to(args.device)
+    data, what = utterances(work, args)
+
+    def alone() -> Matrices:
+        with torch.no_grad():  # the count of operations does not take weight norm in inference mode
+            return {
+                u: model(torch.from_numpy(x)[None].to(args.device))
+                .last_hidden_state[0]
+                .cpu()
+                .numpy()
+                for u, x in loaded(data, 16000)
+            }
+
+    choice = Choice("audio", "wavlm", str(work / "wavlm"))
+    return measure(f"WavLM, {what}", "transformers", alone, choice, data, work, args)
+
+
+def whisper(work: Path, args: argparse.Namespace) -> Result:
+    """The encoder of Whisper, tiny's size, one waveform after another, against the dump."""
+    from transformers import WhisperConfig, WhisperFeatureExtractor, WhisperModel
+
+    tiny_models.save_whisper(work / "whisper")
+    torch.manual_seed(args.seed)
+    if not args.small:
+        WhisperModel(WhisperConfig()).save_pretrained(work / "whisper")
+    encoder = WhisperModel.from_pretrained(work / "whisper").eval().encoder.to(args.device)
+    mel = WhisperFeatureExtractor.from_pretrained(work / "whisper")
+    data, what = utterances(work, args)
+
+    def one(samples: NDArray[np.float32]) -> NDArray[np.float32]:
+        assert len(samples) <= WINDOW
+        inputs = mel(samples, sampling_rate=16000, return_tensors="pt").input_features
+        states = encoder(inputs.to(args.device)).last_hidden_state[0]
+        found: NDArray[np.float32] = states[: -(-len(samples) // FRAME)].cpu().numpy()
+        return found
+
+    def alone() -> Matrices:
+        with torch.inference_mode():
+            return {u: one(samples) for u, samples in loaded(data, 16000)}
+
+    choice = Choice("audio", "whisper", str(work / "whisper"))
+    return measure(f"Whisper, {what}", "transformers", alone, choice, data, work, args)
 
 
 def bert(work: Path, args: argparse.Namespace) -> Result:
@@ -201,15 +264,16 @@ def measure(
     args: argparse.Namespace,
 ) -> Result:
     """Take turns, each dump with its plan, the loading of its model, and the merge."""
-    loaded = DataDir.load(data)
+    read = DataDir.load(data)
     directory = work / f"dump_{choice.name}"
+    ngpu = int(args.device.type == "cuda")
 
     def dump() -> None:
-        files = find_model(directory, loaded, choice, force=True)
+        files = find_model(directory, read, choice, force=True)
         assert files is not None
         settings = Settings(choice, args.num_threads, 0, False, files=files.record())
-        for job in range(1, make(directory, loaded, settings, 1, force=True) + 1):
-            run_job(directory, loaded, job, args.device.type)
+        for job in range(1, make(directory, read, settings, 1, force=True, ngpu=ngpu) + 1):
+            run_job(directory, read, job, args.device.type)
         merge(directory)
 
     def dump_anew() -> timing.Turn:
@@ -285,6 +349,8 @@ def report(result: Result) -> None:
         flush=True,
     )
 
+
+ENCODERS = {"emotion2vec": emotion2vec, "WavLM": wavlm, "Whisper": whisper, "BERT": bert}
 
 if __name__ == "__main__":
     main()

@@ -9,12 +9,12 @@ Usage: tests/bench/gpu.sh [--wheels DIR]
        tests/bench/gpu.sh --dry
        tests/bench/gpu.sh --carry [DIR] [--python 3.12]
 
-Measures on one GPU: tests marked gpu; dumps of emotion2vec and BERT against one utterance at a
-time; the stack and the step against the equations; an epoch at IEMOCAP's size; the most memory;
-5 folds at 5, 10 and 1 jobs on the GPU. Each part ends with one line of JSON, which has the card's
-name; where the variable OUT names a directory, the lines are in its gpu.jsonl, too, and what the
-parts have said in gpu.log. A part that fails, or takes longer than its limit, says so in its line,
-and the next goes on. Weights are random: none are fetched.
+Measures on one GPU: tests marked gpu; dumps of emotion2vec, WavLM, Whisper and BERT against one
+utterance at a time; the stack and the step against the equations; an epoch at IEMOCAP's size; the
+most memory; 5 folds at 5, 10 and 1 jobs on the GPU. Each part ends with one line of JSON, which has
+the card's name; where the variable OUT names a directory, the lines are in its gpu.jsonl, too, and
+what the parts have said in gpu.log. A part that fails, or takes longer than its limit, says so in
+its line, and the next goes on. Weights are random: none are fetched.
 
   --wheels DIR   packages that the machine may lack [tests/bench/wheels]
   --dry          the same on processors, at sizes that say nothing, in about a minute
@@ -123,7 +123,7 @@ part() {
 corpus=(--dir "${work}/corpus")
 mkdir "${work}/corpus"
 if [ "${on}" = gpu ]; then
-    dumps=(--seconds 2000 --transcripts 2000 --num_threads 4 --time_limit 25)
+    dumps=(--seconds 2000 --transcripts 2000 --num_threads 4 --time_limit 12)
     stack=(--time_limit 8)
     steps=(--num_threads 8 --time_limit 10)
     epoch=(--epochs 2 --cache gpu --time_limit 35 "${corpus[@]}")

@@ -73,8 +73,8 @@ def test_on_processors_it_runs_to_its_end(tmp_path: Path) -> None:
         assert (line["on"], line["card"], line["commit"]) == ("cpu", None, "abc")
         assert line["torch"]
     assert of["tests"][0]["passed"] == of["tests"][0]["failed"] == 0 < of["tests"][0]["skipped"]
-    assert [row["weights"] for row in of["dumps"]] == ["random"] * 2
-    assert [row["by"] for row in of["dumps"]] == ["this project's network", "transformers"]
+    assert [row["weights"] for row in of["dumps"]] == ["random"] * 4
+    assert [row["by"] for row in of["dumps"]] == ["this project's network"] + 3 * ["transformers"]
     assert all(row["difference"] < 1e-4 and row["gflop"] > 0 for row in of["dumps"])
     assert {row["layout"] for row in of["stack"]} == {"B C T F", "B T C F"}
     assert [row["form"] for row in of["step"]] == ["literal", "cfia_net", "cfia_net_paper"]
