@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from cfia.bin import dump_merge
 from cfia.kaldi.table import read_table, write_table
 from cfia.options import processors
 from cfia.upstream.decoding import MOST
+from cfia.upstream.dump_plan import Plan
 from tests.support import tiny_models
 from tests.support.dump_data import (
     NGPU,
@@ -96,13 +98,17 @@ def test_a_kill_between_the_scp_and_the_archives_name(
     assert contents(tmp_path) == contents(whole)
 
 
-def write_slow_data(directory: Path, data: Path) -> Path:
-    """The same audio through pipes that take their time and leave a line in `calls`."""
+def write_slow_data(directory: Path, data: Path, held: Sequence[str] = ()) -> Path:
+    """The same audio through pipes that take their time and leave a line in `calls`.
+
+    Those that are held wait for the file `go`.
+    """
     shutil.copytree(data, directory)
-    commands = {
-        utterance: f"echo {utterance} >> '{directory}/calls'; sleep 0.1; cat '{path}' |"
-        for utterance, path in read_table(data / "wav.scp").items()
-    }
+    commands = {}
+    for utterance, path in read_table(data / "wav.scp").items():
+        wait = f"until [ -e '{directory}/go' ]; do sleep 0.1; done" if utterance in held else ":"
+        begin = f"echo {utterance} >> '{directory}/calls'; {wait}"
+        commands[utterance] = f"{begin}; sleep 0.1; cat '{path}' |"
     write_table(directory / "wav.scp", commands)
     return directory
 
@@ -117,7 +123,7 @@ def finished_batches(directory: Path, name: str = "fbank") -> list[dict[str, Any
 def test_sigkill_loses_no_finished_batch_and_changes_no_byte(
     whole: Path, data: Path, tmp_path: Path, ngpu: str
 ) -> None:
-    slow = write_slow_data(tmp_path / "data", data)
+    slow = write_slow_data(tmp_path / "data", data, held=Plan.load(whole).batches[-1])
     directory = tmp_path / "dump"
     calls = slow / "calls"
     assert plan(directory, slow, nj=1) == 1
@@ -137,6 +143,7 @@ def test_sigkill_loses_no_finished_batch_and_changes_no_byte(
         safe = {u: counts[u] for u in done}
         assert plan(directory, slow, nj=2) == 1
     assert safe
+    (slow / "go").touch()
     run_dump(directory, slow, 1, ngpu)
     counts = Counter(calls.read_text().split())
     assert all(counts[u] == times for u, times in safe.items())
