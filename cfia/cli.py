@@ -48,6 +48,12 @@ def parser(prog: str, description: str, example: str) -> argparse.ArgumentParser
     )
 
 
+def add_ngpu(p: argparse.ArgumentParser, with_one: str) -> None:
+    """Give a program the option --ngpu, and the help what it does with one GPU."""
+    help_text = f"1: {with_one} (default: 0)"
+    p.add_argument("--ngpu", type=int, choices=(0, 1), default=0, help=help_text)
+
+
 def boolean(text: str) -> bool:
     """Read `true` or `false`, as in the shell's flags, and nothing else."""
     if text not in ("true", "false"):

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from cfia.cli import parser, run
+from cfia.cli import add_ngpu, parser, run
 from cfia.directories import reading
 
 
@@ -19,13 +19,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     p.add_argument("--data", type=Path, required=True, help="the data directory")
     p.add_argument("--dir", type=Path, required=True, help="the dump directory")
     p.add_argument("--job", type=int, required=True, help="the job's number, from 1")
-    p.add_argument(
-        "--ngpu",
-        type=int,
-        choices=(0, 1),
-        default=0,
-        help="1: run networks on a GPU; other processes decode (default: 0)",
-    )
+    add_ngpu(p, "run networks on a GPU; other processes decode")
     args = p.parse_args(argv)
 
     from cfia.upstream.dump import run_job

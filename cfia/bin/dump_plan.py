@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cfia import lock, marker
-from cfia.cli import boolean, parser, positive, run
+from cfia.cli import add_ngpu, boolean, parser, positive, run
 from cfia.directories import reading
 from cfia.naming import MODALITIES
 from cfia.options import LEGAL
@@ -82,13 +82,7 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     p.add_argument("--dir", type=Path, required=True, help="the dump directory")
     p.add_argument("--nj", type=positive, default=1, help="the most jobs (default: 1)")
     p.add_argument("--num_threads", type=positive, default=1, help="per job (default: 1)")
-    p.add_argument(
-        "--ngpu",
-        type=int,
-        choices=(0, 1),
-        default=0,
-        help="1: batches for a GPU, ten times as large (default: 0)",
-    )
+    add_ngpu(p, "batches for a GPU, ten times as large")
     p.add_argument(
         "--compression_method",
         type=int,

@@ -8,6 +8,8 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Tensor
 
+from cfia.model.transfer import to_device
+
 
 class Device:
     """The processor: batches are computed where they were read, and nobody waits for anything.
@@ -39,7 +41,7 @@ class Device:
 
     def send(self, x: Tensor) -> Tensor:
         """Begin to copy from any memory of the host; `x` may be let go of."""
-        return self.copy(x)
+        return to_device(x, self.device)
 
     def back(self, x: Tensor) -> Tensor:
         """Begin to copy to the host; the copy may be read when a later `point` is finished."""
@@ -88,10 +90,6 @@ class GPU(Device):
     def aside(self) -> contextlib.AbstractContextManager[None]:
         """Use the stream for copies in the block."""
         return torch.cuda.stream(self._aside)
-
-    def send(self, x: Tensor) -> Tensor:
-        """Copy to pinned memory, and begin to copy from there."""
-        return self.copy(x.pin_memory())
 
     def back(self, x: Tensor) -> Tensor:
         """Begin to copy to pinned memory."""

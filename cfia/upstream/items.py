@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import soxr
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from cfia.training.device import Device
+
+T = TypeVar("T")
 
 
 def resampled(samples: Features, rate: int, upstream: Upstream) -> Features:
@@ -53,6 +55,16 @@ def fetched(device: Device, states: Sequence[Tensor]) -> list[Features]:
     """Bring states from an encoder's device, each as a matrix that keeps nothing else in memory."""
     found = [x.numpy() for x in device.fetch(states)]
     return found if device.apart else [matrix.copy() for matrix in found]
+
+
+def in_parts(
+    device: Device, encode: Callable[[list[T]], list[Tensor]], inputs: list[T], size: int
+) -> list[Features]:
+    """Encode so many inputs together, and bring the states of these back with one wait."""
+    found: list[Features] = []
+    for first in range(0, len(inputs), size):
+        found += fetched(device, encode(inputs[first : first + size]))
+    return found
 
 
 def check_features(what: str, matrix: Features, upstream: Upstream) -> None:

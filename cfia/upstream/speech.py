@@ -13,7 +13,7 @@ from cfia.upstream.base import Features, Loader, Upstream
 from cfia.upstream.choice import ALL, Choice
 from cfia.upstream.frames import pieces, samples_of
 from cfia.upstream.hub import first_line
-from cfia.upstream.items import fetched
+from cfia.upstream.items import in_parts
 from cfia.upstream.registry import FAMILIES
 
 if TYPE_CHECKING:
@@ -148,10 +148,7 @@ class Speech(Upstream):
         with torch.inference_mode():
             inputs = [self._front(self._normalised(samples)) for samples in batch]
             size = 1 if self._alone else len(inputs)
-            features: list[Features] = []
-            for first in range(0, len(inputs), size):
-                features += fetched(self._device, self._encode(inputs[first : first + size]))
-        return features
+            return in_parts(self._device, self._encode, inputs, size)
 
     def _normalised(self, samples: Features) -> Tensor:
         """Normalise a waveform to mean 0 and variance 1, if the model was trained on such."""

@@ -12,7 +12,7 @@ from cfia.errors import UserError
 from cfia.upstream import checkpoint
 from cfia.upstream.base import Features, Loader, Upstream
 from cfia.upstream.choice import Choice
-from cfia.upstream.items import fetched
+from cfia.upstream.items import in_parts
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -58,10 +58,7 @@ class Whisper(Upstream):
         # On a CPU one at a time: its 1500 frames keep it busy, and two at once were no faster. So
         # features do not depend on how utterances are batched there, to the last bit.
         size = WINDOWS if self._device.apart else 1
-        encoded: list[Features] = []
-        for first in range(0, len(windows), size):
-            encoded += fetched(self._device, self._encode(windows[first : first + size]))
-        states = iter(encoded)
+        states = iter(in_parts(self._device, self._encode, windows, size))
         return [np.concatenate([next(states) for _ in parts]) for parts in pieces]
 
     def _encode(self, windows: list[Features]) -> list[Tensor]:
