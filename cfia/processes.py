@@ -80,14 +80,23 @@ _task_of: Callable[[Any], Any]  # of a process of the pool
 def _begin(work: Callable[[Any], Any]) -> None:
     global _task_of
     _task_of = work
-    # Who interrupts the program interrupts all of its processes; the first ends the others. What a
-    # process has started does not ignore it, which it would if SIG_IGN were set here.
-    signal.signal(signal.SIGINT, lambda *_: None)
+    # Who interrupts the program interrupts all of its processes: each ends what it has started, and
+    # begins no other task.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, _end)
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 
 def _work(task: Any) -> Any:
-    return _task_of(task)
+    try:
+        return _task_of(task)
+    except SystemExit:  # which the pool would send as the task's result
+        os._exit(1)
+
+
+def _end(*_: object) -> None:
+    raise SystemExit(1)
 
 
 def _end_with_parent() -> None:

@@ -35,6 +35,7 @@ from tests.support.dump_data import (
     undisturbed,
     write_data,
 )
+from tests.support.processes import alive, eventually
 
 ROOT = Path(__file__).parents[2]
 
@@ -168,10 +169,7 @@ def test_no_process_that_decodes_outlives_a_killed_job(data: Path, tmp_path: Pat
     assert len(left) == min(MOST, processors() - 1)
     process.kill()
     process.communicate()
-    wait_until = time.monotonic() + 20
-    while any(Path(f"/proc/{child}").exists() for child in left):
-        assert time.monotonic() < wait_until
-        time.sleep(0.02)
+    eventually("a process is left", lambda: not any(map(alive, left)))
 
 
 @pytest.mark.skipif(processors() == 1, reason="one processor decodes in the job's own process")

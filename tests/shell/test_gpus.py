@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tests.shell.jobs import RUN, output, run
-from tests.shell.processes import eventually
+from tests.support.processes import eventually
 
 HOLD = "touch began; while [ ! -e end ]; do sleep 0.02; done"
 

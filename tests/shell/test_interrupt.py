@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.shell.processes import alive, eventually
 from tests.signals import heed_signals
 from tests.slow.process_tree import parent
+from tests.support.processes import alive, eventually
 
 RECIPE = Path(__file__).resolve().parents[2] / "egs" / "mini_iemocap"
 

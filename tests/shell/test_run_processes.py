@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from tests.shell.jobs import RUN, output, run
-from tests.shell.processes import alive, eventually
 from tests.signals import heed_signals
+from tests.support.processes import alive, eventually
 
 # Concurrency. Tasks write down when they began and ended, on one clock.
 

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.shell.processes import eventually
 from tests.shell.recipes import Recipe
 from tests.support.iemocap_tree import write_iemocap
 from tests.support.lock_holder import holder
 from tests.support.outputs import is_leftover
+from tests.support.processes import eventually
 
 TINY = ["--allow_partial", "true", "--stage", "1", "--nj", "1", "--audio_upstream", "fbank"]
 TINY += ["--systems", "audio", "--train_args", "epochs=1 hidden=4 channels=2 features=2"]

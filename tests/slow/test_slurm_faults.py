@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.shell.jobs import output
-from tests.shell.processes import alive, eventually
+from tests.support.processes import alive, eventually
 from tests.support.slurm_cluster import Cluster
 
 pytestmark = pytest.mark.slow

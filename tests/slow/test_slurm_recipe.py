@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.shell.processes import eventually
 from tests.shell.recipes import Recipe
 from tests.shell.test_recipe import SMALL, make_corpus
 from tests.signals import heed_signals
+from tests.support.processes import eventually
 from tests.support.slurm_cluster import Cluster
 
 pytestmark = pytest.mark.slow

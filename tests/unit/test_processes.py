@@ -18,6 +18,7 @@ from cfia.errors import UserError
 from cfia.inference.inputs import Recording, with_pictures
 from cfia.processes import in_processes
 from tests.signals import heed_signals
+from tests.support.processes import alive, eventually, left_of_group
 
 
 def test_results_come_in_the_order_of_their_tasks() -> None:
@@ -74,10 +75,30 @@ list(in_processes(work, range(2), 2))
         children = [int(process.stdout.readline()) for _ in range(2)]
         process.send_signal(sent)
         process.wait(timeout=20)
-    wait_until = time.monotonic() + 20
-    while any(Path(f"/proc/{child}").exists() for child in children):
-        assert time.monotonic() < wait_until
-        time.sleep(0.02)
+    eventually("a process is left", lambda: not any(map(alive, children)))
+
+
+def test_what_a_process_has_started_ends_with_it_and_nothing_else_is_started() -> None:
+    program = """
+import subprocess
+from cfia.processes import in_processes
+def work(task):
+    print(task, flush=True)
+    subprocess.run(["sleep", "60"])
+list(in_processes(work, range(8), 2))
+"""
+    with subprocess.Popen(
+        [sys.executable, "-c", program],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        preexec_fn=heed_signals,
+        start_new_session=True,
+    ) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        os.killpg(process.pid, signal.SIGINT)
+        process.wait(timeout=20)
+    assert left_of_group(process.pid) == []
 
 
 def test_no_picture_is_drawn_over_another() -> None:
