@@ -326,12 +326,10 @@ def read(directory: Path) -> Experiment:
     path = directory / NAME
     if not path.exists():
         raise UserError(f"{path} is not there; run stage 5 (training) first")
-    values = read_yaml(path)
+    again = "run stage 5 (training) with --force true"
+    values = read_yaml(path, again)
     if values.pop(_SHA256, None) != _digest(values):
-        raise UserError(
-            f"{path} was cut or edited, or is of another version of cfia; run stage 5 (training) "
-            "with --force true"
-        )
+        raise UserError(f"{path} was cut or edited, or is of another version of cfia; {again}")
     try:
         values["parts"] = fit(_Parts, values.get("parts"), "parts")
         config = values.pop("config", None)
@@ -342,9 +340,7 @@ def read(directory: Path) -> Experiment:
         experiment: Experiment = fit(Experiment, values)
         fit(_Protocol, experiment.protocol, "protocol")
     except ShapeError as error:
-        raise UserError(
-            f"{path} is not as cfia writes it ({error}); run stage 5 with --force true"
-        ) from None
+        raise UserError(f"{path} is not as cfia writes it ({error}); {again}") from None
     return experiment
 
 

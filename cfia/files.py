@@ -194,8 +194,11 @@ def _parse(text: str) -> Any:
     return yaml.load(text, _loader())
 
 
-def read_yaml(path: Path) -> dict[str, Any]:
+def read_yaml(path: Path, way_out: str | None = None) -> dict[str, Any]:
     """Read a YAML mapping, safely; an empty file is an empty mapping.
+
+    Args:
+        way_out: what to do where it is not as it should be, if that is not to correct it by hand.
 
     Raises:
         UserError: there is no such file; it is not UTF-8, not YAML, or no mapping; a mapping in it
@@ -203,6 +206,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     """
     import yaml
 
+    mend = way_out or "correct it"
     try:
         value = copy.deepcopy(_parse(path.read_text(encoding="utf-8")))
     except FileNotFoundError:
@@ -210,13 +214,15 @@ def read_yaml(path: Path) -> dict[str, Any]:
             f"{path}: no such file; give the name of a file in conf/ or a path"
         ) from None
     except UnicodeDecodeError:
-        raise UserError(f"{path} is not UTF-8; convert it with iconv") from None
+        raise UserError(f"{path} is not UTF-8; {way_out or 'convert it with iconv'}") from None
     except (yaml.YAMLError, *_FAULTS) as error:
-        raise UserError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
+        clause = " ".join(str(error).split())
+        raise UserError(f"{path} is not valid YAML: {clause}; {mend}") from None
     if value is None:
         return {}
     if not isinstance(value, dict):
-        raise UserError(f"{path} must hold `key: value` lines, not a {type(value).__name__}")
+        kind = type(value).__name__
+        raise UserError(f"{path} must hold `key: value` lines, not a {kind}; {mend}")
     return value
 
 

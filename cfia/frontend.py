@@ -40,12 +40,11 @@ class Frontend:
         path = dump / NAME
         if not path.exists():
             raise UserError(f"no such file {path}; run the stage of these features again")
+        again = "run the stage of these features again with --force true"
         try:
-            read: Frontend = fit(cls, read_yaml(path))
+            read: Frontend = fit(cls, read_yaml(path, again))
         except ShapeError as error:
-            raise UserError(
-                f"{path}: {error}; run the stage of these features again with --force true"
-            ) from None
+            raise UserError(f"{path}: {error}; {again}") from None
         return read
 
     def write(self, dump: Path) -> None:

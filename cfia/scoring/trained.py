@@ -228,12 +228,12 @@ def _trained(experiment: Experiment, *, partial: bool = False) -> TrainedExperim
 
 def _tested(directory: Path, fold: int, seed: int) -> TestedTraining:
     path = directory / "provenance.yaml"
+    again = "run stage 5 (training) with --force true"
     try:
-        provenance: Provenance = fit(Provenance, read_yaml(path) if path.exists() else {})
+        values = read_yaml(path, again) if path.exists() else {}
+        provenance: Provenance = fit(Provenance, values)
     except ShapeError as error:
-        raise UserError(
-            f"{path} is not as cfia writes it ({error}); run stage 5 with --force true"
-        ) from None
+        raise UserError(f"{path} is not as cfia writes it ({error}); {again}") from None
     return TestedTraining(directory, fold, seed, provenance)
 
 

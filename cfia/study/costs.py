@@ -102,7 +102,7 @@ def read_costs(path: Path = PATH) -> Costs:
         UserError: it is missing, or not of that form.
     """
     try:
-        costs: Costs = fit(Costs, read_yaml(path))
+        costs: Costs = fit(Costs, read_yaml(path, ADVICE))
     except ShapeError as error:
         raise UserError(f"{path}: {error}; {ADVICE}") from None
     return costs

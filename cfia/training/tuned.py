@@ -65,12 +65,11 @@ def read(directory: Path) -> Tuned:
     path = directory / TUNED
     if not path.exists():
         raise UserError(f"{path} is not there; run stage 5 (training) first")
+    again = "run stage 5 (training) with --force true"
     try:
-        tuned: Tuned = fit(Tuned, read_yaml(path))
+        tuned: Tuned = fit(Tuned, read_yaml(path, again))
     except ShapeError as error:
-        raise UserError(
-            f"{path} is not as cfia writes it ({error}); run stage 5 with --force true"
-        ) from None
+        raise UserError(f"{path} is not as cfia writes it ({error}); {again}") from None
     return tuned
 
 

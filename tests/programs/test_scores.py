@@ -258,7 +258,11 @@ def test_posteriors_of_another_network_are_not_scored(tmp_path: Path) -> None:
 
 def test_an_experiment_that_was_edited_or_lacks_a_key_is_named(tmp_path: Path) -> None:
     path = run(tmp_path) / "experiment.yaml"
-    path.write_text(path.read_text().replace("protocol:", "protokoll:"))
+    whole = path.read_text()
+    path.write_text(whole.replace("protocol:", "protocol", 1))
+    with pytest.raises(UserError, match=r"experiment.yaml is not valid YAML: .*; run stage 5"):
+        score(["--expdir", str(tmp_path / "exp")])
+    path.write_text(whole.replace("protocol:", "protokoll:"))
     with pytest.raises(UserError, match=r"experiment.yaml was cut or edited, .*; run stage 5"):
         score(["--expdir", str(tmp_path / "exp")])
     seal(path, read_yaml(path))
