@@ -58,6 +58,11 @@ def build_stack(config: ModelConfig) -> EquationStack:
 class CFIANet(Network):
     """The network of the paper, bimodal, audio-only or text-only.
 
+    A Bi-GRU and a linear layer bring each modality to C channels of T x F; a stack of CFIA modules
+    gates the two against each other, with self-consistency losses; the mean over time is
+    classified. Source: the paper on CFIA-Net, Figure 1 and equations 3 to 18, whose code is not
+    public; conf/README.md says how what it leaves open was read.
+
     Args:
         dims: the width of the features of each modality in use, of "audio" and "text". Where one
             is missing its `X` is 0, so that a CFIA module becomes a gate on the other, and its

@@ -12,7 +12,8 @@ from cfia.scoring.significance import Comparison, holm
 
 LEVEL = 0.05
 PROBE = (
-    "Probe: logistic regression on mean and standard deviation over time of the frozen features. "
+    "Probe: logistic regression on mean and standard deviation over time of the frozen features, "
+    "trained on the training part alone, C by UA on the part that selects. "
     "A network that does not beat it has shown nothing."
 )
 

@@ -9,11 +9,17 @@ import numpy as np
 
 from cfia.config import in_words
 from cfia.model.registry import about
+from cfia.networks import ModelConfig, ProbeConfig
 from cfia.report.score_tables import counted
 from cfia.scoring.scores_file import Scored
 from cfia.study.study_plan import StudyPlan
 from cfia.study.study_rows import Result, finished
 from cfia.training.validation import in_words as validation_in_words
+
+_NORMALISED = {
+    "global": "features normalised by mean and standard deviation of the training part",
+    "utterance": "features normalised by each utterance's own mean and standard deviation",
+}
 
 
 def training_in_words(scored: Scored) -> str:
@@ -28,14 +34,16 @@ def training_in_words(scored: Scored) -> str:
         if value
     ]
     epochs = f"{config.epochs} epochs"
-    if config.patience < config.epochs and experiment.protocol["selection"] != "last":
-        better = {"ua": "UA", "wa": "WA"}.get(config.best_by, config.best_by)
-        epochs = f"at most {epochs}, stopped after {config.patience} without a better {better}"
+    if experiment.protocol["selection"] != "last":
+        best = {"ua": "UA", "wa": "WA"}.get(config.best_by, config.best_by)
+        epochs += f", of which the best {best} on the part that selects counts"
+        if config.patience < config.epochs:
+            epochs = f"at most {epochs}, stopped after {config.patience} without a better one"
     return "; ".join(
         [
             f"{config.optimizer}, lr {config.lr:g} {config.schedule}",
             *others,
-            *([f"features normalised, {normalisation}"] if normalisation != "none" else []),
+            *([_NORMALISED[normalisation]] if normalisation in _NORMALISED else []),
             f"batches of {config.batch_size}",
             epochs + ", each fold with the settings that it chose" * bool(experiment.best_of),
         ]
@@ -52,8 +60,8 @@ def part_notes(scored: Sequence[Scored]) -> list[str]:
     if tuned := next((one.best_of for one in experiments if one.best_of), 0):
         notes.append(
             f"Tuned: each fold, for each seed, trains the first {tuned} combinations of "
-            "conf/tune.yaml on its training part and takes that of the best UA on its validation "
-            "part. What it tests has no say."
+            "conf/tune.yaml, of which the system's own configuration is the first, on its training "
+            "part and takes that of the best UA on its validation part. What it tests has no say."
         )
     if any(one.refit for one in experiments):
         notes.append(
@@ -82,7 +90,8 @@ def features_note(plan: StudyPlan, results: Sequence[Result]) -> str:
 def networks_in_words(systems: Iterable[tuple[str, Scored]]) -> list[str]:
     """Say of each system what its network is, and of a peer its source and what was inferred.
 
-    Of a second system of the same network, in what its configuration differs from the first.
+    Of a first system of a network how large it is, too, and of a second one in what its
+    configuration differs from the first.
 
     Args:
         systems: with their names; one that has been there is left out.
@@ -95,5 +104,15 @@ def networks_in_words(systems: Iterable[tuple[str, Scored]]) -> list[str]:
         base, own = first.setdefault(config.model.network, (name, values))
         changed = {key: value for key, value in values.items() if value != own.get(key)}
         what = f"as {base}, but with {in_words(changed)}" if changed else f"as {base}"
-        told.setdefault(name, about(config.model) if base == name else what)
+        if base == name:
+            what = f"{about(config.model)} Set here: {in_words(_sizes(config.model))}."
+        told.setdefault(name, what)
     return [f"{name}: {what}" for name, what in told.items()]
+
+
+def _sizes(model: ModelConfig) -> dict[str, Any]:
+    """Select the keys that say how large a network is, and what it reads of the features."""
+    if isinstance(model, ProbeConfig):
+        return {"probe_c_grid": model.probe_c_grid, "max_frames": model.max_frames}
+    keys = ("hidden", "dropout", "frame_rate", "max_frames")
+    return {key: getattr(model, key) for key in keys}

@@ -59,8 +59,8 @@ def _differing(rows: Sequence[Result]) -> list[str]:
     found = [points for points in detectable if points]
     if found:
         said += (
-            f"; four times in five a difference of {min(found):.1f} to {max(found):.1f} points, "
-            "by row, would have been found"
+            f"; a single test, uncorrected, would have found a difference of {min(found):.1f} to "
+            f"{max(found):.1f} points, by row, four times in five"
         )
     return [f"{said}."]
 

@@ -47,8 +47,9 @@ _STYLE = (
     "table. It is not X, most of whose kind fine-tune their encoders, split otherwise or choose "
     "the epoch on the test fold; so a row neither reproduces nor refutes a published number. "
     "Grade A: the head exactly as in public code; B: the same with masks, or a modality, changed; "
-    "C: put together from a figure, an abstract and code that disagree. What each network is, its "
-    "source and what was inferred stand on the study's page, under Networks."
+    "C: put together from a figure, an abstract and code that disagree; none: no peer, but this "
+    "project's own or a plain head. What each network is, its source and what was inferred stand "
+    "under Networks."
 )
 _OWN = (
     "X-style/own: the same network, trained as its authors train it, on our validation part; the "
@@ -57,7 +58,8 @@ _OWN = (
 _PUBLISHED = (
     "Published WA/UA: on IEMOCAP, as its authors or others print it, and beside it the features, "
     'what they were tested on and what chose the epoch; "?" where no public text says it, "public '
-    'code" where that says it. Sources are in the table of published numbers below. In the figure '
+    'code" where that says it, "no such number" where there is none for these classes of IEMOCAP. '
+    "Sources are in the table of published numbers below. In the figure "
     "they are open marks, where a UA is published."
 )
 _PRINTED = (
@@ -255,14 +257,18 @@ def _notes(
 def _how_trained(scored: Sequence[Scored], shared: Mapping[str, str]) -> list[str]:
     """Say how the systems were trained and tested, as far as that is the same for all."""
     tuned = any(row.trained.experiment.best_of for row in scored)
-    budget = "all with as many settings to choose from" if tuned else "none tuned for itself"
+    budget = (
+        "all with as many settings to choose from"
+        if tuned
+        else "none tuned for itself unless a note says so"
+    )
     columns = [key for key in ("training", "protocol") if key not in shared]
     see = f" (columns: {' and '.join(columns)})" if columns else ""
     notes = [f"Trained as the recipe trains, {budget}{see}."]
     if "training" in shared:
         notes = [
-            f"Trained, all networks, {budget}: {shared['training']}. What is else set for a row "
-            "stands under Networks."
+            f"Trained, all networks, {budget}: {shared['training']}. How large each is stands "
+            "under Networks, and all that is set for a row in conf/systems."
         ]
     if "protocol" in shared:
         of_probe = f" Of a probe: {shared['probe']}." if "probe" in shared else ""

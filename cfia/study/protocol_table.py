@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from cfia.experiment import ORACLE, SPEAKERS_SHARED, in_brackets
 from cfia.figures.points import PointBlock, PointRow
 from cfia.metrics import METRICS
+from cfia.report.probe_note import LEVEL
 from cfia.report.score_tables import (
     counted,
     describe_protocol,
@@ -15,7 +17,7 @@ from cfia.report.score_tables import (
     seed_notes,
 )
 from cfia.report.table import Column, Table
-from cfia.scoring.cells import Cell, show
+from cfia.scoring.cells import Cell, Estimate, show
 from cfia.scoring.scores_file import Scored
 from cfia.study.how_made import features_note, part_notes, training_in_words
 from cfia.study.paper_tables import (
@@ -68,9 +70,14 @@ def _columns(habits: Sequence[Habit]) -> list[Column]:
         column
         for name in reversed(SHOWN)  # UA first: it is what is tested
         for title in [METRICS[name].title]
-        for column in (Column(name, title), Column(_difference(name), f"{title} difference"))
+        for column in (
+            Column(name, title),
+            Column(_base(name), f"{title} of the honest row", data=name != _METRIC),
+            Column(_difference(name), f"{title} difference"),
+        )
     ]
     tests = [column for column in difference_columns(results) if column.key != "difference"]
+    tests = [replace(column, title="p (UA)") if column.key == "p" else column for column in tests]
     return [
         Column("method", "habit"),
         Column("stamp", "what it is"),
@@ -86,6 +93,10 @@ def _columns(habits: Sequence[Habit]) -> list[Column]:
 
 def _difference(name: str) -> str:
     return "difference" if name == _METRIC else f"{name}_difference"
+
+
+def _base(name: str) -> str:
+    return f"{name}_base"
 
 
 def _cells(plan: StudyPlan, habit: Habit) -> dict[str, Cell]:
@@ -107,7 +118,9 @@ def _cells(plan: StudyPlan, habit: Habit) -> dict[str, Cell]:
     }
     for name in SHOWN:
         cells[name] = habit.scores[name]
-        cells[_difference(name)] = habit.points.get(name)
+        if points := habit.points.get(name):
+            cells[_difference(name)] = points
+            cells[_base(name)] = Estimate(habit.scores[name].value - points.value)
     return cells
 
 
@@ -149,9 +162,17 @@ def lead(shown: Sequence[Block], corpus: Corpus, recipe: str) -> list[str]:
     title = METRICS[_METRIC].title
     first = (
         f"What it shows, in points of {title} over the honest row. Within noise is what has 0 in "
+        f"its 95 % interval, each row by itself. {_corrected(shown)} {_ranges(shown)}"
     )
-    first += f"its 95 % interval. {_ranges(shown)}"
     return [first, *told, whose_numbers(corpus, recipe)]
+
+
+def _corrected(shown: Sequence[Block]) -> str:
+    """Say which rows are still more than chance when p is corrected for all of their block."""
+    names = [f"{habit.result.name} ({block.heading})" for block in shown for habit in block.others
+             if habit.result.comparison and habit.result.p_holm < LEVEL]  # fmt: skip
+    said = "; ".join(names) or "none"
+    return f"Corrected by Holm for all rows of a system, below {LEVEL} is p of {said}."
 
 
 def _of_block(block: Block) -> str:
@@ -254,8 +275,8 @@ def _difference_how(habits: Sequence[Habit], scored: Scored) -> list[str]:
     if PAIRED in ways:
         notes.append(
             "UA difference, WA difference: the row less the first row of its block, on the same "
-            "utterances and by the seeds that both have; where these are not all of the first row, "
-            f"it is not the difference of what is printed. In brackets 95 %: delete-one-{cluster} "
+            "utterances and by the seeds that both have, which is what the column of the honest "
+            f"row has. In brackets 95 %: delete-one-{cluster} "
             f"jackknife of the difference, Student's t with df = {n - 1}, and with several seeds "
             f"what {cluster}s of a fold share of their networks' luck."
         )

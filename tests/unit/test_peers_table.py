@@ -98,8 +98,14 @@ def test_systems_stand_by_input_with_their_grades_weights_and_training(made: Pat
         drawn = sum(weight.numel() for weight in build(dims, 4, model).parameters())
         assert int(found[key]["weights"]) == drawn
     training = {method: row["training"] for (_, method), row in found.items()}
-    assert training["MemoCMT-style/own"] == ("adam, lr 0.0001 step; batches of 1; 100 epochs")
-    assert training["CFIA-Net"].endswith("at most 100 epochs, stopped after 15 without a better UA")
+    assert training["MemoCMT-style/own"] == (
+        "adam, lr 0.0001 step; batches of 1; 100 epochs, of which the best WA on the part that "
+        "selects counts"
+    )
+    assert training["CFIA-Net"].endswith(
+        "at most 100 epochs, of which the best UA on the part that selects counts, stopped after "
+        "15 without a better one"
+    )
     assert training["Probe"] == "fitted"
     unfinished = found["Audio", "superb_asp"]
     assert unfinished["source"] == "not finished: run the study again"
@@ -167,7 +173,7 @@ def test_the_page_says_how_every_number_was_made(made: Path) -> None:
         "Of a probe: leave one session out, 3 folds; validation random20; C selected",
         "All have the same fold lists.",
         "Validation random20: 20 % of a fold&#39;s utterances outside its test, drawn at random",
-        "Trained as the recipe trains, none tuned for itself (columns: training).",
+        "Trained as the recipe trains, none tuned for itself unless a note says so (columns: ",
         "Of this corpus their own training saw: ",
         "Published WA/UA: on IEMOCAP",
         "A note of the study.",
