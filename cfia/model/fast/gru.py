@@ -34,6 +34,8 @@ class Schedule:
         states: (2M,), the row of states of each position, in the same order.
         places: (2M,), the inverse of `states`.
         taken: (2N,), the place in that order of each row of gates.
+        before: (M - B,), the place of the state before each position behind the first step, in
+            either direction.
     """
 
     sizes: list[int]
@@ -41,6 +43,7 @@ class Schedule:
     states: Tensor
     places: Tensor
     taken: Tensor
+    before: Tensor
 
 
 def schedule(lengths: Tensor, filled: Tensor) -> Schedule:
@@ -66,7 +69,10 @@ def schedule(lengths: Tensor, filled: Tensor) -> Schedule:
     sources = torch.cat(source)
     taken = torch.empty(2 * int(filled.sum()) + 2, dtype=torch.long)
     taken[sources] = torch.arange(len(sources))
-    return Schedule(active.sum(1).tolist(), sources, pairs, places, taken[:-2])
+    sizes = active.sum(1)
+    begins = sizes.cumsum(0) - sizes
+    before = (begins[:-1, None] + torch.arange(len(lengths)))[active[1:]]
+    return Schedule(sizes.tolist(), sources, pairs, places, taken[:-2], before)
 
 
 def rows(data: Tensor, lengths: Tensor) -> Tensor:
@@ -133,11 +139,11 @@ class _BiGRU(torch.autograd.Function):
         projected = x.new_empty(len(x) + 1, 6 * H)
         torch.addmm(bias.flatten(), x, w_ih.flatten(0, 1).t(), out=projected[:-1])
         projected[-1] = bias.flatten()  # of a zero frame
-        gates = projected.view(-1, 3 * H)[plan.source].view(2, -1, 3 * H)
+        gates = projected.view(-1, 3 * H).index_select(0, plan.source).view(2, -1, 3 * H)
         hidden, inner = _recur(gates, w_hh, b_hh[:, 2 * H :], plan.sizes)
         ctx.save_for_backward(x, w_ih, w_hh, gates, inner, hidden)
         ctx.plan = plan
-        return hidden.view(-1, H)[plan.places].view(-1, 2 * H)
+        return hidden.view(-1, H).index_select(0, plan.places).view(-1, 2 * H)
 
     @staticmethod
     @torch.amp.custom_bwd(device_type="cpu")  # type: ignore[untyped-decorator]
@@ -145,8 +151,9 @@ class _BiGRU(torch.autograd.Function):
     def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
         x, w_ih, w_hh, gates, inner, hidden = ctx.saved_tensors
         plan, H = ctx.plan, w_hh.shape[2]
-        d_hidden = dy.reshape(-1, H)[plan.states].view_as(hidden)
-        previous = _previous(hidden, plan.sizes)
+        d_hidden = dy.reshape(-1, H).index_select(0, plan.states).view_as(hidden)
+        previous = torch.zeros_like(hidden)  # 0 before the first
+        torch.index_select(hidden, 1, plan.before, out=previous[:, plan.sizes[0] :])
         _, z, n = torch.split(gates, H, dim=2)
         of_n = torch.ops.aten.tanh_backward(1 - z, n)
         slopes = _slopes(gates, inner, previous, of_n)
@@ -156,7 +163,7 @@ class _BiGRU(torch.autograd.Function):
         # Of W_ih x they are the same, but for n, which stands there outside the reset gate.
         torch.mul(d_hidden, of_n, out=d_gates[..., 2 * H :])
         db_ih = d_gates.sum(1)
-        d_projected = d_gates.view(-1, 3 * H)[plan.taken].view(-1, 6 * H)
+        d_projected = d_gates.view(-1, 3 * H).index_select(0, plan.taken).view(-1, 6 * H)
         dw_ih = (d_projected.t() @ x).view_as(w_ih)
         dx = d_projected @ w_ih.flatten(0, 1) if ctx.needs_input_grad[0] else None
         return dx, dw_ih, db_ih, dw_hh, db_hh, None
@@ -221,14 +228,3 @@ def _slopes(gates: Tensor, inner: Tensor, previous: Tensor, of_n: Tensor) -> Ten
     slopes[:, :, 1] = torch.ops.aten.sigmoid_backward(previous - n, z)
     torch.mul(of_n, r, out=slopes[:, :, 2])
     return slopes
-
-
-def _previous(hidden: Tensor, sizes: list[int]) -> Tensor:
-    """Take the state before each position, (2, M, H); 0 before the first."""
-    previous = torch.zeros_like(hidden)
-    parts = zip(
-        torch.split(hidden, sizes, dim=1), torch.split(previous, sizes, dim=1)[1:], strict=False
-    )
-    for before, here in parts:
-        here.copy_(before[:, : here.shape[1]])
-    return previous
