@@ -14,9 +14,6 @@ from torch import Tensor
 from cfia.config import build
 from cfia.model.encoder import (
     Sequences,
-    by_product,
-    position_mask,
-    positions,
     stretch_to_frames,
 )
 from cfia.model.equations import EquationStack
@@ -230,26 +227,6 @@ def test_with_masks_an_utterance_does_not_depend_on_its_batch(
         for a, t in zip(audio, text, strict=True)
     ]
     torch.testing.assert_close(together, torch.stack(alone), rtol=1e-9, atol=1e-10)
-
-
-@settings(max_examples=10, deadline=None)
-@given(
-    st.lists(st.tuples(st.integers(1, 9), st.integers(1, 30)), min_size=1, max_size=4),
-    st.integers(0, 5),
-)
-def test_the_form_for_gpus_stretches_alike(lengths: list[tuple[int, int]], more: int) -> None:
-    tokens, frames = (torch.tensor(counts) for counts in zip(*lengths, strict=True))
-    y = torch.nn.utils.rnn.pad_sequence(random_rows(tokens.tolist(), 3, 7), True).requires_grad_()
-    size = int(frames.max()) + more
-    within = position_mask(frames, size).to(y)
-    found = by_product(y, positions(tokens, frames, size), within)
-    wanted = stretch_to_frames(y, tokens, frames, size)
-    torch.testing.assert_close(found, wanted)
-    weights = torch.linspace(-1, 1, wanted.numel(), dtype=y.dtype).view_as(wanted)
-    of_found, of_wanted = (torch.autograd.grad((x * weights).sum(), y)[0] for x in (found, wanted))
-    torch.testing.assert_close(of_found, of_wanted)
-    for row, n in zip(found, frames.tolist(), strict=True):
-        assert (row[n:] == 0).all()
 
 
 @settings(max_examples=40, deadline=None)
