@@ -26,8 +26,7 @@ class CrossBlock(nn.Module):
 
     def forward(self, query: Tensor, keys: Tensor, hidden: Tensor) -> Tensor:
         """Map (B, Tq, K), attending to `keys` (B, Tk, K) but the `hidden` (B, Tk), to its shape."""
-        attended = self.attention(query, keys, hidden=hidden)
-        normed: Tensor = self.norm(self.linear(attended))
+        normed: Tensor = self.norm(self.attention(query, keys, hidden=hidden, then=self.linear))
         return normed
 
 

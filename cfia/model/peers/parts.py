@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from cfia.model.encoder import InputLayer, Sequences, position_mask
+from cfia.model.peers import short_side
 from cfia.model.transfer import to_device
 from cfia.networks import ModelConfig
 
@@ -107,6 +109,7 @@ class Attention(nn.Module):
         hidden: Tensor | None = None,
         added: Tensor | None = None,
         causal: bool = False,
+        then: nn.Linear | None = None,
     ) -> Tensor:
         """Attend from (B, Tq, K) to (B, Tk, K).
 
@@ -114,11 +117,16 @@ class Attention(nn.Module):
             hidden: (B, Tk), the keys that nothing attends to.
             added: (B, Tq, Tk), what is added to the logits of all heads.
             causal: whether nothing attends to what follows it.
+            then: a layer for what is attended, where it is all that follows.
 
         Returns:
             (B, Tq, K). What is beyond the query's length must not be used.
         """
         sizes = query.shape[1], keys.shape[1]
+        weights = self.heads.num_heads * sizes[0] * sizes[1]
+        if added is None and not causal and short_side.pays(self.heads, *sizes):
+            attend = partial(short_side.attend, self.heads, then)
+            return in_parts(attend, (query, keys, hidden), weights)
         future = None
         if causal:
             future = nn.Transformer.generate_square_subsequent_mask(sizes[0], query.device)
@@ -138,9 +146,8 @@ class Attention(nn.Module):
                 is_causal=causal,
                 need_weights=False,
             )[0]
-            return attended
+            return attended if then is None else then(attended)
 
-        weights = self.heads.num_heads * sizes[0] * sizes[1]
         return in_parts(part, (query, keys, hidden, added), weights)
 
 

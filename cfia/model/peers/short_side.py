@@ -1,0 +1,78 @@
+"""Multi-head attention between a long and a short sequence, at the cost of the short one.
+
+`nn.MultiheadAttention` projects both sequences to queries, or to keys and values, and what is
+attended once more: four products of the width K with itself for a frame. The projections of the
+long side can be moved to the short side, since products may be taken in any order:
+`(x Wq) k' = x (k Wq')'`, and `P (y Wv) = (P y) Wv`. Each head then has a K-wide row for each
+position of the short side. The function is the same, dropout of the weights included.
+
+Shapes: batch B, queries Tq, keys Tk, heads H, width K, K / H = d of a head.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import dropout, linear
+
+
+def pays(heads: nn.MultiheadAttention, n_queries: int, n_keys: int) -> bool:
+    """Tell whether `attend` multiplies less often than the projections of both sides."""
+    short, long = sorted((n_queries, n_keys))
+    return bool((long - short) * heads.embed_dim > (heads.num_heads - 1) * short * long)
+
+
+def attend(
+    heads: nn.MultiheadAttention,
+    then: nn.Linear | None,
+    query: Tensor,
+    keys: Tensor,
+    hidden: Tensor | None,
+) -> Tensor:
+    """Attend from (B, Tq, K) to (B, Tk, K) but the `hidden` (B, Tk): (B, Tq, K).
+
+    Args:
+        heads: has biases, and keys and values as wide as queries.
+        then: a layer for what is attended, (B, Tq, K).
+    """
+    (B, n_queries), n_keys = query.shape[:2], keys.shape[1]
+    H, K = heads.num_heads, heads.embed_dim
+    w_q, w_k, w_v = heads.in_proj_weight.view(3, H, -1, K)  # (H, d, K) each
+    b_q, _, b_v = heads.in_proj_bias.view(3, H, -1)  # that of keys changes no softmax
+    scale = (K // H) ** -0.5
+    if n_keys < n_queries:
+        projected = linear(keys, heads.in_proj_weight[K:], heads.in_proj_bias[K:])
+        k, v = projected.view(B, n_keys, 2, H, -1).unbind(2)  # (B, Tk, H, d)
+        k = k * scale
+        rows = torch.einsum("bkhd,hdc->bhkc", k, w_q).flatten(1, 2)
+        logits = (query @ rows.mT).view(B, n_queries, H, n_keys)
+        logits = logits + torch.einsum("bkhd,hd->bhk", k, b_q).unsqueeze(1)
+        weights = _weights(heads, logits, hidden)
+        w_o, b_o = _output(heads, then)
+        rows = torch.einsum("bkhd,chd->bhkc", v, w_o.view(K, H, -1)).flatten(1, 2)
+        return weights.flatten(2) @ rows + b_o
+    q = linear(query, heads.in_proj_weight[:K], heads.in_proj_bias[:K])
+    q = q.view(B, n_queries, H, -1) * scale
+    rows = torch.einsum("bqhd,hdc->bqhc", q, w_k).flatten(1, 2)
+    logits = (rows @ keys.mT).view(B, n_queries, H, n_keys)
+    weights = _weights(heads, logits, hidden)
+    rows = (weights.flatten(1, 2) @ keys).view(B, n_queries, H, K)
+    # With dropout the weights do not sum to 1.
+    attended = torch.einsum("bqhc,hdc->bqhd", rows, w_v) + weights.sum(3, keepdim=True) * b_v
+    y: Tensor = heads.out_proj(attended.flatten(2))
+    return y if then is None else linear(y, then.weight, then.bias)
+
+
+def _weights(heads: nn.MultiheadAttention, logits: Tensor, hidden: Tensor | None) -> Tensor:
+    """Softmax of (B, Tq, H, Tk) over the keys that are not hidden, with the heads' dropout."""
+    if hidden is not None:
+        logits = logits.masked_fill(hidden[:, None, None], -torch.inf)
+    return dropout(logits.softmax(3), heads.dropout, heads.training)
+
+
+def _output(heads: nn.MultiheadAttention, then: nn.Linear | None) -> tuple[Tensor, Tensor]:
+    """Join the output projection and a layer `then`: weight (K, K) and bias (K,)."""
+    weight, bias = heads.out_proj.weight, heads.out_proj.bias
+    if then is None:
+        return weight, bias
+    return then.weight @ weight, linear(bias, then.weight, then.bias)
