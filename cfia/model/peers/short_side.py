@@ -48,9 +48,11 @@ def attend(
         logits = (query @ rows.mT).view(B, n_queries, H, n_keys)
         logits = logits + torch.einsum("bkhd,hd->bhk", k, b_q).unsqueeze(1)
         weights = _weights(heads, logits, hidden)
-        w_o, b_o = _output(heads, then)
+        joined = then is not None and B * n_queries > K  # else it costs more than it saves
+        w_o, b_o = _output(heads, then if joined else None)
         rows = torch.einsum("bkhd,chd->bhkc", v, w_o.view(K, H, -1)).flatten(1, 2)
-        return weights.flatten(2) @ rows + b_o
+        y = weights.flatten(2) @ rows + b_o
+        return y if then is None or joined else linear(y, then.weight, then.bias)
     q = linear(query, heads.in_proj_weight[:K], heads.in_proj_bias[:K])
     q = q.view(B, n_queries, H, -1) * scale
     rows = torch.einsum("bqhd,hdc->bqhc", q, w_k).flatten(1, 2)
@@ -59,7 +61,7 @@ def attend(
     rows = (weights.flatten(1, 2) @ keys).view(B, n_queries, H, K)
     # With dropout the weights do not sum to 1.
     attended = torch.einsum("bqhc,hdc->bqhd", rows, w_v) + weights.sum(3, keepdim=True) * b_v
-    y: Tensor = heads.out_proj(attended.flatten(2))
+    y = heads.out_proj(attended.flatten(2))
     return y if then is None else linear(y, then.weight, then.bias)
 
 
