@@ -10,7 +10,7 @@ Usage: tests/run.sh [--slow] [pytest arguments]
 Lint, types and tests; exits 0 if all pass.
 
   tests/run.sh                                    # a few minutes; what CI runs
-  tests/run.sh --slow                             # the long tests, some 23 minutes of two cores
+  tests/run.sh --slow                             # the long tests, some 21 minutes of two cores
   tests/run.sh tests/unit/test_equations.py       # some tests alone, no lint
 
   --slow   the tests marked slow in place of the others: simulations, whole recipes; drivers

@@ -12,10 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from cfia.config import build
-from cfia.model.encoder import (
-    Sequences,
-    stretch_to_frames,
-)
+from cfia.model.encoder import Sequences, stretch_to_frames
 from cfia.model.equations import EquationStack
 from cfia.model.network import CFIANet, build_stack
 
@@ -227,6 +224,33 @@ def test_with_masks_an_utterance_does_not_depend_on_its_batch(
         for a, t in zip(audio, text, strict=True)
     ]
     torch.testing.assert_close(together, torch.stack(alone), rtol=1e-9, atol=1e-10)
+
+
+@settings(max_examples=10, deadline=None)
+@given(
+    st.lists(st.tuples(st.integers(1, 9), st.integers(1, 30)), min_size=1, max_size=4),
+    st.integers(0, 5),
+)
+def test_a_batch_is_stretched_as_torch_stretches_each_utterance(
+    lengths: list[tuple[int, int]], more: int
+) -> None:
+    tokens, frames = (torch.tensor(counts) for counts in zip(*lengths, strict=True))
+    y = torch.nn.utils.rnn.pad_sequence(random_rows(tokens.tolist(), 3, 7), True).requires_grad_()
+    size = int(frames.max()) + more
+    found = stretch_to_frames(y, tokens, frames, size)
+    wanted = torch.zeros_like(found)
+    for i, (n_tokens, n_frames) in enumerate(lengths):
+        row = y[i, :n_tokens].t()[None]
+        stretched = torch.nn.functional.interpolate(
+            row, n_frames, mode="linear", align_corners=True
+        )
+        wanted[i, :n_frames] = stretched[0].t()
+    torch.testing.assert_close(found, wanted)
+    weights = torch.linspace(-1, 1, wanted.numel(), dtype=y.dtype).view_as(wanted)
+    of_found, of_wanted = (torch.autograd.grad((x * weights).sum(), y)[0] for x in (found, wanted))
+    torch.testing.assert_close(of_found, of_wanted)
+    for row, n in zip(found, frames.tolist(), strict=True):
+        assert (row[n:] == 0).all()
 
 
 @settings(max_examples=40, deadline=None)
