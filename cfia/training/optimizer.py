@@ -50,21 +50,18 @@ class _RMSprop(_Eager, RMSprop):
     step = torch.no_grad()(inspect.unwrap(RMSprop.step))
 
 
-def make_optimizer(
-    parameters: Iterable[nn.Parameter], config: TrainConfig, *, fused: bool = False
-) -> Optimizer:
+def make_optimizer(parameters: Iterable[nn.Parameter], config: TrainConfig) -> Optimizer:
     """Make the optimiser `config.optimizer`, at the initial learning rate.
 
-    Args:
-        fused: take a step by one kernel for all parameters, where torch has one: not for RMSprop.
+    A step is one kernel for all parameters, but for RMSprop, for which torch has none.
     """
-    lr, decay, one = config.lr, config.weight_decay, True if fused else None
+    lr, decay = config.lr, config.weight_decay
     if config.optimizer == "rmsprop":
         return _RMSprop(parameters, lr, momentum=config.momentum, weight_decay=decay)
     if config.optimizer == "sgd":
-        return _SGD(parameters, lr, momentum=config.momentum, weight_decay=decay, fused=one)
+        return _SGD(parameters, lr, momentum=config.momentum, weight_decay=decay, fused=True)
     adaptive = _AdamW if config.optimizer == "adamw" else _Adam
-    return adaptive(parameters, lr, weight_decay=decay, fused=one)
+    return adaptive(parameters, lr, weight_decay=decay, fused=True)
 
 
 def make_scheduler(optimizer: Optimizer, config: TrainConfig) -> LRScheduler | None:

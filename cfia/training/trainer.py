@@ -77,8 +77,7 @@ class Trainer:
         self.inputs = inputs
         self.model = build_model(inputs).to(inputs.device)
         config = inputs.config.train
-        fused = inputs.device.type == "cuda"
-        self.optimizer = make_optimizer(self.model.parameters(), config, fused=fused)
+        self.optimizer = make_optimizer(self.model.parameters(), config)
         self.scheduler = make_scheduler(self.optimizer, config)
         self.modality_dropout = ModalityDropout(
             self.model, config.modality_dropout, len(inputs.train), inputs.seed

@@ -38,6 +38,7 @@ from cfia.provenance import commit, processor
 from cfia.study.costs import Costs, Measured, Run, read_costs
 from cfia.study.study_file import INPUTS
 from cfia.training.determinism import set_up
+from cfia.training.optimizer import make_optimizer
 from tests.bench import iemocap, processes, products, timing
 from tests.bench.bench_step import BATCH, counted, draw, sequences, step
 
@@ -216,7 +217,7 @@ def measure(args: argparse.Namespace) -> dict[str, float]:
     set_up(args.num_threads, 0)
     (token,) = args.systems
     model, config, values = drawn(args, token)
-    optimizer = torch.optim.Adam(model.parameters(), lr=config.train.lr)
+    optimizer = make_optimizer(model.parameters(), config.train)
     if args.child == "memory":
         (batch,) = taken(token, [largest(args.scale, width(args))])
         step(model, optimizer, batch, config)

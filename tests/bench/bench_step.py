@@ -31,6 +31,7 @@ from cfia.model.encoder import Encoder, Sequences
 from cfia.training import batches
 from cfia.training.determinism import set_up
 from cfia.training.loss import objective
+from cfia.training.optimizer import make_optimizer
 from tests.bench import devices, iemocap, processes, products, timing
 from tests.bench.timing import Turn
 
@@ -163,7 +164,7 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
     dim = max(1, round(iemocap.DIM * args.scale))
     model = network(args.form, config, dim).to(device)
     values = list(draw(args.batches, args.scale, dim))
-    optimizer = torch.optim.Adam(model.parameters(), lr=config.train.lr)
+    optimizer = make_optimizer(model.parameters(), config.train)
     times = []
     for batch in values:
         placed = on(device, batch)

@@ -14,6 +14,7 @@ import torch
 
 from cfia.errors import UserError
 from cfia.training.determinism import set_up
+from cfia.training.optimizer import make_optimizer
 from tests.bench import bench_epoch, devices, iemocap, timing
 from tests.bench.bench_peers import largest
 from tests.bench.bench_step import configuration, network, on, step
@@ -56,7 +57,7 @@ def of_a_step(args: argparse.Namespace, form: str) -> float:
     devices.forget_peak(device)
     torch.manual_seed(0)
     model = network(form, config, dim).to(device)
-    optimizer = torch.optim.Adam(model.parameters(), lr=config.train.lr)
+    optimizer = make_optimizer(model.parameters(), config.train)
     step(model, optimizer, on(device, largest(args.scale, dim)), config)
     return devices.peak_mib(device)
 

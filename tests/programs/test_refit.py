@@ -27,7 +27,7 @@ from tests.support.experiment import (
 from tests.support.killed import killed_at_checkpoint
 from tests.support.unseen_fold import without_the_test_fold
 
-ARGS = "hidden=4 channels=4 features=3 batch_size=8 normalisation=global dropout=0.2 lr=1"
+ARGS = "hidden=4 channels=4 features=3 batch_size=8 normalisation=global dropout=0.2 lr=0.3"
 ARGS += " epochs=5 patience=2"
 PROBE = "probe_c_grid=[1e-3,0.1,2]"
 # Of each its settings, the key that is chosen, and the column of history.csv that says it.

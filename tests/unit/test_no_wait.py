@@ -35,7 +35,7 @@ CASES = [
 def small(path: Path, names: tuple[str, ...]) -> Config:
     hidden = networks.hidden(load([path]).model.network, 6)
     sizes = [f"hidden={hidden}", "channels=4", "features=3", "reduction=1", "max_frames=12"]
-    sizes += ["layers=1", "class_weights=balanced", "optimizer=sgd"]
+    sizes += ["layers=1", "class_weights=balanced", "optimizer=rmsprop"]
     alone = ["modality_dropout=0", "unimodal_loss=0"] if len(names) == 1 else []
     return load([path], [*sizes, *alone])
 
