@@ -34,11 +34,15 @@ def test_attention_at_the_cost_of_the_short_side_is_attention(
     )
     lengths = torch.randint(1, n_keys + 1, (size, 1))
     hidden = torch.arange(n_keys) >= lengths if masked else None
+    of_queries = torch.randint(1, n_queries + 1, (size, 1))
+    unread = torch.arange(n_queries) >= of_queries if masked else None
     plain = heads(query, keys, keys, key_padding_mask=hidden, need_weights=False)[0]
     plain = plain if then is None else then(plain)
-    ours = short_side.attend(heads, then, query, keys, hidden)
-    torch.testing.assert_close(ours, plain)
+    ours = short_side.attend(heads, then, query, keys, hidden, unread)
     weights = torch.randn_like(plain)
+    if unread is not None:
+        weights = weights.masked_fill(unread.unsqueeze(2), 0)
+    torch.testing.assert_close(ours * (weights != 0), plain * (weights != 0))
     learnt = [query, keys, *heads.parameters(), *([] if then is None else then.parameters())]
     for ours_of, plain_of in zip(
         torch.autograd.grad((ours * weights).sum(), learnt),
@@ -59,9 +63,9 @@ def test_dropout_of_the_short_sides_attention_is_of_its_weights(
     nn.init.ones_(heads.in_proj_bias)
     heads.out_proj.weight.data += torch.eye(4)
     query, keys = torch.randn(2, n_queries, 4), torch.randn(2, n_keys, 4)
-    kept = short_side.attend(heads, None, query, keys, None) * n_keys / 2
+    kept = short_side.attend(heads, None, query, keys, None, None) * n_keys / 2
     torch.testing.assert_close(kept, kept.round())  # twice each weight that is left
     assert len(set(kept.flatten().tolist())) > 1
     torch.testing.assert_close(kept[..., 0], kept[..., 3])
-    whole = short_side.attend(heads.eval(), None, query, keys, None)
+    whole = short_side.attend(heads.eval(), None, query, keys, None, None)
     torch.testing.assert_close(whole, torch.ones_like(whole))

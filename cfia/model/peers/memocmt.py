@@ -24,9 +24,15 @@ class CrossBlock(nn.Module):
         self.linear = nn.Linear(width, width)
         self.norm = nn.LayerNorm(width)
 
-    def forward(self, query: Tensor, keys: Tensor, hidden: Tensor) -> Tensor:
-        """Map (B, Tq, K), attending to `keys` (B, Tk, K) but the `hidden` (B, Tk), to its shape."""
-        normed: Tensor = self.norm(self.attention(query, keys, hidden=hidden, then=self.linear))
+    def forward(self, query: Tensor, keys: Tensor, unread: Tensor, hidden: Tensor) -> Tensor:
+        """Map (B, Tq, K), attending to `keys` (B, Tk, K), to its shape.
+
+        Args:
+            unread: (B, Tq), what is beyond the lengths of the queries; hidden: (B, Tk), of the
+                keys.
+        """
+        attended = self.attention(query, keys, hidden=hidden, then=self.linear, unread=unread)
+        normed: Tensor = self.norm(attended)
         return normed
 
 
@@ -35,7 +41,7 @@ class MemoCMT(Network):
 
     `z` is the minimum (the paper's best), mean or maximum over the positions of both, or the first
     (their "cls": the first audio frame); `W2 drop LeakyReLU(W1 drop z)`. Dropout is on the weights
-    of attention, on U, V, `[U; V]`, z and the hidden units.
+    of attention, on U, V and again on `[U; V]` (drawn at once), on z and the hidden units.
 
     Grade A. Source: tpnam0901/MemoCMT d324870, src/models/networks.py. It trains on batches of one
     utterance and has no masks; ours are exact, for they leave what it computes. Its further block
@@ -54,14 +60,15 @@ class MemoCMT(Network):
         self.hidden = nn.Linear(config.hidden, CLASSIFIER)
         self.classifier = nn.Linear(CLASSIFIER, n_classes)
         self.dropout = nn.Dropout(config.dropout)
+        self.twice = nn.Dropout(1 - (1 - config.dropout) ** 2)
 
     def forward(self, batch: dict[str, Sequences]) -> Output:
         """Map the features of audio and text to logits."""
         audio, text = (self.encoders[name](batch[name]) for name in ("audio", "text"))
         no_audio, no_text = (beyond(batch[name]) for name in ("audio", "text"))
-        u = self.dropout(self.from_audio(audio, text, no_text))  # (B, Ta, K)
-        v = self.dropout(self.from_text(text, audio, no_audio))  # (B, Tt, K)
-        both = self.dropout(torch.cat([u, v], dim=1))
+        u = self.from_audio(audio, text, no_audio, no_text)  # (B, Ta, K)
+        v = self.from_text(text, audio, no_text, no_audio)  # (B, Tt, K)
+        both = self.twice(torch.cat([u, v], dim=1))
         z = self.dropout(pooled(both, torch.cat([no_audio, no_text], dim=1), self.pool))
         hidden = nn.functional.leaky_relu(self.hidden(z))
         return Output(self.classifier(self.dropout(hidden)), z.new_zeros(0))

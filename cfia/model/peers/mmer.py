@@ -62,7 +62,7 @@ class MMER(Network):
         t = self.dropout(self.encoders["text"](batch["text"]))
         no_audio, no_text = (beyond(batch[name]) for name in ("audio", "text"))
         s = self.text(t, t, hidden=no_text)
-        p = self.text_to_audio(s, self.keys(a), hidden=no_audio)
+        p = self.text_to_audio(s, self.keys(a), hidden=no_audio, unread=no_text)
         q = self.audio_to_text(self.queries(a), s, hidden=no_text)
         r = self.text_to_both(s, q, hidden=no_audio)
         gate = self.gate(torch.cat([r, p], dim=2)).sigmoid()

@@ -110,6 +110,7 @@ class Attention(nn.Module):
         added: Tensor | None = None,
         causal: bool = False,
         then: nn.Linear | None = None,
+        unread: Tensor | None = None,
     ) -> Tensor:
         """Attend from (B, Tq, K) to (B, Tk, K).
 
@@ -118,6 +119,8 @@ class Attention(nn.Module):
             added: (B, Tq, Tk), what is added to the logits of all heads.
             causal: whether nothing attends to what follows it.
             then: a layer for what is attended, where it is all that follows.
+            unread: (B, Tq), the queries of which nothing reads what is returned. It may be
+                anything; to know them saves time.
 
         Returns:
             (B, Tq, K). What is beyond the query's length must not be used.
@@ -126,7 +129,7 @@ class Attention(nn.Module):
         weights = self.heads.num_heads * sizes[0] * sizes[1]
         if added is None and not causal and short_side.pays(self.heads, *sizes):
             attend = partial(short_side.attend, self.heads, then)
-            return in_parts(attend, (query, keys, hidden), weights)
+            return in_parts(attend, (query, keys, hidden, unread), weights)
         future = None
         if causal:
             future = nn.Transformer.generate_square_subsequent_mask(sizes[0], query.device)
