@@ -17,7 +17,14 @@ from cfia import directories, lock, marker
 from cfia.config import Config, build
 from cfia.errors import UserError
 from cfia.files import digest, read_yaml, write_yaml
-from cfia.naming import EVERY_FOLD, ONLY_FOLDS, ONLY_SEED, fold_and_seed, training_name
+from cfia.naming import (
+    EVERY_FOLD,
+    ONLY_FOLDS,
+    ONLY_SEED,
+    fold_and_seed,
+    training_name,
+    without_choices,
+)
 from cfia.options import NEUTRAL
 from cfia.shapes import ShapeError, fit
 
@@ -30,6 +37,7 @@ ELSEWHERE = "elsewhere"  # the selection of an experiment that was not trained h
 SCORES = "scores.json"  # beside it, of its trainings
 RESULTS = "RESULTS.md"  # of all experiments, in exp
 _SHA256 = "sha256"
+_CHOICES = ("refit", "tune")  # options that choose a network, or train it again
 _OF_TEST = ("systems", "tested_text")  # options that say where it is, or how it is tested alone
 
 
@@ -283,6 +291,12 @@ class Experiment:
         options = {key: v for key, v in self.options().items() if key not in _OF_TEST}
         inputs = {key: v for key, v in self.inputs().items() if not key.startswith("test ")}
         return digest([options, inputs])
+
+    def without_choices(self) -> Experiment:
+        """Give this experiment as it is without --refit and --tune, in a directory of its own."""
+        protocol = {key: v for key, v in self.protocol.items() if key not in _CHOICES}
+        directory = self.directory.with_name(without_choices(self.directory.name))
+        return dataclasses.replace(self, directory=directory, protocol=protocol, trials=())
 
     def difference(self, other: Experiment) -> str | None:
         """Name the first difference that can change a result; None if there is none."""

@@ -210,6 +210,11 @@ class Names:
         return System("_".join([first, *upstreams]) + suffix, config, modalities)
 
 
+def without_choices(scheme: str) -> str:
+    """Name the scheme whose trainings do neither what --refit asks for nor what --tune does."""
+    return re.sub(r"-refit|-tune\d+", "", scheme)
+
+
 def names(options: Mapping[str, str]) -> Names:
     """Name the directories that options of run.sh ask for.
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import math
 import shlex
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from cfia import experiment, lock, marker
 from cfia.directories import obstacle
@@ -32,6 +33,7 @@ log = logging.getLogger(__name__)
 
 JOBS = 8  # at most for each one at a time: with several, none is idle for long at the end
 WORTH = 120  # seconds that a job should take at least, since starting one takes a few
+NAMED = 3  # systems, at most, whose trainings' time is not known
 
 
 def variables(plan: StudyPlan) -> dict[str, str | list[str]]:
@@ -89,7 +91,7 @@ def describe(plan: StudyPlan) -> None:
     """
     done = trained(plan)
     lines = describe_plan(plan, [training.directory for training in done])
-    if plan.study.name and usual_seconds(done) is None:
+    if plan.study.name and not usual_seconds(done):
         lines += reckoned(plan)
     for line in lines:
         log.info("%s", line)
@@ -171,7 +173,8 @@ def list_trainings(plan: StudyPlan) -> int:
 
     A plain run has one training in each job. A study, whose trainings may be short, has as many in
     a job as make it worth its start; before any has finished, from which the time could be
-    estimated, its list has one for each processor.
+    estimated, its list has one for each processor. Those of --refit and --tune come after the
+    others (cfia/training/same_training.py).
 
     Raises:
         UserError: a training was made differently.
@@ -186,11 +189,16 @@ def list_trainings(plan: StudyPlan) -> int:
     if not plan.study.name:
         _say_where(plan, missing, len(done))
         return _write(plan, "train", missing, len(missing))
-    seconds = usual and usual * statistics.fmean(map(_size, missing or done))
-    log.info("%s", outlook(len(missing), len(done), nj, seconds))
-    if seconds is None:
-        missing = missing[:nj]
-    return _write(plan, "train", missing, n_jobs(len(missing), nj, seconds or WORTH))
+    times = [_seconds(training, usual) for training in missing]
+    others = {_system(t): 0 for t, taken in zip(missing, times, strict=True) if math.isnan(taken)}
+    log.info("%s", outlook(times, list(others), len(done), nj))
+    # What those of --refit and --tune have in common with others they take from them.
+    now = [t for t in missing if not (t.refitted or t.tuned)] or missing
+    if not usual:
+        now = now[:nj]
+    times = [_seconds(training, usual) for training in now]
+    seconds = sum(WORTH if math.isnan(taken) else taken for taken in times)
+    return _write(plan, "train", now, n_jobs(len(now), nj, seconds))
 
 
 def list_posteriors(plan: StudyPlan) -> int:
@@ -270,22 +278,36 @@ def _write(plan: StudyPlan, name: str, missing: Sequence[Training], jobs: int) -
     return jobs
 
 
-def n_jobs(n_tasks: int, nj: int, seconds: float = WORTH) -> int:
-    """Choose the number of jobs for tasks of about `seconds` each, `nj` jobs at a time."""
-    worth = max(nj, int(n_tasks * seconds / WORTH))
-    return min(n_tasks, nj * JOBS, worth)
+def n_jobs(n_tasks: int, nj: int, seconds: float) -> int:
+    """Choose the number of jobs for tasks of `seconds` in all, `nj` jobs at a time."""
+    return min(n_tasks, nj * JOBS, max(nj, int(seconds / WORTH)))
 
 
-def usual_seconds(finished: Sequence[Training]) -> float | None:
-    """Estimate the time of a training without --tune: the median of finished ones.
+def usual_seconds(finished: Sequence[Training]) -> dict[str, float]:
+    """Estimate by system the time of a training without --tune: the median of finished ones.
 
-    By their files' times; where several settings were tried, by their share. Probes, which take
-    seconds, say nothing of it.
+    By their files' times; where several settings were tried, by their share. Of probes, which take
+    seconds, it is not known.
     """
-    own = [t for t in finished if t.experiment.trained_in is None and t.experiment.seeded]
-    found = [(duration(training.directory), _size(training)) for training in own]
-    times = [taken / size for taken, size in found if taken is not None]
-    return statistics.median(times) if times else None
+    times: dict[str, list[float]] = {}
+    for training in finished:
+        if training.experiment.trained_in is None and training.experiment.seeded:
+            taken = duration(training.directory)
+            if taken is not None:
+                times.setdefault(_system(training), []).append(taken / _size(training))
+    return {system: statistics.median(of) for system, of in times.items()}
+
+
+def _seconds(training: Training, usual: Mapping[str, float]) -> float:
+    """Estimate the time of a training: nan where none of its system is finished, 0 of a probe."""
+    if not training.experiment.seeded:
+        return 0.0
+    return usual.get(_system(training), math.nan) * _size(training)
+
+
+def _system(training: Training) -> str:
+    """Name the network and its inputs, which decide how long a training takes."""
+    return training.experiment.directory.parent.name
 
 
 def _size(training: Training) -> int:
@@ -293,10 +315,22 @@ def _size(training: Training) -> int:
     return len(training.experiment.trials) or 1
 
 
-def outlook(missing: int, done: int, nj: int, seconds: float | None) -> str:
-    """Say in one line how many trainings are to be done, and how long they will take."""
-    trainings = f"{missing} of {missing + done} trainings are to be done"
-    if not missing or seconds is None:
-        return f"{trainings}{'; the first will tell how long it takes' if missing else ''}"
-    minutes = missing * seconds / min(nj, missing) / 60
-    return f"{trainings}, in about {minutes:.0f} min: {seconds:.0f} s each, {nj} at a time"
+def outlook(times: Sequence[float], others: Sequence[str], done: int, nj: int) -> str:
+    """Say in one line how many trainings are to be done, and how long they will take.
+
+    Args:
+        times: what `_seconds` says of each.
+        others: the systems of which it is not known.
+    """
+    trainings = f"{len(times)} of {len(times) + done} trainings are to be done"
+    known = [taken for taken in times if taken > 0]
+    if not known:
+        return f"{trainings}{'; the first will tell how long it takes' if times else ''}"
+    minutes, each = sum(known) / min(nj, len(known)) / 60, f"{min(known):.0f}"
+    if f"{max(known):.0f}" != each:
+        each += f" to {max(known):.0f}"
+    took = f"in about {minutes:.0f} min: {each} s each, {nj} at a time"
+    if not others:
+        return f"{trainings}, {took}"
+    names = ", ".join(others) if len(others) <= NAMED else f"{len(others)} systems"
+    return f"{trainings}, {len(known)} of them {took}; {names} will tell as they are trained"

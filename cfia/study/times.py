@@ -52,8 +52,8 @@ def times_table(title: str, results: Sequence[Result]) -> Table:
         "Seconds on the clock, of a training of one fold and one seed, from its first file to its "
         "last; the median is over folds and seeds. What else the machine did meanwhile is in them, "
         "and the pause of a training that was interrupted; where it was tuned, all settings that "
-        "were tried, and where it was refitted, both trainings. Probes take seconds and are not "
-        "here.",
+        "were tried, and where it was refitted, both trainings, but for what was taken from the "
+        "same training without --tune or --refit. Probes take seconds and are not here.",
         "Times are on this page and in the CSV file beside it alone, for they are different each "
         "time; all else of a study is the same to the byte if it is made again.",
     ]

@@ -8,6 +8,8 @@ from pathlib import Path
 
 from cfia.files import naming
 
+DIRECTORY = "tensorboard"  # in that of a training
+
 
 class Board:
     """The files of one training, written by a thread of TensorBoard's.

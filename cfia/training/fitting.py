@@ -13,7 +13,7 @@ from cfia.config import Config
 from cfia.errors import UserError
 from cfia.files import write_yaml
 from cfia.provenance import provenance
-from cfia.training import final, probe, tuned
+from cfia.training import final, probe, same_training, tuned
 from cfia.training.dataset import Dataset, keep_together
 from cfia.training.determinism import set_up
 from cfia.training.feature_cache import Room
@@ -57,6 +57,8 @@ def fit(training: Training, checkpoint_seconds: float) -> None:
     write_yaml(training.directory / PROVENANCE, values)
     for one in _passes(training):
         one.directory.mkdir(exist_ok=True)
+        if one.config == experiment.config and one.directory != training.directory:
+            same_training.take(training, one.directory, one.identity, device)
         _fit(training, one, device, checkpoint_seconds)
 
 

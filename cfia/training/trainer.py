@@ -19,8 +19,7 @@ from cfia.model import registry
 from cfia.model.encoder import Sequences
 from cfia.model.pretrained import load_state
 from cfia.model.transfer import to_device
-from cfia.training import batches, checkpoint
-from cfia.training.board import Board
+from cfia.training import batches, board, checkpoint
 from cfia.training.dataset import Dataset, global_statistics
 from cfia.training.determinism import random_state, restore_random_state, seed_epoch
 from cfia.training.epoch_totals import EpochTotals
@@ -93,20 +92,20 @@ class Trainer:
     def fit(self) -> None:
         """Train to the end, writing best.pt, checkpoint.pt and history.csv after each epoch."""
         self._resume()
-        board = Board(self.inputs.directory / "tensorboard", len(self.history) + 1)
+        curves = board.Board(self.inputs.directory / board.DIRECTORY, len(self.history) + 1)
         epochs = range(len(self.history) + 1, self.inputs.config.train.epochs + 1)
         progress = tqdm(epochs, desc=self.inputs.directory.name, unit="epoch", disable=None)
         started, first = time.monotonic(), len(self.history)
         for epoch in progress:
             if self._out_of_patience():
                 break
-            self._epoch(epoch, board)
+            self._epoch(epoch, curves)
             seconds = (time.monotonic() - started) / (epoch - first)
             self._report(seconds, (epochs[-1] - epoch) * seconds)
-        board.close()
+        curves.close()
         log.info("%s", self._outcome())
 
-    def _epoch(self, epoch: int, board: Board) -> None:
+    def _epoch(self, epoch: int, curves: board.Board) -> None:
         # 1. Seed dropout from the seed and the epoch alone, so that no epoch depends on how many
         #    were trained before it in this process. In the middle of an epoch the generators have
         #    the states of the checkpoint.
@@ -124,7 +123,7 @@ class Trainer:
         step_epoch(self.scheduler, row.get(f"valid_{self.inputs.config.train.plateau_by}"))
         # 5. Write the checkpoints: a job that is killed after this does not repeat the epoch.
         self._write()
-        board.add(row, epoch)
+        curves.add(row, epoch)
 
     def _scores(self) -> Row:
         if self.inputs.select is None:

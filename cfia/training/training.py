@@ -35,8 +35,9 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 NETWORK = "best.pt"
+CHECKPOINT = "checkpoint.pt"
 PROVENANCE = "provenance.yaml"
-PRODUCTS = (NETWORK, "checkpoint.pt", HISTORY, PROVENANCE)
+PRODUCTS = (NETWORK, CHECKPOINT, HISTORY, PROVENANCE)
 FITTED = (NETWORK, HISTORY, PROVENANCE)  # of a probe, which no killed job goes on with
 SELECTION = "selection"  # in a training that is done again: what has selected its epoch, or its C
 TAKEN = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import shlex
 import subprocess
@@ -20,7 +21,7 @@ from cfia.report.experiments import listing
 from cfia.study import tasks
 from cfia.study.protocol_rows import own_epochs
 from cfia.study.study_rows import results
-from cfia.study.tasks import n_jobs
+from cfia.study.tasks import n_jobs, outlook
 from cfia.study.write import write_tables
 from cfia.training.task_list import Task, read_list, write_list
 from tests.support.experiment import seal
@@ -140,7 +141,8 @@ def test_a_study_killed_in_the_middle_goes_on(
         os.utime(path.parent / "checkpoint.pt", (begun + 80, begun + 80))
         os.utime(path, (begun + 8000, begun + 8000))  # tested much later
     assert recipe.list_trainings(nj="2") == 2
-    assert "3 of 4 trainings are to be done, in about 2 min: 80 s each, 2 at a time" in caplog.text
+    said = "3 of 4 trainings are to be done, 1 of them in about 1 min: 80 s each, 2 at a time; "
+    assert f"{said}linear_fbank will tell as they are trained" in caplog.text
     assert len(recipe.listed()) == 3
     for job in (2, 1):
         recipe.train(job, 2)
@@ -294,10 +296,28 @@ def test_a_plain_run_has_one_training_in_a_job(tmp_path: Path) -> None:
 def test_there_are_jobs_for_all_processors_and_not_too_many(
     n: int, nj: int, seconds: float
 ) -> None:
-    jobs = n_jobs(n, nj, seconds)
+    jobs = n_jobs(n, nj, n * seconds)
     assert min(n, nj) <= jobs <= min(n, 8 * nj)
     if jobs > nj:
         assert n * seconds / jobs >= 120
+
+
+@pytest.mark.parametrize(
+    ("times", "others", "expected"),
+    [
+        ([math.nan] * 3, ["a"], "3 of 4 trainings are to be done; the first will tell"),
+        ([60.0, 60.0, 0.0], [], "in about 1 min: 60 s each, 2 at a time"),
+        ([60.0, 180.0, 180.0], [], "in about 4 min: 60 to 180 s each, 2 at a time"),
+        ([3.0, 0.0, math.nan], ["a", "b"], "1 of them in about 0 min: 3 s each, 2 at a time; a, "),
+        ([3.0] * 9 + [math.nan], list("abcd"), "9 of them in about 0 min: 3 s each"),
+        ([3.0, math.nan], list("abcd"), "; 4 systems will tell as they are trained"),
+        ([], [], "0 of 1 trainings are to be done"),
+    ],
+)  # fmt: skip
+def test_the_outlook_says_what_is_known(
+    times: list[float], others: list[str], expected: str
+) -> None:
+    assert expected in outlook(times, others, done=1, nj=2)
 
 
 def test_tasks_survive_the_list(tmp_path: Path) -> None:

@@ -261,7 +261,8 @@ def test_a_study_from_its_plan_to_its_tables(finished: Recipe) -> None:
     assert not (finished.directory / "exp" / "study").exists()
     said = finished.run(*study)
     assert "28 of 28 trainings are to be done; the first will tell how long it takes" in said
-    assert re.search(r"27 of 28 trainings are to be done, in about \d+ min: \d+ s each", said)
+    told = r"27 of 28 trainings are to be done, \d+ of them in about \d+ min: \d+ s each"
+    assert re.search(rf"{told}, 1 at a time; \d systems will tell", said)
     tables = finished.directory / "exp" / "tables" / "smoke"
     for number in (1, 2, 3, 4):
         for ending in ("md", "tex", "csv"):
