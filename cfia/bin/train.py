@@ -18,7 +18,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     task_list.add_arguments(p)
     p.add_argument(
         "--checkpoint_seconds", type=float, default=60.0,
-        help="how often to write a checkpoint within an epoch; changes no result [60]",
+        help="how often to write a checkpoint within an epoch, and at least at epochs' ends; "
+        "changes no result [60]",
     )  # fmt: skip
     p.add_argument("--force", type=boolean, default=False, help="train it again")
     args = p.parse_args(argv)

@@ -32,7 +32,10 @@ from cfia.training.optimizer import make_optimizer, make_scheduler, step_epoch
 
 log = logging.getLogger(__name__)
 
-WITHIN_EPOCH = "within_epoch.pt"  # the checkpoint in the middle of an epoch; removed at its end
+WITHIN_EPOCH = "within_epoch.pt"  # the checkpoint in the middle of an epoch; removed by the next
+# A large network whose epochs are short would write more than it trains.
+BYTES_A_SECOND = 5e6  # of checkpoints, at most, where they are not SMALL
+SMALL = 1e6  # bytes of a checkpoint
 
 _WORDS = {"ua": "UA", "wa": "WA", "loss": "loss"}  # of `best_by`
 
@@ -47,7 +50,8 @@ class TrainerInputs:
         selection: "valid" or "test": the epoch with the best UA on `select`; "last": the last.
         select: the utterances that `selection` looks at; the test fold for "test" alone, and None
             where no part validates, for "last" alone.
-        checkpoint_seconds: how often a checkpoint is written within an epoch.
+        checkpoint_seconds: how often a checkpoint is written within an epoch, and at least at the
+            ends of epochs.
         layers: how many layers are side by side in the features of each modality.
         validation_shared: whether `select` has speakers of `train`, as the test has not.
     """
@@ -87,10 +91,11 @@ class Trainer:
             self.class_weights = weights.to(inputs.device)
         self.history: list[Row] = []  # a row for each finished epoch
         self.totals = self._no_totals()  # of the batches of the current epoch
-        self.written = time.monotonic()  # the time of the last checkpoint
+        self.unsaved: checkpoint.Network | None = None  # the best, if best.pt is not yet it
+        self.written, self.size = time.monotonic(), 0  # of the last checkpoint
 
     def fit(self) -> None:
-        """Train to the end, writing best.pt, checkpoint.pt and history.csv after each epoch."""
+        """Train to the end, writing history.csv after each epoch, and checkpoints where due."""
         self._resume()
         curves = board.Board(self.inputs.directory / board.DIRECTORY, len(self.history) + 1)
         epochs = range(len(self.history) + 1, self.inputs.config.train.epochs + 1)
@@ -121,7 +126,7 @@ class Trainer:
         self.history.append(row)
         # 4. Move the schedule on, before the checkpoint, which holds its state for the next epoch.
         step_epoch(self.scheduler, row.get(f"valid_{self.inputs.config.train.plateau_by}"))
-        # 5. Write the checkpoints: a job that is killed after this does not repeat the epoch.
+        # 5. Write what a killed job goes on from.
         self._write()
         curves.add(row, epoch)
 
@@ -223,22 +228,37 @@ class Trainer:
         return f"{epoch}: {scores_in_words(best, self.inputs)}"
 
     def _write(self) -> None:
-        """Write best.pt, then checkpoint.pt: a job killed between the two repeats the epoch."""
         best = self._best()
         if best == len(self.history):
-            state = {key: value.cpu() for key, value in self.model.state_dict().items()}
-            content = checkpoint.Network(epoch=best, model=state, classes=self.inputs.classes)
-            checkpoint.save(self.inputs.directory / "best.pt", content)
-        checkpoint.save(self.inputs.directory / "checkpoint.pt", self._state())
+            state = {
+                key: value.to("cpu", copy=True) for key, value in self.model.state_dict().items()
+            }
+            self.unsaved = checkpoint.Network(epoch=best, model=state, classes=self.inputs.classes)
+        if self._is_due():
+            self._save("checkpoint.pt", self._state())
+            (self.inputs.directory / WITHIN_EPOCH).unlink(missing_ok=True)
         write_history(self.inputs.directory / HISTORY, self.history, best)
-        (self.inputs.directory / WITHIN_EPOCH).unlink(missing_ok=True)
-        self.written = time.monotonic()
+
+    def _is_due(self) -> bool:
+        """Whether to write a checkpoint at the end of an epoch."""
+        if len(self.history) == self.inputs.config.train.epochs or self._out_of_patience():
+            return True
+        least = self.size / BYTES_A_SECOND if self.size > SMALL else 0
+        return time.monotonic() - self.written >= min(least, self.inputs.checkpoint_seconds)
 
     def _write_within_epoch(self) -> None:
         state = self._state()
         state["totals"], state["random"] = self.totals.state(), random_state(self.inputs.device)
-        checkpoint.save(self.inputs.directory / WITHIN_EPOCH, state)
-        self.written = time.monotonic()
+        self._save(WITHIN_EPOCH, state)
+
+    def _save(self, name: str, state: checkpoint.State) -> None:
+        """Write best.pt, then a checkpoint: killed between the two, a job repeats what is since."""
+        if self.unsaved:
+            checkpoint.save(self.inputs.directory / "best.pt", self.unsaved)
+            self.unsaved = None
+        path = self.inputs.directory / name
+        checkpoint.save(path, state)
+        self.written, self.size = time.monotonic(), path.stat().st_size
 
     def _state(self) -> checkpoint.State:
         return {
@@ -274,17 +294,17 @@ class Trainer:
         path = self.inputs.directory / "checkpoint.pt"
         if path.exists():
             self._restore(self._load(path), path)
-            # The job may have been killed between the two files.
-            write_history(self.inputs.directory / HISTORY, self.history, self._best())
             log.info("%s: going on after epoch %d", self.inputs.directory, len(self.history))
         self._resume_within_epoch()
+        if self.history:  # the job may have been killed before it was written, or long after
+            write_history(self.inputs.directory / HISTORY, self.history, self._best())
 
     def _resume_within_epoch(self) -> None:
         path = self.inputs.directory / WITHIN_EPOCH
         if not path.exists():
             return
         state = self._load(path)
-        if len(state["history"]) != len(self.history):  # of an epoch that was finished since
+        if len(state["history"]) < len(self.history):  # of an epoch that was finished since
             path.unlink()
             return
         self._restore(state, path)

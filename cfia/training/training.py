@@ -264,7 +264,8 @@ def train(training: Training, checkpoint_seconds: float, *, force: bool) -> None
     """Train a network, or go on where an earlier job was killed, or skip what is finished.
 
     Args:
-        checkpoint_seconds: how often to write a checkpoint within an epoch.
+        checkpoint_seconds: how often to write a checkpoint within an epoch, and at least at the
+            ends of epochs.
         force: train again, whatever is there.
 
     Raises:

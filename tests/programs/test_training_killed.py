@@ -14,9 +14,10 @@ import pytest
 
 from cfia import marker
 from cfia.bin import train
-from cfia.training import checkpoint
-from cfia.training.trainer import WITHIN_EPOCH
-from tests.support.experiment import SYSTEMS, command, make, plan
+from cfia.training import checkpoint, trainer
+from cfia.training.trainer import WITHIN_EPOCH, Trainer
+from tests.support.experiment import SYSTEMS, command, history, make, plan
+from tests.support.killed import Killed
 
 # What a training imports when it runs; an optimiser imports torch's compiler.
 PRELOADED = [
@@ -113,6 +114,32 @@ def test_twenty_kills_change_no_byte(experiment: Path, undisturbed: Path, tmp_pa
     assert positions == sorted(positions), "finished batches were lost"
     assert sum(batches > 0 for _, batches in positions) > KILLS // 2, "few kills within an epoch"
     train.main(arguments)
+    assert contents(directory) == contents(undisturbed)
+
+
+@pytest.mark.parametrize(("within", "expected"), [(False, (1, 0)), (True, (5, 3))])
+def test_a_network_too_large_for_a_checkpoint_an_epoch_goes_on_from_the_last(
+    experiment: Path, undisturbed: Path, tmp_path: Path, within: bool, expected: tuple[int, int],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """That of the first epoch, or one within the sixth, in which it is killed."""
+    directory, train_batch = planned(experiment, tmp_path), Trainer._train_batch
+
+    def die_in_the_sixth_epoch(self: Trainer, *batch: Any) -> None:
+        train_batch(self, *batch)
+        if len(self.history) == 5 and self.totals.batches == 3 and within:
+            self._write_within_epoch()
+        if len(self.history) == 5 and self.totals.batches == 5:
+            raise Killed
+
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(trainer, "SMALL", 0)
+        patch.setattr(trainer, "BYTES_A_SECOND", 1)  # so that none is due for hours
+        patch.setattr(Trainer, "_train_batch", die_in_the_sixth_epoch)
+        train.main([*command(directory), "--checkpoint_seconds", "3600"])
+    assert position(directory) == expected
+    assert len(history(directory)) == 5
+    train.main(command(directory))
     assert contents(directory) == contents(undisturbed)
 
 
