@@ -20,6 +20,7 @@ from cfia.errors import UserError
 from cfia.files import read_with_bases, read_yaml
 from cfia.installation import CONF
 from cfia.kaldi.data_dir import DataDir
+from cfia.naming import without_choices
 from cfia.shapes import ShapeError, fit
 from cfia.study.fold_counts import FoldCount, expected
 from cfia.study.planned import PlannedExperiment
@@ -129,10 +130,13 @@ def reckon(plan: StudyPlan, costs: Costs) -> tuple[list[Cost], list[str]]:
     Probes, and experiments that test the networks of others, cost nothing.
     """
     found, without, frames = [], [], cache(_frames)
+    plain = {planned.directory for planned in plan.experiments}
     for planned in plan.experiments:
         config = load(planned.files, planned.overrides)
         if config.seeded and not planned.trained_in:
-            cost = _cost(plan, planned, config, costs, frames)
+            same = planned.directory.with_name(without_choices(planned.directory.name))
+            taken = same != planned.directory and same in plain
+            cost = _cost(plan, planned, config, costs, frames, taken=taken)
             if cost is None:
                 without.append(f"{planned.system}, {planned.scheme}")
             else:
@@ -146,20 +150,30 @@ def _cost(
     config: Config,
     costs: Costs,
     frames: Callable[[Path, float, int], float],
+    *,
+    taken: bool,
 ) -> Cost | None:
-    """Reckon an experiment; None where nothing is known of its system or of its folds."""
+    """Reckon an experiment; None where nothing is known of its system or of its folds.
+
+    Args:
+        taken: whether the plan has it without --refit and --tune, too, so that what is the same is
+            trained once (cfia/training/same_training.py).
+    """
     given = INPUTS_BY_MODALITIES[tuple(dump.modality for dump in planned.dumps)]
     epoch, folds = costs.epoch(planned.files[-1], given), _folds(plan, planned)
     if epoch is None or not folds.train:
         return None
     trainings = len(planned.only_folds.split()) or folds.number
-    trainings *= len(planned.seeds) * max(1, len(planned.trials))
+    trainings *= len(planned.seeds) * max(1, len(planned.trials) - taken)
     hours = trainings * epoch * folds.train / costs.utterances / HOUR
     if given != "text":  # whose tokens are few
         rate = config.model.frame_rate or costs.frame_rate
         length = frames(planned.data, rate, config.model.max_frames)
         hours *= (length or costs.frames) / costs.frames
     usual, most = epochs(config, planned.options)
+    if taken and not planned.trials:
+        first = epochs(config, {**planned.options, "refit": "false"})
+        usual, most = usual - first[0], most - first[1]
     return Cost(f"{planned.system}, {planned.scheme}", hours * usual, hours * most)
 
 

@@ -31,7 +31,7 @@ from cfia.training.training import Training, is_trained
 
 log = logging.getLogger(__name__)
 
-JOBS = 8  # at most for each one at a time: with several, none is idle for long at the end
+JOBS = 16  # at most for each one at a time: with many, none is idle for long at the end
 WORTH = 120  # seconds that a job should take at least, since starting one takes a few
 NAMED = 3  # systems, at most, whose trainings' time is not known
 

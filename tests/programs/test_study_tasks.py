@@ -297,7 +297,7 @@ def test_there_are_jobs_for_all_processors_and_not_too_many(
     n: int, nj: int, seconds: float
 ) -> None:
     jobs = n_jobs(n, nj, n * seconds)
-    assert min(n, nj) <= jobs <= min(n, 8 * nj)
+    assert min(n, nj) <= jobs <= min(n, 16 * nj)
     if jobs > nj:
         assert n * seconds / jobs >= 120
 

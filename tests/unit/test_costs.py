@@ -36,6 +36,8 @@ tables:
       - {systems: [cfia_net], cv: speaker, validation: none, selection: last, seeds: [1, 2]}
       - {systems: [linear], input: text, refit: true}
       - {systems: [linear_rmsprop], input: text}
+      - {systems: [cfia_net], refit: true}
+      - {systems: [cfia_net], tune: 6}
 """
 
 
@@ -74,8 +76,12 @@ def test_hours_are_those_of_plain_arithmetic(recipe: Recipe) -> None:
     # The base's epoch; its own training has no patience.
     own = load([ROOT / "conf" / "systems" / "linear_rmsprop.yaml"]).train
     assert cost["linear_rmsprop_minilm, session"].hours == pytest.approx(text * own.epochs)
+    # What is the same without them is trained once: the first pass, and one of six settings.
+    again, tuned = (cost[f"cfia_net_fbank_minilm, session-{how}"] for how in ("refit", "tune6"))
+    assert (again.hours, again.most) == pytest.approx((session * 15, session * 100))
+    assert (tuned.hours, tuned.most) == pytest.approx((5 * one.hours, 5 * one.most))
     assert without == ["mult_fbank_minilm, session"]
-    assert len(found) == 4, "a probe costs nothing"
+    assert len(found) == 6, "a probe costs nothing"
 
 
 @settings(max_examples=50)
