@@ -57,7 +57,8 @@ def fit(training: Training, checkpoint_seconds: float) -> None:
     write_yaml(training.directory / PROVENANCE, values)
     for one in _passes(training):
         one.directory.mkdir(exist_ok=True)
-        if one.config == experiment.config and one.directory != training.directory:
+        first = one.directory != training.directory and one.config == experiment.config
+        if first and experiment.seeded:  # a probe has no checkpoint to go on from
             same_training.take(training, one.directory, one.identity, device)
         _fit(training, one, device, checkpoint_seconds)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -63,6 +64,15 @@ def test_what_is_taken_is_what_would_have_been_trained(
     source = tmp_path / "cfia_net" / "session" / "fold1_seed1"
     assert caplog.text.count(TAKEN) == 1
     assert f"{training / first}: {TAKEN}{source}" in caplog.text
+
+
+def test_a_probe_is_fitted_again(root: Path, tmp_path: Path) -> None:
+    """It takes seconds, and has no checkpoint from which a pass could go on."""
+    probe = partial(plan, root, force=False, config=SYSTEMS / "probe.yaml", train_args="")
+    fitted(probe(tmp_path / "probe" / "session"))
+    found = fitted(probe(tmp_path / "probe" / "session-refit", refit="true"))
+    alone = fitted(probe(tmp_path / "alone" / "session-refit", refit="true"))
+    assert files(found) == files(alone)
 
 
 def otherwise(root: Path, exp: Path, how: str) -> None:
