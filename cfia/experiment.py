@@ -295,7 +295,7 @@ class Experiment:
     def without_choices(self) -> Experiment:
         """Give this experiment as it is without --refit and --tune, in a directory of its own."""
         protocol = {key: v for key, v in self.protocol.items() if key not in _CHOICES}
-        directory = self.directory.with_name(without_choices(self.directory.name))
+        directory = without_choices(self.directory)
         return dataclasses.replace(self, directory=directory, protocol=protocol, trials=())
 
     def difference(self, other: Experiment) -> str | None:

@@ -210,9 +210,9 @@ class Names:
         return System("_".join([first, *upstreams]) + suffix, config, modalities)
 
 
-def without_choices(scheme: str) -> str:
-    """Name the scheme whose trainings do neither what --refit asks for nor what --tune does."""
-    return re.sub(r"-refit|-tune\d+", "", scheme)
+def without_choices(experiment: Path) -> Path:
+    """Name the directory of an experiment as it is without --refit and --tune."""
+    return experiment.with_name(re.sub(r"-refit|-tune\d+", "", experiment.name))
 
 
 def names(options: Mapping[str, str]) -> Names:

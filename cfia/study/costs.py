@@ -134,7 +134,7 @@ def reckon(plan: StudyPlan, costs: Costs) -> tuple[list[Cost], list[str]]:
     for planned in plan.experiments:
         config = load(planned.files, planned.overrides)
         if config.seeded and not planned.trained_in:
-            same = planned.directory.with_name(without_choices(planned.directory.name))
+            same = without_choices(planned.directory)
             taken = same != planned.directory and same in plain
             cost = _cost(plan, planned, config, costs, frames, taken=taken)
             if cost is None:

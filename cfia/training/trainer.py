@@ -29,6 +29,7 @@ from cfia.training.history import HISTORY, Row, write_history
 from cfia.training.loss import Loss, backward, balanced_weights, objective, unimodal_loss
 from cfia.training.modality_dropout import ModalityDropout
 from cfia.training.optimizer import make_optimizer, make_scheduler, step_epoch
+from cfia.training.training import CHECKPOINT, NETWORK
 
 log = logging.getLogger(__name__)
 
@@ -235,7 +236,7 @@ class Trainer:
             }
             self.unsaved = checkpoint.Network(epoch=best, model=state, classes=self.inputs.classes)
         if self._is_due():
-            self._save("checkpoint.pt", self._state())
+            self._save(CHECKPOINT, self._state())
             (self.inputs.directory / WITHIN_EPOCH).unlink(missing_ok=True)
         write_history(self.inputs.directory / HISTORY, self.history, best)
 
@@ -254,7 +255,7 @@ class Trainer:
     def _save(self, name: str, state: checkpoint.State) -> None:
         """Write best.pt, then a checkpoint: killed between the two, a job repeats what is since."""
         if self.unsaved:
-            checkpoint.save(self.inputs.directory / "best.pt", self.unsaved)
+            checkpoint.save(self.inputs.directory / NETWORK, self.unsaved)
             self.unsaved = None
         path = self.inputs.directory / name
         checkpoint.save(path, state)
@@ -291,7 +292,7 @@ class Trainer:
 
     def _resume(self) -> None:
         checkpoint.remove_unfinished(self.inputs.directory)
-        path = self.inputs.directory / "checkpoint.pt"
+        path = self.inputs.directory / CHECKPOINT
         if path.exists():
             self._restore(self._load(path), path)
             log.info("%s: going on after epoch %d", self.inputs.directory, len(self.history))
