@@ -2,13 +2,13 @@
 
 conf/costs.yaml has the epochs: seconds of one thread for the training steps of `utterances` of
 IEMOCAP's lengths, 768 wide, by `python -m tests.bench.bench_peers --costs`. It says no more than
-whether a study takes hours or weeks, and that only until its own trainings tell.
+whether a study takes hours or weeks, and of a system that only until a training of it tells.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
@@ -89,11 +89,23 @@ class Costs:
 
 @dataclass(frozen=True)
 class Cost:
-    """Of an experiment: hours of one thread, and those if each training takes all its epochs."""
+    """Of what an experiment lacks: hours of one thread, and those if no training stops early.
+
+    `told`: by the times of trainings of its system that are finished.
+    """
 
     name: str
     hours: float
     most: float
+    told: bool = False
+
+
+@dataclass(frozen=True)
+class Finished:
+    """Trainings that are finished: their directories, and seconds of one by its system's name."""
+
+    directories: Collection[Path] = ()
+    seconds: Mapping[str, float] = field(default_factory=dict)
 
 
 def read_costs(path: Path = PATH) -> Costs:
@@ -124,11 +136,14 @@ def epochs(config: Config, options: Mapping[str, str]) -> tuple[int, int]:
     return usual + best * refit, most * (1 + refit)
 
 
-def reckon(plan: StudyPlan, costs: Costs) -> tuple[list[Cost], list[str]]:
-    """Reckon the experiments of a plan, and name those that cannot be.
+def reckon(
+    plan: StudyPlan, costs: Costs, finished: Finished | None = None
+) -> tuple[list[Cost], list[str]]:
+    """Reckon what the experiments of a plan lack, and name those of which it cannot be.
 
     Probes, and experiments that test the networks of others, cost nothing.
     """
+    finished = finished or Finished()
     found, without, frames = [], [], cache(_frames)
     plain = {planned.directory for planned in plan.experiments}
     for planned in plan.experiments:
@@ -136,10 +151,10 @@ def reckon(plan: StudyPlan, costs: Costs) -> tuple[list[Cost], list[str]]:
         if config.seeded and not planned.trained_in:
             same = without_choices(planned.directory)
             taken = same != planned.directory and same in plain
-            cost = _cost(plan, planned, config, costs, frames, taken=taken)
+            cost = _cost(plan, planned, config, costs, frames, finished, taken=taken)
             if cost is None:
                 without.append(f"{planned.system}, {planned.scheme}")
-            else:
+            elif cost.hours:
                 found.append(cost)
     return found, without
 
@@ -150,6 +165,7 @@ def _cost(
     config: Config,
     costs: Costs,
     frames: Callable[[Path, float, int], float],
+    finished: Finished,
     *,
     taken: bool,
 ) -> Cost | None:
@@ -159,13 +175,19 @@ def _cost(
         taken: whether the plan has it without --refit and --tune, too, so that what is the same is
             trained once (cfia/training/same_training.py).
     """
+    name, folds = f"{planned.system}, {planned.scheme}", _folds(plan, planned)
+    trainings = (len(planned.only_folds.split()) or folds.number) * len(planned.seeds)
+    trainings -= sum(path.parent == planned.directory for path in finished.directories)
+    networks = max(0, trainings) * max(1, len(planned.trials) - taken)
+    seconds = finished.seconds.get(planned.directory.parent.name)
+    if folds.number and seconds is not None:
+        hours = networks * seconds / HOUR
+        return Cost(name, hours, hours, told=True)
     given = INPUTS_BY_MODALITIES[tuple(dump.modality for dump in planned.dumps)]
-    epoch, folds = costs.epoch(planned.files[-1], given), _folds(plan, planned)
+    epoch = costs.epoch(planned.files[-1], given)
     if epoch is None or not folds.train:
         return None
-    trainings = len(planned.only_folds.split()) or folds.number
-    trainings *= len(planned.seeds) * max(1, len(planned.trials) - taken)
-    hours = trainings * epoch * folds.train / costs.utterances / HOUR
+    hours = networks * epoch * folds.train / costs.utterances / HOUR
     if given != "text":  # whose tokens are few
         rate = config.model.frame_rate or costs.frame_rate
         length = frames(planned.data, rate, config.model.max_frames)
@@ -174,7 +196,7 @@ def _cost(
     if taken and not planned.trials:
         first = epochs(config, {**planned.options, "refit": "false"})
         usual, most = usual - first[0], most - first[1]
-    return Cost(f"{planned.system}, {planned.scheme}", hours * usual, hours * most)
+    return Cost(name, hours * usual, hours * most)
 
 
 def _folds(plan: StudyPlan, planned: PlannedExperiment) -> FoldCount:
@@ -197,7 +219,7 @@ def _frames(data: Path, rate: float, most: int) -> float:
     return float(frames.mean()) if len(frames) else 0.0
 
 
-def reckoned(plan: StudyPlan, path: Path = PATH) -> list[str]:
+def reckoned(plan: StudyPlan, finished: Finished | None = None, path: Path = PATH) -> list[str]:
     """Say in lines what a plan costs; [] on a GPU, of which nothing is measured, or for nothing.
 
     Raises:
@@ -206,19 +228,28 @@ def reckoned(plan: StudyPlan, path: Path = PATH) -> list[str]:
     if plan.request.options["ngpu"] != "0":
         return []
     costs = read_costs(path)
-    found, without = reckon(plan, costs)
+    found, without = reckon(plan, costs, finished)
     if not found:
         return []
-    nj = plan.request.nj
+    nj, told = plan.request.nj, sum(cost.told for cost in found)
     usual, most = (sum(hours) / nj for hours in ([c.hours for c in found], [c.most for c in found]))
     dearest = sorted(found, key=lambda cost: -cost.hours)[:DEAREST]
     machines = "; ".join(dict.fromkeys(run.measured.words for run in costs.runs))
+    first = f"  reckoned, not measured: {_time(usual)} with {nj} at a time"
+    how = "by trainings of the same systems that are finished"
+    if told < len(found):
+        first += (
+            f" if trainings stop after {USUAL_PATIENCES} times their patience, {_time(most)} if "
+            f"after {MOST_PATIENCES} times or never"
+        )
+        begun = f"{told} of {len(found)} experiments {how}; the others by " if told else ""
+        how = (
+            f"{begun}epochs of features 768 wide by {path.parent.name}/{path.name}: {machines}; "
+            "the study's own trainings will tell better"
+        )
     lines = [
-        f"  reckoned, not measured: {_time(usual)} with {nj} at a time if trainings stop after "
-        f"{USUAL_PATIENCES} times their patience, {_time(most)} if after {MOST_PATIENCES} times or "
-        "never",
-        f"  (epochs of features 768 wide by {path.parent.name}/{path.name}: {machines}; the "
-        "study's own trainings will tell better)",
+        first,
+        f"  ({how})",
         f"  the dearest: {'; '.join(f'{cost.name} {_time(cost.hours)}' for cost in dearest)}, one "
         "at a time",
     ]
@@ -229,5 +260,5 @@ def reckoned(plan: StudyPlan, path: Path = PATH) -> list[str]:
 
 def _time(hours: float) -> str:
     if hours < 1:
-        return f"{60 * hours:.0f} min"
+        return f"{max(1, 60 * hours):.0f} min"
     return f"{hours:.0f} h" if hours >= DAYS else f"{hours:.1f} h"

@@ -16,7 +16,7 @@ from cfia.experiment import Experiment, results_held
 from cfia.naming import JOB
 from cfia.options import NEUTRAL
 from cfia.report.studies import write_list as write_experiment_list
-from cfia.study.costs import reckoned
+from cfia.study.costs import Finished, reckoned
 from cfia.study.cross import check_sources
 from cfia.study.plan_lines import describe_plan
 from cfia.study.planned import PlannedExperiment
@@ -87,12 +87,13 @@ def variables(plan: StudyPlan) -> dict[str, str | list[str]]:
 def describe(plan: StudyPlan) -> None:
     """Log what a plan trains, what of it is finished, and what is not trained and why.
 
-    Of a study whose trainings do not yet tell, also what it costs, reckoned.
+    Of a study also what the rest costs, reckoned.
     """
     done = trained(plan)
-    lines = describe_plan(plan, [training.directory for training in done])
-    if plan.study.name and not usual_seconds(done):
-        lines += reckoned(plan)
+    directories = [training.directory for training in done]
+    lines = describe_plan(plan, directories)
+    if plan.study.name:
+        lines += reckoned(plan, Finished(directories, usual_seconds(done)))
     for line in lines:
         log.info("%s", line)
 

@@ -15,7 +15,7 @@ from cfia.files import write_yaml
 from cfia.kaldi.data_dir import DataDir
 from cfia.kaldi.table import read_table, write_table
 from cfia.study import costs, fold_counts, tasks
-from cfia.study.costs import Costs, Measured, Run, epochs, read_costs, reckon, reckoned
+from cfia.study.costs import Costs, Finished, Measured, Run, epochs, read_costs, reckon, reckoned
 from cfia.study.request import read_request
 from cfia.study.study_file import INPUTS_BY_MODALITIES, read_study
 from cfia.study.study_plan import StudyPlan
@@ -82,6 +82,26 @@ def test_hours_are_those_of_plain_arithmetic(recipe: Recipe) -> None:
     assert (tuned.hours, tuned.most) == pytest.approx((5 * one.hours, 5 * one.most))
     assert without == ["mult_fbank_minilm, session"]
     assert len(found) == 6, "a probe costs nothing"
+
+
+def test_finished_trainings_tell_of_their_system_alone(recipe: Recipe) -> None:
+    known = Costs(1000, 200.0, 50.0, [
+        Run(MEASURED, {"cfia_net": {"audio_text": 80.0}, "linear": {"text": 5.0}})
+    ])  # fmt: skip
+    plan, system = recipe.plan(), "cfia_net_fbank_minilm"
+    before = {cost.name: cost for cost in reckon(plan, known)[0]}
+    trained = [recipe.exp / system / "session" / f"fold{fold}_seed1" for fold in (1, 2)]
+    # Two folds of sessions; four of speakers by two seeds; five of six settings.
+    seconds = {"session": 7, "speaker-none-last": 56, "session-refit": 14, "session-tune6": 70}
+    for n in (1, 2):
+        found, without = reckon(plan, known, Finished(trained[:n], {system: 7.0}))
+        told = {cost.name: 3600 * cost.hours for cost in found if cost.told}
+        left = {name: s for name, s in seconds.items() if n == 1 or name != "session"}
+        assert told == pytest.approx({f"{system}, {name}": s for name, s in left.items()})
+        others = [cost for cost in found if not cost.told]
+        assert others == [before[cost.name] for cost in others]
+        assert len(others) == 2, "the linear heads"
+        assert without == ["mult_fbank_minilm, session"]
 
 
 @settings(max_examples=50)
@@ -158,23 +178,40 @@ def test_all_systems_of_the_studies_have_an_epoch() -> None:
                 assert known.epoch(system, given), (path, row.system, given)
 
 
-def test_costs_are_said_until_a_training_tells(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    rows = "{input: audio, cv: session, rows: [{systems: [linear]}]}"
-    recipe = Recipe(tmp_path, f"train_args: {{epochs: 1}}\ntables: {{t: {rows}}}", nj="2")
+def test_costs_are_said_of_what_is_left(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    table = "{input: audio, cv: session, rows: [{systems: [%s]}]}"
+    study = f"train_args: {{epochs: 1}}\ntables: {{t: {table}}}"
+    recipe = Recipe(tmp_path, study % "linear", nj="2")
+    more = recipe.directory / "conf" / "study" / "more.yaml"
+    more.write_text(study % "linear, superb")
     caplog.set_level("INFO")
-    tasks.describe(recipe.plan())
-    assert sum("reckoned, not measured" in message for message in caplog.messages) == 1
-    caplog.clear()
-    tasks.describe(recipe.plan(ngpu="1"))
-    tasks.describe(recipe.plan(""))  # of no study
-    assert not any("reckoned" in message for message in caplog.messages)
+
+    def said(plan: StudyPlan) -> list[str]:
+        caplog.clear()
+        tasks.describe(plan)
+        first = [i for i, line in enumerate(caplog.messages) if "  reckoned, not measur" in line]
+        return caplog.messages[first[0] :] if first else []
+
+    first, how, _ = said(recipe.plan())
+    assert " with 2 at a time if trainings stop after 2 times their patience" in first
+    assert how.startswith("  (epochs of features 768 wide by conf/costs.yaml: ")
+    assert not said(recipe.plan(ngpu="1"))
+    assert not said(recipe.plan(""))  # of no study
     recipe.list_trainings()
     recipe.train()
     recipe.test()
-    tasks.describe(recipe.plan())
-    assert not any("reckoned" in message for message in caplog.messages)
+    assert not said(recipe.plan()), "nothing is left"
+    # What has been trained before says nothing of another system, and all of its own.
+    first, how, dearest = said(recipe.plan("more"))
+    assert " if trainings stop after " in first
+    assert how.startswith("  (epochs of features 768 wide by conf/costs.yaml: ")
+    assert dearest.startswith("  the dearest: superb_fbank, session ")
+    assert "linear" not in dearest
+    first, how, dearest = said(recipe.plan("more", seeds="1 2"))
+    assert how.startswith("  (1 of 2 experiments by trainings of the same systems that are finish")
+    first, how, _ = said(recipe.plan(seeds="1 2"))
+    assert first == "  reckoned, not measured: 1 min with 2 at a time"
+    assert how == "  (by trainings of the same systems that are finished)"
 
 
 def test_a_broken_file_of_costs_is_named(tmp_path: Path) -> None:
