@@ -19,7 +19,7 @@ pytestmark = pytest.mark.slow
 TWICE = """\
 echo $$ > pid.$1
 echo "$SLURMD_NODENAME" >> tries.$1
-if [ "$(wc -l < tries.$1)" -lt "$2" ]; then sleep 600; fi
+if [ "$(wc -l < tries.$1)" -lt "$2" ]; then exec sleep 600; fi
 echo went on
 """
 
