@@ -7,8 +7,8 @@ whether a study takes hours or weeks, and of a system that only until a training
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
@@ -104,8 +104,8 @@ class Cost:
 class Finished:
     """Trainings that are finished: their directories, and seconds of one by its system's name."""
 
-    directories: Collection[Path] = ()
-    seconds: Mapping[str, float] = field(default_factory=dict)
+    directories: Collection[Path]
+    seconds: Mapping[str, float]
 
 
 def read_costs(path: Path = PATH) -> Costs:
@@ -136,14 +136,11 @@ def epochs(config: Config, options: Mapping[str, str]) -> tuple[int, int]:
     return usual + best * refit, most * (1 + refit)
 
 
-def reckon(
-    plan: StudyPlan, costs: Costs, finished: Finished | None = None
-) -> tuple[list[Cost], list[str]]:
+def reckon(plan: StudyPlan, costs: Costs, finished: Finished) -> tuple[list[Cost], list[str]]:
     """Reckon what the experiments of a plan lack, and name those of which it cannot be.
 
     Probes, and experiments that test the networks of others, cost nothing.
     """
-    finished = finished or Finished()
     found, without, frames = [], [], cache(_frames)
     plain = {planned.directory for planned in plan.experiments}
     for planned in plan.experiments:
@@ -179,7 +176,7 @@ def _cost(
     trainings = (len(planned.only_folds.split()) or folds.number) * len(planned.seeds)
     trainings -= sum(path.parent == planned.directory for path in finished.directories)
     networks = max(0, trainings) * max(1, len(planned.trials) - taken)
-    seconds = finished.seconds.get(planned.directory.parent.name)
+    seconds = finished.seconds.get(planned.system)
     if folds.number and seconds is not None:
         hours = networks * seconds / HOUR
         return Cost(name, hours, hours, told=True)
@@ -219,43 +216,49 @@ def _frames(data: Path, rate: float, most: int) -> float:
     return float(frames.mean()) if len(frames) else 0.0
 
 
-def reckoned(plan: StudyPlan, finished: Finished | None = None, path: Path = PATH) -> list[str]:
-    """Say in lines what a plan costs; [] on a GPU, of which nothing is measured, or for nothing.
+def reckoned(plan: StudyPlan, finished: Finished) -> list[str]:
+    """Say in lines what a plan still costs; [] for nothing, or on a GPU, which is not measured.
 
     Raises:
         UserError: as `read_costs`.
     """
     if plan.request.options["ngpu"] != "0":
         return []
-    costs = read_costs(path)
+    costs = read_costs()
     found, without = reckon(plan, costs, finished)
     if not found:
         return []
-    nj, told = plan.request.nj, sum(cost.told for cost in found)
+    nj = plan.request.nj
     usual, most = (sum(hours) / nj for hours in ([c.hours for c in found], [c.most for c in found]))
     dearest = sorted(found, key=lambda cost: -cost.hours)[:DEAREST]
-    machines = "; ".join(dict.fromkeys(run.measured.words for run in costs.runs))
     first = f"  reckoned, not measured: {_time(usual)} with {nj} at a time"
-    how = "by trainings of the same systems that are finished"
-    if told < len(found):
+    if not all(cost.told for cost in found):
         first += (
             f" if trainings stop after {USUAL_PATIENCES} times their patience, {_time(most)} if "
             f"after {MOST_PATIENCES} times or never"
         )
-        begun = f"{told} of {len(found)} experiments {how}; the others by " if told else ""
-        how = (
-            f"{begun}epochs of features 768 wide by {path.parent.name}/{path.name}: {machines}; "
-            "the study's own trainings will tell better"
-        )
     lines = [
         first,
-        f"  ({how})",
+        f"  ({_sources(found, costs)})",
         f"  the dearest: {'; '.join(f'{cost.name} {_time(cost.hours)}' for cost in dearest)}, one "
         "at a time",
     ]
     if without:
         lines.append(f"  not reckoned: {'; '.join(without)}")
     return lines
+
+
+def _sources(found: Sequence[Cost], costs: Costs) -> str:
+    """Say from what costs are reckoned."""
+    told, times = sum(c.told for c in found), "by trainings of the same systems that are finished"
+    if told == len(found):
+        return times
+    begun = f"{told} of {len(found)} experiments {times}; the others by " if told else ""
+    machines = "; ".join(dict.fromkeys(run.measured.words for run in costs.runs))
+    return (
+        f"{begun}epochs of features 768 wide by {PATH.parent.name}/{PATH.name}: {machines}; "
+        "the study's own trainings will tell better"
+    )
 
 
 def _time(hours: float) -> str:

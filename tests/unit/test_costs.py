@@ -26,6 +26,7 @@ from tests.support.studies import Recipe
 
 Page = dict[str | int, Expected | None]
 MEASURED = Measured("a processor", 1, 2, 0.5, "abc")
+NOTHING = Finished([], {})
 STUDY = """\
 train_args: {frame_rate: 25, max_frames: 60}
 tables:
@@ -55,7 +56,7 @@ def test_hours_are_those_of_plain_arithmetic(recipe: Recipe) -> None:
         Run(MEASURED, {"cfia_net": {"audio_text": 99.0}}),
         Run(MEASURED, {"cfia_net": {"audio_text": 80.0}, "linear": {"text": 5.0}}),
     ])  # fmt: skip
-    found, without = reckon(recipe.plan(), known)
+    found, without = reckon(recipe.plan(), known, NOTHING)
     cost = {one.name: one for one in found}
     # 25 frames a second, at most 60: 25, 50 and 60 for 1, 2 and 3 s.
     frames = (25 + 50 + 60) / 3
@@ -89,7 +90,7 @@ def test_finished_trainings_tell_of_their_system_alone(recipe: Recipe) -> None:
         Run(MEASURED, {"cfia_net": {"audio_text": 80.0}, "linear": {"text": 5.0}})
     ])  # fmt: skip
     plan, system = recipe.plan(), "cfia_net_fbank_minilm"
-    before = {cost.name: cost for cost in reckon(plan, known)[0]}
+    before = {cost.name: cost for cost in reckon(plan, known, NOTHING)[0]}
     trained = [recipe.exp / system / "session" / f"fold{fold}_seed1" for fold in (1, 2)]
     # Two folds of sessions; four of speakers by two seeds; five of six settings.
     seconds = {"session": 7, "speaker-none-last": 56, "session-refit": 14, "session-tune6": 70}
@@ -154,12 +155,12 @@ def test_the_study_of_peers_is_reckoned_before_there_is_data(tmp_path: Path) -> 
         "corpus_dir": "none",
     }  # fmt: skip
     plan = StudyPlan(read_request(options, directory, directory))
-    said = reckoned(plan)
+    said = reckoned(plan, NOTHING)
     assert "reckoned, not measured: " in said[0]
     assert " with 2 at a time" in said[0]
     assert "conf/costs.yaml: " in said[1]
     assert len(said) == 3, "all of it is reckoned"
-    found, _ = reckon(plan, read_costs())
+    found, _ = reckon(plan, read_costs(), NOTHING)
     hours = {cost.name: cost.hours for cost in found}
     known = read_costs().epoch(ROOT / "conf" / "systems" / "linear.yaml", "text")
     assert known
